@@ -1,0 +1,66 @@
+// swift-tools-version: 6.2
+import Foundation
+import PackageDescription
+
+/// `MINIMIND_PORTABLE=1` builds for any x86-64 or arm64 machine; otherwise for the machine at hand,
+/// which is what lets `SIMD16<Float>` become one AVX-512 register and `addingProduct` one instruction.
+let isPortable = ProcessInfo.processInfo.environment["MINIMIND_PORTABLE"] == "1"
+
+let swiftSettings: [SwiftSetting] =
+  [.treatAllWarnings(as: .error)]
+  + (isPortable ? [] : [.unsafeFlags(["-Xcc", "-march=native"])])
+let nativeCode: [CSetting] = isPortable ? [] : [.unsafeFlags(["-march=native"])]
+
+/// A module of the program. Modules may import only what is listed, so the compiler keeps the arrows.
+func room(_ name: String, imports: [Target.Dependency] = []) -> Target {
+  .target(name: name, dependencies: imports, swiftSettings: swiftSettings)
+}
+
+func tests(of room: String, imports: [Target.Dependency] = [], resources: [Resource]? = nil) -> Target {
+  .testTarget(
+    name: room + "Tests", dependencies: [.byName(name: room), "TestSupport"] + (room == "Storage" ? [] : ["Storage"]) + imports,
+    resources: resources, swiftSettings: swiftSettings)
+}
+
+let package = Package(
+  name: "MiniMind",
+  products: [.executable(name: "minimind", targets: ["minimind"])],
+  targets: [
+    // C shims: the smallest surface that Swift needs of each library.
+    .target(name: "COneDNN", cSettings: nativeCode, linkerSettings: [.linkedLibrary("dnnl")]),
+    .target(name: "CKernels", cSettings: nativeCode),
+    .target(name: "CSimdJSON", linkerSettings: [.linkedLibrary("simdjson")]),
+    .systemLibrary(name: "CStorage", providers: [.apt(["libssl-dev"])]),
+
+    // The rooms, each below those that it imports.
+    room("Storage", imports: ["CStorage"]),
+    room("Compute", imports: ["COneDNN", "CKernels"]),
+    room("Tokenization", imports: ["Storage"]),
+    room("ModelFiles", imports: ["Storage"]),
+    room("Transformer", imports: ["Storage", "Compute", "ModelFiles"]),
+    room("Corpus", imports: ["Storage", "Tokenization", "CSimdJSON"]),
+    room("Training", imports: ["Storage", "Compute", "Tokenization", "ModelFiles", "Transformer", "Corpus"]),
+    room("Inference", imports: ["Storage", "Compute", "Tokenization", "ModelFiles", "Transformer"]),
+    room("Evaluation", imports: ["Storage", "Compute", "Tokenization", "ModelFiles", "Transformer", "Corpus", "Inference"]),
+    .executableTarget(
+      name: "minimind",
+      dependencies: ["Storage", "Compute", "Tokenization", "ModelFiles", "Transformer", "Corpus", "Training", "Inference", "Evaluation"],
+      swiftSettings: swiftSettings),
+
+    // Tests. `ReferenceKernels` holds the plain twin of every kernel, generic over the number type.
+    .target(name: "ReferenceKernels", path: "Tests/ReferenceKernels", swiftSettings: swiftSettings),
+    .target(name: "TestSupport", dependencies: ["Storage"], path: "Tests/TestSupport", swiftSettings: swiftSettings),
+    tests(of: "Storage"),
+    tests(of: "Compute", imports: ["ReferenceKernels", "COneDNN", "CKernels"]),
+    tests(of: "Tokenization"),
+    tests(of: "ModelFiles"),
+    tests(of: "Transformer", imports: ["Compute", "ModelFiles", "ReferenceKernels"], resources: [.copy("Fixtures")]),
+    tests(of: "Corpus", imports: ["Tokenization"]),
+    tests(of: "Training", imports: ["Compute", "Transformer", "Corpus", "Tokenization", "ModelFiles"]),
+    tests(of: "Inference", imports: ["Compute", "Transformer", "Tokenization", "ModelFiles"]),
+    tests(of: "Evaluation", imports: ["Compute", "Transformer", "Corpus", "Inference", "Tokenization", "ModelFiles"]),
+    tests(of: "minimind"),
+  ],
+  swiftLanguageModes: [.v6],
+  cxxLanguageStandard: .cxx17
+)

@@ -1,0 +1,1 @@
+// The JSON shim lands with the Corpus module.

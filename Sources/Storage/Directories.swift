@@ -1,0 +1,72 @@
+import CStorage
+import Foundation
+
+/// Directories that appear whole or not at all.
+public enum AtomicDirectory {
+  /// Lets `body` fill a new directory beside `path`, then puts it at `path`, replacing what was there.
+  ///
+  /// A crash, or an error thrown by `body`, leaves `path` as it was. Replacing an existing directory
+  /// swaps the two in one system call, so that `path` always exists.
+  public static func write(_ path: String, _ body: (_ temporaryPath: String) throws -> Void) throws {
+    let trimmed = path.count > 1 && path.hasSuffix("/") ? String(path.dropLast()) : path
+    let parent = (trimmed as NSString).deletingLastPathComponent
+    try createDirectory(parent.isEmpty ? "." : parent)
+    let temporaryPath = "\(trimmed).partial-\(getpid())"
+    try? FileManager.default.removeItem(atPath: temporaryPath)
+    do {
+      try createDirectory(temporaryPath)
+      try body(temporaryPath)
+      try synchronizeDirectory(temporaryPath)
+      var exists = stat()
+      let isReplacing = lstat(trimmed, &exists) == 0
+      let result = isReplacing ? minimind_exchange_paths(temporaryPath, trimmed) : rename(temporaryPath, trimmed)
+      guard result == 0 else { throw FileError("cannot create", trimmed, errno: errno) }
+      if isReplacing { try? FileManager.default.removeItem(atPath: temporaryPath) }
+      try synchronizeDirectory(parent)
+    } catch {
+      try? FileManager.default.removeItem(atPath: temporaryPath)
+      throw error
+    }
+  }
+}
+
+/// Creates `path` and its parents; an existing directory is fine.
+public func createDirectory(_ path: String) throws(FileError) {
+  var status = stat()
+  if stat(path, &status) == 0 {
+    guard status.st_mode & S_IFMT == S_IFDIR else {
+      throw FileError("cannot create \(path): a file is in the way.")
+    }
+    return
+  }
+  let parent = (path as NSString).deletingLastPathComponent
+  if !parent.isEmpty && parent != path { try createDirectory(parent) }
+  guard mkdir(path, 0o755) == 0 || errno == EEXIST else { throw FileError("cannot create", path, errno: errno) }
+}
+
+/// Bytes that an ordinary user can still write to the file system that holds `path`.
+public func availableDiskBytes(at path: String) -> Int? {
+  var status = statvfs()
+  guard statvfs(path, &status) == 0 else { return nil }
+  return Int(status.f_bavail) * Int(status.f_frsize)
+}
+
+/// Holds a directory for one process: a second holder is refused until this object goes.
+///
+/// The kernel drops the lock when the process ends, however it ends, so no stale lock can remain.
+public final class DirectoryLock {
+  private let descriptor: Int32
+
+  public init(_ directory: String) throws(FileError) {
+    try createDirectory(directory)
+    let path = directory + "/.lock"
+    descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o644)
+    guard descriptor >= 0 else { throw FileError("cannot write into", directory, errno: errno) }
+    guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
+      close(descriptor)
+      throw FileError("\(directory) is in use by another minimind process. Wait for it, or choose another output directory.")
+    }
+  }
+
+  deinit { close(descriptor) }
+}
