@@ -1,0 +1,64 @@
+/// One command of the program, as data: how it is called, what it accepts, and what it runs.
+package struct Command: Sendable {
+  /// The words that call it: `["data", "pretrain"]`.
+  package let path: [String]
+  /// One line, a verb first: "prepares token shards".
+  package let summary: String
+  package let options: [any OptionDescription]
+  /// A complete line that a reader can copy.
+  package let example: String
+  package let run: @Sendable (Invocation) throws -> Void
+
+  package init(
+    _ path: String..., summary: String, options: [any OptionDescription], example: String,
+    run: @escaping @Sendable (Invocation) throws -> Void
+  ) {
+    self.path = path
+    self.summary = summary
+    self.options = options
+    self.example = example
+    self.run = run
+  }
+
+  package var name: String { "minimind " + path.joined(separator: " ") }
+}
+
+/// A command together with what was written after it. Every value has been checked.
+package struct Invocation: Sendable {
+  package let command: Command
+  /// Texts by option name; a flag that is present holds one empty text.
+  let texts: [String: [String]]
+
+  /// The value of an option that the command lists.
+  package subscript<Value>(option: Option<Value>) -> Value {
+    do { return try option.parse(texts[option.name] ?? []) } catch {
+      preconditionFailure("--\(option.name) was read before it was checked: \(error)")
+    }
+  }
+
+  /// Whether the option stands on the command line (and does not merely have its default).
+  package func isGiven(_ option: any OptionDescription) -> Bool { texts[option.name] != nil }
+}
+
+/// The caller wrote something that this program does not understand: exit code 2.
+package struct UsageError: Error, Equatable, CustomStringConvertible {
+  package let description: String
+  package init(_ description: String) { self.description = description }
+}
+
+/// The work could not be done, for a reason that the user can act on: exit code 1.
+package struct CommandError: Error, Equatable, CustomStringConvertible {
+  package let description: String
+  package init(_ description: String) { self.description = description }
+}
+
+/// The user stopped the work; what is worth keeping has been kept: exit code 130.
+package struct Interrupted: Error, Equatable, CustomStringConvertible {
+  package let description: String
+  package init(_ description: String = "interrupted.") { self.description = description }
+}
+
+/// Standard output was closed by its reader (`minimind … | head`): nothing is wrong, nothing more to say.
+package struct OutputClosed: Error, Equatable {
+  package init() {}
+}

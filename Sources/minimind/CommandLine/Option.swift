@@ -1,0 +1,202 @@
+/// What the parser and the help page need to know of an option, whatever its type.
+package protocol OptionDescription: Sendable {
+  /// Without dashes: "vocab-size". For a positional argument, its placeholder.
+  var name: String { get }
+  var style: OptionStyle { get }
+  /// What stands for the value in the help page: "N", "FILE". Empty for a flag.
+  var placeholder: String { get }
+  var help: String { get }
+  /// The default in words, shown in the help page; nil when there is none.
+  var defaultText: String? { get }
+  var isRequired: Bool { get }
+  /// - Throws: `UsageError` when `texts` is no value of this option.
+  func check(_ texts: [String]) throws
+}
+
+package enum OptionStyle: Sendable {
+  /// `--name`, no value.
+  case flag
+  /// `--name VALUE`, at most once.
+  case single
+  /// `--name VALUE…`, one or more values, also repeated.
+  case repeatable
+  /// A bare argument, told by its place.
+  case positional
+}
+
+/// One option of a command, with the type that its text is read as.
+///
+/// Make one with the functions below, list it in the command's `options`, and read it from the
+/// invocation by subscript: `let threads = invocation[.threads]`.
+package struct Option<Value: Sendable>: OptionDescription {
+  package let name: String
+  package let style: OptionStyle
+  package let placeholder: String
+  package let help: String
+  package let defaultText: String?
+  package let isRequired: Bool
+  /// The value for the texts given on the command line; an empty list means that the option was absent.
+  let parse: @Sendable ([String]) throws -> Value
+
+  package func check(_ texts: [String]) throws { _ = try parse(texts) }
+}
+
+extension Option where Value == Bool {
+  /// `--name`: off unless given.
+  package static func flag(_ name: String, help: String) -> Self {
+    Option(name: name, style: .flag, placeholder: "", help: help, defaultText: nil, isRequired: false) { !$0.isEmpty }
+  }
+}
+
+extension Option where Value == String {
+  /// `--name TEXT`, which must be given.
+  package static func required(_ name: String, _ placeholder: String, help: String) -> Self {
+    Option(name: name, style: .single, placeholder: placeholder, help: help, defaultText: nil, isRequired: true) {
+      $0[0]
+    }
+  }
+
+  package static func text(_ name: String, _ placeholder: String, default defaultValue: String, help: String) -> Self {
+    Option(
+      name: name, style: .single, placeholder: placeholder, help: help, defaultText: defaultValue, isRequired: false
+    ) { $0.first ?? defaultValue }
+  }
+
+  /// A bare argument, which must be given.
+  package static func positional(_ placeholder: String, help: String) -> Self {
+    Option(
+      name: placeholder, style: .positional, placeholder: placeholder, help: help, defaultText: nil, isRequired: true
+    ) { $0[0] }
+  }
+}
+
+extension Option where Value == String? {
+  /// `--name TEXT`, or nil.
+  package static func optional(_ name: String, _ placeholder: String, help: String) -> Self {
+    Option(name: name, style: .single, placeholder: placeholder, help: help, defaultText: nil, isRequired: false) {
+      $0.first
+    }
+  }
+
+  /// A bare argument that may be left out.
+  package static func optionalPositional(_ placeholder: String, help: String) -> Self {
+    Option(
+      name: placeholder, style: .positional, placeholder: placeholder, help: help, defaultText: nil, isRequired: false
+    ) { $0.first }
+  }
+}
+
+extension Option where Value == [String] {
+  /// `--name VALUE…`: one or more values after the name, which may also be repeated.
+  package static func list(_ name: String, _ placeholder: String, isRequired: Bool = false, help: String) -> Self {
+    Option(
+      name: name, style: .repeatable, placeholder: placeholder, help: help, defaultText: nil, isRequired: isRequired
+    ) { $0 }
+  }
+}
+
+extension Option where Value == Int {
+  package static func integer(
+    _ name: String, _ placeholder: String = "N", default defaultValue: Int, in range: ClosedRange<Int> = 0...Int.max,
+    defaultText: String? = nil, help: String
+  ) -> Self {
+    Option(
+      name: name, style: .single, placeholder: placeholder, help: help,
+      defaultText: defaultText ?? String(defaultValue),
+      isRequired: false
+    ) { try $0.first.map { try parseInteger($0, name, range) } ?? defaultValue }
+  }
+}
+
+extension Option where Value == Int? {
+  /// An integer, or nil when absent; `defaultText` says what happens then.
+  package static func optionalInteger(
+    _ name: String, _ placeholder: String = "N", in range: ClosedRange<Int> = 0...Int.max, defaultText: String? = nil,
+    help: String
+  ) -> Self {
+    Option(
+      name: name, style: .single, placeholder: placeholder, help: help, defaultText: defaultText, isRequired: false
+    ) { try $0.first.map { try parseInteger($0, name, range) } }
+  }
+}
+
+extension Option where Value == Double {
+  package static func number(
+    _ name: String, _ placeholder: String = "X", default defaultValue: Double, in range: ClosedRange<Double>,
+    help: String
+  ) -> Self {
+    Option(
+      name: name, style: .single, placeholder: placeholder, help: help, defaultText: formatNumber(defaultValue),
+      isRequired: false
+    ) { try $0.first.map { try parseNumber($0, name, range) } ?? defaultValue }
+  }
+}
+
+extension Option where Value == Double? {
+  package static func optionalNumber(
+    _ name: String, _ placeholder: String = "X", in range: ClosedRange<Double>, defaultText: String? = nil, help: String
+  ) -> Self {
+    Option(
+      name: name, style: .single, placeholder: placeholder, help: help, defaultText: defaultText, isRequired: false
+    ) { try $0.first.map { try parseNumber($0, name, range) } }
+  }
+}
+
+extension Option where Value: CaseIterable & RawRepresentable, Value.RawValue == String {
+  /// `--name a|b|c`: one of the raw values of an enumeration.
+  package static func choice(_ name: String, default defaultValue: Value, help: String) -> Self {
+    let names = Value.allCases.map(\.rawValue)
+    return Option(
+      name: name, style: .single, placeholder: names.joined(separator: "|"), help: help,
+      defaultText: defaultValue.rawValue, isRequired: false
+    ) { texts in
+      guard let text = texts.first else { return defaultValue }
+      if let value = Value(rawValue: text) { return value }
+      throw UsageError("--\(name) is \"\(text)\"; it must be \(names.joined(separator: ", ")).")
+    }
+  }
+}
+
+/// Options that mean the same in every command.
+extension Option where Value == Int? {
+  package static var threads: Self {
+    .optionalInteger("threads", in: 1...1024, defaultText: "all cores", help: "Threads to compute with.")
+  }
+}
+
+extension Option where Value == Int {
+  package static var seed: Self {
+    .integer("seed", default: 42, help: "Starts every random choice; the same seed repeats the run.")
+  }
+}
+
+extension Option where Value == Bool {
+  package static var json: Self {
+    .flag("json", help: "Prints one JSON object on standard output, and nothing else there.")
+  }
+}
+
+private func parseInteger(_ text: String, _ name: String, _ range: ClosedRange<Int>) throws -> Int {
+  guard let value = Int(text) else { throw UsageError("--\(name) is \"\(text)\"; it must be a whole number.") }
+  guard range.contains(value) else {
+    let bounds =
+      range.upperBound == Int.max
+      ? "at least \(range.lowerBound)" : "between \(range.lowerBound) and \(range.upperBound)"
+    throw UsageError("--\(name) is \(value); it must be \(bounds).")
+  }
+  return value
+}
+
+private func parseNumber(_ text: String, _ name: String, _ range: ClosedRange<Double>) throws -> Double {
+  guard let value = Double(text), !value.isNaN else {
+    throw UsageError("--\(name) is \"\(text)\"; it must be a number.")
+  }
+  guard range.contains(value) else {
+    let bounds =
+      range.upperBound == .infinity
+      ? "at least \(formatNumber(range.lowerBound))"
+      : "between \(formatNumber(range.lowerBound)) and \(formatNumber(range.upperBound))"
+    throw UsageError("--\(name) is \(text); it must be \(bounds).")
+  }
+  return value
+}

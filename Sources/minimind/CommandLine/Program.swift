@@ -1,0 +1,37 @@
+import Foundation
+
+/// The program's version, which `--version` prints and checkpoints record.
+package let programVersion = "0.1.0"
+
+/// Runs the command that `arguments` (without the program's name) ask for, and renders every error here.
+///
+/// - Returns: the exit code: 0 done, 1 failed, 2 bad usage, 130 interrupted.
+package func runProgram(
+  _ arguments: [String], commands: [Command], output: Console = .standardOutput, errors: Console = .standardError
+) -> Int32 {
+  do {
+    switch try parseArguments(arguments, commands: commands) {
+    case .run(let invocation): try invocation.command.run(invocation)
+    case .help(let path): try output.write(try helpText(for: path, commands: commands))
+    case .version: try output.print("minimind \(programVersion)")
+    }
+    return 0
+  } catch is OutputClosed {
+    return 0
+  } catch let error as Interrupted {
+    try? errors.print(error.description)
+    return 130
+  } catch let error as UsageError {
+    try? errors.print("error: \(error.description)")
+    return 2
+  } catch {
+    try? errors.print("error: \(sentence(for: error))")
+    return 1
+  }
+}
+
+/// One line for any error. Ours describe themselves; the system's bring a localized sentence.
+private func sentence(for error: any Error) -> String {
+  let text = type(of: error) is NSError.Type ? error.localizedDescription : String(describing: error)
+  return text.split(whereSeparator: \.isNewline).joined(separator: " ")
+}

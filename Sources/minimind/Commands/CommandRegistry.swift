@@ -1,0 +1,2 @@
+/// Every command of the program, in the order of the help page: the order of the work.
+package let allCommands: [Command] = []
