@@ -1,0 +1,116 @@
+/// A JSON value whose objects keep the order of their members.
+///
+/// Reading is strict (RFC 8259; a repeated key is an error, as readers would disagree about it) and
+/// safe on hostile text: nesting is limited and every failure is thrown with its byte offset.
+public enum JSON: Sendable, Equatable {
+  case null
+  case bool(Bool)
+  case integer(Int)
+  case number(Double)
+  case string(String)
+  case array([JSON])
+  case object([Member])
+
+  public struct Member: Sendable, Equatable {
+    public var key: String
+    public var value: JSON
+    public init(_ key: String, _ value: JSON) {
+      self.key = key
+      self.value = value
+    }
+  }
+
+  /// The value of the member `key`; nil when this is not an object or has no such member.
+  public subscript(key: String) -> JSON? {
+    guard case .object(let members) = self else { return nil }
+    return members.first { $0.key == key }?.value
+  }
+
+  /// The whole number that this value is exactly, if it is one.
+  public var integerValue: Int? {
+    switch self {
+    case .integer(let value): value
+    case .number(let value): Int(exactly: value)
+    default: nil
+    }
+  }
+
+  public var doubleValue: Double? {
+    switch self {
+    case .integer(let value): Double(value)
+    case .number(let value): value
+    default: nil
+    }
+  }
+
+  public var boolValue: Bool? {
+    if case .bool(let value) = self { value } else { nil }
+  }
+
+  public var stringValue: String? {
+    if case .string(let value) = self { value } else { nil }
+  }
+
+  public var arrayValue: [JSON]? {
+    if case .array(let values) = self { values } else { nil }
+  }
+
+  public var isNull: Bool { self == .null }
+}
+
+extension JSON {
+  /// The text of this value, two spaces an indentation level; arrays of plain values stay on one line.
+  public func text(indentation: Int = 0) -> String {
+    let margin = String(repeating: "  ", count: indentation + 1)
+    let close = String(repeating: "  ", count: indentation)
+    switch self {
+    case .object(let members) where !members.isEmpty:
+      let lines = members.map { margin + Self.quoted($0.key) + ": " + $0.value.text(indentation: indentation + 1) }
+      return "{\n" + lines.joined(separator: ",\n") + "\n" + close + "}"
+    case .array(let values) where values.contains(where: \.isContainer):
+      let lines = values.map { margin + $0.text(indentation: indentation + 1) }
+      return "[\n" + lines.joined(separator: ",\n") + "\n" + close + "]"
+    default: return compactText
+    }
+  }
+
+  /// The text of this value without any white space.
+  public var compactText: String {
+    switch self {
+    case .null: "null"
+    case .bool(let value): value ? "true" : "false"
+    case .integer(let value): String(value)
+    // JSON has no word for these; null is what JavaScript writes.
+    case .number(let value): value.isFinite ? "\(value)" : "null"
+    case .string(let value): Self.quoted(value)
+    case .array(let values): "[" + values.map(\.compactText).joined(separator: ",") + "]"
+    case .object(let members):
+      "{" + members.map { Self.quoted($0.key) + ":" + $0.value.compactText }.joined(separator: ",") + "}"
+    }
+  }
+
+  private var isContainer: Bool {
+    switch self {
+    case .array, .object: true
+    default: false
+    }
+  }
+
+  private static func quoted(_ text: String) -> String {
+    var result = "\""
+    for scalar in text.unicodeScalars {
+      switch scalar {
+      case "\"": result += "\\\""
+      case "\\": result += "\\\\"
+      case "\n": result += "\\n"
+      case "\r": result += "\\r"
+      case "\t": result += "\\t"
+      case "\u{0}"..."\u{1F}":
+        let digits = String(scalar.value, radix: 16)
+        result += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
+      default: result.unicodeScalars.append(scalar)
+      }
+    }
+    return result + "\""
+  }
+}

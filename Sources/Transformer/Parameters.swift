@@ -1,0 +1,54 @@
+import Foundation
+
+/// The weights of one model in fp32: a single block of memory and the table that says what lies where.
+public final class Parameters {
+  public let configuration: ModelConfiguration
+  public let table: ParameterTable
+  /// `table.totalCount` values, 64-byte aligned. The gaps between weights are zero. Valid while this object lives.
+  public let values: UnsafeMutablePointer<Float>
+  private let byteCount: Int
+
+  /// All weights zero.
+  ///
+  /// - Throws: `ConfigurationError` when the configuration is not possible or memory does not suffice.
+  public init(zeroed configuration: ModelConfiguration) throws(ConfigurationError) {
+    try configuration.validate(source: "model configuration")
+    self.configuration = configuration
+    table = try ParameterTable(configuration)
+    byteCount = table.totalCount * MemoryLayout<Float>.stride
+    // Anonymous pages come zeroed and page-aligned, and a size that cannot be had is an error rather than a trap.
+    let pages = mmap(nil, byteCount, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+    guard let pages, pages != MAP_FAILED else { throw .outOfMemory(byteCount: byteCount) }
+    values = pages.bindMemory(to: Float.self, capacity: table.totalCount)
+  }
+
+  deinit { munmap(values, byteCount) }
+
+  /// A new model: weights normal with standard deviation 0.02, norms 1. The two matrices `o_proj` and
+  /// `up_proj` of each layer use 0.02/√(2·layers), which keeps the residual stream's variance in check.
+  ///
+  /// The values depend on the seed and the configuration only.
+  public convenience init(configuration: ModelConfiguration, seed: UInt64) throws(ConfigurationError) {
+    try self.init(zeroed: configuration)
+    var generator = NormalGenerator(seed: seed)
+    let scaledDeviation = 0.02 / (2 * Double(configuration.layerCount)).squareRoot()
+    for entry in table.entries {
+      let weight = values + entry.offset
+      guard entry.isDecayed else {
+        weight.update(repeating: 1, count: entry.count)
+        continue
+      }
+      let isScaled = entry.key.hasSuffix("o_proj.weight") || entry.key.hasSuffix("up_proj.weight")
+      let deviation = isScaled ? scaledDeviation : 0.02
+      for i in 0..<entry.count { weight[i] = Float(generator.next() * deviation) }
+    }
+  }
+
+  /// The values of one weight.
+  ///
+  /// - Precondition: the model has a weight of this key.
+  public subscript(key: String) -> UnsafeMutableBufferPointer<Float> {
+    guard let entry = table.entry(key) else { preconditionFailure("the model has no weight named \(key)") }
+    return UnsafeMutableBufferPointer(start: values + entry.offset, count: entry.count)
+  }
+}
