@@ -15,7 +15,6 @@ import json
 import re
 import subprocess
 import sys
-import tarfile
 import tempfile
 import zipfile
 from pathlib import Path
@@ -101,7 +100,7 @@ def unpack(archive, folder):
     elif archive.suffix == ".whl":
         zipfile.ZipFile(archive).extractall(folder)
     else:
-        tarfile.open(archive).extractall(folder, filter="data")
+        subprocess.run(["tar", "-xf", str(archive), "-C", str(folder)], check=True)
 
 
 def source_documents(source, folder, seen):

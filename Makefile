@@ -1,0 +1,42 @@
+# The front door: every target here is what the CI and the README use. `make help` lists them.
+
+SWIFT_BUILD := swift build -c release
+BINARY := .build/release/minimind
+export MINIMIND_SHARED ?= $(abspath ../shared)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup build test interop demo bench format lint
+
+help: ## list the targets
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
+
+setup: ## install the Debian packages that are missing
+	@scripts/setup.sh
+
+build: setup ## build .build/release/minimind
+	$(SWIFT_BUILD) --product minimind
+
+test: setup lint ## every test that needs no heavy package
+	$(SWIFT_BUILD) --build-tests
+	swift test -c release --skip-build
+	scripts/python_environment.sh .venv scripts/requirements-test.txt
+	MINIMIND=$(abspath $(BINARY)) .venv/bin/python -m pytest -q -p no:cacheprovider -m "not heavy" Tests/Interop
+
+interop: build ## the tests against PyTorch and transformers
+	scripts/python_environment.sh .venv-interop scripts/requirements-interop.txt --torch
+	MINIMIND=$(abspath $(BINARY)) .venv-interop/bin/python -m pytest -q -p no:cacheprovider -m heavy Tests/Interop
+
+demo: build ## from installed text to a chat model that answers, in under ten minutes
+	scripts/demo.sh
+
+bench: build ## race training against PyTorch on this machine
+	@scripts/setup.sh g++
+	scripts/python_environment.sh .venv-interop scripts/requirements-interop.txt --torch
+	.venv-interop/bin/python scripts/bench_train.py
+
+format: ## rewrite the Swift sources in the project's format
+	swift format -i -p -r Sources Tests Package.swift
+
+lint: ## check format, and that the documents name files and options that exist
+	swift format lint --strict -p -r Sources Tests Package.swift
+	scripts/check_docs.sh

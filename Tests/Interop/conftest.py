@@ -1,0 +1,41 @@
+"""Oracle tests: the `minimind` binary against the packages whose formats and numbers it must match.
+
+`make test` runs those that need small packages only; tests marked `heavy` (PyTorch, transformers) run in `make interop`.
+"""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "heavy: needs PyTorch or transformers (make interop)")
+
+
+@pytest.fixture(scope="session")
+def shared():
+    """The folder of golden data that is not part of the repository; without it the test says that it was skipped."""
+    folder = Path(os.environ.get("MINIMIND_SHARED", REPOSITORY.parent / "shared"))
+    if not (folder / "fixtures").is_dir():
+        pytest.skip(f"no golden data in {folder} (set MINIMIND_SHARED)")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def minimind():
+    """Runs the binary: `minimind("info", "--json")`; the completed process, its output decoded."""
+    binary = os.environ.get("MINIMIND", REPOSITORY / ".build/release/minimind")
+
+    def run(*arguments, input=None, check=True):
+        completed = subprocess.run(
+            [str(binary), *map(str, arguments)], input=input, capture_output=True, text=True,
+            stdin=subprocess.DEVNULL if input is None else None)
+        if check:
+            assert completed.returncode == 0, f"minimind {' '.join(map(str, arguments))}: {completed.stderr}"
+        return completed
+
+    return run

@@ -1,0 +1,113 @@
+#!/usr/bin/env python3
+"""Races `minimind bench train` against PyTorch, alternating, and prints the ratio of each pair.
+
+    make bench
+    .venv-interop/bin/python scripts/bench_train.py --model small --precision bf16 fp32 --pairs 3
+
+The two run one after the other on the same cores, so that what slows the machine slows both; the median of the ratios
+is the result. Writes bench/train-MODEL.json with every figure and bench/train-MODEL.md with the table printed here.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+from datetime import date
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+PEER = REPOSITORY / "scripts/peers/pytorch_train.py"
+
+
+def run_json(command):
+    """The JSON object that a command prints last on standard output."""
+    completed = subprocess.run(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
+    if completed.returncode != 0:
+        sys.exit(f"bench_train.py: {' '.join(map(str, command))} ended with exit code {completed.returncode}.")
+    return json.loads(completed.stdout.strip().splitlines()[-1])
+
+
+def machine():
+    name = platform.machine()
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            name = line.split(":", 1)[1].strip()
+            break
+    return {"processor": name, "cores": os.cpu_count(), "system": platform.platform(), "date": date.today().isoformat()}
+
+
+def race(arguments, precision):
+    """The pairs of one precision: a list of (ours, theirs)."""
+    ours = [arguments.binary, "bench", "train", "--model", arguments.model, "--precision", precision, "--json"]
+    theirs = [sys.executable, PEER, "--model", arguments.model, "--precision", precision, "--json"]
+    if arguments.eager:
+        theirs.append("--eager")
+    if arguments.threads:
+        ours += ["--threads", str(arguments.threads)]
+        theirs += ["--threads", str(arguments.threads)]
+    pairs = []
+    for index in range(arguments.pairs):
+        # Alternate who goes first: heat and background work then favour neither.
+        order = (ours, theirs) if index % 2 == 0 else (theirs, ours)
+        results = [run_json(list(map(str, command))) for command in order]
+        pair = tuple(results if index % 2 == 0 else reversed(results))
+        pairs.append(pair)
+        print(
+            f"{arguments.model} {precision} pair {index + 1}/{arguments.pairs}: minimind "
+            f"{pair[0]['tokens_per_second']:.0f} tokens/s, PyTorch {pair[1]['tokens_per_second']:.0f} tokens/s, "
+            f"ratio {ratio(pair):.2f}", file=sys.stderr, flush=True)
+    return pairs
+
+
+def ratio(pair):
+    return pair[0]["tokens_per_second"] / pair[1]["tokens_per_second"]
+
+
+def table(model, races):
+    """A Markdown table, a row a precision: medians over the pairs, and the ratio of each pair."""
+    lines = [
+        "| model | precision | minimind tokens/s | PyTorch tokens/s | ratio (median) | ratio (range) | minimind peak | PyTorch peak |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for precision, pairs in races.items():
+        ratios = [ratio(pair) for pair in pairs]
+
+        def median(side, key):
+            return statistics.median(pair[side][key] for pair in pairs)
+
+        lines.append(
+            f"| {model} | {precision} | {median(0, 'tokens_per_second'):.0f} | {median(1, 'tokens_per_second'):.0f} "
+            f"| {statistics.median(ratios):.2f} | {min(ratios):.2f}–{max(ratios):.2f} "
+            f"| {median(0, 'peak_memory_bytes') / 2**20:.0f} MiB | {median(1, 'peak_memory_bytes') / 2**20:.0f} MiB |")
+    return lines
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="small", choices=["small", "base"])
+    parser.add_argument("--precision", nargs="+", default=["bf16"], choices=["bf16", "fp32"])
+    parser.add_argument("--pairs", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=0, help="default: every core")
+    parser.add_argument("--eager", action="store_true", help="PyTorch without torch.compile")
+    parser.add_argument("--binary", type=Path, default=REPOSITORY / ".build/release/minimind")
+    parser.add_argument("--output", type=Path, default=REPOSITORY / "bench")
+    arguments = parser.parse_args()
+
+    races = {precision: race(arguments, precision) for precision in arguments.precision}
+    host = machine()
+    versions = next(iter(races.values()))[0][1]
+    lines = table(arguments.model, races)
+    lines += ["", f"{host['processor']}, {host['cores']} cores, {host['date']}; PyTorch {versions['torch']}"
+              f"{' with torch.compile' if versions['compiled'] else ''}, {arguments.pairs} alternating pairs, medians."]
+    arguments.output.mkdir(exist_ok=True)
+    name = f"train-{arguments.model}"
+    (arguments.output / f"{name}.json").write_text(json.dumps({"machine": host, "races": races}, indent=1) + "\n")
+    (arguments.output / f"{name}.md").write_text("\n".join(lines) + "\n")
+    print("\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,87 @@
+#!/usr/bin/env python3
+"""The rival of `minimind bench train`: optimizer steps of Hugging Face's Llama in PyTorch, on the CPU.
+
+    .venv-interop/bin/python scripts/peers/pytorch_train.py --model small --precision bf16 --json
+
+The model has the dimensions of ours, full sequences of random tokens, AdamW and gradient clipping at 1.0. `bf16` is
+PyTorch's own way to it, autocast over fp32 weights; `torch.compile` is on unless --eager is given. The first steps,
+in which compilation happens, are not counted.
+"""
+
+import argparse
+import contextlib
+import json
+import resource
+import statistics
+import time
+
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM
+
+MODELS = {
+    "small": {"hidden_size": 512, "num_hidden_layers": 8, "intermediate_size": 1408},
+    "base": {"hidden_size": 768, "num_hidden_layers": 16, "intermediate_size": 2048},
+}
+UNCOUNTED_STEPS = 2
+
+
+def build(name):
+    torch.manual_seed(0)
+    configuration = LlamaConfig(
+        vocab_size=6400, num_attention_heads=16, num_key_value_heads=8, max_position_embeddings=2048,
+        tie_word_embeddings=True, bos_token_id=1, eos_token_id=2, rms_norm_eps=1e-5, use_cache=False,
+        attn_implementation="sdpa", **MODELS[name])
+    return LlamaForCausalLM(configuration).train()
+
+
+def measure(arguments):
+    model = build(arguments.model)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-4, fused=True)
+    forward = model if arguments.eager else torch.compile(model)
+    is_bf16 = arguments.precision == "bf16"
+    autocast = torch.autocast("cpu", dtype=torch.bfloat16) if is_bf16 else contextlib.nullcontext()
+    rates = []
+    for _ in range(UNCOUNTED_STEPS + arguments.steps):
+        tokens = torch.randint(3, 6400, (arguments.batch, arguments.sequence_length))
+        start = time.perf_counter()
+        with autocast:
+            loss = forward(input_ids=tokens, labels=tokens).loss
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        rates.append(tokens.numel() / (time.perf_counter() - start))
+    counted = rates[UNCOUNTED_STEPS:]
+    return {
+        "tokens_per_second": statistics.median(counted),
+        "best_tokens_per_second": max(counted),
+        "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "model": arguments.model,
+        "precision": arguments.precision,
+        "compiled": not arguments.eager,
+        "threads": torch.get_num_threads(),
+        "batch_tokens": arguments.batch * arguments.sequence_length,
+        "sequence_length": arguments.sequence_length,
+        "torch": torch.__version__,
+    }
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="small", choices=MODELS)
+    parser.add_argument("--precision", default="bf16", choices=["bf16", "fp32"])
+    parser.add_argument("--batch", type=int, default=8, help="sequences a step")
+    parser.add_argument("--sequence-length", type=int, default=512)
+    parser.add_argument("--steps", type=int, default=5, help="counted steps")
+    parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--eager", action="store_true", help="without torch.compile")
+    parser.add_argument("--json", action="store_true", help="one JSON object")
+    arguments = parser.parse_args()
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    result = measure(arguments)
+    print(json.dumps(result) if arguments.json else "\n".join(f"{name}: {value}" for name, value in result.items()))
+
+
+if __name__ == "__main__":
+    main()
