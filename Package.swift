@@ -49,7 +49,7 @@ let package = Package(
 
     // Tests. `ReferenceKernels` holds the plain twin of every kernel, generic over the number type.
     .target(name: "ReferenceKernels", path: "Tests/ReferenceKernels", swiftSettings: swiftSettings),
-    .target(name: "TestSupport", dependencies: ["Storage"], path: "Tests/TestSupport", swiftSettings: swiftSettings),
+    .target(name: "TestSupport", dependencies: ["Storage", "ModelFiles", "Transformer"], path: "Tests/TestSupport", swiftSettings: swiftSettings),
     tests(of: "Storage"),
     tests(of: "Compute", imports: ["ReferenceKernels", "COneDNN", "CKernels"]),
     tests(of: "Tokenization"),

@@ -44,7 +44,8 @@ public final class Parameters {
     }
   }
 
-  /// The values of one weight.
+  /// The values of one weight. Valid while this object lives: a caller that does not otherwise hold it
+  /// that long wraps the use in `withExtendedLifetime`.
   ///
   /// - Precondition: the model has a weight of this key.
   public subscript(key: String) -> UnsafeMutableBufferPointer<Float> {

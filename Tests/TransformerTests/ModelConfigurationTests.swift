@@ -1,3 +1,4 @@
+import TestSupport
 import Testing
 import Transformer
 
@@ -88,18 +89,15 @@ import Transformer
     let first = try Parameters(configuration: configuration, seed: 1)
     let again = try Parameters(configuration: configuration, seed: 1)
     let other = try Parameters(configuration: configuration, seed: 2)
-    func block(_ parameters: Parameters) -> UnsafeMutableBufferPointer<Float> {
-      UnsafeMutableBufferPointer(start: parameters.values, count: parameters.table.totalCount)
-    }
-    #expect(block(first).elementsEqual(block(again)))
-    #expect(!block(first).elementsEqual(block(other)))
+    #expect(first.allValues == again.allValues)
+    #expect(first.allValues != other.allValues)
     let key = ParameterKey.Layer(3)
     let scaled = 0.02 / (2 * Double(configuration.layerCount)).squareRoot()
     for (name, deviation) in [
       (ParameterKey.embedding, 0.02), (key.query, 0.02), (key.gate, 0.02), (key.down, 0.02), (key.up, scaled),
       (key.attentionOutput, scaled),
     ] {
-      let values = first[name]
+      let values = first.copy(of: name)
       let mean = values.reduce(0) { $0 + Double($1) } / Double(values.count)
       let variance = values.reduce(0) { $0 + (Double($1) - mean) * (Double($1) - mean) } / Double(values.count)
       // Five standard errors of the mean, and of the variance, of n normal draws.
@@ -108,9 +106,8 @@ import Transformer
       #expect(abs(variance / (deviation * deviation) - 1) < 5 * (2 / count).squareRoot(), "\(name)")
     }
     for name in [ParameterKey.finalNorm, key.attentionNorm, key.feedForwardNorm, key.queryNorm, key.keyNorm] {
-      #expect(first[name].allSatisfy { $0 == 1 })
+      #expect(first.copy(of: name).allSatisfy { $0 == 1 })
     }
-    withExtendedLifetime((first, again, other)) {}
   }
 
   @Test("a mixture of experts has no parameters to train yet, and says so")

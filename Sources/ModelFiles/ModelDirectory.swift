@@ -1,0 +1,41 @@
+import Foundation
+import Storage
+
+/// The Hugging Face directory that a MODEL argument stands for.
+///
+/// - Parameter path: such a directory itself, a run directory (its `model/`), or a checkpoint of a run
+///   (`RUN/checkpoints/step-N`, its `model/`).
+/// - Throws: `ModelFileError.notAModel`.
+public func resolveModelDirectory(_ path: String) throws(ModelFileError) -> String {
+  var isDirectory: ObjCBool = false
+  guard FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory) else {
+    throw .notAModel(path: path, reason: "there is no such directory; check the path")
+  }
+  guard isDirectory.boolValue else {
+    throw .notAModel(path: path, reason: "it is a file, a directory with config.json and model.safetensors is expected")
+  }
+  for candidate in [path, path + "/model"]
+  where FileManager.default.fileExists(atPath: candidate + "/config.json") {
+    return candidate
+  }
+  throw .notAModel(path: path, reason: "neither it nor its subdirectory 'model' has a config.json")
+}
+
+/// The files beside the weights that make up a tokenizer, those that exist being copied with a model.
+public enum TokenizerFiles {
+  public static let names = [
+    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja",
+  ]
+
+  /// Copies the tokenizer in `source` into `destination`.
+  ///
+  /// - Throws: `FileError`, also when `source` has no tokenizer.json.
+  public static func copy(from source: String, to destination: String) throws(FileError) {
+    for name in names where name == names[0] || FileManager.default.fileExists(atPath: source + "/" + name) {
+      let file = try MappedFile(source + "/" + name)
+      let copy = try AtomicFile(destination + "/" + name)
+      try copy.write(file.bytes)
+      try copy.commit()
+    }
+  }
+}

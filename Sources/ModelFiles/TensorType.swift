@@ -1,0 +1,72 @@
+/// The element types that a safetensors file can hold, by their names there.
+public enum TensorType: String, Sendable, CaseIterable {
+  case bool = "BOOL"
+  case uint8 = "U8"
+  case int8 = "I8"
+  case int16 = "I16"
+  case uint16 = "U16"
+  case int32 = "I32"
+  case uint32 = "U32"
+  case int64 = "I64"
+  case uint64 = "U64"
+  case float16 = "F16"
+  case bfloat16 = "BF16"
+  case float32 = "F32"
+  case float64 = "F64"
+
+  public var byteCount: Int {
+    switch self {
+    case .bool, .uint8, .int8: 1
+    case .int16, .uint16, .float16, .bfloat16: 2
+    case .int32, .uint32, .float32: 4
+    case .int64, .uint64, .float64: 8
+    }
+  }
+}
+
+/// Conversions between stored elements and the working types. Sources may lie at any address.
+public enum TensorConversion {
+  /// Widens `count` stored elements to fp32; false when the type holds no such numbers.
+  public static func widen(
+    _ source: UnsafeRawPointer, _ type: TensorType, count: Int, to destination: UnsafeMutablePointer<Float>
+  ) -> Bool {
+    switch type {
+    case .float32: UnsafeMutableRawPointer(destination).copyMemory(from: source, byteCount: count * 4)
+    case .bfloat16:
+      for i in 0..<count {
+        let bits = source.loadUnaligned(fromByteOffset: 2 * i, as: UInt16.self)
+        destination[i] = Float(bitPattern: UInt32(bits) << 16)
+      }
+    case .float16:
+      for i in 0..<count {
+        destination[i] = Float(Float16(bitPattern: source.loadUnaligned(fromByteOffset: 2 * i, as: UInt16.self)))
+      }
+    default: return false
+    }
+    return true
+  }
+
+  /// Rounds fp32 values to the bits of bfloat16, to nearest, ties to even.
+  public static func roundToBFloat16(
+    _ source: UnsafePointer<Float>, count: Int, to destination: UnsafeMutablePointer<UInt16>
+  ) {
+    for i in 0..<count {
+      let bits = source[i].bitPattern
+      let rounded = (bits &+ 0x7FFF &+ ((bits >> 16) & 1)) >> 16
+      // A NaN whose payload lies in the dropped half would become infinite.
+      destination[i] =
+        source[i].isNaN ? UInt16(truncatingIfNeeded: bits >> 16) | 0x40 : UInt16(truncatingIfNeeded: rounded)
+    }
+  }
+
+  /// Whether all values are finite numbers.
+  public static func areFinite(_ values: UnsafePointer<Float>, count: Int) -> Bool {
+    // Or-ing a flag keeps the loop free of branches, so that it runs at the speed of memory.
+    var found: UInt32 = 0
+    for i in 0..<count {
+      let exponent = values[i].bitPattern & 0x7F80_0000
+      found |= exponent == 0x7F80_0000 ? 1 : 0
+    }
+    return found == 0
+  }
+}

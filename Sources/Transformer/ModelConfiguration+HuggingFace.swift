@@ -1,0 +1,208 @@
+import ModelFiles
+
+// MARK: - config.json
+
+extension ModelConfiguration {
+  /// Reads a Hugging Face `config.json` of `LlamaForCausalLM` or `Qwen3ForCausalLM`.
+  ///
+  /// Absent keys have the defaults of `transformers`. A setting that would change the arithmetic and is
+  /// not supported here is refused by its name, never ignored.
+  ///
+  /// - Throws: `FileError`, `ModelFileError` or `ConfigurationError`, each naming the file.
+  public init(huggingFaceConfig path: String) throws {
+    try self.init(HuggingFaceConfig(path: path, json: JSON(contentsOf: path)))
+  }
+
+  /// This configuration as the object of a `config.json`, in the form that `transformers` 4 and 5 read.
+  ///
+  /// - Parameter weightType: the element type of the weights beside it, as "float32".
+  public func huggingFaceConfig(weightType: String = "float32") -> JSON {
+    let isQwen = normalizesQueriesAndKeys
+    let endTokens = endTokenIDs.map(JSON.integer)
+    let members: [(String, JSON)] = [
+      ("architectures", .array([.string(isQwen ? "Qwen3ForCausalLM" : "LlamaForCausalLM")])),
+      ("attention_bias", .bool(false)),
+      ("attention_dropout", .number(0)),
+      ("bos_token_id", beginTokenID.map(JSON.integer) ?? .null),
+      ("eos_token_id", endTokens.count <= 1 ? endTokens.first ?? .null : .array(endTokens)),
+      ("head_dim", .integer(headSize)),
+      ("hidden_act", .string("silu")),
+      ("hidden_size", .integer(hiddenSize)),
+      ("initializer_range", .number(0.02)),
+      ("intermediate_size", .integer(intermediateSize)),
+      ("max_position_embeddings", .integer(maximumSequenceLength)),
+      ("mlp_bias", .bool(false)),
+      ("model_type", .string(isQwen ? "qwen3" : "llama")),
+      ("num_attention_heads", .integer(headCount)),
+      ("num_hidden_layers", .integer(layerCount)),
+      ("num_key_value_heads", .integer(keyValueHeadCount)),
+      // The shortest decimal that reads back as the same Float, rather than its exact expansion.
+      ("rms_norm_eps", .number(Double("\(rmsNormEpsilon)") ?? Double(rmsNormEpsilon))),
+      ("rope_scaling", .null),
+      ("rope_theta", .number(ropeTheta)),
+      ("tie_word_embeddings", .bool(tiesEmbeddings)),
+      ("torch_dtype", .string(weightType)),
+      ("use_cache", .bool(true)),
+      ("vocab_size", .integer(vocabularySize)),
+    ]
+    return .object(members.map { JSON.Member($0.0, $0.1) })
+  }
+
+  /// The object of a `generation_config.json`: which tokens begin and end a text, and MiniMind's sampling.
+  public func huggingFaceGenerationConfig() -> JSON {
+    let endTokens = endTokenIDs.map(JSON.integer)
+    return .object([
+      JSON.Member("bos_token_id", beginTokenID.map(JSON.integer) ?? .null),
+      JSON.Member("do_sample", .bool(true)),
+      JSON.Member("eos_token_id", endTokens.count <= 1 ? endTokens.first ?? .null : .array(endTokens)),
+      JSON.Member("temperature", .number(0.7)),
+      JSON.Member("top_k", .integer(8)),
+    ])
+  }
+
+  private init(_ config: HuggingFaceConfig) throws {
+    let isQwen = try config.isQwen()
+    try config.refuseUnsupportedFeatures()
+    let hiddenSize = try config.integer("hidden_size")
+    let headCount = try config.integer("num_attention_heads")
+    let defaultHeadSize = isQwen ? 128 : hiddenSize / max(headCount, 1)
+    self.init(
+      hiddenSize: hiddenSize, layerCount: try config.integer("num_hidden_layers"), headCount: headCount,
+      keyValueHeadCount: try config.integer("num_key_value_heads", default: headCount),
+      headSize: try config.integer("head_dim", default: defaultHeadSize),
+      intermediateSize: try config.integer("intermediate_size"), vocabularySize: try config.integer("vocab_size"))
+    maximumSequenceLength = try config.integer("max_position_embeddings", default: isQwen ? 32768 : 2048)
+    ropeTheta = try config.ropeTheta()
+    rmsNormEpsilon = Float(try config.number("rms_norm_eps", default: 1e-6))
+    tiesEmbeddings = try config.boolean("tie_word_embeddings", default: false)
+    normalizesQueriesAndKeys = isQwen
+    // transformers' own defaults for Llama; they mean nothing to a vocabulary that has no such tokens.
+    beginTokenID = try config.tokens("bos_token_id", default: isQwen || vocabularySize < 2 ? [] : [1]).first
+    endTokenIDs = try config.tokens("eos_token_id", default: isQwen || vocabularySize < 3 ? [] : [2])
+    try validate(source: config.path)
+  }
+}
+
+/// Typed access to the members of a `config.json`.
+private struct HuggingFaceConfig {
+  let path: String
+  let json: JSON
+
+  init(path: String, json: JSON) throws(ConfigurationError) {
+    guard case .object = json else { throw .invalid(source: path, fault: "it is not a JSON object") }
+    self.path = path
+    self.json = json
+  }
+
+  private func invalid(_ fault: String) -> ConfigurationError { .invalid(source: path, fault: fault) }
+
+  /// The value of `key`, with null meaning absent as it does to `transformers`.
+  private func value(_ key: String) -> JSON? {
+    guard let value = json[key], !value.isNull else { return nil }
+    return value
+  }
+
+  func integer(_ key: String, default fallback: Int? = nil) throws(ConfigurationError) -> Int {
+    guard let value = value(key) else {
+      guard let fallback else { throw invalid("\(key) is missing") }
+      return fallback
+    }
+    guard let number = value.integerValue else {
+      throw invalid("\(key) is \(value.compactText.prefix(60)), a whole number is expected")
+    }
+    return number
+  }
+
+  func number(_ key: String, default fallback: Double) throws(ConfigurationError) -> Double {
+    guard let value = value(key) else { return fallback }
+    guard let number = value.doubleValue else {
+      throw invalid("\(key) is \(value.compactText.prefix(60)), a number is expected")
+    }
+    return number
+  }
+
+  func boolean(_ key: String, default fallback: Bool) throws(ConfigurationError) -> Bool {
+    guard let value = value(key) else { return fallback }
+    guard let truth = value.boolValue else {
+      throw invalid("\(key) is \(value.compactText.prefix(60)), true or false is expected")
+    }
+    return truth
+  }
+
+  /// One token id or a list of them; an explicit null means none.
+  func tokens(_ key: String, default fallback: [Int]) throws(ConfigurationError) -> [Int] {
+    guard let value = json[key] else { return fallback }
+    if value.isNull { return [] }
+    let ids = (value.arrayValue ?? [value]).map(\.integerValue)
+    guard ids.count <= 64, !ids.contains(nil) else {
+      throw invalid("\(key) is \(value.compactText.prefix(60)), a token id is expected")
+    }
+    return ids.compactMap { $0 }
+  }
+
+  /// Whether this is Qwen3 rather than Llama; other architectures are refused by name.
+  func isQwen() throws(ModelFileError) -> Bool {
+    let architecture: String
+    if let name = value("architectures")?.arrayValue?.first?.stringValue {
+      architecture = name
+    } else {
+      switch value("model_type")?.stringValue {
+      case "llama": architecture = "LlamaForCausalLM"
+      case "qwen3": architecture = "Qwen3ForCausalLM"
+      case let type: architecture = type ?? "none"
+      }
+    }
+    switch architecture {
+    case "LlamaForCausalLM": return false
+    case "Qwen3ForCausalLM": return true
+    default:
+      throw .unsupported(
+        path: path,
+        feature: "the architecture '\(architecture.prefix(60))' is not supported; "
+          + "LlamaForCausalLM and Qwen3ForCausalLM are")
+    }
+  }
+
+  /// Where the rotary settings are: `rope_parameters` since transformers 5, the object itself before.
+  private var ropeParameters: JSON { value("rope_parameters") ?? json }
+
+  func ropeTheta() throws(ConfigurationError) -> Double {
+    guard let value = ropeParameters["rope_theta"] ?? value("rope_theta"), !value.isNull else { return 10_000 }
+    guard let theta = value.doubleValue else {
+      throw invalid("rope_theta is \(value.compactText.prefix(60)), a number is expected")
+    }
+    return theta
+  }
+
+  func refuseUnsupportedFeatures() throws(ModelFileError) {
+    func refuse(_ text: String) -> ModelFileError { .unsupported(path: path, feature: text) }
+    for key in ["attention_bias", "mlp_bias", "use_sliding_window"] {
+      if let value = value(key), value != .bool(false) {
+        throw refuse("\(key) is \(value.compactText.prefix(60)); only models without it are supported")
+      }
+    }
+    if let value = value("hidden_act"), value.stringValue != "silu", value.stringValue != "swish" {
+      throw refuse("hidden_act \(value.compactText.prefix(60)) is not supported; silu is")
+    }
+    for settings in [value("rope_scaling"), value("rope_parameters")].compactMap({ $0 }) {
+      guard case .object = settings else {
+        throw refuse("the rotary settings \(settings.compactText.prefix(60)) are not an object")
+      }
+      let type = settings["rope_type"] ?? settings["type"] ?? .string("default")
+      if type != .string("default") {
+        throw refuse("rope scaling of type \(type.compactText.prefix(60)) is not supported; plain rotary embedding is")
+      }
+      if let factor = settings["partial_rotary_factor"], !factor.isNull, factor.doubleValue != 1 {
+        throw refuse("partial_rotary_factor \(factor.compactText.prefix(60)) is not supported; whole heads are rotated")
+      }
+    }
+    if let factor = value("partial_rotary_factor"), factor.doubleValue != 1 {
+      throw refuse("partial_rotary_factor \(factor.compactText.prefix(60)) is not supported; whole heads are rotated")
+    }
+    if value("quantization_config") != nil { throw refuse("quantized weights (quantization_config) are not supported") }
+    if let types = value("layer_types")?.arrayValue, let other = types.first(where: { $0 != .string("full_attention") })
+    {
+      throw refuse("a layer of type \(other.compactText.prefix(60)) is not supported; full_attention is")
+    }
+  }
+}

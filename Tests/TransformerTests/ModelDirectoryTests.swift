@@ -1,0 +1,244 @@
+import Foundation
+import ModelFiles
+import Storage
+import TestSupport
+import Testing
+import Transformer
+
+private func tinyConfiguration() -> ModelConfiguration {
+  ModelConfiguration(hiddenSize: 16, layerCount: 2, headCount: 2, keyValueHeadCount: 1, vocabularySize: 40)
+}
+
+private func edit(_ directory: String, _ change: (String) -> String) throws {
+  let path = directory + "/config.json"
+  try change(try String(contentsOfFile: path, encoding: .utf8)).write(toFile: path, atomically: true, encoding: .utf8)
+}
+
+/// The text of the error that `body` throws; empty when it throws none.
+private func message(_ body: () throws -> Void) -> String {
+  do {
+    try body()
+    return ""
+  } catch { return "\(error)" }
+}
+
+@Suite struct ModelDirectoryTests {
+  @Test("saving and loading a model loses no bit", arguments: 0..<4)
+  func roundTrip(variant: Int) throws {
+    try withTemporaryDirectory { directory in
+      var configuration = tinyConfiguration()
+      configuration.tiesEmbeddings = variant & 1 == 0
+      configuration.normalizesQueriesAndKeys = variant & 2 != 0
+      configuration.headSize = 6
+      configuration.ropeTheta = 500_000
+      configuration.rmsNormEpsilon = 1e-6
+      configuration.endTokenIDs = [2, 5]
+      let parameters = try Parameters(configuration: configuration, seed: 9)
+      try parameters.save(modelDirectory: directory + "/model")
+      let read = try Parameters(modelDirectory: directory + "/model")
+      #expect(read.configuration == configuration)
+      #expect(read.allValues.map(\.bitPattern) == parameters.allValues.map(\.bitPattern))
+    }
+  }
+
+  @Test("a model saved in bfloat16 is the rounded model")
+  func bfloat16() throws {
+    try withTemporaryDirectory { directory in
+      let parameters = try Parameters(configuration: tinyConfiguration(), seed: 9)
+      try parameters.save(modelDirectory: directory + "/model", type: .bfloat16)
+      let read = try Parameters(modelDirectory: directory + "/model")
+      for (rounded, value) in zip(read.allValues, parameters.allValues) {
+        #expect(abs(rounded - value) <= abs(value) / 256)
+        #expect(rounded.bitPattern & 0xFFFF == 0)
+      }
+    }
+  }
+
+  @Test("shards with an index load as one file does")
+  func shards() throws {
+    try withTemporaryDirectory { directory in
+      let parameters = try Parameters(configuration: tinyConfiguration(), seed: 9)
+      let model = directory + "/model"
+      try parameters.save(modelDirectory: model)
+      try FileManager.default.removeItem(atPath: model + "/model.safetensors")
+      var map: [JSON.Member] = []
+      for part in 0..<2 {
+        let name = "model-0000\(part + 1)-of-00002.safetensors"
+        let entries = parameters.table.entries.enumerated().filter { $0.offset % 2 == part }.map(\.element)
+        let writer = try SafetensorsWriter(
+          model + "/" + name, tensors: entries.map { .init(name: $0.key, type: .float32, shape: $0.shape) })
+        for entry in entries {
+          try parameters.copy(of: entry.key).withUnsafeBufferPointer { try writer.append($0) }
+          map.append(JSON.Member(entry.key, .string(name)))
+        }
+        try writer.commit()
+      }
+      let index = model + "/model.safetensors.index.json"
+      try AtomicFile.write(JSON.object([JSON.Member("weight_map", .object(map))]).text(), to: index)
+      let read = try Parameters(modelDirectory: model)
+      #expect(read.allValues == parameters.allValues)
+
+      for hostile in ["../outside.safetensors", "/etc/passwd", "..", ""] {
+        map[0].value = .string(hostile)
+        try AtomicFile.write(JSON.object([JSON.Member("weight_map", .object(map))]).text(), to: index)
+        #expect(message { _ = try Parameters(modelDirectory: model) }.contains("is not the name of a file beside it"))
+      }
+    }
+  }
+
+  @Test("a configuration that contradicts the weights is refused, saying what to check")
+  func contradictions() throws {
+    try withTemporaryDirectory { directory in
+      let model = directory + "/model"
+      let parameters = try Parameters(configuration: tinyConfiguration(), seed: 9)
+      let weights = model + "/model.safetensors"
+      let cases: [(String, String, String)] = [
+        (
+          "\"vocab_size\": 40", "\"vocab_size\": 41",
+          "\(weights): 'model.embed_tokens.weight' is [40, 16], config.json says [41, 16]. Check vocab_size and hidden_size."
+        ),
+        (
+          "\"tie_word_embeddings\": true", "\"tie_word_embeddings\": false",
+          "\(weights): 'lm_head.weight' is missing, config.json asks for it. Check tie_word_embeddings, vocab_size and hidden_size."
+        ),
+        (
+          "\"num_hidden_layers\": 2", "\"num_hidden_layers\": 1",
+          "\(weights): 'model.layers.1.input_layernorm.weight' is no weight of the model that config.json describes. "
+            + "Check hidden_size and num_hidden_layers."
+        ),
+        (
+          "\"num_key_value_heads\": 1", "\"num_key_value_heads\": 2",
+          "\(weights): 'model.layers.0.self_attn.k_proj.weight' is [8, 16], config.json says [16, 16]. "
+            + "Check num_key_value_heads, head_dim, hidden_size and num_hidden_layers."
+        ),
+      ]
+      for (old, new, expected) in cases {
+        try parameters.save(modelDirectory: model)
+        try edit(model) { $0.replacingOccurrences(of: old, with: new) }
+        #expect(message { _ = try Parameters(modelDirectory: model) } == expected)
+      }
+    }
+  }
+
+  @Test(
+    "settings that would change the arithmetic are refused by name",
+    arguments: [
+      ("\"hidden_act\": \"silu\"", "\"hidden_act\": \"gelu\"", "hidden_act \"gelu\" is not supported"),
+      ("\"attention_bias\": false", "\"attention_bias\": true", "attention_bias is true"),
+      ("\"mlp_bias\": false", "\"mlp_bias\": true", "mlp_bias is true"),
+      ("\"rope_scaling\": null", "\"rope_scaling\": {\"rope_type\": \"yarn\", \"factor\": 4}", "type \"yarn\""),
+      ("\"rope_scaling\": null", "\"rope_parameters\": {\"type\": \"linear\"}", "type \"linear\""),
+      ("\"rope_scaling\": null", "\"partial_rotary_factor\": 0.5", "partial_rotary_factor 0.5"),
+      ("\"rope_scaling\": null", "\"quantization_config\": {}", "quantization_config"),
+      ("\"LlamaForCausalLM\"", "\"MixtralForCausalLM\"", "the architecture 'MixtralForCausalLM' is not supported"),
+      ("\"hidden_size\": 16", "\"hidden_size\": 1e99", "hidden_size is 1e+99, a whole number is expected"),
+      ("\"hidden_size\": 16", "\"hidden_size\": \"16\"", "hidden_size is \"16\", a whole number is expected"),
+      ("\"hidden_size\": 16", "\"hidden_size\": null", "hidden_size is missing"),
+      ("\"vocab_size\": 40", "\"vocab_size\": 40000000000", "vocab_size is 40000000000, expected 1 to 16777216"),
+      ("\"eos_token_id\": 2", "\"eos_token_id\": 40", "token 40 is outside the vocabulary of 40"),
+      ("\"head_dim\": 8", "\"head_dim\": 7", "head_dim is 7, an even number is needed"),
+    ])
+  func refusals(old: String, new: String, expected: String) throws {
+    try withTemporaryDirectory { directory in
+      let model = directory + "/model"
+      try Parameters(configuration: tinyConfiguration(), seed: 9).save(modelDirectory: model)
+      try edit(model) { $0.replacingOccurrences(of: old, with: new) }
+      let text = message { _ = try Parameters(modelDirectory: model) }
+      #expect(text.contains(expected) && text.hasPrefix(model + "/config.json"), "\(text)")
+    }
+  }
+
+  @Test("the rotary base of transformers 5 is read")
+  func ropeParameters() throws {
+    try withTemporaryDirectory { directory in
+      let model = directory + "/model"
+      try Parameters(configuration: tinyConfiguration(), seed: 9).save(modelDirectory: model)
+      try edit(model) {
+        $0.replacingOccurrences(
+          of: "\"rope_theta\": 10000.0",
+          with: "\"rope_parameters\": {\"rope_theta\": 1234.5, \"rope_type\": \"default\"}")
+      }
+      #expect(try ModelConfiguration(huggingFaceConfig: model + "/config.json").ropeTheta == 1234.5)
+    }
+  }
+
+  @Test("a weight that is not a number is found at loading")
+  func notFinite() throws {
+    try withTemporaryDirectory { directory in
+      let parameters = try Parameters(configuration: tinyConfiguration(), seed: 9)
+      try withExtendedLifetime(parameters) {
+        parameters[ParameterKey.finalNorm][3] = .nan
+        try parameters.save(modelDirectory: directory + "/model")
+      }
+      let text = message { _ = try Parameters(modelDirectory: directory + "/model") }
+      #expect(text.contains("'model.norm.weight' holds values that are not finite numbers"))
+    }
+  }
+
+  @Test("a run, a checkpoint and a plain directory lead to the model; other paths are refused")
+  func resolution() throws {
+    try withTemporaryDirectory { directory in
+      let parameters = try Parameters(configuration: tinyConfiguration(), seed: 9)
+      try parameters.save(modelDirectory: directory + "/run/model")
+      #expect(try resolveModelDirectory(directory + "/run") == directory + "/run/model")
+      #expect(try resolveModelDirectory(directory + "/run/model") == directory + "/run/model")
+      for path in ["/nowhere", "", "/run/model/config.json"] {
+        #expect(throws: ModelFileError.self) { try resolveModelDirectory(directory + path) }
+      }
+    }
+  }
+
+  @Test("an existing model is replaced whole, and a failed save leaves it as it was")
+  func replacement() throws {
+    try withTemporaryDirectory { directory in
+      let model = directory + "/model"
+      try Parameters(configuration: tinyConfiguration(), seed: 1).save(modelDirectory: model)
+      let second = try Parameters(configuration: tinyConfiguration(), seed: 2)
+      #expect(throws: FileError.self) {
+        try second.save(modelDirectory: model, tokenizerDirectory: directory + "/no-tokenizer")
+      }
+      let first = try Parameters(configuration: tinyConfiguration(), seed: 1)
+      #expect(try Parameters(modelDirectory: model).allValues == first.allValues)
+      try second.save(modelDirectory: model)
+      #expect(try Parameters(modelDirectory: model).allValues == second.allValues)
+      #expect(try FileManager.default.contentsOfDirectory(atPath: directory) == ["model"])
+    }
+  }
+
+  @Test("thousands of damaged model directories are read or refused, never a trap", arguments: 0..<4)
+  func damage(seed: UInt64) throws {
+    try withTemporaryDirectory { directory in
+      let model = directory + "/model"
+      try Parameters(configuration: tinyConfiguration(), seed: 9).save(modelDirectory: model)
+      var generator = SeededGenerator(seed: seed)
+      for (name, count) in [("config.json", 1000), ("model.safetensors", 200)] {
+        let url = URL(fileURLWithPath: model + "/" + name)
+        let good = Array(try Data(contentsOf: url))
+        for _ in 0..<count {
+          try Data(damaged(good, using: &generator)).write(to: url)
+          do {
+            _ = try Parameters(modelDirectory: model)
+          } catch {
+            #expect(error is ModelFileError || error is ConfigurationError, "seed \(seed): \(error)")
+          }
+        }
+        try Data(good).write(to: url)
+      }
+    }
+  }
+}
+
+@Suite struct GoldenFixtureTests {
+  @Test("the golden fixture has every weight, gradient and result of its model")
+  func complete() throws {
+    let golden = try GoldenFixture()
+    let table = try ParameterTable(golden.configuration)
+    for group in [golden.parameters, golden.gradients, golden.parametersAfter] {
+      #expect(group.count == table.entries.count)
+      for entry in table.entries { #expect(group[entry.key]?.count == entry.count) }
+    }
+    #expect(try golden.floats("logits").count == 3 * 40 * golden.configuration.vocabularySize)
+    #expect(try golden.integers("greedy_prompt").count == 9)
+    #expect(golden.numbers("losses").count == 5)
+  }
+}
