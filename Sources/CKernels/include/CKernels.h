@@ -1,1 +1,102 @@
 #pragma once
+
+// Words that Swift lacks for sixteen floats at a time: masked loads and stores, widening and narrowing of bfloat16,
+// selection and square root. In Swift 6.3 the same steps (`SIMD16<UInt32>(truncatingIfNeeded:)`, `replacing(with:where:)`,
+// `squareRoot()`) call out, or take lanes apart, and cost five to forty times as much. Each function is one or two
+// instructions with AVX-512; elsewhere the compiler chooses.
+
+#include <stdint.h>
+#include <string.h>
+
+#if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512VL__)
+#include <immintrin.h>
+#define CKERNELS_AVX512 1
+#endif
+
+#define CKERNELS_INLINE static inline __attribute__((always_inline))
+
+typedef float CKFloat16 __attribute__((ext_vector_type(16)));
+typedef uint32_t CKUInt32x16 __attribute__((ext_vector_type(16)));
+typedef uint16_t CKUInt16x16 __attribute__((ext_vector_type(16)));
+
+/// The first `lanes` (0 to 16) floats at `source`, zero beyond; memory beyond them is not touched.
+CKERNELS_INLINE CKFloat16 ckLoadFloats(const void *_Nonnull source, intptr_t lanes) {
+#if CKERNELS_AVX512
+  return (CKFloat16)_mm512_maskz_loadu_ps((__mmask16)((1u << lanes) - 1), source);
+#else
+  CKFloat16 value = 0;
+  memcpy(&value, source, (size_t)lanes * sizeof(float));
+  return value;
+#endif
+}
+
+/// Writes the first `lanes` (0 to 16) floats and nothing beyond them.
+CKERNELS_INLINE void ckStoreFloats(CKFloat16 value, void *_Nonnull target, intptr_t lanes) {
+#if CKERNELS_AVX512
+  _mm512_mask_storeu_ps(target, (__mmask16)((1u << lanes) - 1), (__m512)value);
+#else
+  memcpy(target, &value, (size_t)lanes * sizeof(float));
+#endif
+}
+
+/// As `ckLoadFloats`, for 16-bit values.
+CKERNELS_INLINE CKUInt16x16 ckLoadHalves(const void *_Nonnull source, intptr_t lanes) {
+#if CKERNELS_AVX512
+  return (CKUInt16x16)_mm256_maskz_loadu_epi16((__mmask16)((1u << lanes) - 1), source);
+#else
+  CKUInt16x16 value = 0;
+  memcpy(&value, source, (size_t)lanes * sizeof(uint16_t));
+  return value;
+#endif
+}
+
+/// As `ckStoreFloats`, for 16-bit values.
+CKERNELS_INLINE void ckStoreHalves(CKUInt16x16 value, void *_Nonnull target, intptr_t lanes) {
+#if CKERNELS_AVX512
+  _mm256_mask_storeu_epi16(target, (__mmask16)((1u << lanes) - 1), (__m256i)value);
+#else
+  memcpy(target, &value, (size_t)lanes * sizeof(uint16_t));
+#endif
+}
+
+/// The floats whose upper halves are given: bfloat16 to float, exactly.
+CKERNELS_INLINE CKFloat16 ckFloatsFromBFloat16(CKUInt16x16 bits) {
+  return (CKFloat16)(__builtin_convertvector(bits, CKUInt32x16) << 16);
+}
+
+/// The bfloat16 nearest to each float, ties to even; a NaN stays a quiet NaN.
+/// Where the processor has the instruction, floats below 1.2e-38 (subnormal) become zero.
+CKERNELS_INLINE CKUInt16x16 ckBFloat16FromFloats(CKFloat16 value) {
+#if CKERNELS_AVX512 && defined(__AVX512BF16__)
+  return (CKUInt16x16)_mm512_cvtneps_pbh((__m512)value);
+#else
+  // Adding 0x7FFF and the lowest kept bit carries into the kept half exactly when the dropped half rounds up.
+  CKUInt32x16 bits = (CKUInt32x16)value;
+  CKUInt32x16 rounded = bits + 0x7FFF + ((bits >> 16) & 1);
+  CKUInt32x16 isNaN = (CKUInt32x16)(value != value);
+  return __builtin_convertvector(((rounded & ~isNaN) | ((bits | 0x400000) & isNaN)) >> 16, CKUInt16x16);
+#endif
+}
+
+/// Each lane held within lowest...highest; NaN stays NaN.
+CKERNELS_INLINE CKFloat16 ckClamp(CKFloat16 value, float lowest, float highest) {
+  CKFloat16 low = lowest, high = highest;
+  value = value < low ? low : value;
+  return value > high ? high : value;
+}
+
+/// Zero in each lane where `x` is below `threshold`, `value` elsewhere.
+CKERNELS_INLINE CKFloat16 ckZeroWhereBelow(CKFloat16 value, CKFloat16 x, float threshold) {
+  CKFloat16 zero = 0, limit = threshold;
+  return x < limit ? zero : value;
+}
+
+/// The larger of each pair of lanes; where either is NaN, `right`.
+CKERNELS_INLINE CKFloat16 ckMaximum(CKFloat16 left, CKFloat16 right) {
+  return left > right ? left : right;
+}
+
+/// The square root of each lane.
+CKERNELS_INLINE CKFloat16 ckSquareRoot(CKFloat16 value) {
+  return __builtin_elementwise_sqrt(value);
+}

@@ -1,0 +1,20 @@
+extension Reference {
+  /// The row of the table [vocabulary, width] for each token.
+  @inlinable
+  package static func embeddingForward<Scalar: BinaryFloatingPoint>(
+    tokens: [Int], table: [Scalar], width: Int
+  ) -> [Scalar] {
+    tokens.flatMap { token in table[token * width..<(token + 1) * width] }
+  }
+
+  @inlinable
+  package static func embeddingBackward<Scalar: BinaryFloatingPoint>(
+    tokens: [Int], dOutput: [Scalar], vocabulary: Int, width: Int
+  ) -> [Scalar] {
+    var dTable = [Scalar](repeating: 0, count: vocabulary * width)
+    for (row, token) in tokens.enumerated() {
+      for column in 0..<width { dTable[token * width + column] += dOutput[row * width + column] }
+    }
+    return dTable
+  }
+}
