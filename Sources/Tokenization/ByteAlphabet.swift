@@ -1,0 +1,47 @@
+/// GPT-2's way to write any byte as one visible character, so that tokens can stand in JSON.
+///
+/// Printable Latin-1 bytes stand for themselves; the other 68 become U+0100, U+0101, … in ascending order.
+/// Source: `bytes_to_unicode` in github.com/openai/gpt-2, src/encoder.py.
+enum ByteAlphabet {
+  /// The character of each byte.
+  static let scalars: [Unicode.Scalar] = {
+    var next: UInt32 = 0x100
+    return (0...255).map { (byte: UInt32) in
+      if isVisible(byte) { return Unicode.Scalar(UInt8(byte)) }
+      defer { next += 1 }
+      return Unicode.Scalar(next)!
+    }
+  }()
+
+  /// The byte of each character below U+0144, -1 where there is none.
+  private static let bytes: [Int16] = {
+    var table = [Int16](repeating: -1, count: 0x144)
+    for (byte, scalar) in scalars.enumerated() { table[Int(scalar.value)] = Int16(byte) }
+    return table
+  }()
+
+  /// All bytes in the order of their characters: the order in which Hugging Face's trainer numbers them.
+  static let bytesInVocabularyOrder: [UInt8] = (0...255).sorted { scalars[Int($0)] < scalars[Int($1)] }
+
+  private static func isVisible(_ byte: UInt32) -> Bool {
+    (0x21...0x7E).contains(byte) || (0xA1...0xAC).contains(byte) || (0xAE...0xFF).contains(byte)
+  }
+
+  /// The bytes that `token` spells, or nil when a character is not in the alphabet.
+  static func bytes(of token: String) -> [UInt8]? {
+    var result: [UInt8] = []
+    result.reserveCapacity(token.utf8.count)
+    for scalar in token.unicodeScalars {
+      guard scalar.value < bytes.count, bytes[Int(scalar.value)] >= 0 else { return nil }
+      result.append(UInt8(bytes[Int(scalar.value)]))
+    }
+    return result
+  }
+
+  /// The characters that spell `bytes`.
+  static func spelling(of bytes: some Sequence<UInt8>) -> String {
+    var result = String.UnicodeScalarView()
+    for byte in bytes { result.append(scalars[Int(byte)]) }
+    return String(result)
+  }
+}

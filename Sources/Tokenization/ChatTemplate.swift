@@ -1,0 +1,110 @@
+import Foundation
+import Storage
+
+/// One turn of a conversation.
+package struct ChatMessage: Sendable, Equatable {
+  package enum Role: String, Sendable, Equatable, CaseIterable { case system, user, assistant }
+
+  package var role: Role
+  package var content: String
+
+  package init(role: Role, content: String) {
+    self.role = role
+    self.content = content
+  }
+}
+
+/// A piece of an encoded conversation.
+package struct TemplatePart: Sendable, Equatable {
+  package let ids: [Int32]
+  /// The message that the piece belongs to.
+  package let messageIndex: Int
+  /// Whether the model is to learn this piece: an answer and its `</s>`.
+  package let isAnswer: Bool
+}
+
+/// How a conversation becomes text: MiniMind v1's template, the only one there is.
+///
+///     {system, first message only}<s>user\n{content}</s>\n<s>assistant\n{answer}</s>\n…
+///
+/// Every user message opens the answer to it, so asking for a generation prompt adds nothing.
+package struct ChatTemplate: Sendable {
+  /// The template as it stands in `tokenizer_config.json`.
+  static let source =
+    "{% if messages[0]['role'] == 'system' %}{% set system_message = messages[0]['content'] %}{% endif %}"
+    + "{% if system_message is defined %}{{ system_message }}{% endif %}"
+    + "{% for message in messages %}{% set content = message['content'] %}"
+    + "{% if message['role'] == 'user' %}{{ '<s>user\\n' + content + '</s>\\n<s>assistant\\n' }}"
+    + "{% elif message['role'] == 'assistant' %}{{ content + '</s>' + '\\n' }}{% endif %}{% endfor %}"
+
+  /// v1's template, for a tokenizer that this program made.
+  package init() {}
+
+  /// Checks that the tokenizer in `tokenizerDirectory` brings v1's template.
+  ///
+  /// - Throws: `TokenizerError` when it brings another one or none.
+  package init(tokenizerDirectory: String) throws {
+    let separate = tokenizerDirectory + "/chat_template.jinja"
+    let path = tokenizerDirectory + "/tokenizer_config.json"
+    let source: TokenizerConfiguration.ChatTemplateSource
+    if FileManager.default.fileExists(atPath: separate) {
+      source = .text(String(decoding: try Tokenizer.content(separate), as: UTF8.self))
+    } else {
+      source = try Tokenizer.content(path).withUnsafeBytes { try TokenizerConfiguration($0, path: path).chatTemplate }
+    }
+    switch source {
+    case .text(let text) where text.utf8.elementsEqual(Self.source.utf8): break
+    case .text, .several:
+      throw TokenizerError(
+        "\(tokenizerDirectory): its chat template is not MiniMind v1's, the only one that is supported; "
+          + "rendering it differently would mislead the model. Use generate with a prompt that you format yourself.")
+    case .none:
+      throw TokenizerError(
+        "\(path): there is no chat_template, so how to lay out a conversation is unknown. "
+          + "Use generate, or a model that was fine-tuned for chat.")
+    }
+  }
+
+  /// The conversation as text, to the character as v1's template renders it.
+  ///
+  /// - Parameter addGenerationPrompt: changes nothing with this template, which opens an answer after every
+  ///   user message by itself.
+  package func render(_ messages: [ChatMessage], addGenerationPrompt: Bool) -> String {
+    var text = ""
+    for (index, message) in messages.enumerated() {
+      switch message.role {
+      case .system: if index == 0 { text += message.content }
+      case .user: text += "<s>user\n" + message.content + "</s>\n<s>assistant\n"
+      case .assistant: text += message.content + "</s>\n"
+      }
+    }
+    return text
+  }
+
+  /// The conversation as tokens, in pieces that say what is answer and what is not.
+  ///
+  /// Contents are encoded as text: a `</s>` that a user typed is four characters, not the end of the turn.
+  /// An answer is encoded by itself, as the model will produce it, after a prompt that has ended.
+  package func encode(_ messages: [ChatMessage], with tokenizer: Tokenizer, addGenerationPrompt: Bool)
+    -> [TemplatePart]
+  {
+    let begin = tokenizer.beginToken
+    let end = tokenizer.endToken
+    let newline = tokenizer.encode("\n", specialTokens: .asText)
+    let opening = [end] + newline + [begin] + tokenizer.encode("assistant\n", specialTokens: .asText)
+    var parts: [TemplatePart] = []
+    for (index, message) in messages.enumerated() {
+      func add(_ ids: [Int32], isAnswer: Bool = false) {
+        if !ids.isEmpty { parts.append(TemplatePart(ids: ids, messageIndex: index, isAnswer: isAnswer)) }
+      }
+      switch message.role {
+      case .system: if index == 0 { add(tokenizer.encode(message.content, specialTokens: .asText)) }
+      case .user: add([begin] + tokenizer.encode("user\n" + message.content, specialTokens: .asText) + opening)
+      case .assistant:
+        add(tokenizer.encode(message.content, specialTokens: .asText) + [end], isAnswer: true)
+        add(newline)
+      }
+    }
+    return parts
+  }
+}

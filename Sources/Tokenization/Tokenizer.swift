@@ -1,0 +1,92 @@
+import Storage
+
+/// What to do with `<s>` and the like inside a text.
+package enum SpecialTokenHandling: Sendable {
+  /// They are control tokens, as in `tokenizers`.
+  case parsed
+  /// They are ordinary characters: for text that somebody typed.
+  case asText
+}
+
+/// A byte-level BPE tokenizer, equal to Hugging Face's `tokenizers` token for token.
+///
+/// Text is bytes. Ill-formed UTF-8 is read as U+FFFD, one for each maximal ill-formed part, which is what
+/// `tokenizers` sees after Python's `bytes.decode(errors="replace")`. Encoding may go on in any number of
+/// threads at once.
+package struct Tokenizer: Sendable {
+  let model: BytePairModel
+  /// Contents of `tokenizer.json` and `tokenizer_config.json`, as read or as they will be written.
+  package let fileBytes: [UInt8]
+  package let configurationBytes: [UInt8]
+
+  package let unknownToken: Int32
+  package let beginToken: Int32
+  package let endToken: Int32
+  /// SHA-256 of `tokenizer.json` in hexadecimal: data and models made with another tokenizer have another.
+  package let contentHash: String
+
+  init(model: BytePairModel, fileBytes: [UInt8], configuration: TokenizerConfiguration) throws(TokenizerError) {
+    self.model = model
+    self.fileBytes = fileBytes
+    configurationBytes = configuration.bytes
+    func id(_ content: String, _ key: String) throws(TokenizerError) -> Int32 {
+      guard let token = model.addedTokens.first(where: { $0.content == content }) else {
+        throw TokenizerError(
+          "tokenizer.json: there is no added token \(quoted(content)), which is the \(key). "
+            + "Check added_tokens, or \(key) in tokenizer_config.json.")
+      }
+      return token.id
+    }
+    unknownToken = try id(configuration.unknownToken, "unk_token")
+    beginToken = try id(configuration.beginToken, "bos_token")
+    endToken = try id(configuration.endToken, "eos_token")
+    contentHash = fileBytes.withUnsafeBytes { SHA256.hexadecimalDigest($0) }
+  }
+
+  /// Tokens are numbered from 0 up to here.
+  package var vocabularySize: Int { model.vocabularySize }
+
+  package func encode(_ text: UnsafeRawBufferPointer, specialTokens: SpecialTokenHandling = .parsed) -> [Int32] {
+    model.withEncoder { Array($0.encode(text, specialTokens: specialTokens)) }
+  }
+
+  package func encode(_ text: String, specialTokens: SpecialTokenHandling = .parsed) -> [Int32] {
+    var text = text
+    return text.withUTF8 { encode(UnsafeRawBufferPointer($0), specialTokens: specialTokens) }
+  }
+
+  /// Appends the tokens of `text` to `tokens`.
+  package func encode(
+    _ text: UnsafeRawBufferPointer, into tokens: inout [Int32], specialTokens: SpecialTokenHandling = .parsed
+  ) {
+    model.withEncoder { tokens.append(contentsOf: $0.encode(text, specialTokens: specialTokens)) }
+  }
+
+  /// The text of `ids`. Bytes that form no character become U+FFFD; ids outside the vocabulary are left out.
+  package func decode(_ ids: some Sequence<Int32>, skippingSpecialTokens: Bool = false) -> String {
+    var bytes: [UInt8] = []
+    bytes.reserveCapacity(4 * ids.underestimatedCount)
+    for id in ids {
+      if skippingSpecialTokens && model.isSpecial(id) { continue }
+      if let token = model.bytes(of: id) { bytes.append(contentsOf: token) }
+    }
+    return String(decoding: bytes, as: UTF8.self)
+  }
+
+  /// The bytes that a token stands for: often part of a character only. Empty for an id outside the vocabulary.
+  package func bytes(of id: Int32) -> [UInt8] { model.bytes(of: id).map(Array.init) ?? [] }
+
+  /// The token as `tokenizer.json` spells it.
+  package func spelling(of id: Int32) -> String? {
+    id >= 0 && id < model.vocabularySize ? model.tokens[Int(id)] : nil
+  }
+
+  /// Whether the token is one like `<s>`, which is not text.
+  package func isSpecial(_ id: Int32) -> Bool { model.isSpecial(id) }
+}
+
+/// `text` in quotation marks, shortened, for an error message.
+func quoted(_ text: String) -> String {
+  let shown = text.prefix(40).map { $0 == "\n" ? "\\n" : String($0) }.joined()
+  return "\"\(shown)\(text.count > 40 ? "…" : "")\""
+}

@@ -1,0 +1,197 @@
+/// Reads `tokenizer.json`, of which only byte-level BPE is understood: anything else is refused by name.
+struct TokenizerFileReader {
+  private let path: String
+  private let root: JSONValue
+
+  /// The most tokens and merges that a file may have: far above any real vocabulary, far below what would
+  /// exhaust memory.
+  private static let mostTokens = 1 << 24
+
+  init(_ bytes: UnsafeRawBufferPointer, path: String) throws(TokenizerError) {
+    self.path = path
+    guard bytes.count > 0 else { throw TokenizerError("\(path) is empty. Copy the file again.") }
+    do { root = try JSONValue(parsing: bytes) } catch {
+      throw TokenizerError("\(path):\(error.line): not valid JSON: \(error.reason). Copy the file again.")
+    }
+  }
+
+  func model() throws(TokenizerError) -> BytePairModel {
+    try refuseOtherKinds()
+    guard let model = root["model"] else { throw fault("there is no model") }
+    try checkModelOptions(model)
+    let added = try addedTokens()
+    let tokens = try vocabulary(model, added: added)
+    let merges = try merges(model, tokens: tokens)
+    return BytePairModel(tokens: tokens, merges: merges, addedTokens: added)
+  }
+
+  private func fault(_ reason: String) -> TokenizerError { TokenizerError("\(path): \(reason).") }
+
+  private func refused(_ what: String) -> TokenizerError {
+    TokenizerError("\(path): \(what) is not supported; only byte-level BPE with GPT-2's split pattern is.")
+  }
+
+  // MARK: - The parts around the model
+
+  private func refuseOtherKinds() throws(TokenizerError) {
+    guard case .object = root else { throw fault("it is \(root.kind) where an object is expected") }
+    if let version = root["version"], version != .string("1.0") { throw refused("version \(version.kind)") }
+    for key in ["truncation", "padding", "normalizer"] {
+      if let value = root[key], value != .null { throw refused("\(key) \(value["type"]?.kind ?? value.kind)") }
+    }
+    guard let split = root["pre_tokenizer"], split["type"] == .string("ByteLevel") else {
+      throw refused("pre_tokenizer \(named(root["pre_tokenizer"]))")
+    }
+    guard split["add_prefix_space"] == .bool(false) else { throw refused("add_prefix_space in pre_tokenizer") }
+    guard split["use_regex"] ?? .bool(true) == .bool(true) else { throw refused("use_regex false in pre_tokenizer") }
+    guard let decoder = root["decoder"], decoder["type"] == .string("ByteLevel") else {
+      throw refused("decoder \(named(root["decoder"]))")
+    }
+    // A ByteLevel post-processor moves offsets only, never tokens.
+    if let last = root["post_processor"], last != .null, last["type"] != .string("ByteLevel") {
+      throw refused("post_processor \(named(last))")
+    }
+  }
+
+  private func named(_ part: JSONValue?) -> String { part?["type"]?.kind ?? part?.kind ?? "(none)" }
+
+  private func checkModelOptions(_ model: JSONValue) throws(TokenizerError) {
+    // Files of the first years have no type; their model is then recognised by its merges.
+    guard model["type"] ?? .string("BPE") == .string("BPE") else { throw refused("model \(named(model))") }
+    if let dropout = model["dropout"], dropout != .null, dropout != .number(0) { throw refused("dropout") }
+    for key in ["continuing_subword_prefix", "end_of_word_suffix"] {
+      if let value = model[key], value != .null, value != .string("") { throw refused("\(key) \(value.kind)") }
+    }
+    if let value = model["ignore_merges"], value != .bool(false) { throw refused("ignore_merges") }
+    // unk_token, fuse_unk and byte_fallback need no care: with all 256 bytes present nothing is unknown.
+  }
+
+  // MARK: - Tokens
+
+  private func addedTokens() throws(TokenizerError) -> [AddedToken] {
+    guard let list = root["added_tokens"] else { return [] }
+    guard case .array(let entries) = list else { throw fault("added_tokens is \(list.kind), a list is expected") }
+    var tokens: [AddedToken] = []
+    for entry in entries {
+      guard case .string(let content)? = entry["content"], !content.isEmpty else {
+        throw fault("an entry of added_tokens has no content")
+      }
+      let id = try tokenID(entry["id"], of: content)
+      for key in ["single_word", "lstrip", "rstrip", "normalized"] {
+        guard entry[key] ?? .bool(false) == .bool(false) else {
+          throw refused("\(key) in added token \(quoted(content))")
+        }
+      }
+      guard case .bool(let isSpecial) = entry["special"] ?? .bool(false) else {
+        throw fault("special of added token \(quoted(content)) is neither true nor false")
+      }
+      tokens.append(AddedToken(id: id, content: content, isSpecial: isSpecial))
+    }
+    return tokens
+  }
+
+  private func tokenID(_ value: JSONValue?, of token: String) throws(TokenizerError) -> Int32 {
+    guard case .number(let number)? = value, let id = Int32(exactly: number), id >= 0 else {
+      throw fault("token \(quoted(token)) has no valid id, a whole number from 0 up")
+    }
+    return id
+  }
+
+  /// Tokens by id, the added ones included.
+  private func vocabulary(_ model: JSONValue, added: [AddedToken]) throws(TokenizerError) -> [String] {
+    guard case .object(let entries)? = model["vocab"] else {
+      throw fault("model.vocab is \(model["vocab"]?.kind ?? "missing"), an object is expected")
+    }
+    guard entries.count + added.count <= Self.mostTokens else {
+      throw fault("the vocabulary has more than \(Self.mostTokens) entries")
+    }
+    var byID: [Int32: String] = [:]
+    byID.reserveCapacity(entries.count + added.count)
+    var ids: [[UInt8]: Int32] = [:]
+    ids.reserveCapacity(entries.count)
+    for (token, value) in entries {
+      let id = try tokenID(value, of: token)
+      if let other = byID.updateValue(token, forKey: id) {
+        throw fault("\(quoted(other)) and \(quoted(token)) have the same id \(id)")
+      }
+      ids[Array(token.utf8)] = id
+    }
+    var contents = Set<[UInt8]>()
+    for token in added {
+      let content = Array(token.content.utf8)
+      guard contents.insert(content).inserted else {
+        throw fault("added token \(quoted(token.content)) occurs twice")
+      }
+      if let id = ids[content] {
+        guard id == token.id else {
+          throw fault("added token \(quoted(token.content)) has id \(token.id), but \(id) in the vocabulary")
+        }
+      } else if let other = byID.updateValue(token.content, forKey: token.id) {
+        throw fault("\(quoted(other)) and added token \(quoted(token.content)) have the same id \(token.id)")
+      }
+    }
+    var tokens: [String] = []
+    tokens.reserveCapacity(byID.count)
+    for id in 0..<Int32(byID.count) {
+      guard let token = byID[id] else {
+        throw fault("no token has id \(id), though there are \(byID.count) tokens; ids must have no gap")
+      }
+      tokens.append(token)
+    }
+    for byte in UInt8.min...UInt8.max {
+      let spelling = ByteAlphabet.spelling(of: [byte])
+      guard ids[Array(spelling.utf8)] != nil else {
+        throw fault("the vocabulary has no token \(quoted(spelling)) for the byte \(byte); all 256 are needed")
+      }
+    }
+    return tokens
+  }
+
+  // MARK: - Merges
+
+  private func merges(_ model: JSONValue, tokens: [String]) throws(TokenizerError) -> [BytePairModel.Merge] {
+    guard case .array(let entries)? = model["merges"] else {
+      throw fault("model.merges is \(model["merges"]?.kind ?? "missing"), a list is expected")
+    }
+    guard entries.count <= Self.mostTokens else { throw fault("there are more than \(Self.mostTokens) merges") }
+    var ids: [[UInt8]: Int32] = [:]
+    ids.reserveCapacity(tokens.count)
+    for (id, token) in tokens.enumerated() { ids[Array(token.utf8)] = Int32(id) }
+    func id(_ token: [UInt8], merge: Int) throws(TokenizerError) -> Int32 {
+      guard let id = ids[token] else {
+        throw fault(
+          "merge \(merge) needs the token \(quoted(String(decoding: token, as: UTF8.self))), "
+            + "which is not in the vocabulary")
+      }
+      return id
+    }
+    var merges: [BytePairModel.Merge] = []
+    merges.reserveCapacity(entries.count)
+    for (index, entry) in entries.enumerated() {
+      guard let (left, right) = pair(entry) else {
+        throw fault("merge \(index) is \(entry.kind), a pair of tokens is expected")
+      }
+      merges.append(
+        BytePairModel.Merge(
+          left: try id(left, merge: index), right: try id(right, merge: index),
+          merged: try id(left + right, merge: index)))
+    }
+    return merges
+  }
+
+  /// `"a b"`, as files were written until 2024, or `["a", "b"]`.
+  private func pair(_ entry: JSONValue) -> ([UInt8], [UInt8])? {
+    switch entry {
+    case .string(let text):
+      let parts = text.utf8.split(separator: 0x20, omittingEmptySubsequences: false)
+      guard parts.count == 2, !parts[0].isEmpty, !parts[1].isEmpty else { return nil }
+      return (Array(parts[0]), Array(parts[1]))
+    case .array(let parts):
+      guard parts.count == 2, case .string(let left) = parts[0], case .string(let right) = parts[1],
+        !left.isEmpty, !right.isEmpty
+      else { return nil }
+      return (Array(left.utf8), Array(right.utf8))
+    default: return nil
+    }
+  }
+}

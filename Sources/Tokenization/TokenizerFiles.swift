@@ -1,0 +1,107 @@
+import Foundation
+import Storage
+
+extension Tokenizer {
+  /// Reads `tokenizer.json`, and `tokenizer_config.json` when it is there, from a directory.
+  ///
+  /// - Throws: `FileError` when a file cannot be read, `TokenizerError` when its content is wrong or is a
+  ///   kind of tokenizer that this program does not have.
+  package init(directory: String) throws {
+    let path = directory + "/tokenizer.json"
+    let file = try Self.content(path)
+    let configurationPath = directory + "/tokenizer_config.json"
+    let configuration =
+      FileManager.default.fileExists(atPath: configurationPath)
+      ? try Self.content(configurationPath).withUnsafeBytes {
+        try TokenizerConfiguration($0, path: configurationPath)
+      }
+      : TokenizerConfiguration()
+    let model = try file.withUnsafeBytes { try TokenizerFileReader($0, path: path).model() }
+    try self.init(model: model, fileBytes: file, configuration: configuration)
+  }
+
+  /// A file's bytes. Tokenizer files are small; one of gigabytes is a mistake.
+  static func content(_ path: String) throws -> [UInt8] {
+    let file = try MappedFile(path)
+    guard file.bytes.count <= 1 << 30 else {
+      throw TokenizerError("\(path) has \(file.bytes.count) bytes, far too many for a tokenizer. Check the path.")
+    }
+    return Array(file.bytes)
+  }
+
+  /// A tokenizer with the given vocabulary and v1's three special tokens, as the trainer makes it.
+  init(tokens: [String], merges: [BytePairModel.Merge], specialTokens: [String]) throws(TokenizerError) {
+    let added = specialTokens.enumerated().map { AddedToken(id: Int32($0), content: $1, isSpecial: true) }
+    let model = BytePairModel(tokens: tokens, merges: merges, addedTokens: added)
+    try self.init(model: model, fileBytes: Self.fileBytes(of: model), configuration: TokenizerConfiguration())
+  }
+
+  /// Writes both files into `directory`, which is made when it does not exist. Each file appears whole or not
+  /// at all. Files that were read are written back as they were.
+  package func save(to directory: String) throws {
+    try createDirectory(directory)
+    try AtomicFile.write(configurationBytes, to: directory + "/tokenizer_config.json")
+    try AtomicFile.write(fileBytes, to: directory + "/tokenizer.json")
+  }
+
+  /// `tokenizer.json` to the byte as `tokenizers` 0.23 saves it.
+  private static func fileBytes(of model: BytePairModel) -> [UInt8] {
+    let added = model.addedTokens.map { token in
+      """
+          {
+            "id": \(token.id),
+            "content": \(jsonString(token.content)),
+            "single_word": false,
+            "lstrip": false,
+            "rstrip": false,
+            "normalized": false,
+            "special": \(token.isSpecial)
+          }
+      """
+    }
+    let vocabulary = model.tokens.enumerated().map { "      \(jsonString($1)): \($0)" }
+    let merges = model.merges.map { merge in
+      "      [\n        \(jsonString(model.tokens[Int(merge.left)])),\n"
+        + "        \(jsonString(model.tokens[Int(merge.right)]))\n      ]"
+    }
+    let text = """
+      {
+        "version": "1.0",
+        "truncation": null,
+        "padding": null,
+        "added_tokens": [
+      \(added.joined(separator: ",\n"))
+        ],
+        "normalizer": null,
+        "pre_tokenizer": {
+          "type": "ByteLevel",
+          "add_prefix_space": false,
+          "trim_offsets": true,
+          "use_regex": true
+        },
+        "post_processor": null,
+        "decoder": {
+          "type": "ByteLevel",
+          "add_prefix_space": true,
+          "trim_offsets": true,
+          "use_regex": true
+        },
+        "model": {
+          "type": "BPE",
+          "dropout": null,
+          "unk_token": null,
+          "continuing_subword_prefix": null,
+          "end_of_word_suffix": null,
+          "fuse_unk": false,
+          "byte_fallback": false,
+          "ignore_merges": false,
+          "vocab": {
+      \(vocabulary.joined(separator: ",\n"))
+          },
+          "merges": \(merges.isEmpty ? "[]" : "[\n\(merges.joined(separator: ",\n"))\n    ]")
+        }
+      }
+      """
+    return Array(text.utf8)
+  }
+}
