@@ -215,7 +215,7 @@ private struct JSONReader {
 }
 
 /// `text` as a JSON string, escaped as Hugging Face's writer does: only what must be.
-func jsonString(_ text: String) -> String {
+package func jsonString(_ text: String) -> String {
   var result = "\""
   for scalar in text.unicodeScalars {
     switch scalar {

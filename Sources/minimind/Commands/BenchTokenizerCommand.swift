@@ -1,0 +1,120 @@
+import Foundation
+import Storage
+import Tokenization
+
+/// `minimind bench tokenizer`: rates of encoding, decoding and training on this machine.
+let benchTokenizerCommand: Command = {
+  let directory = Option.required("tokenizer", "DIR", help: "Directory with tokenizer.json.")
+  let input = Option.required("input", "FILE", help: "Text, a document a line.")
+  return Command(
+    "bench", "tokenizer", summary: "measures encoding, decoding and training a tokenizer",
+    options: [directory, input, Option.json, Option.threads],
+    example: "minimind bench tokenizer --tokenizer my-tokenizer --input novel.txt"
+  ) { invocation in
+    let threads = threadCount(invocation)
+    let tokenizer = try Tokenizer(directory: invocation[directory])
+    let file = try MappedFile(invocation[input])
+    let result = try TokenizerBenchmark(tokenizer, file.bytes, threads: threads)
+    if invocation[Option.json] {
+      try printJSON(result)
+    } else {
+      try Console.standardOutput.write(result.table)
+    }
+  }
+}()
+
+/// Medians of several runs over the same documents.
+private struct TokenizerBenchmark: Encodable {
+  let encodeBytesPerSecond: Double
+  let encodeBytesPerSecondAllThreads: Double
+  let decodeBytesPerSecond: Double
+  let trainSeconds: Double
+  let trainSecondsAllThreads: Double
+  let bytesPerToken: Double
+  let bytes: Int
+  let vocabularySize: Int
+  let threads: Int
+
+  enum CodingKeys: String, CodingKey {
+    case encodeBytesPerSecond = "encode_bytes_per_second"
+    case encodeBytesPerSecondAllThreads = "encode_bytes_per_second_all_threads"
+    case decodeBytesPerSecond = "decode_bytes_per_second"
+    case trainSeconds = "train_seconds"
+    case trainSecondsAllThreads = "train_seconds_all_threads"
+    case bytesPerToken = "bytes_per_token"
+    case bytes
+    case vocabularySize = "vocabulary_size"
+    case threads
+  }
+
+  init(_ tokenizer: Tokenizer, _ text: UnsafeRawBufferPointer, threads: Int) throws {
+    guard text.count > 0 else { throw CommandError("the input is empty; some megabytes of text are needed.") }
+    let documents = Self.lines(text)
+    self.threads = threads
+    bytes = text.count
+    vocabularySize = tokenizer.vocabularySize
+
+    // SAFETY: the text is mapped until this initialiser returns, and is only read.
+    nonisolated(unsafe) let text = text
+    @Sendable func encodeAll(_ range: Range<Int>) -> [Int32] {
+      var tokens: [Int32] = []
+      for document in documents[range] {
+        tokenizer.encode(UnsafeRawBufferPointer(rebasing: text[document]), into: &tokens)
+      }
+      return tokens
+    }
+    var tokens: [Int32] = []
+    let encoding = medianSeconds { tokens = encodeAll(documents.indices) }
+    let blocks = min(documents.count, threads * 8)
+    let parallel = try medianSeconds {
+      _ = try mapConcurrently(count: blocks, threads: threads) { block in
+        encodeAll(documents.count * block / blocks..<documents.count * (block + 1) / blocks).count
+      }
+    }
+    let decoding = medianSeconds { _ = tokenizer.decode(tokens) }
+    let vocabulary = max(tokenizer.vocabularySize, TokenizerTrainer.smallestVocabulary)
+    func train(threads: Int) throws {
+      var trainer = try TokenizerTrainer(vocabularySize: vocabulary, threads: threads)
+      for document in documents { trainer.add(document: UnsafeRawBufferPointer(rebasing: text[document])) }
+      _ = try trainer.train()
+    }
+    trainSeconds = try medianSeconds(runs: 3) { try train(threads: 1) }
+    trainSecondsAllThreads = try medianSeconds(runs: 3) { try train(threads: threads) }
+    encodeBytesPerSecond = Double(text.count) / encoding
+    encodeBytesPerSecondAllThreads = Double(text.count) / parallel
+    decodeBytesPerSecond = Double(text.count) / decoding
+    bytesPerToken = Double(text.count) / Double(max(1, tokens.count))
+  }
+
+  private static func lines(_ text: UnsafeRawBufferPointer) -> [Range<Int>] {
+    var lines: [Range<Int>] = []
+    var start = 0
+    while start < text.count {
+      let end = text[start...].firstIndex(of: 0x0A) ?? text.count
+      lines.append(start..<end)
+      start = end + 1
+    }
+    return lines
+  }
+
+  var table: String {
+    var table = TextTable([("", .left), ("1 thread", .right), ("\(threads) threads", .right)])
+    func rate(_ value: Double) -> String { formatBytes(Int(value)) + "/s" }
+    table.add(["encode", rate(encodeBytesPerSecond), rate(encodeBytesPerSecondAllThreads)])
+    table.add(["decode", rate(decodeBytesPerSecond), ""])
+    table.add(["train \(vocabularySize) entries", formatDuration(trainSeconds), formatDuration(trainSecondsAllThreads)])
+    return table.render() + String(format: "%@ of text, %.2f bytes a token\n", formatBytes(bytes), bytesPerToken)
+  }
+}
+
+/// The median time of `body` over `runs` runs after one that does not count.
+private func medianSeconds(runs: Int = 7, _ body: () throws -> Void) rethrows -> Double {
+  try body()
+  var times: [Double] = []
+  for _ in 0..<runs {
+    let start = monotonicSeconds()
+    try body()
+    times.append(monotonicSeconds() - start)
+  }
+  return times.sorted()[runs / 2]
+}

@@ -1,0 +1,149 @@
+import Foundation
+import Storage
+import Tokenization
+
+private let tokenizerOption = Option.required("tokenizer", "DIR", help: "Directory with tokenizer.json.")
+private let linesInput = Option.optional("input", "FILE", help: "The text; standard input when left out.")
+
+/// `minimind tokenizer train`: learns a vocabulary from text.
+let tokenizerTrainCommand: Command = {
+  let inputs = Option.list("input", "FILE", isRequired: true, help: "JSONL with \"text\", or text, a document a line.")
+  let output = Option.required("output", "DIR", help: "Directory for tokenizer.json and tokenizer_config.json.")
+  let size = Option.integer(
+    "vocab-size", default: 6400, in: TokenizerTrainer.smallestVocabulary...TokenizerTrainer.largestVocabulary,
+    help: "Tokens in all, three special ones and 256 bytes included.")
+  return Command(
+    "tokenizer", "train", summary: "learns a tokenizer from text",
+    options: [inputs, output, size, Option.threads],
+    example: "minimind tokenizer train --input novel.txt --output my-tokenizer"
+  ) { invocation in
+    let console = Console.standardOutput
+    let start = monotonicSeconds()
+    var trainer = try TokenizerTrainer(vocabularySize: invocation[size], threads: threadCount(invocation))
+    for path in invocation[inputs] { try addDocuments(of: path, to: &trainer, console) }
+    let progress = ProgressLine("merging", total: invocation[size], unit: .things("tokens"), console: console)
+    let tokenizer = try trainer.train { progress.update(completed: $0) }
+    progress.finish()
+    try tokenizer.save(to: invocation[output])
+    let summary = [
+      (name: "text", value: "\(formatBytes(trainer.byteCount)) in \(formatCount(trainer.documentCount)) documents"),
+      (name: "vocabulary", value: "\(tokenizer.vocabularySize) tokens"),
+      (name: "time", value: formatDuration(monotonicSeconds() - start)),
+      (name: "written", value: invocation[output]),
+    ]
+    try console.write(renderPairs(summary))
+    if tokenizer.vocabularySize < invocation[size] {
+      try console.print("There was nothing left to merge; more text gives more tokens.")
+    }
+  }
+}()
+
+private func addDocuments(of path: String, to trainer: inout TokenizerTrainer, _ console: Console) throws {
+  var batches = try LineBatches(path)
+  defer { batches.close() }
+  let progress = ProgressLine("reading \(path)", total: try? fileSize(path), unit: .bytes, console: console)
+  defer { progress.finish() }
+  let isJSONL = path.hasSuffix(".jsonl")
+  var number = 0
+  while let lines = try batches.next() {
+    for line in lines {
+      number += 1
+      if isJSONL {
+        do { trainer.add(document: try line.withUnsafeBytes(documentText(ofJSONLine:))) } catch {
+          throw CommandError("\(path):\(number): \(error)")
+        }
+      } else {
+        line.withUnsafeBytes { trainer.add(document: $0) }
+      }
+    }
+    progress.update(completed: batches.byteCount)
+  }
+}
+
+private func fileSize(_ path: String) throws -> Int {
+  try FileManager.default.attributesOfItem(atPath: path)[.size] as? Int ?? 0
+}
+
+/// `minimind tokenizer encode`: tokens of each line.
+let tokenizerEncodeCommand: Command = {
+  let asText = Option.flag("special-as-text", help: "Reads <s>, </s> and <unk> in the text as ordinary characters.")
+  let json = Option.flag("json", help: "Prints a JSON array of ids for each line.")
+  return Command(
+    "tokenizer", "encode", summary: "turns each line of text into token ids",
+    options: [tokenizerOption, linesInput, asText, json, Option.threads],
+    example: "minimind tokenizer encode --tokenizer my-tokenizer --input novel.txt --json"
+  ) { invocation in
+    let tokenizer = try Tokenizer(directory: invocation[tokenizerOption])
+    let handling: SpecialTokenHandling = invocation[asText] ? .asText : .parsed
+    let separator = invocation[json] ? "," : " "
+    let (opening, closing) = invocation[json] ? ("[", "]\n") : ("", "\n")
+    let isJSONL = invocation[linesInput]?.hasSuffix(".jsonl") ?? false
+    try forEachLine(of: invocation[linesInput], threads: threadCount(invocation)) { line in
+      let ids: [Int32]
+      if isJSONL {
+        ids = tokenizer.encode(try line.withUnsafeBytes(documentText(ofJSONLine:)), specialTokens: handling)
+      } else {
+        ids = line.withUnsafeBytes { tokenizer.encode($0, specialTokens: handling) }
+      }
+      return opening + ids.map(String.init).joined(separator: separator) + closing
+    }
+  }
+}()
+
+/// `minimind tokenizer decode`: text of each line of ids.
+let tokenizerDecodeCommand: Command = {
+  let skips = Option.flag("skip-special-tokens", help: "Leaves out <s>, </s> and <unk>.")
+  let json = Option.flag("json", help: "Prints a JSON string for each line.")
+  return Command(
+    "tokenizer", "decode", summary: "turns each line of token ids into text",
+    options: [tokenizerOption, linesInput, skips, json, Option.threads],
+    example: "echo 1 320 275 201 | minimind tokenizer decode --tokenizer my-tokenizer"
+  ) { invocation in
+    let tokenizer = try Tokenizer(directory: invocation[tokenizerOption])
+    try forEachLine(of: invocation[linesInput], threads: threadCount(invocation)) { line in
+      let ids = try tokenIDs(line, below: tokenizer.vocabularySize)
+      let text = tokenizer.decode(ids, skippingSpecialTokens: invocation[skips])
+      return (invocation[json] ? jsonString(text) : text) + "\n"
+    }
+  }
+}()
+
+/// Ids written as `1 2 3` or as `[1, 2, 3]`.
+private func tokenIDs(_ line: ArraySlice<UInt8>, below vocabularySize: Int) throws -> [Int32] {
+  var text = Substring(String(decoding: line, as: UTF8.self).trimmingCharacters(in: .whitespaces))
+  if text.hasPrefix("[") && text.hasSuffix("]") { text = text.dropFirst().dropLast() }
+  return try text.split(whereSeparator: { $0 == " " || $0 == "," || $0 == "\t" }).map { word in
+    guard let id = Int32(word) else {
+      throw CommandError("\"\(word.prefix(20))\" is no token id. A line looks like 1 320 275, or [1, 320, 275].")
+    }
+    guard id >= 0 && id < vocabularySize else {
+      throw CommandError("the id \(id) is not in this tokenizer, whose ids go from 0 to \(vocabularySize - 1).")
+    }
+    return id
+  }
+}
+
+/// Prints what `body` makes of each line, in order; an error of `body` gets file and line in front.
+private func forEachLine(
+  of path: String?, threads: Int, _ body: @Sendable (ArraySlice<UInt8>) throws -> String
+) throws {
+  var batches = try LineBatches(path)
+  defer { batches.close() }
+  var number = 0
+  while let lines = try batches.next() {
+    let name = batches.name
+    let first = number
+    let texts = try mapConcurrently(count: lines.count, threads: threads) { index in
+      do { return try body(lines[index]) } catch {
+        throw CommandError("\(name):\(first + index + 1): \(error)")
+      }
+    }
+    try Console.standardOutput.write(texts.joined())
+    number += lines.count
+  }
+}
+
+/// `--threads`, or all cores.
+func threadCount(_ invocation: Invocation) -> Int {
+  invocation[Option.threads] ?? ProcessInfo.processInfo.activeProcessorCount
+}
