@@ -1,0 +1,119 @@
+import CSimdJSON
+
+/// Parses JSON texts one after another, by simdjson. Use one per thread.
+package final class JSONParser {
+  /// Bytes that must be readable after every text given to `parse`.
+  package static let padding = Int(MINIMIND_JSON_PADDING)
+
+  private let parser: OpaquePointer
+
+  package init() {
+    guard let parser = minimind_json_parser_create() else { fatalError("there is no memory for a JSON parser") }
+    self.parser = parser
+  }
+
+  deinit { minimind_json_parser_free(parser) }
+
+  /// The root value of `text`, valid until the next call.
+  ///
+  /// - Parameter text: must be followed by `padding` readable bytes.
+  package func parse(_ text: UnsafeRawBufferPointer) throws(RowProblem) -> JSONValue {
+    guard let base = text.baseAddress, !text.isEmpty else { throw RowProblem("the JSON is empty") }
+    var root = MinimindJSONValue()
+    if let reason = minimind_json_parse(parser, base.assumingMemoryBound(to: CChar.self), text.count, &root) {
+      throw RowProblem("broken JSON: \(Self.inPlainWords(String(cString: reason)))")
+    }
+    return JSONValue(value: root)
+  }
+
+  /// simdjson's sentences without the advice to programmers and the full stop.
+  private static func inPlainWords(_ reason: String) -> String {
+    if reason.hasPrefix("TAPE_ERROR") || reason.contains("improper structure") {
+      return "braces, brackets, quotes or commas do not match"
+    }
+    let sentence = reason.split(separator: ":", maxSplits: 1).last.map(String.init) ?? reason
+    let trimmed = sentence.drop { $0 == " " }
+    return String(trimmed.hasSuffix(".") ? trimmed.dropLast() : trimmed)
+  }
+}
+
+/// A value inside the text that a `JSONParser` parsed last.
+package struct JSONValue {
+  fileprivate let value: MinimindJSONValue
+
+  package enum Kind: String { case null, boolean, number, string, array, object }
+
+  package var kind: Kind {
+    switch minimind_json_kind(value) {
+    case MINIMIND_JSON_BOOLEAN: .boolean
+    case MINIMIND_JSON_NUMBER: .number
+    case MINIMIND_JSON_STRING: .string
+    case MINIMIND_JSON_ARRAY: .array
+    case MINIMIND_JSON_OBJECT: .object
+    default: .null
+    }
+  }
+
+  /// The UTF-8 bytes of a string, or nil for any other value.
+  package var utf8: UnsafeRawBufferPointer? {
+    var count = 0
+    guard let base = minimind_json_string(value, &count) else { return nil }
+    return UnsafeRawBufferPointer(start: base, count: count)
+  }
+
+  package var string: String? { utf8.map { String(decoding: $0, as: UTF8.self) } }
+
+  /// Calls `body` with each element of an array; does nothing for any other value.
+  package func forEachElement(_ body: (JSONValue) throws(RowProblem) -> Void) throws(RowProblem) {
+    guard kind == .array else { return }
+    try forEachChild { (_, child) throws(RowProblem) in try body(child) }
+  }
+
+  /// Calls `body` with each key (UTF-8) and value of an object; does nothing for any other value.
+  package func forEachMember(
+    _ body: (_ key: UnsafeRawBufferPointer, JSONValue) throws(RowProblem) -> Void
+  ) throws(RowProblem) {
+    guard kind == .object else { return }
+    try forEachChild(body)
+  }
+
+  private func forEachChild(
+    _ body: (UnsafeRawBufferPointer, JSONValue) throws(RowProblem) -> Void
+  ) throws(RowProblem) {
+    var cursor = minimind_json_children(value)
+    var child = MinimindJSONValue()
+    var key: UnsafePointer<CChar>?
+    var keyCount = 0
+    while minimind_json_next(&cursor, &child, &key, &keyCount) == 1 {
+      try body(UnsafeRawBufferPointer(start: key, count: keyCount), JSONValue(value: child))
+    }
+  }
+
+  /// The value of `key`, the last one if it stands there twice; nil if it is absent or this is no object.
+  package subscript(key: StaticString) -> JSONValue? {
+    guard kind == .object else { return nil }
+    let wanted = UnsafeRawBufferPointer(start: key.utf8Start, count: key.utf8CodeUnitCount)
+    var cursor = minimind_json_children(value)
+    var child = MinimindJSONValue()
+    var name: UnsafePointer<CChar>?
+    var nameCount = 0
+    var found: JSONValue?
+    while minimind_json_next(&cursor, &child, &name, &nameCount) == 1 {
+      if UnsafeRawBufferPointer(start: name, count: nameCount).elementsEqual(wanted) { found = JSONValue(value: child) }
+    }
+    return found
+  }
+
+  /// The keys of an object in the order of the text.
+  package var keys: [String] {
+    var keys: [String] = []
+    try? forEachMember { (key, _) throws(RowProblem) in keys.append(String(decoding: key, as: UTF8.self)) }
+    return keys
+  }
+}
+
+/// Whether `bytes` are valid UTF-8.
+package func isValidUTF8(_ bytes: UnsafeRawBufferPointer) -> Bool {
+  guard let base = bytes.baseAddress, !bytes.isEmpty else { return true }
+  return minimind_is_utf8(base.assumingMemoryBound(to: CChar.self), bytes.count) == 1
+}
