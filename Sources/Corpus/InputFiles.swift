@@ -125,8 +125,9 @@ package func inputFormat(ofSuffix suffix: String, head: [UInt8]) -> InputFormat 
     return .json
   }
   let firstLine = String(decoding: start.prefix { $0 != 0x0A && $0 != 0x0D }, as: UTF8.self)
+  // A header has no space after its commas; a sentence has.
   let columns = Set(
-    firstLine.split(separator: ",").map { $0.trimmingCharacters(in: CharacterSet(charactersIn: "\" ")) })
+    firstLine.split(separator: ",").map { $0.trimmingCharacters(in: CharacterSet(charactersIn: "\"")) })
   if columns.count > 1 && (columns.contains("text") || columns.isSuperset(of: ["q", "a"])) { return .csv }
   return .text
 }
