@@ -1,0 +1,121 @@
+/// Where a `BatchSequence` stands: what the next batch starts with.
+package struct BatchPosition: Codable, Equatable, Sendable {
+  /// Passes over the documents that are complete.
+  package var epoch = 0
+  /// Documents of this epoch that are complete.
+  package var document = 0
+  /// Tokens of the next document that earlier batches have read; above 0 only inside a document that is
+  /// longer than a sequence.
+  package var offset = 0
+  /// Tokens that the batches of this epoch have read, for showing progress.
+  package var tokens = 0
+
+  package init() {}
+}
+
+/// Packs documents into batches, in the order of a seeded shuffle or of the files.
+///
+/// A batch takes whole documents while they fit; the next one starts the next batch. A document longer than a
+/// sequence is read in chunks of that length, each a document of its own to the model; no target is lost between
+/// chunks. With a shuffle the sequence has no end: a batch ends with its epoch, and the next epoch has
+/// another order. Memory: 4 bytes a document with a shuffle, none without.
+package struct BatchSequence: Sendable {
+  package private(set) var position: BatchPosition
+  private let split: TokenSplit
+  private let sequenceLength: Int
+  /// Nil reads the documents once, in order.
+  private let shuffleSeed: UInt64?
+  private var order: [UInt32] = []
+  private var orderEpoch = -1
+
+  /// - Parameters:
+  ///   - sequenceLength: the most tokens of one document in a batch.
+  ///   - shuffleSeed: nil for the fixed order of held-out data, which ends after one pass.
+  ///   - position: where to go on, as an earlier sequence over the same data with the same settings left off.
+  /// - Throws: `CorpusError` when `position` does not lie in these data.
+  package init(
+    _ split: TokenSplit, sequenceLength: Int, shuffleSeed: UInt64?, position: BatchPosition = BatchPosition()
+  ) throws(CorpusError) {
+    precondition(sequenceLength > 0, "a sequence of \(sequenceLength) tokens")
+    guard position.epoch >= 0, position.document >= 0, position.document <= split.documentCount, position.offset >= 0,
+      position.epoch < 1 << 40, position.offset < 1 << 40
+    else {
+      throw CorpusError(
+        "the saved data position does not lie in the data. Resume with the data that the run began with.")
+    }
+    self.split = split
+    self.sequenceLength = sequenceLength
+    self.shuffleSeed = shuffleSeed
+    self.position = position
+  }
+
+  /// Fills `batch` with at most `maximumTokens` tokens; allocates nothing once the arrays have grown.
+  ///
+  /// - Precondition: `maximumTokens` is at least the sequence length.
+  /// - Returns: false, with an empty batch, at the end of a sequence without shuffle.
+  package mutating func next(maximumTokens: Int, into batch: inout PackedBatch) -> Bool {
+    precondition(maximumTokens >= sequenceLength, "a batch of \(maximumTokens) tokens cannot hold \(sequenceLength)")
+    batch.removeAll(reserving: maximumTokens)
+    guard split.documentCount > 0 else { return false }
+    if position.document == split.documentCount {
+      guard shuffleSeed != nil else { return false }
+      let epoch = position.epoch + 1
+      position = BatchPosition()
+      position.epoch = epoch
+    }
+    prepareOrder()
+    while position.document < split.documentCount {
+      guard appendChunk(room: maximumTokens - batch.tokenCount, to: &batch) else { break }
+    }
+    position.tokens += batch.tokenCount
+    return true
+  }
+
+  /// Appends the next document, or the next chunk of a long one; false when it does not fit into `room` tokens.
+  private mutating func appendChunk(room: Int, to batch: inout PackedBatch) -> Bool {
+    let number = shuffleSeed == nil ? position.document : Int(order[position.document])
+    let (shard, document) = split.locate(number)
+    let range = shard.tokenRange(ofDocument: document)
+    // A saved offset may be past the end only when the data changed under the run; read the document's last token then.
+    let start = min(range.lowerBound + position.offset, range.upperBound - 2)
+    let count = min(range.upperBound - 1 - start, sequenceLength)
+    guard count <= room else { return false }
+    for index in start..<start + count {
+      batch.tokens.append(shard.token(index))
+      batch.targets.append(shard.token(index + 1))
+      batch.lossWeights.append(shard.isTrained(index + 1) ? 1 : 0)
+    }
+    batch.documentOffsets.append(Int32(batch.tokens.count))
+    if start + count == range.upperBound - 1 {
+      position.document += 1
+      position.offset = 0
+    } else {
+      position.offset += count
+    }
+    return true
+  }
+
+  /// The order of this epoch, which depends on the seed and the epoch only (Fisher and Yates).
+  private mutating func prepareOrder() {
+    guard let shuffleSeed, orderEpoch != position.epoch else { return }
+    if order.count != split.documentCount {
+      order = Array(0..<UInt32(split.documentCount))
+    } else {
+      for index in order.indices { order[index] = UInt32(index) }
+    }
+    var state = shuffleSeed &+ UInt64(truncatingIfNeeded: position.epoch) &* 0xD1B5_4A32_D192_ED03
+    for index in stride(from: order.count - 1, to: 0, by: -1) {
+      order.swapAt(index, Int(splitMix64(&state).multipliedFullWidth(by: UInt64(index + 1)).high))
+    }
+    orderEpoch = position.epoch
+  }
+}
+
+/// The next number of a SplitMix64 generator (Steele, Lea and Flood 2014).
+func splitMix64(_ state: inout UInt64) -> UInt64 {
+  state &+= 0x9E37_79B9_7F4A_7C15
+  var mixed = state
+  mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
+  mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
+  return mixed ^ (mixed >> 31)
+}

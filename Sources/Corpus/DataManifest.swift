@@ -1,0 +1,103 @@
+import Foundation
+import Storage
+
+/// What a data directory holds and how it was made: `manifest.json` beside the shards.
+package struct DataManifest: Codable, Equatable, Sendable {
+  package enum Kind: String, Codable, Sendable { case pretrain, sft }
+
+  package struct Input: Codable, Equatable, Sendable {
+    package var path: String
+    package var bytes: Int
+    package var format: InputFormat
+  }
+
+  /// Totals of one side of the split.
+  package struct Totals: Codable, Equatable, Sendable {
+    package var documents = 0
+    package var tokens = 0
+    /// Tokens that are trained on as targets.
+    package var trainedTokens = 0
+    /// UTF-8 bytes and Unicode characters of the text.
+    package var textBytes = 0
+    package var characters = 0
+    /// Tokens of the longest document.
+    package var longestDocument = 0
+
+    package init() {}
+  }
+
+  package struct Shard: Codable, Equatable, Sendable {
+    package var file: String
+    package var documents: Int
+    package var tokens: Int
+    package var isHeldOut: Bool
+  }
+
+  package static let currentFormat = 1
+
+  package var format = DataManifest.currentFormat
+  package var programVersion: String
+  package var kind: Kind
+  package var tokenizerHash: String
+  package var vocabularySize: Int
+  package var seed: Int
+  package var heldOutFraction: Double
+  package var inputs: [Input]
+  /// The filters in force, by the names of their flags.
+  package var filters: [String: String]
+  package var rowsRead = 0
+  package var rowsKept = 0
+  /// Rows that could not be read.
+  package var rowsBroken = 0
+  /// Rows that a filter dropped, by `DropReason`.
+  package var rowsDropped: [String: Int] = [:]
+  package var training = Totals()
+  package var heldOut = Totals()
+  package var shards: [Shard] = []
+
+  static let fileName = "manifest.json"
+
+  func write(to directory: String) throws {
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+    try AtomicFile.write(Array(try encoder.encode(self)) + [newline], to: directory + "/" + Self.fileName)
+  }
+
+  /// - Throws: `FileError` when there is none, `CorpusError` when it cannot be understood.
+  package init(directory: String) throws {
+    let path = directory + "/" + Self.fileName
+    var status = stat()
+    if stat(directory, &status) == 0, stat(path, &status) != 0, errno == ENOENT {
+      throw CorpusError(
+        "\(directory) is no prepared data (it holds no manifest.json). Make it with: minimind data pretrain or data sft."
+      )
+    }
+    let file = try MappedFile(path)
+    struct Format: Decodable { var format: Int }
+    let decoder = JSONDecoder()
+    let data = Data(file.bytes)
+    guard let format = try? decoder.decode(Format.self, from: data).format else {
+      throw CorpusError("\(path): this is not a manifest of prepared data. Prepare the data again.")
+    }
+    guard format == Self.currentFormat else {
+      throw CorpusError("\(path): format \(format) is not known, this program reads format \(Self.currentFormat).")
+    }
+    do { self = try decoder.decode(DataManifest.self, from: data) } catch {
+      throw CorpusError("\(path): the manifest is damaged. Prepare the data again.")
+    }
+  }
+
+  package init(
+    programVersion: String, kind: Kind, tokenizerHash: String, vocabularySize: Int, seed: Int, heldOutFraction: Double,
+    inputs: [Input], filters: [String: String]
+  ) {
+    self.programVersion = programVersion
+    self.kind = kind
+    self.tokenizerHash = tokenizerHash
+    self.vocabularySize = vocabularySize
+    self.seed = seed
+    self.heldOutFraction = heldOutFraction
+    self.inputs = inputs
+    self.filters = filters
+  }
+}

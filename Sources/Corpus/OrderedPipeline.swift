@@ -1,0 +1,81 @@
+import Dispatch
+import Foundation
+
+/// Reads items, transforms them in several threads, and hands the results on in the order of the items.
+enum OrderedPipeline {
+  /// Runs until `next` gives nil.
+  ///
+  /// At most `4 * threads` items are between `next` and `commit`, which bounds the memory; the results, and so
+  /// whatever `commit` writes, do not depend on the number of threads.
+  ///
+  /// - Parameters:
+  ///   - next: gives the items; one thread at a time calls it.
+  ///   - makeTransform: called once in each thread, so that a transform can own what must not be shared.
+  ///   - commit: takes the results in order; one thread at a time calls it.
+  /// - Throws: the first error of `next` or `commit`; nothing is committed after it.
+  static func run<Item, Output>(
+    threads: Int, next: () throws -> Item?, makeTransform: @Sendable () -> (Item) -> Output,
+    commit: (Output) throws -> Void
+  ) throws {
+    let state = State<Output>()
+    // SAFETY: `next` and `commit` are each called by one thread at a time, ordered by the state's lock, and
+    // `concurrentPerform` returns after the last call.
+    nonisolated(unsafe) let next = next
+    nonisolated(unsafe) let commit = commit
+    DispatchQueue.concurrentPerform(iterations: threads) { _ in
+      let transform = makeTransform()
+      while let (sequence, item) = state.take(next, limit: 4 * threads) {
+        state.deliver(transform(item), sequence: sequence, to: commit)
+      }
+    }
+    if let failure = state.failure { throw failure }
+  }
+
+  /// - Unchecked Sendable: every field is read and written with `condition` locked; `commit` runs unlocked, but
+  ///   only in the thread that set `isCommitting`.
+  private final class State<Output>: @unchecked Sendable {
+    private let condition = NSCondition()
+    private var nextSequence = 0
+    private var committed = 0
+    private var pending: [Int: Output] = [:]
+    private var isCommitting = false
+    private var isExhausted = false
+    private(set) var failure: (any Error)?
+
+    func take<Item>(_ next: () throws -> Item?, limit: Int) -> (sequence: Int, item: Item)? {
+      condition.lock()
+      defer { condition.unlock() }
+      // Whoever waits here has delivered all it took, so the item that all wait for is being worked on.
+      while failure == nil && !isExhausted && nextSequence - committed >= limit { condition.wait() }
+      guard failure == nil, !isExhausted else { return nil }
+      do {
+        if let item = try next() {
+          nextSequence += 1
+          return (nextSequence - 1, item)
+        }
+      } catch {
+        failure = error
+      }
+      isExhausted = true
+      condition.broadcast()
+      return nil
+    }
+
+    func deliver(_ output: Output, sequence: Int, to commit: (Output) throws -> Void) {
+      condition.lock()
+      defer { condition.unlock() }
+      pending[sequence] = output
+      guard !isCommitting else { return }
+      isCommitting = true
+      while failure == nil, let ready = pending.removeValue(forKey: committed) {
+        condition.unlock()
+        let result = Result { try commit(ready) }
+        condition.lock()
+        committed += 1
+        if case .failure(let error) = result, failure == nil { failure = error }
+        condition.broadcast()
+      }
+      isCommitting = false
+    }
+  }
+}

@@ -1,0 +1,116 @@
+import Foundation
+import Storage
+
+/// Writes one token shard: tokens go to the disk as they come, the tables follow at the end, the header last.
+///
+/// Must write into a directory that becomes visible only when everything is in it (`AtomicDirectory`).
+/// Memory: a buffer of 1 MB, 12 bytes a document, and for a loss mask one bit a token.
+final class ShardWriter {
+  /// A shard is closed when it holds this many tokens, which bounds the memory of its tables.
+  static let maximumTokens = 1 << 26
+
+  let path: String
+  private let descriptor: Int32
+  private let tokenByteCount: Int
+  private let vocabularySize: Int
+  private let tokenizerHash: String
+  private let hasLossMask: Bool
+  private var buffer = [UInt8]()
+  private var checksum = Checksum()
+  private var mask: [UInt8] = []
+  private var offsets: [UInt64] = [0]
+  private var textBytes: [UInt32] = []
+  private(set) var tokenCount = 0
+  private var trainedTokenCount = 0
+
+  var documentCount: Int { textBytes.count }
+
+  init(path: String, vocabularySize: Int, tokenizerHash: String, hasLossMask: Bool) throws(FileError) {
+    self.path = path
+    self.vocabularySize = vocabularySize
+    self.tokenizerHash = tokenizerHash
+    self.hasLossMask = hasLossMask
+    tokenByteCount = ShardHeader.tokenByteCount(vocabularySize: vocabularySize)
+    buffer.reserveCapacity(1 << 20 + 64)
+    descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644)
+    guard descriptor >= 0 else { throw FileError("cannot create", path, errno: errno) }
+    try write([UInt8](repeating: 0, count: ShardHeader.byteCount), at: 0)
+  }
+
+  deinit { close(descriptor) }
+
+  private var position = ShardHeader.byteCount
+
+  /// Adds a document.
+  ///
+  /// - Parameters:
+  ///   - trained: 1 for each token to train on and 0 for the others; nil where all but the first are.
+  ///   - textBytes: UTF-8 bytes of its text.
+  func append(_ tokens: ArraySlice<Int32>, trained: ArraySlice<UInt8>?, textBytes: Int) throws(FileError) {
+    if tokenByteCount == 2 {
+      for token in tokens {
+        buffer.append(UInt8(truncatingIfNeeded: token))
+        buffer.append(UInt8(truncatingIfNeeded: token >> 8))
+      }
+    } else {
+      for token in tokens { withUnsafeBytes(of: token.littleEndian) { buffer.append(contentsOf: $0) } }
+    }
+    if hasLossMask, let trained {
+      mask.append(contentsOf: repeatElement(0, count: (tokenCount + tokens.count + 7) / 8 - mask.count))
+      for (index, isTrained) in trained.enumerated() where isTrained != 0 {
+        mask[(tokenCount + index) / 8] |= 1 << UInt8((tokenCount + index) % 8)
+        trainedTokenCount += 1
+      }
+    } else {
+      trainedTokenCount += tokens.count - 1
+    }
+    tokenCount += tokens.count
+    offsets.append(UInt64(tokenCount))
+    self.textBytes.append(UInt32(clamping: textBytes))
+    if buffer.count >= 1 << 20 { try flush(keepingRest: true) }
+  }
+
+  /// Writes the tables and the header, and flushes the file to the disk.
+  func finish() throws(FileError) {
+    try flush(keepingRest: false)
+    if hasLossMask { try appendSection(mask) }
+    try appendSection(offsets.flatMap { value in withUnsafeBytes(of: value.littleEndian, Array.init) })
+    try appendSection(textBytes.flatMap { value in withUnsafeBytes(of: value.littleEndian, Array.init) })
+    let header = ShardHeader(
+      tokenByteCount: tokenByteCount, vocabularySize: vocabularySize, hasLossMask: hasLossMask,
+      documentCount: documentCount, tokenCount: tokenCount, trainedTokenCount: trainedTokenCount,
+      textByteCount: textBytes.reduce(0) { $0 + Int($1) }, tokenizerHash: tokenizerHash, payloadChecksum: checksum.value
+    )
+    try write(header.encoded(), at: 0)
+    guard fsync(descriptor) == 0 else { throw FileError("cannot write", path, errno: errno) }
+  }
+
+  private func appendSection(_ bytes: [UInt8]) throws(FileError) {
+    buffer = bytes
+    try flush(keepingRest: false)
+  }
+
+  /// Writes whole blocks of 64 bytes; the rest stays in the buffer, or is padded with zeros.
+  private func flush(keepingRest: Bool) throws(FileError) {
+    if !keepingRest { buffer.append(contentsOf: repeatElement(0, count: Corpus.padded(buffer.count) - buffer.count)) }
+    let count = buffer.count & ~63
+    buffer.withUnsafeBytes { checksum.update(UnsafeRawBufferPointer(rebasing: $0[..<count])) }
+    try write(Array(buffer[..<count]), at: position)
+    position += count
+    buffer.removeSubrange(..<count)
+  }
+
+  private func write(_ bytes: [UInt8], at offset: Int) throws(FileError) {
+    var done = 0
+    while done < bytes.count {
+      let count = bytes.withUnsafeBytes {
+        pwrite(descriptor, $0.baseAddress! + done, bytes.count - done, off_t(offset + done))
+      }
+      if count < 0 {
+        if errno == EINTR { continue }
+        throw FileError("cannot write", path, errno: errno)
+      }
+      done += count
+    }
+  }
+}

@@ -1,0 +1,89 @@
+import Storage
+
+/// A token shard mapped into memory, checked whole when it is opened.
+package final class TokenShard: Sendable {
+  package let path: String
+  private let file: MappedFile
+  let header: ShardHeader
+
+  package var documentCount: Int { header.documentCount }
+  package var tokenCount: Int { header.tokenCount }
+  package var trainedTokenCount: Int { header.trainedTokenCount }
+  package var textByteCount: Int { header.textByteCount }
+  package var vocabularySize: Int { header.vocabularySize }
+  package var hasLossMask: Bool { header.hasLossMask }
+  package var tokenizerHash: String { header.tokenizerHash }
+
+  /// - Throws: `FileError`, or `CorpusError` when the file is cut off, damaged, or contradicts itself.
+  package init(_ path: String) throws {
+    self.path = path
+    file = try MappedFile(path)
+    header = try ShardHeader(file.bytes, path: path)
+    try check()
+  }
+
+  /// One pass over the file: the checksum, tokens within the vocabulary, documents in order.
+  private func check() throws(CorpusError) {
+    let payload = UnsafeRawBufferPointer(rebasing: file.bytes[ShardHeader.byteCount...])
+    guard Checksum.of(payload) == header.payloadChecksum else {
+      throw CorpusError("\(path): the file is damaged (its checksum does not match). Prepare the data again.")
+    }
+    guard largestToken() < header.vocabularySize else {
+      throw CorpusError(
+        "\(path): there is a token outside the vocabulary of \(vocabularySize). Prepare the data again.")
+    }
+    var previous = 0
+    for document in 0...documentCount {
+      let offset = Int(truncatingIfNeeded: self.offset(document))
+      // A document has at least two tokens: one to read and one to predict.
+      guard document == 0 ? offset == 0 : offset >= previous + 2 && offset <= tokenCount else {
+        throw CorpusError("\(path): the table of documents is out of order. Prepare the data again.")
+      }
+      previous = offset
+    }
+    guard previous == tokenCount else {
+      throw CorpusError("\(path): the table of documents does not cover the tokens. Prepare the data again.")
+    }
+  }
+
+  private func largestToken() -> Int {
+    let tokens = UnsafeRawBufferPointer(
+      rebasing: file.bytes[header.tokensOffset..<header.tokensOffset + tokenCount * header.tokenByteCount])
+    if header.tokenByteCount == 2 {
+      return tokens.bindMemory(to: UInt16.self).reduce(0) { max($0, Int($1)) }
+    }
+    return tokens.bindMemory(to: UInt32.self).reduce(0) { max($0, Int($1)) }
+  }
+
+  private func offset(_ document: Int) -> UInt64 {
+    UInt64(littleEndian: file.bytes.load(fromByteOffset: header.offsetsOffset + document * 8, as: UInt64.self))
+  }
+
+  /// Where document `index` lies among the tokens.
+  package func tokenRange(ofDocument index: Int) -> Range<Int> {
+    precondition(index >= 0 && index < documentCount, "document \(index) of \(documentCount)")
+    return Int(offset(index))..<Int(offset(index + 1))
+  }
+
+  /// UTF-8 bytes of the text of document `index`.
+  package func textBytes(ofDocument index: Int) -> Int {
+    precondition(index >= 0 && index < documentCount, "document \(index) of \(documentCount)")
+    return Int(
+      UInt32(littleEndian: file.bytes.load(fromByteOffset: header.textBytesOffset + index * 4, as: UInt32.self)))
+  }
+
+  package func token(_ index: Int) -> Int32 {
+    precondition(index >= 0 && index < tokenCount, "token \(index) of \(tokenCount)")
+    let tokens = file.bytes.baseAddress! + header.tokensOffset
+    return header.tokenByteCount == 2
+      ? Int32(UInt16(littleEndian: tokens.load(fromByteOffset: index * 2, as: UInt16.self)))
+      : Int32(UInt32(littleEndian: tokens.load(fromByteOffset: index * 4, as: UInt32.self)))
+  }
+
+  /// Whether token `index` is trained on as a target. The first token of a document never is.
+  package func isTrained(_ index: Int) -> Bool {
+    precondition(index >= 0 && index < tokenCount, "token \(index) of \(tokenCount)")
+    guard hasLossMask else { return true }
+    return file.bytes[header.maskOffset + index / 8] >> UInt8(index % 8) & 1 == 1
+  }
+}
