@@ -1,10 +1,9 @@
+#define _GNU_SOURCE
 #include "COneDNN.h"
 
+#include <dlfcn.h>
 #include <oneapi/dnnl/dnnl.h>
 #include <stdlib.h>
-
-// Of OpenMP, which oneDNN computes with, only this is needed; its header is the compiler's own and may be missing.
-extern void omp_set_num_threads(int count);
 
 struct CDProduct {
   dnnl_primitive_t primitive;
@@ -132,7 +131,11 @@ void cdProductDestroy(CDProduct *product) {
   free(product);
 }
 
-void cdUseOneThread(void) { omp_set_num_threads(1); }
+void cdUseOneThread(void) {
+  // oneDNN brings its own OpenMP library, or none: it is asked for by name instead of being linked.
+  void (*setThreads)(int) = (void (*)(int))dlsym(RTLD_DEFAULT, "omp_set_num_threads");
+  if (setThreads) setThreads(1);
+}
 
 int cdVersion(void) {
   const dnnl_version_t *version = dnnl_version();
