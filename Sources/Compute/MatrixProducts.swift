@@ -20,6 +20,15 @@ package final class MatrixProducts {
   private static let capacity = 1024
   private var products: [Key: OpaquePointer] = [:]
 
+  /// A product that was computed, with the places it lies in.
+  private struct Call {
+    let product: OpaquePointer
+    let a: UnsafeRawPointer
+    let b: UnsafeRawPointer
+    let c: UnsafeMutableRawPointer
+  }
+  private var recordedCalls: [Call]?
+
   package init() {}
 
   deinit { products.values.forEach { cdProductDestroy($0) } }
@@ -31,7 +40,7 @@ package final class MatrixProducts {
   ///   - b: [inner, columns] of the same type as `a`; `bTransposed`: stored [columns, inner], as weights are.
   ///   - c: [rows, columns], overwritten, or added to if `accumulates`; overlaps neither `a` nor `b`.
   package func multiply(
-    _ a: MatrixView, transposed aTransposed: Bool = false, _ b: MatrixView, transposed bTransposed: Bool = false,
+    _ a: MatrixView, aTransposed: Bool = false, _ b: MatrixView, bTransposed: Bool = false,
     into c: MatrixView, accumulates: Bool = false
   ) {
     let rows = aTransposed ? a.columns : a.rows
@@ -46,16 +55,31 @@ package final class MatrixProducts {
     let key = Key(
       rows: rows, inner: inner, columns: columns, aStride: a.rowStride, bStride: b.rowStride, cStride: c.rowStride,
       flags: switches.reduce(0) { $0 << 1 | ($1 ? 1 : 0) })
-    let product = products[key] ?? make(key, a, aTransposed, b, bTransposed, c, accumulates)
-    let status = cdProductRun(product, a.base, b.base, c.base)
+    let call = Call(
+      product: products[key] ?? make(key, a, aTransposed, b, bTransposed, c, accumulates), a: a.base, b: b.base,
+      c: c.base)
+    recordedCalls?.append(call)
+    run(call)
+  }
+
+  private func run(_ call: Call) {
+    let status = cdProductRun(call.product, call.a, call.b, call.c)
     precondition(status == 0, "oneDNN failed with code \(status)")
   }
+
+  /// From now on remembers each product, until `stopRecording`. For measuring what products alone would cost.
+  package func startRecording() { recordedCalls = [] }
+
+  package func stopRecording() { recordedCalls = nil }
+
+  /// Computes the recorded products again, on the same memory: the same work with nothing around it.
+  package func replay() { recordedCalls?.forEach(run) }
 
   private func make(
     _ key: Key, _ a: MatrixView, _ aTransposed: Bool, _ b: MatrixView, _ bTransposed: Bool, _ c: MatrixView,
     _ accumulates: Bool
   ) -> OpaquePointer {
-    if products.count >= Self.capacity {
+    if products.count >= Self.capacity && recordedCalls == nil {
       products.values.forEach { cdProductDestroy($0) }
       products.removeAll(keepingCapacity: true)
     }
