@@ -18,7 +18,8 @@ func room(_ name: String, imports: [Target.Dependency] = []) -> Target {
 
 func tests(of room: String, imports: [Target.Dependency] = [], resources: [Resource]? = nil) -> Target {
   .testTarget(
-    name: room + "Tests", dependencies: [.byName(name: room), "TestSupport"] + (room == "Storage" ? [] : ["Storage"]) + imports,
+    name: room + "Tests",
+    dependencies: [.byName(name: room), "TestSupport"] + (room == "Storage" ? [] : ["Storage"]) + imports,
     resources: resources, swiftSettings: swiftSettings)
 }
 
@@ -41,15 +42,22 @@ let package = Package(
     room("Corpus", imports: ["Storage", "Tokenization", "CSimdJSON"]),
     room("Training", imports: ["Storage", "Compute", "Tokenization", "ModelFiles", "Transformer", "Corpus"]),
     room("Inference", imports: ["Storage", "Compute", "Tokenization", "ModelFiles", "Transformer"]),
-    room("Evaluation", imports: ["Storage", "Compute", "Tokenization", "ModelFiles", "Transformer", "Corpus", "Inference"]),
+    room(
+      "Evaluation",
+      imports: ["Storage", "Compute", "Tokenization", "ModelFiles", "Transformer", "Corpus", "Inference"]),
     .executableTarget(
       name: "minimind",
-      dependencies: ["Storage", "Compute", "Tokenization", "ModelFiles", "Transformer", "Corpus", "Training", "Inference", "Evaluation"],
+      dependencies: [
+        "Storage", "Compute", "Tokenization", "ModelFiles", "Transformer", "Corpus", "Training", "Inference",
+        "Evaluation",
+      ],
       swiftSettings: swiftSettings),
 
     // Tests. `ReferenceKernels` holds the plain twin of every kernel, generic over the number type.
     .target(name: "ReferenceKernels", path: "Tests/ReferenceKernels", swiftSettings: swiftSettings),
-    .target(name: "TestSupport", dependencies: ["Storage", "ModelFiles", "Transformer"], path: "Tests/TestSupport", swiftSettings: swiftSettings),
+    .target(
+      name: "TestSupport", dependencies: ["Storage", "ModelFiles", "Transformer"], path: "Tests/TestSupport",
+      swiftSettings: swiftSettings),
     tests(of: "Storage"),
     tests(of: "Compute", imports: ["ReferenceKernels", "COneDNN", "CKernels"]),
     tests(of: "Tokenization"),

@@ -64,7 +64,8 @@ public final class DirectoryLock {
     guard descriptor >= 0 else { throw FileError("cannot write into", directory, errno: errno) }
     guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
       close(descriptor)
-      throw FileError("\(directory) is in use by another minimind process. Wait for it, or choose another output directory.")
+      throw FileError(
+        "\(directory) is in use by another minimind process. Wait for it, or choose another output directory.")
     }
   }
 
