@@ -1,4 +1,4 @@
 /// Every command of the program, in the order of the help page: the order of the work.
 package let allCommands: [Command] = [
-  tokenizerTrainCommand, tokenizerEncodeCommand, tokenizerDecodeCommand, benchTokenizerCommand,
+  tokenizerTrainCommand, tokenizerEncodeCommand, tokenizerDecodeCommand, benchProductsCommand, benchTokenizerCommand,
 ]
