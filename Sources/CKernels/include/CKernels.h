@@ -100,3 +100,43 @@ CKERNELS_INLINE CKFloat16 ckMaximum(CKFloat16 left, CKFloat16 right) {
 CKERNELS_INLINE CKFloat16 ckSquareRoot(CKFloat16 value) {
   return __builtin_elementwise_sqrt(value);
 }
+
+/// The first `lanes` (0 to 16) floats at `source`, `filler` beyond; memory beyond them is not touched.
+CKERNELS_INLINE CKFloat16 ckLoadFloatsOr(const void *_Nonnull source, intptr_t lanes, float filler) {
+  CKFloat16 value = filler;
+#if CKERNELS_AVX512
+  return (CKFloat16)_mm512_mask_loadu_ps((__m512)value, (__mmask16)((1u << lanes) - 1), source);
+#else
+  memcpy(&value, source, (size_t)lanes * sizeof(float));
+  return value;
+#endif
+}
+
+/// `value` · 2^`exponent` for whole exponents from -252 to 128; infinity and zero beyond the range of Float.
+CKERNELS_INLINE CKFloat16 ckScaleByPowerOfTwo(CKFloat16 value, CKFloat16 exponent) {
+#if CKERNELS_AVX512
+  return (CKFloat16)_mm512_scalef_ps((__m512)value, (__m512)exponent);
+#else
+  // Two factors, since 2^128 and 2^-127 and beyond are no normal floats.
+  typedef int32_t Int32x16 __attribute__((ext_vector_type(16)));
+  Int32x16 whole = __builtin_convertvector(exponent, Int32x16);
+  Int32x16 half = whole >> 1;
+  CKFloat16 first = (CKFloat16)((half + 127) << 23);
+  CKFloat16 second = (CKFloat16)((whole - half + 127) << 23);
+  return value * first * second;
+#endif
+}
+
+/// The sum of the lanes, halves added to halves: the same order on every machine.
+CKERNELS_INLINE float ckSum(CKFloat16 value) {
+  typedef float Float8 __attribute__((ext_vector_type(8)));
+  typedef float Float4 __attribute__((ext_vector_type(4)));
+  Float8 eight = value.lo + value.hi;
+  Float4 four = eight.lo + eight.hi;
+  return (four.x + four.z) + (four.y + four.w);
+}
+
+/// The largest lane; NaN lanes are passed over.
+CKERNELS_INLINE float ckLargest(CKFloat16 value) {
+  return __builtin_reduce_max(value);
+}
