@@ -7,8 +7,8 @@ extension Reference {
   /// - Returns: [rows, columns].
   @inlinable
   package static func multiply<Scalar: BinaryFloatingPoint>(
-    _ left: [Scalar], transposed leftIsTransposed: Bool = false,
-    _ right: [Scalar], transposed rightIsTransposed: Bool = false, rows: Int, inner: Int, columns: Int
+    _ left: [Scalar], aTransposed leftIsTransposed: Bool = false,
+    _ right: [Scalar], bTransposed rightIsTransposed: Bool = false, rows: Int, inner: Int, columns: Int
   ) -> [Scalar] {
     var result = [Scalar](repeating: 0, count: rows * columns)
     for row in 0..<rows {

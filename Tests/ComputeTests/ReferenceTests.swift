@@ -1,0 +1,118 @@
+import Compute
+import ReferenceKernels
+import TestSupport
+import Testing
+
+/// The plain twins against central differences of their own forward passes, in Double.
+///
+/// The error of a central difference is of order step² = 1e-8 times the third derivative; 1e-7 leaves room for curved
+/// functions, and a wrong or missing term of a derivative is far above it.
+struct ReferenceTests {
+  static let largestDistance = 1e-7
+
+  private func random(_ count: Int, seed: UInt64) -> [Double] {
+    var generator = SeededGenerator(seed: seed)
+    return (0..<count).map { _ in Double.random(in: -1.5...1.5, using: &generator) }
+  }
+
+  private func expectGradient(
+    _ gradient: [Double], at point: [Double], _ name: String, sourceLocation: SourceLocation = #_sourceLocation,
+    loss: ([Double]) -> Double
+  ) {
+    let distance = distanceFromDifferences(gradient, at: point, loss: loss)
+    #expect(distance <= Self.largestDistance, "\(name)", sourceLocation: sourceLocation)
+  }
+
+  @Test("RMSNorm's gradients are those of its forward pass", arguments: [1, 3, 7, 17])
+  func rmsNorm(width: Int) {
+    let input = random(3 * width, seed: 1)
+    let weight = random(width, seed: 2)
+    let dOutput = random(3 * width, seed: 3)
+    // A large epsilon, so that a gradient that forgets it is seen, in one column above all.
+    func loss(_ input: [Double], _ weight: [Double]) -> Double {
+      dot(Reference.rmsNormForward(input: input, weight: weight, epsilon: 0.1).output, dOutput)
+    }
+    let reciprocals = Reference.rmsNormForward(input: input, weight: weight, epsilon: 0.1).reciprocalRootMeanSquare
+    let gradients = Reference.rmsNormBackward(
+      dOutput: dOutput, input: input, weight: weight, reciprocalRootMeanSquare: reciprocals)
+    expectGradient(gradients.dInput, at: input, "dInput") { loss($0, weight) }
+    expectGradient(gradients.dWeight, at: weight, "dWeight") { loss(input, $0) }
+  }
+
+  @Test("the rotary gradient is the turn back", arguments: [2, 6, 16])
+  func rotary(headSize: Int) {
+    let width = 3 * headSize
+    let positions = [0, 1, 5, 100]
+    let heads = random(positions.count * width, seed: 4)
+    let dOutput = random(heads.count, seed: 5)
+    func turn(_ heads: [Double], _ direction: Double) -> [Double] {
+      Reference.rotary(
+        heads, width: width, headSize: headSize, positions: positions, theta: 10_000, direction: direction)
+    }
+    expectGradient(turn(dOutput, -1), at: heads, "heads") { dot(turn($0, 1), dOutput) }
+  }
+
+  @Test("attention's gradients are those of its forward pass", arguments: [(4, 2), (3, 3), (2, 1)])
+  func attention(headCount: Int, keyValueHeadCount: Int) {
+    let shape = Reference.AttentionShape(
+      headCount: headCount, keyValueHeadCount: keyValueHeadCount, headSize: 3, documentOffsets: [0, 4, 5, 8])
+    let fused = random(shape.tokenCount * shape.fusedWidth, seed: 6)
+    let dOutput = random(shape.tokenCount * shape.outputWidth, seed: 7)
+    let gradient = Reference.attentionBackward(dOutput: dOutput, queriesKeysValues: fused, shape)
+    expectGradient(gradient, at: fused, "queries, keys and values") {
+      dot(Reference.attentionForward(queriesKeysValues: $0, shape), dOutput)
+    }
+  }
+
+  @Test("SwiGLU's gradients are those of its forward pass", arguments: [1, 3, 17])
+  func swiGLU(hidden: Int) {
+    let gateUp = random(2 * 2 * hidden, seed: 8)
+    let dOutput = random(2 * hidden, seed: 9)
+    let gradient = Reference.swiGLUBackward(gateUp: gateUp, dOutput: dOutput, hidden: hidden)
+    expectGradient(gradient, at: gateUp, "gates and ups") {
+      dot(Reference.swiGLUForward(gateUp: $0, hidden: hidden), dOutput)
+    }
+  }
+
+  @Test("the cross-entropy's gradient is that of its losses", arguments: [2, 3, 17])
+  func crossEntropy(vocabulary: Int) {
+    let logits = random(3 * vocabulary, seed: 10)
+    let targets = [0, vocabulary - 1, 1]
+    let lossWeights = [1.0, 0.5, 0]
+    func run(_ logits: [Double]) -> (losses: [Double], dLogits: [Double]) {
+      Reference.softmaxCrossEntropy(
+        logits: logits, targets: targets, lossWeights: lossWeights, gradientScale: 0.25, vocabulary: vocabulary)
+    }
+    expectGradient(run(logits).dLogits, at: logits, "logits") { 0.25 * dot(run($0).losses, lossWeights) }
+  }
+
+  @Test("the embedding's gradient adds up the rows of a repeated token")
+  func embedding() {
+    let width = 5
+    let tokens = [3, 0, 3, 2]
+    let table = random(4 * width, seed: 11)
+    let dOutput = random(tokens.count * width, seed: 12)
+    let gradient = Reference.embeddingBackward(tokens: tokens, dOutput: dOutput, vocabulary: 4, width: width)
+    expectGradient(gradient, at: table, "table") {
+      dot(Reference.embeddingForward(tokens: tokens, table: $0, width: width), dOutput)
+    }
+  }
+
+  @Test("the products' gradients are products")
+  func product() {
+    let (rows, inner, columns) = (3, 4, 5)
+    let input = random(rows * inner, seed: 13)
+    let weight = random(columns * inner, seed: 14)
+    let dOutput = random(rows * columns, seed: 15)
+    func loss(_ input: [Double], _ weight: [Double]) -> Double {
+      dot(Reference.multiply(input, weight, bTransposed: true, rows: rows, inner: inner, columns: columns), dOutput)
+    }
+    expectGradient(
+      Reference.multiply(dOutput, weight, rows: rows, inner: columns, columns: inner), at: input, "x̄ = ȳ·W"
+    ) { loss($0, weight) }
+    expectGradient(
+      Reference.multiply(dOutput, aTransposed: true, input, rows: columns, inner: rows, columns: inner), at: weight,
+      "W̄ = ȳᵀ·x"
+    ) { loss(input, $0) }
+  }
+}
