@@ -31,6 +31,7 @@ extension Reference {
 
   /// The attention weights of one query: softmax of q·k / √headSize over the tokens from `first` to its own.
   @inlinable
+  @specialized(where Scalar == Double)
   package static func attentionWeights<Scalar: BinaryFloatingPoint>(
     _ fused: [Scalar], _ shape: AttentionShape, token: Int, first: Int, head: Int
   ) -> [Scalar] {
@@ -57,6 +58,7 @@ extension Reference {
   /// The weighted sum of values for every token and head.
   /// - Returns: [tokens, headCount·headSize].
   @inlinable
+  @specialized(where Scalar == Double)
   package static func attentionForward<Scalar: BinaryFloatingPoint>(
     queriesKeysValues fused: [Scalar], _ shape: AttentionShape
   ) -> [Scalar] {
@@ -82,6 +84,7 @@ extension Reference {
   /// With weights a = softmax(s) and o = Σ aⱼ·vⱼ:  dvⱼ += aⱼ·do,  daⱼ = do·vⱼ,  dsⱼ = aⱼ·(daⱼ - Σ aₖ·daₖ),
   /// and from s = q·k·scale:  dq += ds·k·scale,  dk += ds·q·scale.
   @inlinable
+  @specialized(where Scalar == Double)
   package static func attentionBackward<Scalar: BinaryFloatingPoint>(
     dOutput: [Scalar], queriesKeysValues fused: [Scalar], _ shape: AttentionShape
   ) -> [Scalar] {

@@ -8,6 +8,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "TileProduct.h"
+
 #if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512VL__)
 #include <immintrin.h>
 #define CKERNELS_AVX512 1
@@ -112,14 +114,14 @@ CKERNELS_INLINE CKFloat16 ckLoadFloatsOr(const void *_Nonnull source, intptr_t l
 #endif
 }
 
-/// `value` · 2^`exponent` for whole exponents from -252 to 128; infinity and zero beyond the range of Float.
+/// `value` · 2^`exponent` for whole exponents up to 128; infinity and zero beyond the range of Float.
 CKERNELS_INLINE CKFloat16 ckScaleByPowerOfTwo(CKFloat16 value, CKFloat16 exponent) {
 #if CKERNELS_AVX512
   return (CKFloat16)_mm512_scalef_ps((__m512)value, (__m512)exponent);
 #else
   // Two factors, since 2^128 and 2^-127 and beyond are no normal floats.
   typedef int32_t Int32x16 __attribute__((ext_vector_type(16)));
-  Int32x16 whole = __builtin_convertvector(exponent, Int32x16);
+  Int32x16 whole = __builtin_convertvector(ckClamp(exponent, -252, 252), Int32x16);
   Int32x16 half = whole >> 1;
   CKFloat16 first = (CKFloat16)((half + 127) << 23);
   CKFloat16 second = (CKFloat16)((whole - half + 127) << 23);
@@ -139,4 +141,14 @@ CKERNELS_INLINE float ckSum(CKFloat16 value) {
 /// The largest lane; NaN lanes are passed over.
 CKERNELS_INLINE float ckLargest(CKFloat16 value) {
   return __builtin_reduce_max(value);
+}
+
+/// The nearest whole number in each lane, ties to even.
+CKERNELS_INLINE CKFloat16 ckRound(CKFloat16 value) {
+  return __builtin_elementwise_roundeven(value);
+}
+
+/// Each lane of `low` in the lower half of a unit of four bytes, and of `high` in the upper half.
+CKERNELS_INLINE CKUInt32x16 ckInterleave(CKUInt16x16 low, CKUInt16x16 high) {
+  return __builtin_convertvector(low, CKUInt32x16) | __builtin_convertvector(high, CKUInt32x16) << 16;
 }

@@ -1,0 +1,24 @@
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/// C = A·B, or C += A·B, for the small matrices inside attention: A is read number by number, B sixteen lanes at a time.
+///
+/// Everything is counted in units of four bytes: a unit is one float, or two bfloat16 side by side that multiply two
+/// of the other side and add up. So both types have the same shapes and the same code.
+///
+/// - a: [rows, depth] units, rows `aStride` bytes apart, at any address.
+/// - b: [depth, 16·vectors] units, rows `bStride` units apart.
+/// - c: [rows, 16·vectors] floats, rows `cStride` floats apart; overwritten, or added to if `accumulates`.
+void ckTileProduct(
+    bool isBFloat16, intptr_t rows, intptr_t depth, intptr_t vectors, const void *_Nonnull a, intptr_t aStride,
+    const void *_Nonnull b, intptr_t bStride, float *_Nonnull c, intptr_t cStride, bool accumulates);
+
+/// The transpose of a matrix of units of four bytes.
+///
+/// - source: [rows, columns], rows `sourceStride` bytes apart, at any address; nothing beyond it is read.
+/// - target: [columns, rows rounded up to 16], rows `targetStride` units apart; zero beyond `rows`.
+void ckTranspose(
+    const void *_Nonnull source, intptr_t sourceStride, intptr_t rows, intptr_t columns, void *_Nonnull target,
+    intptr_t targetStride);

@@ -1,0 +1,155 @@
+#include "CKernels.h"
+
+/// sum += a·b for sixteen lanes: one number with each, or a pair of bfloat16 with each pair.
+CKERNELS_INLINE CKFloat16 addProduct(bool isBFloat16, CKFloat16 sum, uint32_t a, CKUInt32x16 b) {
+  CKUInt32x16 left = a;
+  if (!isBFloat16) return sum + (CKFloat16)left * (CKFloat16)b;
+#if CKERNELS_AVX512 && defined(__AVX512BF16__)
+  return (CKFloat16)_mm512_dpbf16_ps((__m512)sum, (__m512bh)left, (__m512bh)b);
+#else
+  sum += (CKFloat16)(left & 0xFFFF0000) * (CKFloat16)(b & 0xFFFF0000);
+  return sum + (CKFloat16)(left << 16) * (CKFloat16)(b << 16);
+#endif
+}
+
+CKERNELS_INLINE uint32_t unitAt(const char *_Nonnull address) {
+  uint32_t value;
+  memcpy(&value, address, sizeof value);
+  return value;
+}
+
+CKERNELS_INLINE CKUInt32x16 unitsAt(const void *_Nonnull address) {
+  CKUInt32x16 value;
+  memcpy(&value, address, sizeof value);
+  return value;
+}
+
+#define MAXIMUM_ROWS 8
+#define MAXIMUM_VECTORS 4
+
+// The sums of a whole tile stay in registers while the depth runs through: at each step `vectors` registers of b meet
+// `rows` numbers of a, so a load feeds several multiplications, and there are enough independent sums to keep both
+// multipliers busy through their latency. With `rows` and `vectors` constant the loops over them unroll.
+CKERNELS_INLINE void tile(
+    bool isBFloat16, intptr_t rows, intptr_t vectors, intptr_t depth, const char *_Nonnull a, intptr_t aStride,
+    const uint32_t *_Nonnull b, intptr_t bStride, float *_Nonnull c, intptr_t cStride, bool accumulates) {
+  CKFloat16 sums[MAXIMUM_ROWS][MAXIMUM_VECTORS];
+#pragma clang loop unroll(full)
+  for (intptr_t row = 0; row < rows; row++) {
+#pragma clang loop unroll(full)
+    for (intptr_t vector = 0; vector < vectors; vector++) {
+      if (accumulates) memcpy(&sums[row][vector], c + row * cStride + 16 * vector, sizeof(CKFloat16));
+      else sums[row][vector] = 0;
+    }
+  }
+  for (intptr_t index = 0; index < depth; index++) {
+    CKUInt32x16 right[MAXIMUM_VECTORS];
+#pragma clang loop unroll(full)
+    for (intptr_t vector = 0; vector < vectors; vector++) right[vector] = unitsAt(b + index * bStride + 16 * vector);
+#pragma clang loop unroll(full)
+    for (intptr_t row = 0; row < rows; row++) {
+      uint32_t left = unitAt(a + row * aStride + 4 * index);
+#pragma clang loop unroll(full)
+      for (intptr_t vector = 0; vector < vectors; vector++) {
+        sums[row][vector] = addProduct(isBFloat16, sums[row][vector], left, right[vector]);
+      }
+    }
+  }
+#pragma clang loop unroll(full)
+  for (intptr_t row = 0; row < rows; row++) {
+#pragma clang loop unroll(full)
+    for (intptr_t vector = 0; vector < vectors; vector++) {
+      memcpy(c + row * cStride + 16 * vector, &sums[row][vector], sizeof(CKFloat16));
+    }
+  }
+}
+
+/// The rows in chunks as equal as can be, each with its own unrolled code.
+CKERNELS_INLINE void column(
+    bool isBFloat16, intptr_t vectors, intptr_t rows, intptr_t depth, const char *_Nonnull a, intptr_t aStride,
+    const uint32_t *_Nonnull b, intptr_t bStride, float *_Nonnull c, intptr_t cStride, bool accumulates) {
+  // At most 24 sums: with four registers of b and one of a they fit the 32 registers.
+  const intptr_t most = vectors == 4 ? 6 : MAXIMUM_ROWS;
+  for (intptr_t chunks = (rows + most - 1) / most; chunks > 0; chunks--) {
+    intptr_t count = (rows + chunks - 1) / chunks;
+    switch (count) {
+#define CASE(n) \
+  case n: tile(isBFloat16, n, vectors, depth, a, aStride, b, bStride, c, cStride, accumulates); break;
+      CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6)
+      default:
+        if (vectors < 4) {
+          if (count == 7) tile(isBFloat16, 7, vectors, depth, a, aStride, b, bStride, c, cStride, accumulates);
+          else tile(isBFloat16, 8, vectors, depth, a, aStride, b, bStride, c, cStride, accumulates);
+        }
+#undef CASE
+    }
+    rows -= count;
+    a += count * aStride;
+    c += count * cStride;
+  }
+}
+
+/// The columns in chunks of at most four vectors.
+CKERNELS_INLINE void product(
+    bool isBFloat16, intptr_t rows, intptr_t depth, intptr_t vectors, const char *_Nonnull a, intptr_t aStride,
+    const uint32_t *_Nonnull b, intptr_t bStride, float *_Nonnull c, intptr_t cStride, bool accumulates) {
+  for (intptr_t chunks = (vectors + MAXIMUM_VECTORS - 1) / MAXIMUM_VECTORS; chunks > 0; chunks--) {
+    intptr_t count = (vectors + chunks - 1) / chunks;
+    switch (count) {
+#define CASE(n) \
+  case n: column(isBFloat16, n, rows, depth, a, aStride, b, bStride, c, cStride, accumulates); break;
+      CASE(1) CASE(2) CASE(3) CASE(4)
+#undef CASE
+    }
+    vectors -= count;
+    b += 16 * count;
+    c += 16 * count;
+  }
+}
+
+void ckTileProduct(
+    bool isBFloat16, intptr_t rows, intptr_t depth, intptr_t vectors, const void *_Nonnull a, intptr_t aStride,
+    const void *_Nonnull b, intptr_t bStride, float *_Nonnull c, intptr_t cStride, bool accumulates) {
+  if (isBFloat16) product(true, rows, depth, vectors, a, aStride, b, bStride, c, cStride, accumulates);
+  else product(false, rows, depth, vectors, a, aStride, b, bStride, c, cStride, accumulates);
+}
+
+/// Sixteen rows of sixteen units, transposed: rows i and i + 8 are interleaved into rows 2i and 2i + 1, four times.
+CKERNELS_INLINE void transposeSquare(CKUInt32x16 rows[_Nonnull 16]) {
+#pragma clang loop unroll(full)
+  for (int round = 0; round < 4; round++) {
+    CKUInt32x16 next[16];
+#pragma clang loop unroll(full)
+    for (int index = 0; index < 8; index++) {
+      next[2 * index] = __builtin_shufflevector(
+          rows[index], rows[index + 8], 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+      next[2 * index + 1] = __builtin_shufflevector(
+          rows[index], rows[index + 8], 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+    }
+#pragma clang loop unroll(full)
+    for (int index = 0; index < 16; index++) rows[index] = next[index];
+  }
+}
+
+void ckTranspose(
+    const void *_Nonnull source, intptr_t sourceStride, intptr_t rows, intptr_t columns, void *_Nonnull target,
+    intptr_t targetStride) {
+  for (intptr_t row = 0; row < rows; row += 16) {
+    for (intptr_t column = 0; column < columns; column += 16) {
+      const intptr_t width = columns - column < 16 ? columns - column : 16;
+      CKUInt32x16 square[16];
+#pragma clang loop unroll(full)
+      for (intptr_t index = 0; index < 16; index++) {
+        square[index] = row + index < rows
+            ? (CKUInt32x16)ckLoadFloats((const char *)source + (row + index) * sourceStride + 4 * column, width)
+            : (CKUInt32x16)0;
+      }
+      transposeSquare(square);
+      char *corner = (char *)target + 4 * (column * targetStride + row);
+#pragma clang loop unroll(full)
+      for (intptr_t index = 0; index < 16; index++) {
+        if (index < width) memcpy(corner + 4 * index * targetStride, &square[index], sizeof square[index]);
+      }
+    }
+  }
+}

@@ -1,0 +1,182 @@
+import CKernels
+
+/// Working memory of `attentionForward` and `attentionBackward`: one for each worker, nothing is allocated afterwards.
+///
+/// Sizes are counted in units of four bytes: a float, or two bfloat16.
+package final class AttentionScratch {
+  package let shape: AttentionShape
+  package let maximumSequenceLength: Int
+  /// Pieces of 16 queries in a tile: with the heads of the group about four vectors, as many as the product likes.
+  let pieces: Int
+  /// Lanes of a tile, unused ones included.
+  let lanes: Int
+  /// The head size rounded up to whole vectors.
+  let paddedHeadSize: Int
+
+  /// Keys in a block: its scores stay in the first cache between the products and the softmax.
+  static let keyBlock = 64
+
+  private let buffer: AlignedBuffer
+
+  /// Queries and the gradient of the output: [head units, lanes].
+  let queries: UnsafeMutablePointer<Float>
+  let dOutput: UnsafeMutablePointer<Float>
+  /// The same, two queries in a unit: [lanes, padded head size] elements, pairs of rows interleaved.
+  let queryPairs: UnsafeMutablePointer<Float>
+  let dOutputPairs: UnsafeMutablePointer<Float>
+  /// Scores of a block, then weights: [keys, lanes].
+  let scores: UnsafeMutablePointer<Float>
+  let dScores: UnsafeMutablePointer<Float>
+  /// Weights and gradients of scores as rows of elements: [keys, lanes].
+  let weightRows: UnsafeMutablePointer<Float>
+  let dScoreRows: UnsafeMutablePointer<Float>
+  /// The output or the gradient of the queries: [head size, lanes].
+  let columns: UnsafeMutablePointer<Float>
+  /// Rows on the way between a matrix and its transpose: [64, padded head size].
+  let rows: UnsafeMutablePointer<Float>
+  /// One number a lane: maximum and sum of the softmax; log-sum-exp and delta on the way back.
+  let first: UnsafeMutablePointer<Float>
+  let second: UnsafeMutablePointer<Float>
+  /// Keys or values of the document, transposed block by block: [blocks, head size, key block] elements.
+  let transposed: UnsafeMutablePointer<Float>
+  /// Gradients of all keys and values of the document: [tokens, padded head size].
+  let dKeys: UnsafeMutablePointer<Float>
+  let dValues: UnsafeMutablePointer<Float>
+
+  /// - Throws: `ComputeError.outOfMemory`.
+  package init(shape: AttentionShape, maximumSequenceLength: Int) throws(ComputeError) {
+    precondition(maximumSequenceLength > 0, "attention over \(maximumSequenceLength) tokens")
+    self.shape = shape
+    self.maximumSequenceLength = maximumSequenceLength
+    pieces = max(1, 4 / shape.groupSize)
+    let lanes = 16 * pieces * shape.groupSize
+    self.lanes = lanes
+    let padded = (shape.headSize + 15) / 16 * 16
+    paddedHeadSize = padded
+    let block = Self.keyBlock
+    let keys = (maximumSequenceLength + block - 1) / block * block
+    let sizes = [
+      padded * lanes, padded * lanes, lanes * padded, lanes * padded, block * lanes, block * lanes, block * lanes,
+      block * lanes, padded * lanes, block * padded, lanes, lanes, padded * keys, keys * padded, keys * padded,
+    ]
+    buffer = try AlignedBuffer(byteCount: 4 * sizes.reduce(0, +))
+    let base = buffer.base.assumingMemoryBound(to: Float.self)
+    let places = sizes.indices.map { base + sizes[..<$0].reduce(0, +) }
+    queries = places[0]
+    dOutput = places[1]
+    queryPairs = places[2]
+    dOutputPairs = places[3]
+    scores = places[4]
+    dScores = places[5]
+    weightRows = places[6]
+    dScoreRows = places[7]
+    columns = places[8]
+    rows = places[9]
+    first = places[10]
+    second = places[11]
+    transposed = places[12]
+    dKeys = places[13]
+    dValues = places[14]
+  }
+}
+
+/// Bringing heads into the order that products want, and back.
+extension AttentionGroup {
+  /// The rows of a tile's queries, or of another matrix of that shape, as columns: [head units, lanes]. Unused lanes are zero.
+  func packColumns(
+    _ matrix: MatrixView, _ tile: QueryTile, into target: UnsafeMutablePointer<Float>, lanes: Int
+  ) {
+    for vector in 0..<tile.vectors {
+      let source = address(matrix, token: tile.query(vector), column: head(vector) * shape.headSize)
+      ckTranspose(
+        source, matrix.rowStride * type.byteCount, tile.queryCount(vector), headUnits, target + 16 * vector, lanes)
+    }
+  }
+
+  /// The same rows with two queries in a unit, if units have two elements: [lane units, padded head size]. Unused
+  /// lanes and columns are zero.
+  func packPairs(
+    _ matrix: MatrixView, _ tile: QueryTile, into target: UnsafeMutablePointer<Float>, width: Int
+  ) {
+    for vector in 0..<tile.vectors {
+      packPairs(
+        matrix, token: tile.query(vector), count: tile.queryCount(vector), column: head(vector) * shape.headSize,
+        into: target + vector * units(16) * width, width: width, rounding: 16)
+    }
+  }
+
+  /// `count` rows of one head, two in a unit if units have two elements: [units, width]. Zero up to a multiple of
+  /// `rounding` rows and in columns beyond the head.
+  func packPairs(
+    _ matrix: MatrixView, token: Int, count: Int, column: Int, into target: UnsafeMutablePointer<Float>, width: Int,
+    rounding: Int
+  ) {
+    let end = (count + rounding - 1) / rounding * rounding
+    for row in stride(from: 0, to: end, by: unitElements) {
+      let unit = UnsafeMutableRawPointer(target + row / unitElements * width)
+      let source = address(matrix, token: token + row, column: column)
+      for index in stride(from: 0, to: width, by: 16) {
+        let here = max(0, min(16, shape.headSize - index))
+        if isBFloat16 {
+          let low = ckLoadHalves(source + 2 * index, row < count ? here : 0)
+          let high = ckLoadHalves(source + 2 * (matrix.rowStride + index), row + 1 < count ? here : 0)
+          unit.storeBytes(of: ckInterleave(low, high), toByteOffset: 4 * index, as: SIMD16<UInt32>.self)
+        } else {
+          let value = ckLoadFloats(source + 4 * index, row < count ? here : 0)
+          unit.storeBytes(of: value, toByteOffset: 4 * index, as: SIMD16<Float>.self)
+        }
+      }
+    }
+  }
+
+  /// The keys or values of the document, block by block: [head size, key units], zero in the half-empty last unit.
+  func packTransposed(_ matrix: MatrixView, column: Int, scratch: AttentionScratch) {
+    let block = AttentionScratch.keyBlock
+    let blockUnits = block / unitElements
+    for start in stride(from: 0, to: length, by: block) {
+      let count = min(block, length - start)
+      packPairs(
+        matrix, token: start, count: count, column: column, into: scratch.rows, width: scratch.paddedHeadSize,
+        rounding: unitElements)
+      ckTranspose(
+        scratch.rows, 4 * scratch.paddedHeadSize, units(count), shape.headSize,
+        scratch.transposed + start / unitElements * shape.headSize, blockUnits)
+    }
+  }
+
+  /// Where `packTransposed` has put keys from `start` on, which lie within one block. Rows are `keyBlock` elements apart.
+  func transposed(from start: Int, scratch: AttentionScratch) -> UnsafeMutablePointer<Float> {
+    let block = start / AttentionScratch.keyBlock * AttentionScratch.keyBlock
+    return scratch.transposed + block / unitElements * shape.headSize + (start - block) / unitElements
+  }
+
+  /// Writes a tile's columns, [head size, lanes], as rows of the queries that exist.
+  func unpackColumns(_ tile: QueryTile, into matrix: MatrixView, scratch: AttentionScratch, factor: Float = 1) {
+    for vector in 0..<tile.vectors {
+      ckTranspose(
+        scratch.columns + 16 * vector, 4 * scratch.lanes, shape.headSize, 16, scratch.rows, scratch.paddedHeadSize)
+      write(
+        scratch.rows, width: scratch.paddedHeadSize, factor: factor, count: tile.queryCount(vector), into: matrix,
+        token: tile.query(vector), column: head(vector) * shape.headSize)
+    }
+  }
+
+  /// Writes rows of floats, [count, width], times a factor into the matrix.
+  func write(
+    _ rows: UnsafeMutablePointer<Float>, width: Int, factor: Float, count: Int, into matrix: MatrixView, token: Int,
+    column: Int
+  ) {
+    for row in 0..<count {
+      let target = address(matrix, token: token + row, column: column)
+      for index in stride(from: 0, to: shape.headSize, by: 16) {
+        let lanes = min(16, shape.headSize - index)
+        let value = Float.load(rows + row * width + index, 16) * factor
+        if isBFloat16 {
+          ckStoreHalves(ckBFloat16FromFloats(value), target + 2 * index, lanes)
+        } else {
+          ckStoreFloats(value, target + 4 * index, lanes)
+        }
+      }
+    }
+  }
+}
