@@ -112,7 +112,7 @@ package struct BatchSequence: Sendable {
 }
 
 /// The next number of a SplitMix64 generator (Steele, Lea and Flood 2014).
-func splitMix64(_ state: inout UInt64) -> UInt64 {
+package func splitMix64(_ state: inout UInt64) -> UInt64 {
   state &+= 0x9E37_79B9_7F4A_7C15
   var mixed = state
   mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9

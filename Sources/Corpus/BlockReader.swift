@@ -30,6 +30,9 @@ package final class Block: @unchecked Sendable {
 
   deinit { bytes.deallocate() }
 
+  /// The memory that the block takes.
+  var byteCount: Int { bytes.count }
+
   package func bytes(of record: Record) -> UnsafeRawBufferPointer {
     UnsafeRawBufferPointer(rebasing: bytes[record.offset..<record.offset + record.count])
   }

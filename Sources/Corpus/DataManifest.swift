@@ -24,6 +24,15 @@ package struct DataManifest: Codable, Equatable, Sendable {
     package var longestDocument = 0
 
     package init() {}
+
+    mutating func add(_ document: EncodedBlock.Document, tokens: Int, trainedTokens: Int) {
+      documents += 1
+      self.tokens += tokens
+      self.trainedTokens += trainedTokens
+      textBytes += document.textBytes
+      characters += document.characters
+      longestDocument = max(longestDocument, tokens)
+    }
   }
 
   package struct Shard: Codable, Equatable, Sendable {
@@ -49,11 +58,22 @@ package struct DataManifest: Codable, Equatable, Sendable {
   package var rowsKept = 0
   /// Rows that could not be read.
   package var rowsBroken = 0
+  /// The first of the broken rows, as `file:line: reason`.
+  package var brokenRows: [String] = []
   /// Rows that a filter dropped, by `DropReason`.
   package var rowsDropped: [String: Int] = [:]
+  /// Rows that were made to fit, by `RowChange`.
+  package var rowsChanged: [String: Int] = [:]
   package var training = Totals()
   package var heldOut = Totals()
   package var shards: [Shard] = []
+
+  /// Makes the held-out documents the training documents: where there are only a few, all may have been held out.
+  mutating func trainOnHeldOut() {
+    training = heldOut
+    heldOut = Totals()
+    for index in shards.indices { shards[index].isHeldOut = false }
+  }
 
   static let fileName = "manifest.json"
 

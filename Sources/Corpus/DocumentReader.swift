@@ -37,7 +37,7 @@ package struct DocumentReader {
 
   package var totalBytes: Int { files.reduce(0) { $0 + $1.byteCount } }
 
-  /// Calls `body` with the UTF-8 bytes of every document that is not blank; they are valid during the call only.
+  /// Calls `body` with the UTF-8 bytes of every document that is not empty; they are valid during the call only.
   ///
   /// - Parameter progress: called after each half megabyte with the bytes read so far.
   /// - Returns: the rows that were left out because they are broken.
@@ -56,7 +56,7 @@ package struct DocumentReader {
         var failure: (any Error)?
         do throws(RowProblem) {
           try rows.withText(of: record, in: block) { text in
-            guard !RowReader.isBlank(text) else { return }
+            guard !text.isEmpty else { return }
             documentCount += 1
             do { try body(text) } catch { failure = error }
           }

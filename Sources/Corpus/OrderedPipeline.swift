@@ -5,27 +5,29 @@ import Foundation
 enum OrderedPipeline {
   /// Runs until `next` gives nil.
   ///
-  /// At most `4 * threads` items are between `next` and `commit`, which bounds the memory; the results, and so
-  /// whatever `commit` writes, do not depend on the number of threads.
+  /// At most `4 * threads` items are between `next` and `commit`, and another is taken only while they weigh less than
+  /// `maximumWeight`, which bounds the memory; the results, and so whatever `commit` writes, do not depend on the
+  /// number of threads.
   ///
   /// - Parameters:
   ///   - next: gives the items; one thread at a time calls it.
+  ///   - weight: the memory that an item takes, in bytes.
   ///   - makeTransform: called once in each thread, so that a transform can own what must not be shared.
   ///   - commit: takes the results in order; one thread at a time calls it.
   /// - Throws: the first error of `next` or `commit`; nothing is committed after it.
   static func run<Item, Output>(
-    threads: Int, next: () throws -> Item?, makeTransform: @Sendable () -> (Item) -> Output,
-    commit: (Output) throws -> Void
+    threads: Int, maximumWeight: Int, next: () throws -> Item?, weight: @Sendable (Item) -> Int,
+    makeTransform: @Sendable () -> (Item) -> Output, commit: (Output) throws -> Void
   ) throws {
-    let state = State<Output>()
+    let state = State<Output>(maximumCount: 4 * threads, maximumWeight: maximumWeight)
     // SAFETY: `next` and `commit` are each called by one thread at a time, ordered by the state's lock, and
     // `concurrentPerform` returns after the last call.
     nonisolated(unsafe) let next = next
     nonisolated(unsafe) let commit = commit
     DispatchQueue.concurrentPerform(iterations: threads) { _ in
       let transform = makeTransform()
-      while let (sequence, item) = state.take(next, limit: 4 * threads) {
-        state.deliver(transform(item), sequence: sequence, to: commit)
+      while let (sequence, item) = state.take(next, weight) {
+        state.deliver(transform(item), sequence: sequence, weight: weight(item), to: commit)
       }
     }
     if let failure = state.failure { throw failure }
@@ -37,20 +39,32 @@ enum OrderedPipeline {
     private let condition = NSCondition()
     private var nextSequence = 0
     private var committed = 0
-    private var pending: [Int: Output] = [:]
+    private var pending: [Int: (output: Output, weight: Int)] = [:]
+    /// Of the items that are taken and not committed.
+    private var outstandingWeight = 0
     private var isCommitting = false
     private var isExhausted = false
     private(set) var failure: (any Error)?
+    private let maximumCount: Int
+    private let maximumWeight: Int
 
-    func take<Item>(_ next: () throws -> Item?, limit: Int) -> (sequence: Int, item: Item)? {
+    init(maximumCount: Int, maximumWeight: Int) {
+      self.maximumCount = maximumCount
+      self.maximumWeight = maximumWeight
+    }
+
+    private var isFull: Bool { nextSequence - committed >= maximumCount || outstandingWeight >= maximumWeight }
+
+    func take<Item>(_ next: () throws -> Item?, _ weight: (Item) -> Int) -> (sequence: Int, item: Item)? {
       condition.lock()
       defer { condition.unlock() }
       // Whoever waits here has delivered all it took, so the item that all wait for is being worked on.
-      while failure == nil && !isExhausted && nextSequence - committed >= limit { condition.wait() }
+      while failure == nil && !isExhausted && isFull { condition.wait() }
       guard failure == nil, !isExhausted else { return nil }
       do {
         if let item = try next() {
           nextSequence += 1
+          outstandingWeight += weight(item)
           return (nextSequence - 1, item)
         }
       } catch {
@@ -61,17 +75,18 @@ enum OrderedPipeline {
       return nil
     }
 
-    func deliver(_ output: Output, sequence: Int, to commit: (Output) throws -> Void) {
+    func deliver(_ output: Output, sequence: Int, weight: Int, to commit: (Output) throws -> Void) {
       condition.lock()
       defer { condition.unlock() }
-      pending[sequence] = output
+      pending[sequence] = (output, weight)
       guard !isCommitting else { return }
       isCommitting = true
       while failure == nil, let ready = pending.removeValue(forKey: committed) {
         condition.unlock()
-        let result = Result { try commit(ready) }
+        let result = Result { try commit(ready.output) }
         condition.lock()
         committed += 1
+        outstandingWeight -= ready.weight
         if case .failure(let error) = result, failure == nil { failure = error }
         condition.broadcast()
       }

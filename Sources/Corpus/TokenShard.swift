@@ -2,6 +2,8 @@ import Storage
 
 /// A token shard mapped into memory, checked whole when it is opened.
 package final class TokenShard: Sendable {
+  static let fileSuffix = ".tokens"
+
   package let path: String
   private let file: MappedFile
   let header: ShardHeader

@@ -1,4 +1,5 @@
 /// Every command of the program, in the order of the help page: the order of the work.
 package let allCommands: [Command] = [
-  tokenizerTrainCommand, tokenizerEncodeCommand, tokenizerDecodeCommand, benchProductsCommand, benchTokenizerCommand,
+  tokenizerTrainCommand, tokenizerEncodeCommand, tokenizerDecodeCommand,
+  dataPretrainCommand, dataSFTCommand, dataInspectCommand, benchProductsCommand, benchTokenizerCommand,
 ]

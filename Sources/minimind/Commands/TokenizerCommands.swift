@@ -1,3 +1,4 @@
+import Corpus
 import Foundation
 import Storage
 import Tokenization
@@ -7,20 +8,26 @@ private let linesInput = Option.optional("input", "FILE", help: "The text; stand
 
 /// `minimind tokenizer train`: learns a vocabulary from text.
 let tokenizerTrainCommand: Command = {
-  let inputs = Option.list("input", "FILE", isRequired: true, help: "JSONL with \"text\", or text, a document a line.")
+  let inputs = Option.list(
+    "input", "FILE", isRequired: true, help: "JSONL, JSON, CSV or plain text files, or directories of them.")
   let output = Option.required("output", "DIR", help: "Directory for tokenizer.json and tokenizer_config.json.")
   let size = Option.integer(
     "vocab-size", default: 6400, in: TokenizerTrainer.smallestVocabulary...TokenizerTrainer.largestVocabulary,
     help: "Tokens in all, three special ones and 256 bytes included.")
+  let strict = Option.flag("strict", help: "Stops at the first broken row instead of leaving it out.")
   return Command(
     "tokenizer", "train", summary: "learns a tokenizer from text",
-    options: [inputs, output, size, Option.threads],
+    options: [inputs, output, size, strict, Option.threads],
     example: "minimind tokenizer train --input novel.txt --output my-tokenizer"
   ) { invocation in
     let console = Console.standardOutput
     let start = monotonicSeconds()
     var trainer = try TokenizerTrainer(vocabularySize: invocation[size], threads: threadCount(invocation))
-    for path in invocation[inputs] { try addDocuments(of: path, to: &trainer, console) }
+    let reader = try DocumentReader(inputs: invocation[inputs], isStrict: invocation[strict])
+    let reading = ProgressLine("reading", total: reader.totalBytes, unit: .bytes, console: console)
+    defer { reading.finish() }
+    let broken = try reader.forEachDocument(progress: { reading.update(completed: $0) }) { trainer.add(document: $0) }
+    reading.finish()
     let progress = ProgressLine("merging", total: invocation[size], unit: .things("tokens"), console: console)
     let tokenizer = try trainer.train { progress.update(completed: $0) }
     progress.finish()
@@ -32,37 +39,12 @@ let tokenizerTrainCommand: Command = {
       (name: "written", value: invocation[output]),
     ]
     try console.write(renderPairs(summary))
+    try warnOfBrokenRows(count: broken.count, broken.messages)
     if tokenizer.vocabularySize < invocation[size] {
       try console.print("There was nothing left to merge; more text gives more tokens.")
     }
   }
 }()
-
-private func addDocuments(of path: String, to trainer: inout TokenizerTrainer, _ console: Console) throws {
-  var batches = try LineBatches(path)
-  defer { batches.close() }
-  let progress = ProgressLine("reading \(path)", total: try? fileSize(path), unit: .bytes, console: console)
-  defer { progress.finish() }
-  let isJSONL = path.hasSuffix(".jsonl")
-  var number = 0
-  while let lines = try batches.next() {
-    for line in lines {
-      number += 1
-      if isJSONL {
-        do { trainer.add(document: try line.withUnsafeBytes(documentText(ofJSONLine:))) } catch {
-          throw CommandError("\(path):\(number): \(error)")
-        }
-      } else {
-        line.withUnsafeBytes { trainer.add(document: $0) }
-      }
-    }
-    progress.update(completed: batches.byteCount)
-  }
-}
-
-private func fileSize(_ path: String) throws -> Int {
-  try FileManager.default.attributesOfItem(atPath: path)[.size] as? Int ?? 0
-}
 
 /// `minimind tokenizer encode`: tokens of each line.
 let tokenizerEncodeCommand: Command = {

@@ -1,0 +1,147 @@
+import Tokenization
+
+/// Which conversations are kept for fine-tuning, and what of them is trained on.
+package struct ConversationFilters: Sendable, Equatable {
+  /// Characters of a conversation's last question and last answer.
+  package var questionCharacters = 1...Int.max
+  package var answerCharacters = 1...Int.max
+  /// The last question and answer must each have more than this share of CJK characters; nil for no matter.
+  package var minimumCJKShare: Double?
+  /// Only conversations of at least two turns.
+  package var isMultiTurnOnly = false
+  /// Trains on the last answer only, as v1 does, instead of on every answer.
+  package var trainsLastTurnOnly = false
+  /// Most tokens of a conversation; a longer one loses its oldest turns, then the end of its answer.
+  package var maximumTokens = 512
+
+  package init() {}
+
+  /// MiniMind v1's, made for its Chinese data.
+  package static var v1: ConversationFilters {
+    var filters = ConversationFilters()
+    filters.questionCharacters = 10...256
+    filters.answerCharacters = 5...256
+    filters.minimumCJKShare = 0.9
+    return filters
+  }
+
+  /// By the names of the flags, for the manifest.
+  var texts: [String: String] {
+    var texts = ["max-tokens": String(maximumTokens)]
+    for (name, range) in [("question", questionCharacters), ("answer", answerCharacters)] {
+      if range.lowerBound > 1 { texts["min-" + name] = String(range.lowerBound) }
+      if range.upperBound < Int.max { texts["max-" + name] = String(range.upperBound) }
+    }
+    if let minimumCJKShare { texts["min-cjk-share"] = String(minimumCJKShare) }
+    if isMultiTurnOnly { texts["multi-turn-only"] = "true" }
+    if trainsLastTurnOnly { texts["last-turn-only"] = "true" }
+    return texts
+  }
+
+  /// Why `messages` are left out, by what can be told before they are encoded.
+  func reasonToDrop(_ messages: [ChatMessage]) -> DropReason? {
+    let turns = messages.filter { $0.role != .system }
+    guard turns.allSatisfy({ !$0.content.utf8.allSatisfy { $0 <= 0x20 } }) else { return .emptyTurn }
+    if isMultiTurnOnly && turns.count < 4 { return .singleTurn }
+    let question = turns[turns.count - 2].content
+    let answer = turns[turns.count - 1].content
+    let questionCount = characterCount(question)
+    if questionCount < questionCharacters.lowerBound { return .questionTooShort }
+    if questionCount > questionCharacters.upperBound { return .questionTooLong }
+    let answerCount = characterCount(answer)
+    if answerCount < answerCharacters.lowerBound { return .answerTooShort }
+    if answerCount > answerCharacters.upperBound { return .answerTooLong }
+    if let minimumCJKShare, cjkShare(question) <= minimumCJKShare || cjkShare(answer) <= minimumCJKShare {
+      return .tooLittleCJK
+    }
+    return nil
+  }
+}
+
+/// Encodes conversations by the chat template, whose parts say which tokens the model is to learn.
+final class ConversationEncoder: RowEncoder {
+  private let tokenizer: Tokenizer
+  private let template: ChatTemplate
+  private let filters: ConversationFilters
+  private let heldOut: HeldOutSelection
+  private let reader = RowReader()
+
+  init(tokenizer: Tokenizer, template: ChatTemplate, filters: ConversationFilters, heldOut: HeldOutSelection) {
+    self.tokenizer = tokenizer
+    self.template = template
+    self.filters = filters
+    self.heldOut = heldOut
+  }
+
+  func encode(_ record: Record, of block: Block, into output: inout EncodedBlock) throws(RowProblem) -> DropReason? {
+    let messages = try reader.conversation(of: record, in: block)
+    if let reason = filters.reasonToDrop(messages) { return reason }
+    var parts = template.encode(messages, with: tokenizer, addGenerationPrompt: false)
+    // What follows the last answer is context for nothing.
+    while let last = parts.last, !last.isAnswer { parts.removeLast() }
+
+    var count = parts.reduce(0) { $0 + $1.ids.count }
+    let wholeCount = count
+    if count > filters.maximumTokens { count = removeOldestTurns(&parts, of: messages, count) }
+    let promptCount = count - (parts.last?.ids.count ?? 0)
+    guard promptCount < filters.maximumTokens else { return .promptTooLong }
+    if count < wholeCount { output.changed[.oldTurnsRemoved, default: 0] += 1 }
+    if count > filters.maximumTokens { output.changed[.answerCut, default: 0] += 1 }
+
+    let digest = digest(of: messages)
+    append(parts, of: messages, limit: filters.maximumTokens, isHeldOut: heldOut.contains(digest), to: &output)
+    output.rows.append(EncodedBlock.Row(digest: digest, documentEnd: output.documents.count))
+    return nil
+  }
+
+  /// Removes whole turns from the front, never the system message nor the last turn, until the rest fits.
+  ///
+  /// - Returns: the tokens left.
+  private func removeOldestTurns(_ parts: inout [TemplatePart], of messages: [ChatMessage], _ count: Int) -> Int {
+    let lastQuestion = messages.count - 2
+    var first = messages.first?.role == .system ? 1 : 0
+    var count = count
+    while count > filters.maximumTokens && first < lastQuestion {
+      let turn = first..<first + 2
+      count -= parts.reduce(0) { turn.contains($1.messageIndex) ? $0 + $1.ids.count : $0 }
+      parts.removeAll { turn.contains($0.messageIndex) }
+      first += 2
+    }
+    return count
+  }
+
+  /// Appends the first `limit` tokens of `parts` as one document; only the last part may be cut.
+  private func append(
+    _ parts: [TemplatePart], of messages: [ChatMessage], limit: Int, isHeldOut: Bool, to output: inout EncodedBlock
+  ) {
+    let start = output.tokens.count
+    var textBytes = 0
+    var characters = 0
+    for part in parts {
+      let ids = part.ids.prefix(start + limit - output.tokens.count)
+      let isTrained = part.isAnswer && (!filters.trainsLastTurnOnly || part.messageIndex == messages.count - 1)
+      output.tokens.append(contentsOf: ids)
+      output.trained.append(contentsOf: repeatElement(isTrained ? 1 : 0, count: ids.count))
+      if isTrained && ids.count == part.ids.count {
+        textBytes += messages[part.messageIndex].content.utf8.count
+        characters += characterCount(messages[part.messageIndex].content)
+      } else if isTrained {
+        textBytes += ids.reduce(0) { $0 + tokenizer.bytes(of: $1).count }
+        characters += characterCount(tokenizer.decode(ids))
+      }
+    }
+    output.documents.append(
+      EncodedBlock.Document(
+        tokenEnd: output.tokens.count, textBytes: textBytes, characters: characters, isHeldOut: isHeldOut))
+  }
+
+  /// Of the roles and texts, each with its length, so that no two conversations give the same bytes.
+  private func digest(of messages: [ChatMessage]) -> Digest {
+    heldOut.digest { hash in
+      for message in messages {
+        var content = message.role.rawValue + " \(message.content.utf8.count) " + message.content
+        content.withUTF8 { hash.update(UnsafeRawBufferPointer($0)) }
+      }
+    }
+  }
+}

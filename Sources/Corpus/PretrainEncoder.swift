@@ -1,0 +1,75 @@
+import Tokenization
+
+/// Which documents are kept for pretraining.
+package struct PretrainFilters: Sendable, Equatable {
+  /// What happens to a document of more characters than the limit.
+  package enum LongDocuments: String, CaseIterable, Sendable { case split, drop }
+
+  /// Most characters of a document. The default splits books but leaves articles whole: training reads a
+  /// document that is longer than its sequence in chunks anyway.
+  package var maximumCharacters = 4096
+  package var longDocuments = LongDocuments.split
+
+  package init() {}
+
+  /// MiniMind v1's: documents of more than 512 characters are dropped.
+  package static var v1: PretrainFilters {
+    var filters = PretrainFilters()
+    filters.maximumCharacters = 512
+    filters.longDocuments = .drop
+    return filters
+  }
+
+  /// By the names of the flags, for the manifest.
+  var texts: [String: String] {
+    ["max-characters": String(maximumCharacters), "long": longDocuments.rawValue]
+  }
+}
+
+/// Encodes texts as `<s>text</s>`.
+final class PretrainEncoder: RowEncoder {
+  private let tokenizer: Tokenizer
+  private let filters: PretrainFilters
+  private let heldOut: HeldOutSelection
+  private let reader = RowReader()
+
+  init(tokenizer: Tokenizer, filters: PretrainFilters, heldOut: HeldOutSelection) {
+    self.tokenizer = tokenizer
+    self.filters = filters
+    self.heldOut = heldOut
+  }
+
+  func encode(_ record: Record, of block: Block, into output: inout EncodedBlock) throws(RowProblem) -> DropReason? {
+    var reason: DropReason?
+    try reader.withText(of: record, in: block) { (text) throws(RowProblem) in reason = add(text, to: &output) }
+    return reason
+  }
+
+  private func add(_ text: UnsafeRawBufferPointer, to output: inout EncodedBlock) -> DropReason? {
+    guard !RowReader.isBlank(text) else { return .noText }
+    let digest = heldOut.digest { $0.update(text) }
+    // A character has at least one byte, so most documents need no counting.
+    if text.count > filters.maximumCharacters, characterCount(text) > filters.maximumCharacters {
+      guard filters.longDocuments == .split else { return .tooLong }
+      for piece in splitText(text, maximumCharacters: filters.maximumCharacters) {
+        let piece = UnsafeRawBufferPointer(rebasing: text[piece])
+        guard !RowReader.isBlank(piece) else { continue }
+        append(piece, isHeldOut: heldOut.contains(heldOut.digest { $0.update(piece) }), to: &output)
+      }
+      output.changed[.split, default: 0] += 1
+    } else {
+      append(text, isHeldOut: heldOut.contains(digest), to: &output)
+    }
+    output.rows.append(EncodedBlock.Row(digest: digest, documentEnd: output.documents.count))
+    return nil
+  }
+
+  private func append(_ text: UnsafeRawBufferPointer, isHeldOut: Bool, to output: inout EncodedBlock) {
+    output.tokens.append(tokenizer.beginToken)
+    tokenizer.encode(text, into: &output.tokens, specialTokens: .asText)
+    output.tokens.append(tokenizer.endToken)
+    output.documents.append(
+      EncodedBlock.Document(
+        tokenEnd: output.tokens.count, textBytes: text.count, characters: characterCount(text), isHeldOut: isHeldOut))
+  }
+}

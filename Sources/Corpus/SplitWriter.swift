@@ -1,0 +1,51 @@
+import Storage
+import Tokenization
+
+/// Writes one side of the split as shards, one after another.
+struct SplitWriter {
+  let isHeldOut: Bool
+  private let directory: String
+  private let tokenizer: Tokenizer
+  private let hasLossMask: Bool
+  private var shard: ShardWriter?
+  private(set) var totals = DataManifest.Totals()
+  private(set) var shards: [DataManifest.Shard] = []
+
+  init(directory: String, isHeldOut: Bool, tokenizer: Tokenizer, hasLossMask: Bool) {
+    self.directory = directory
+    self.isHeldOut = isHeldOut
+    self.tokenizer = tokenizer
+    self.hasLossMask = hasLossMask
+  }
+
+  /// Adds a document whose tokens are `range` of the block's.
+  mutating func append(_ document: EncodedBlock.Document, _ range: Range<Int>, of block: EncodedBlock) throws {
+    if let full = shard, full.tokenCount + range.count > ShardWriter.maximumTokens { try close(full) }
+    let current = try shard ?? open()
+    let trained = hasLossMask ? block.trained[range] : nil
+    try current.append(block.tokens[range], trained: trained, textBytes: document.textBytes)
+    let trainedTokens = trained.map { $0.reduce(0) { $0 + Int($1) } } ?? range.count - 1
+    totals.add(document, tokens: range.count, trainedTokens: trainedTokens)
+  }
+
+  mutating func finish() throws {
+    if let shard { try close(shard) }
+  }
+
+  private mutating func open() throws -> ShardWriter {
+    let name = (isHeldOut ? "held-out-" : "train-") + String(shards.count) + TokenShard.fileSuffix
+    let writer = try ShardWriter(
+      path: directory + "/" + name, vocabularySize: tokenizer.vocabularySize, tokenizerHash: tokenizer.contentHash,
+      hasLossMask: hasLossMask)
+    shards.append(DataManifest.Shard(file: name, documents: 0, tokens: 0, isHeldOut: isHeldOut))
+    shard = writer
+    return writer
+  }
+
+  private mutating func close(_ writer: ShardWriter) throws {
+    try writer.finish()
+    shards[shards.count - 1].documents = writer.documentCount
+    shards[shards.count - 1].tokens = writer.tokenCount
+    shard = nil
+  }
+}

@@ -1,0 +1,170 @@
+import Corpus
+import Foundation
+import Tokenization
+
+/// `minimind data pretrain`: documents become token shards.
+let dataPretrainCommand: Command = {
+  let defaults = PretrainFilters()
+  let wholeFiles = Option.flag("whole-files", help: "A plain text file is one document, not a document a line.")
+  let maximum = Option.integer(
+    "max-characters", default: defaults.maximumCharacters, in: 1...Int.max,
+    help: "Most characters of a document; see --long.")
+  let long = Option.choice(
+    "long", default: defaults.longDocuments,
+    help: "What becomes of longer documents: split cuts them after lines and sentences, drop leaves them out.")
+  let v1 = Option.flag(
+    "v1-filters", help: "MiniMind v1's filter: --max-characters 512 --long drop; other filter flags still count.")
+  return Command(
+    "data", "pretrain", summary: "prepares token shards from text",
+    options: PreparationOptions.firstOptions + [wholeFiles, maximum, long, v1] + PreparationOptions.lastOptions,
+    example: "minimind data pretrain --input novel.txt --tokenizer my-tokenizer --output my-data"
+  ) { invocation in
+    var filters = invocation[v1] ? PretrainFilters.v1 : defaults
+    if invocation.isGiven(maximum) { filters.maximumCharacters = invocation[maximum] }
+    if invocation.isGiven(long) { filters.longDocuments = invocation[long] }
+    try prepare(invocation, .pretrain(filters), wholeFiles: invocation[wholeFiles])
+  }
+}()
+
+/// `minimind data sft`: questions and answers become token shards.
+let dataSFTCommand: Command = {
+  let defaults = ConversationFilters()
+  let minimumQuestion = Option.integer(
+    "min-question", default: 1, in: 1...Int.max, help: "Fewest characters of the last question of a row.")
+  let maximumQuestion = Option.optionalInteger(
+    "max-question", in: 1...Int.max, defaultText: "no limit", help: "Most characters of the last question.")
+  let minimumAnswer = Option.integer(
+    "min-answer", default: 1, in: 1...Int.max, help: "Fewest characters of the last answer.")
+  let maximumAnswer = Option.optionalInteger(
+    "max-answer", in: 1...Int.max, defaultText: "no limit", help: "Most characters of the last answer.")
+  let cjkShare = Option.optionalNumber(
+    "min-cjk-share", in: 0...1, defaultText: "off",
+    help: "Keeps rows whose last question and answer have more than this share of CJK characters.")
+  let multiTurn = Option.flag("multi-turn-only", help: "Keeps only rows with more than one question.")
+  let v1 = Option.flag(
+    "v1-filters",
+    help: "MiniMind v1's filters, made for its Chinese data: --min-question 10 --max-question 256 --min-answer 5 "
+      + "--max-answer 256 --min-cjk-share 0.9; other filter flags still count.")
+  let maximumTokens = Option.integer(
+    "max-tokens", default: defaults.maximumTokens, in: 8...1 << 24,
+    help: "Most tokens of a conversation. A longer one loses its oldest turns, then the end of its last answer.")
+  let lastTurn = Option.flag("last-turn-only", help: "Trains on the last answer only, as v1 does, not on every answer.")
+  return Command(
+    "data", "sft", summary: "prepares token shards from questions and answers",
+    options: PreparationOptions.firstOptions
+      + [
+        minimumQuestion, maximumQuestion, minimumAnswer, maximumAnswer, cjkShare, multiTurn, v1, maximumTokens,
+        lastTurn,
+      ]
+      + PreparationOptions.lastOptions,
+    example: "minimind data sft --input questions.jsonl --tokenizer my-tokenizer --output my-chat-data"
+  ) { invocation in
+    var filters = invocation[v1] ? ConversationFilters.v1 : defaults
+    filters.questionCharacters = try limits(
+      invocation, minimumQuestion, maximumQuestion, preset: filters.questionCharacters)
+    filters.answerCharacters = try limits(invocation, minimumAnswer, maximumAnswer, preset: filters.answerCharacters)
+    if invocation.isGiven(cjkShare) { filters.minimumCJKShare = invocation[cjkShare] }
+    filters.isMultiTurnOnly = invocation[multiTurn]
+    filters.trainsLastTurnOnly = invocation[lastTurn]
+    filters.maximumTokens = invocation[maximumTokens]
+    let template = try ChatTemplate(tokenizerDirectory: invocation[PreparationOptions.tokenizer])
+    try prepare(invocation, .sft(filters, template), wholeFiles: false)
+  }
+}()
+
+/// The range that two options give, each falling back to the preset's end.
+private func limits(
+  _ invocation: Invocation, _ minimum: Option<Int>, _ maximum: Option<Int?>, preset: ClosedRange<Int>
+) throws -> ClosedRange<Int> {
+  let lower = invocation.isGiven(minimum) ? invocation[minimum] : preset.lowerBound
+  let upper = invocation[maximum] ?? preset.upperBound
+  guard lower <= upper else {
+    throw UsageError("--\(minimum.name) is \(lower), more than --\(maximum.name), which is \(upper).")
+  }
+  return lower...upper
+}
+
+/// What the kinds of preparation have in common.
+private enum PreparationOptions {
+  static let inputs = Option.list(
+    "input", "FILE", isRequired: true, help: "JSONL, JSON, CSV or plain text files, or directories of them.")
+  static let tokenizer = Option.required("tokenizer", "DIR", help: "Directory with tokenizer.json.")
+  static let output = Option.required(
+    "output", "DIR", help: "Directory for the prepared data; earlier prepared data there are replaced.")
+  static let heldOut = Option.number(
+    "held-out", default: 0.02, in: 0...0.5,
+    help: "Share of documents kept from training, to measure it; chosen by their content and the seed.")
+  static let deduplicate = Option.flag("deduplicate", help: "Leaves out rows that were there before, to the byte.")
+  static let strict = Option.flag("strict", help: "Stops at the first broken row instead of leaving it out.")
+  static let firstOptions: [any OptionDescription] = [inputs, tokenizer, output]
+  static let lastOptions: [any OptionDescription] = [deduplicate, heldOut, Option.seed, strict, Option.threads]
+}
+
+private func prepare(_ invocation: Invocation, _ task: DataPreparation.Task, wholeFiles: Bool) throws {
+  let console = Console.standardOutput
+  let start = monotonicSeconds()
+  let directory = invocation[PreparationOptions.output]
+  let tokenizer = try Tokenizer(directory: invocation[PreparationOptions.tokenizer])
+  let files = try resolveInputFiles(invocation[PreparationOptions.inputs], wholeFiles: wholeFiles)
+  var preparation = DataPreparation(task: task, files: files, tokenizer: tokenizer)
+  preparation.dropsDuplicates = invocation[PreparationOptions.deduplicate]
+  preparation.heldOutFraction = invocation[PreparationOptions.heldOut]
+  preparation.seed = invocation[Option.seed]
+  preparation.isStrict = invocation[PreparationOptions.strict]
+  preparation.threads = threadCount(invocation)
+
+  Interruption.watch()
+  let progress = ProgressLine("preparing", total: preparation.totalBytes, unit: .bytes, console: console)
+  defer { progress.finish() }
+  let manifest = try preparation.write(to: directory, programVersion: programVersion) { bytes in
+    progress.update(completed: bytes)
+    try Interruption.check()
+  }
+  progress.finish()
+
+  let seconds = monotonicSeconds() - start
+  let rate = "\(formatBytes(Int(Double(preparation.totalBytes) / max(seconds, 1e-9))))/s"
+  let closing = [
+    (name: "time", value: "\(formatDuration(seconds)), \(rate)"), (name: "written", value: directory),
+  ]
+  try console.write(renderPairs(summary(of: manifest) + closing))
+  try warnOfBrokenRows(count: manifest.rowsBroken, manifest.brokenRows)
+  try console.print("\nLook at it:  minimind data inspect \(directory)")
+  let next =
+    manifest.kind == .pretrain
+    ? "minimind pretrain --model small --data \(directory) --output RUN"
+    : "minimind sft --from MODEL --data \(directory) --output RUN"
+  try console.print("Train on it: \(next)")
+}
+
+/// The counts of prepared data, for people.
+func summary(of manifest: DataManifest) -> [(name: String, value: String)] {
+  func documents(_ totals: DataManifest.Totals) -> String {
+    let bytesPerToken = Double(totals.textBytes) / Double(max(1, totals.trainedTokens))
+    let trained = totals.trainedTokens + totals.documents < totals.tokens
+    return "\(formatCount(totals.documents)) documents, \(formatCount(totals.tokens)) tokens"
+      + (trained ? ", \(formatCount(totals.trainedTokens)) of them trained" : "")
+      + String(format: ", %.2f bytes a token", bytesPerToken)
+  }
+  var pairs = [(name: "rows", value: "\(manifest.rowsRead) read, \(manifest.rowsKept) kept")]
+  for reason in DropReason.allCases {
+    if let count = manifest.rowsDropped[reason.rawValue] { pairs.append(("dropped", "\(count) \(reason.inWords)")) }
+  }
+  if manifest.rowsBroken > 0 { pairs.append(("broken", "\(manifest.rowsBroken)")) }
+  for change in RowChange.allCases {
+    if let count = manifest.rowsChanged[change.rawValue] { pairs.append(("changed", "\(count) \(change.inWords)")) }
+  }
+  pairs.append(("training", documents(manifest.training)))
+  let heldOut = manifest.heldOut
+  pairs.append(("held out", heldOut.documents > 0 ? documents(heldOut) : "nothing, so training will measure nothing"))
+  return pairs
+}
+
+/// Names the first broken rows on standard error.
+func warnOfBrokenRows(count: Int, _ messages: [String]) throws {
+  guard count > 0 else { return }
+  let errors = Console.standardError
+  try errors.print("\(count) broken \(count == 1 ? "row was" : "rows were") left out:")
+  for message in messages { try errors.print("  \(message)") }
+  if count > messages.count { try errors.print("  and \(count - messages.count) more") }
+}
