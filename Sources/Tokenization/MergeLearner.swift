@@ -8,7 +8,9 @@
 /// The result must equal Hugging Face's `BpeTrainer`, including what it does when two pairs spell the same
 /// token ("ab" + "c", "a" + "bc"): the second makes no new token, the count of a merged pair stays, and a pair
 /// that comes into being once more gets a second entry in the heap.
-final class MergeLearner {
+///
+/// A structure: in a class each access to a property is checked for exclusivity at run time, a third of the time here.
+struct MergeLearner {
   // Words: tokens end to end; a word shrinks in place, its unused end is left behind.
   private var symbols: [Int32] = []
   private var wordStarts: [Int] = []
@@ -55,7 +57,7 @@ final class MergeLearner {
     }
   }
 
-  func learn(vocabularySize: Int, progress: (Int) -> Void) {
+  mutating func learn(vocabularySize: Int, progress: (Int) -> Void) {
     countAllPairs()
     while tokens.count < vocabularySize, let entry = heap.pop() {
       let count = pairs.counts[entry.pair]
@@ -70,7 +72,7 @@ final class MergeLearner {
     progress(tokens.count)
   }
 
-  private func countAllPairs() {
+  private mutating func countAllPairs() {
     for word in wordStarts.indices {
       let start = wordStarts[word]
       for i in start..<start + Int(wordLengths[word]) - 1 {
@@ -81,14 +83,14 @@ final class MergeLearner {
   }
 
   @inline(__always)
-  private func change(_ left: Int32, _ right: Int32, by count: Int, in word: Int, isNew: Bool) {
+  private mutating func change(_ left: Int32, _ right: Int32, by count: Int, in word: Int, isNew: Bool) {
     let pair = pairs.index(of: PairCounts.key(left, right))
     pairs.counts[pair] += count
     if isNew { places.add(UInt32(word), to: pair, of: &pairs) }
   }
 
   /// Puts every pair that got a place since the last time into the heap.
-  private func queueNewPairs() {
+  private mutating func queueNewPairs() {
     for pair in pairs.withNewPlaces {
       let list = pairs.takeNewPlaces(of: pair)
       if pairs.counts[pair] > 0 {
@@ -100,7 +102,7 @@ final class MergeLearner {
     pairs.withNewPlaces.removeAll(keepingCapacity: true)
   }
 
-  private func merge(_ entry: MergeQueue.Entry) {
+  private mutating func merge(_ entry: MergeQueue.Entry) {
     let left = PairCounts.left(entry.key)
     let right = PairCounts.right(entry.key)
     let spelling = tokens[Int(left)] + tokens[Int(right)]
@@ -123,7 +125,7 @@ final class MergeLearner {
   }
 
   /// Replaces the pair in one word, from left to right, and changes the counts of the pairs beside it.
-  private func replace(_ left: Int32, _ right: Int32, by merged: Int32, in word: Int) {
+  private mutating func replace(_ left: Int32, _ right: Int32, by merged: Int32, in word: Int) {
     let start = wordStarts[word]
     let length = Int(wordLengths[word])
     let count = wordCounts[word]

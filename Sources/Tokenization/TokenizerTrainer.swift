@@ -112,7 +112,7 @@ package struct TokenizerTrainer {
     var all = counts.removeFirst()
     while let next = counts.popLast() { all.merge(next) }
     waiting = []
-    let learner = MergeLearner(all, specialTokens: Self.specialTokens)
+    var learner = MergeLearner(all, specialTokens: Self.specialTokens)
     all = WordCounts()
     counts = [WordCounts()]
     learner.learn(vocabularySize: vocabularySize, progress: progress)

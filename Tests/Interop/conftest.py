@@ -26,13 +26,18 @@ def shared():
 
 
 @pytest.fixture(scope="session")
-def minimind():
+def binary():
+    """The path of the program under test."""
+    return os.environ.get("MINIMIND", str(REPOSITORY / ".build/release/minimind"))
+
+
+@pytest.fixture(scope="session")
+def minimind(binary):
     """Runs the binary: `minimind("info", "--json")`; the completed process, its output decoded."""
-    binary = os.environ.get("MINIMIND", REPOSITORY / ".build/release/minimind")
 
     def run(*arguments, input=None, check=True):
         completed = subprocess.run(
-            [str(binary), *map(str, arguments)], input=input, capture_output=True, text=True,
+            [binary, *map(str, arguments)], input=input, capture_output=True, text=True,
             stdin=subprocess.DEVNULL if input is None else None)
         if check:
             assert completed.returncode == 0, f"minimind {' '.join(map(str, arguments))}: {completed.stderr}"

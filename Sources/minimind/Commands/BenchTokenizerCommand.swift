@@ -5,7 +5,7 @@ import Tokenization
 /// `minimind bench tokenizer`: rates of encoding, decoding and training on this machine.
 let benchTokenizerCommand: Command = {
   let directory = Option.required("tokenizer", "DIR", help: "Directory with tokenizer.json.")
-  let input = Option.required("input", "FILE", help: "Text, a document a line.")
+  let input = Option.required("input", "FILE", help: "JSONL with \"text\", or text, a document a line.")
   return Command(
     "bench", "tokenizer", summary: "measures encoding, decoding and training a tokenizer",
     options: [directory, input, Option.json, Option.threads],
@@ -13,8 +13,10 @@ let benchTokenizerCommand: Command = {
   ) { invocation in
     let threads = threadCount(invocation)
     let tokenizer = try Tokenizer(directory: invocation[directory])
-    let file = try MappedFile(invocation[input])
-    let result = try TokenizerBenchmark(tokenizer, file.bytes, threads: threads)
+    let documents = try Documents(of: invocation[input])
+    let result = try documents.bytes.withUnsafeBytes { text in
+      try TokenizerBenchmark(tokenizer, text, documents: documents.ranges, threads: threads)
+    }
     if invocation[Option.json] {
       try printJSON(result)
     } else {
@@ -22,6 +24,32 @@ let benchTokenizerCommand: Command = {
     }
   }
 }()
+
+/// All documents of a file, end to end.
+private struct Documents {
+  private(set) var bytes: [UInt8] = []
+  private(set) var ranges: [Range<Int>] = []
+
+  init(of path: String) throws {
+    var batches = try LineBatches(path)
+    defer { batches.close() }
+    let isJSONL = path.hasSuffix(".jsonl")
+    while let lines = try batches.next() {
+      for line in lines {
+        let start = bytes.count
+        if isJSONL {
+          do { bytes += try line.withUnsafeBytes(documentText(ofJSONLine:)).utf8 } catch {
+            throw CommandError("\(path):\(ranges.count + 1): \(error)")
+          }
+        } else {
+          bytes += line
+        }
+        ranges.append(start..<bytes.count)
+      }
+    }
+    guard !bytes.isEmpty else { throw CommandError("\(path) is empty; some megabytes of text are needed.") }
+  }
+}
 
 /// Medians of several runs over the same documents.
 private struct TokenizerBenchmark: Encodable {
@@ -47,14 +75,12 @@ private struct TokenizerBenchmark: Encodable {
     case threads
   }
 
-  init(_ tokenizer: Tokenizer, _ text: UnsafeRawBufferPointer, threads: Int) throws {
-    guard text.count > 0 else { throw CommandError("the input is empty; some megabytes of text are needed.") }
-    let documents = Self.lines(text)
+  init(_ tokenizer: Tokenizer, _ text: UnsafeRawBufferPointer, documents: [Range<Int>], threads: Int) throws {
     self.threads = threads
     bytes = text.count
     vocabularySize = tokenizer.vocabularySize
 
-    // SAFETY: the text is mapped until this initialiser returns, and is only read.
+    // SAFETY: the text is borrowed until this initialiser returns, and is only read.
     nonisolated(unsafe) let text = text
     @Sendable func encodeAll(_ range: Range<Int>) -> [Int32] {
       var tokens: [Int32] = []
@@ -84,17 +110,6 @@ private struct TokenizerBenchmark: Encodable {
     encodeBytesPerSecondAllThreads = Double(text.count) / parallel
     decodeBytesPerSecond = Double(text.count) / decoding
     bytesPerToken = Double(text.count) / Double(max(1, tokens.count))
-  }
-
-  private static func lines(_ text: UnsafeRawBufferPointer) -> [Range<Int>] {
-    var lines: [Range<Int>] = []
-    var start = 0
-    while start < text.count {
-      let end = text[start...].firstIndex(of: 0x0A) ?? text.count
-      lines.append(start..<end)
-      start = end + 1
-    }
-    return lines
   }
 
   var table: String {
