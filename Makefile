@@ -16,8 +16,9 @@ setup: ## install the Debian packages that are missing
 build: setup ## build .build/release/minimind
 	$(SWIFT_BUILD) --product minimind
 
-test: setup lint ## every test that needs no heavy package
+test: setup ## every test that needs no heavy package
 	$(SWIFT_BUILD) --build-tests
+	@$(MAKE) --no-print-directory lint
 	swift test -c release --skip-build
 	scripts/python_environment.sh .venv scripts/requirements-test.txt
 	MINIMIND=$(abspath $(BINARY)) .venv/bin/python -m pytest -q -p no:cacheprovider -m "not heavy" Tests/Interop
@@ -29,10 +30,11 @@ interop: build ## the tests against PyTorch and transformers
 demo: build ## from installed text to a chat model that answers, in under ten minutes
 	scripts/demo.sh
 
-bench: build ## race training against PyTorch on this machine
+bench: build ## race training against PyTorch, the tokenizer against tiktoken and rustbpe
 	@scripts/setup.sh g++
 	scripts/python_environment.sh .venv-interop scripts/requirements-interop.txt --torch
 	.venv-interop/bin/python scripts/bench_train.py
+	.venv-interop/bin/python scripts/bench_tokenizer.py
 
 format: ## rewrite the Swift sources in the project's format
 	swift format -i -p -r Sources Tests Package.swift
