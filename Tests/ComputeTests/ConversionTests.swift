@@ -11,7 +11,8 @@ struct ConversionTests {
         let source = GuardedMatrix(
           randomFloats(3 * width, using: &generator), rows: 3, columns: width, type: from, layout: layout)
         let before = source.values
-        let target = GuardedMatrix(zeros: 3, columns: width, type: to, layout: layout)
+        // Other bytes around the target, so that a copy of the source's is seen there.
+        let target = GuardedMatrix(zeros: 3, columns: width, type: to, layout: layout, guardByte: 0x7F)
         convert(source.view, to: target.view)
         #expect(target.values == (to == .float32 ? before : before.map { BFloat16($0).float }))
         #expect(source.values == before)

@@ -19,25 +19,32 @@ struct Layout: Sendable, CustomStringConvertible {
 final class GuardedMatrix {
   let view: MatrixView
   private let memory: UnsafeMutableRawBufferPointer
-  private static let guardByte: UInt8 = 0xA5
+  private let guardByte: UInt8
   private static let guardBytes = 256
 
-  /// - Parameter values: row-major without gaps, rounded to `type`.
-  init(_ values: [Float], rows: Int, columns: Int, type: ElementType = .float32, layout: Layout = .dense) {
+  /// - Parameters:
+  ///   - values: row-major without gaps, rounded to `type`.
+  ///   - guardByte: fills all other memory; 0xFF makes NaNs, so that a number from there shows in every result.
+  init(
+    _ values: [Float], rows: Int, columns: Int, type: ElementType = .float32, layout: Layout = .dense,
+    guardByte: UInt8 = 0xFF
+  ) {
     precondition(values.count == rows * columns)
     let stride = columns + layout.gap
     let start = Self.guardBytes + layout.offset * type.byteCount
     memory = .allocate(byteCount: start + rows * stride * type.byteCount + Self.guardBytes, alignment: 64)
-    memory.initializeMemory(as: UInt8.self, repeating: Self.guardByte)
+    memory.initializeMemory(as: UInt8.self, repeating: guardByte)
+    self.guardByte = guardByte
     view = MatrixView(memory.baseAddress! + start, rows: rows, columns: columns, rowStride: stride, type: type)
     self.values = values
   }
 
   convenience init(
-    zeros rows: Int, columns: Int, type: ElementType = .float32, layout: Layout = .dense
+    zeros rows: Int, columns: Int, type: ElementType = .float32, layout: Layout = .dense, guardByte: UInt8 = 0xFF
   ) {
     self.init(
-      [Float](repeating: 0, count: rows * columns), rows: rows, columns: columns, type: type, layout: layout)
+      [Float](repeating: 0, count: rows * columns), rows: rows, columns: columns, type: type, layout: layout,
+      guardByte: guardByte)
   }
 
   deinit { memory.deallocate() }
@@ -75,7 +82,7 @@ final class GuardedMatrix {
       let start = address - UnsafeMutableRawPointer(memory.baseAddress!)
       for byte in start..<start + view.type.byteCount { outside[byte] = false }
     }
-    return zip(outside, memory).allSatisfy { !$0 || $1 == Self.guardByte }
+    return zip(outside, memory).allSatisfy { !$0 || $1 == guardByte }
   }
 
   private var addresses: [UnsafeMutableRawPointer] {
