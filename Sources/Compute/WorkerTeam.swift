@@ -98,19 +98,26 @@ private final class SharedState: @unchecked Sendable {
   /// Takes part in every run until the team goes.
   func work(as worker: Int) {
     var seen = 0
-    while true {
-      // The next run mostly follows at once: look for some microseconds before sleeping.
-      var looks = 0
-      while announced.load(ordering: .acquiring) == seen && looks < 1 << 14 { looks += 1 }
-      condition.lock()
-      while generation == seen && !isStopping { condition.wait() }
-      seen = generation
-      let body = isStopping ? nil : self.body
-      condition.unlock()
-      guard let body else { return }
-      body(worker)
-      running.subtract(1, ordering: .releasing)
-    }
+    while takePart(as: worker, after: &seen) { running.subtract(1, ordering: .releasing) }
+  }
+
+  /// Waits for the run after generation `seen` and does the worker's part of it; false when the team goes.
+  ///
+  /// A call of its own, so that the worker has let go of `body` before it counts as done: `start`'s caller stops the
+  /// program if anybody still holds on to the closure when `finish` returns.
+  @inline(never)
+  private func takePart(as worker: Int, after seen: inout Int) -> Bool {
+    // The next run mostly follows at once: look for some microseconds before sleeping.
+    var looks = 0
+    while announced.load(ordering: .acquiring) == seen && looks < 1 << 14 { looks += 1 }
+    condition.lock()
+    while generation == seen && !isStopping { condition.wait() }
+    seen = generation
+    let body = isStopping ? nil : self.body
+    condition.unlock()
+    guard let body else { return false }
+    body(worker)
+    return true
   }
 
   func barrier(_ count: Int) {
