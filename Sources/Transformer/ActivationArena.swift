@@ -1,0 +1,119 @@
+import Compute
+
+/// A matrix of activations with a place in the arena: as many rows as the batch has tokens.
+struct ActivationSlot {
+  let offset: Int
+  let columns: Int
+  let type: ElementType
+}
+
+/// Lays matrices out one after another in one block of memory.
+struct ArenaPlan {
+  private(set) var byteCount = 0
+
+  /// Reserves `rows` rows of `columns` elements at a multiple of 64 bytes.
+  mutating func reserve(rows: Int, columns: Int, _ type: ElementType) -> ActivationSlot {
+    let slot = ActivationSlot(offset: byteCount, columns: columns, type: type)
+    byteCount += (rows * columns * type.byteCount + 63) / 64 * 64
+    return slot
+  }
+}
+
+/// What a forward pass leaves behind for the backward pass, for one layer. n = hiddenSize, T = tokens.
+struct LayerActivations {
+  /// [T, n] the residual stream as it came in, and in front of the feed-forward block.
+  let input: ActivationSlot
+  let middle: ActivationSlot
+  /// [T, n] the two normalised inputs.
+  let attentionInput: ActivationSlot
+  let feedForwardInput: ActivationSlot
+  /// [T, 1] what each row was multiplied with.
+  let attentionReciprocal: ActivationSlot
+  let feedForwardReciprocal: ActivationSlot
+  /// [T, query + 2·keyValue] queries, keys and values as attention takes them: rotated.
+  let queriesKeysValues: ActivationSlot
+  /// The same before normalisation, and [T, heads] what each head was multiplied with; only with q/k normalisation.
+  let rawQueriesKeysValues: ActivationSlot
+  let headReciprocals: ActivationSlot
+  /// [T, heads] the logarithm of each softmax's sum.
+  let logSumExp: ActivationSlot
+  /// [T, query] the output of attention.
+  let attended: ActivationSlot
+  /// [T, 2·intermediate] gates and ups.
+  let gateUp: ActivationSlot
+}
+
+/// The layout of everything that a pass computes with, besides weights and gradients.
+struct ActivationPlan {
+  let layers: [LayerActivations]
+  /// [T, n] the residual stream behind the last layer, its normalisation, and what each row was multiplied with.
+  let output: ActivationSlot
+  let normalizedOutput: ActivationSlot
+  let outputReciprocal: ActivationSlot
+  /// [T, intermediate] silu(gate)·up; on the way back first its gradient.
+  let activated: ActivationSlot
+  /// [T, n] the normalised rows that have a loss, without the others.
+  let lossRows: ActivationSlot
+  /// [chunk, vocabulary] logits, and their gradients where these have another type.
+  let logits: ActivationSlot
+  let dLogits: ActivationSlot
+  /// Only on the way back: [T, n] gradient of the residual stream, of a norm's output, and the stream's gradient in the
+  /// type of the products in front of each block.
+  let dResidual: ActivationSlot
+  let dNormalized: ActivationSlot
+  let dFeedForwardOutput: ActivationSlot
+  let dAttentionOutput: ActivationSlot
+  /// [T, 2·intermediate], [T, query], [T, query + 2·keyValue]
+  let dGateUp: ActivationSlot
+  let dAttended: ActivationSlot
+  let dQueriesKeysValues: ActivationSlot
+  let byteCount: Int
+
+  /// Rows of logits that one worker has at a time: enough for the product to be efficient, little enough for the cache.
+  static let lossRowsPerWorker = 256
+
+  /// - Parameters:
+  ///   - rows: the most tokens of a batch.
+  ///   - trains: keep every layer's activations for a backward pass; otherwise one layer's place serves all.
+  init(_ configuration: ModelConfiguration, rows: Int, precision: ElementType, workers: Int, trains: Bool) {
+    var plan = ArenaPlan()
+    func slot(_ columns: Int, _ type: ElementType, isNeeded: Bool = true) -> ActivationSlot {
+      plan.reserve(rows: isNeeded ? rows : 0, columns: columns, type)
+    }
+    let hidden = configuration.hiddenSize
+    let intermediate = configuration.intermediateSize
+    let fused = configuration.querySize + 2 * configuration.keyValueSize
+    let normalizesHeads = configuration.normalizesQueriesAndKeys
+    let heads = configuration.headCount + configuration.keyValueHeadCount
+
+    layers = (0..<(trains ? configuration.layerCount : 1)).map { _ in
+      LayerActivations(
+        input: slot(hidden, .float32), middle: slot(hidden, .float32),
+        attentionInput: slot(hidden, precision), feedForwardInput: slot(hidden, precision),
+        attentionReciprocal: slot(1, .float32), feedForwardReciprocal: slot(1, .float32),
+        queriesKeysValues: slot(fused, precision),
+        rawQueriesKeysValues: slot(fused, precision, isNeeded: normalizesHeads),
+        headReciprocals: slot(heads, .float32, isNeeded: normalizesHeads),
+        logSumExp: slot(configuration.headCount, .float32), attended: slot(configuration.querySize, precision),
+        gateUp: slot(2 * intermediate, precision))
+    }
+    output = slot(hidden, .float32)
+    normalizedOutput = slot(hidden, precision)
+    outputReciprocal = slot(1, .float32)
+    activated = slot(intermediate, precision)
+    lossRows = slot(hidden, precision)
+    let chunk = Self.lossRowsPerWorker * workers
+    logits = plan.reserve(rows: chunk, columns: configuration.vocabularySize, .float32)
+    dLogits =
+      trains && precision == .bfloat16
+      ? plan.reserve(rows: chunk, columns: configuration.vocabularySize, .bfloat16) : logits
+    dResidual = slot(hidden, .float32, isNeeded: trains)
+    dNormalized = slot(hidden, .float32, isNeeded: trains)
+    dFeedForwardOutput = slot(hidden, precision, isNeeded: trains)
+    dAttentionOutput = slot(hidden, precision, isNeeded: trains)
+    dGateUp = slot(2 * intermediate, precision, isNeeded: trains)
+    dAttended = slot(configuration.querySize, precision, isNeeded: trains)
+    dQueriesKeysValues = slot(fused, precision, isNeeded: trains)
+    byteCount = plan.byteCount
+  }
+}

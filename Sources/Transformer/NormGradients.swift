@@ -1,0 +1,57 @@
+import Compute
+
+/// The gradients of all norms, summed by each worker over its own rows, and then over the workers in order.
+final class NormGradients {
+  private let buffer: AlignedBuffer
+  private let countPerWorker: Int
+  private let workers: Int
+  private let hiddenSize: Int
+  private let headSize: Int
+  private let layerCount: Int
+
+  init(_ shape: ModelConfiguration, workers: Int) throws(ComputeError) {
+    hiddenSize = shape.hiddenSize
+    headSize = shape.normalizesQueriesAndKeys ? shape.headSize : 0
+    layerCount = shape.layerCount
+    self.workers = workers
+    let count = shape.layerCount * (2 * hiddenSize + 2 * headSize) + hiddenSize
+    // Whole cache lines for each worker.
+    countPerWorker = (count + 15) / 16 * 16
+    buffer = try AlignedBuffer(byteCount: workers * countPerWorker * 4)
+  }
+
+  private func base(_ worker: Int) -> UnsafeMutablePointer<Float> {
+    buffer.base.assumingMemoryBound(to: Float.self) + worker * countPerWorker
+  }
+
+  func zero(_ worker: Int) { base(worker).update(repeating: 0, count: countPerWorker) }
+
+  private func layer(_ layer: Int, _ worker: Int) -> UnsafeMutablePointer<Float> {
+    base(worker) + layer * (2 * hiddenSize + 2 * headSize)
+  }
+
+  // Where a worker adds up: [hiddenSize] or [headSize] numbers.
+  func attention(_ layer: Int, _ worker: Int) -> UnsafeMutablePointer<Float> { self.layer(layer, worker) }
+  func feedForward(_ layer: Int, _ worker: Int) -> UnsafeMutablePointer<Float> {
+    self.layer(layer, worker) + hiddenSize
+  }
+  func query(_ layer: Int, _ worker: Int) -> UnsafeMutablePointer<Float> { self.layer(layer, worker) + 2 * hiddenSize }
+  func key(_ layer: Int, _ worker: Int) -> UnsafeMutablePointer<Float> { query(layer, worker) + headSize }
+  func output(_ worker: Int) -> UnsafeMutablePointer<Float> { layer(layerCount, worker) }
+
+  /// Adds every worker's sums to the gradient block.
+  func add(to gradients: UnsafeMutablePointer<Float>, at offsets: NormOffsets, _ shape: ModelConfiguration) {
+    for worker in 0..<workers {
+      func add(_ sums: UnsafeMutablePointer<Float>, _ offset: Int, _ count: Int) {
+        for index in 0..<count { gradients[offset + index] += sums[index] }
+      }
+      for (layer, offset) in offsets.layers.enumerated() {
+        add(attention(layer, worker), offset.attention, hiddenSize)
+        add(feedForward(layer, worker), offset.feedForward, hiddenSize)
+        if let query = offset.query { add(self.query(layer, worker), query, headSize) }
+        if let key = offset.key { add(self.key(layer, worker), key, headSize) }
+      }
+      add(output(worker), offsets.output, hiddenSize)
+    }
+  }
+}

@@ -1,0 +1,132 @@
+import Compute
+
+/// The batch that a pass is working on: packed documents, padded to rows that divide evenly among the workers.
+///
+/// The padding is one more document, of zeros without loss: nothing looks at it, and no kernel has to know of it.
+/// Memory is taken once, for the largest batch.
+final class PassBatch {
+  /// Workers own rows in units of this, so that a product has few different shapes over a run.
+  static let rowMultiple = 32
+
+  let capacity: Int
+  private(set) var rows = 0
+  private(set) var tokenCount = 0
+  private(set) var documentCount = 0
+  /// [rows] ids, and each token's place in its document.
+  let tokens: UnsafeMutablePointer<Int32>
+  let positions: UnsafeMutablePointer<Int32>
+  /// [documents + 1] where documents begin, the padding's included.
+  private let documentOffsets: UnsafeMutablePointer<Int32>
+  /// [lossCount] the rows that have a loss, then as many -1 as make the number even for the workers.
+  let lossRows: UnsafeMutablePointer<Int32>
+  private(set) var lossCount = 0
+  private(set) var paddedLossCount = 0
+  /// [paddedLossCount] what those rows are to predict, how much each counts, and the losses found, in nats.
+  let targets: UnsafeMutablePointer<Int32>
+  let lossWeights: UnsafeMutablePointer<Float>
+  let losses: UnsafeMutablePointer<Float>
+  /// [workers + 1] the attention tasks of each worker: task = keyValueHead · documentCount + document.
+  private(set) var attentionTasks: [Int]
+  private let workers: Int
+
+  init(maximumTokens: Int, workers: Int) {
+    self.workers = workers
+    capacity = Self.padded(maximumTokens, workers)
+    tokens = .allocate(capacity: capacity)
+    positions = .allocate(capacity: capacity)
+    documentOffsets = .allocate(capacity: capacity + 2)
+    lossRows = .allocate(capacity: capacity)
+    targets = .allocate(capacity: capacity)
+    lossWeights = .allocate(capacity: capacity)
+    losses = .allocate(capacity: capacity)
+    attentionTasks = [Int](repeating: 0, count: workers + 1)
+  }
+
+  deinit {
+    for pointer in [tokens, positions, documentOffsets, lossRows, targets] { pointer.deallocate() }
+    lossWeights.deallocate()
+    losses.deallocate()
+  }
+
+  /// The least number of rows that holds `count` and gives every worker the same multiple of `rowMultiple`.
+  static func padded(_ count: Int, _ workers: Int) -> Int {
+    let unit = rowMultiple * workers
+    return (count + unit - 1) / unit * unit
+  }
+
+  var documents: UnsafeBufferPointer<Int32> {
+    UnsafeBufferPointer(start: documentOffsets, count: documentCount + 1)
+  }
+
+  /// Takes a batch over and divides its attention among the workers.
+  ///
+  /// - Precondition: 1 to `maximumTokens` tokens, each below `vocabularySize`; offsets rise from 0 to their number.
+  func fill(
+    tokens: [Int32], targets: [Int32], lossWeights: [Float], documentOffsets: [Int32], vocabularySize: Int,
+    keyValueHeadCount: Int
+  ) {
+    precondition(
+      (1...capacity).contains(tokens.count) && targets.count == tokens.count && lossWeights.count == tokens.count,
+      "\(tokens.count) tokens, \(targets.count) targets, \(lossWeights.count) loss weights, room for \(capacity)")
+    precondition(
+      documentOffsets.count >= 2 && documentOffsets[0] == 0 && Int(documentOffsets.last!) == tokens.count,
+      "document offsets do not cover \(tokens.count) tokens")
+    tokenCount = tokens.count
+    rows = Self.padded(tokenCount, workers)
+    lossCount = 0
+    for index in 0..<tokenCount {
+      let token = tokens[index]
+      precondition(token >= 0 && token < vocabularySize, "token \(token) of a vocabulary of \(vocabularySize)")
+      self.tokens[index] = token
+      guard lossWeights[index] != 0 else { continue }
+      let target = targets[index]
+      precondition(target >= 0 && target < vocabularySize, "target \(target) of a vocabulary of \(vocabularySize)")
+      lossRows[lossCount] = Int32(index)
+      self.targets[lossCount] = target
+      self.lossWeights[lossCount] = lossWeights[index]
+      lossCount += 1
+    }
+    paddedLossCount = Self.padded(lossCount, workers)
+    for index in lossCount..<paddedLossCount {
+      lossRows[index] = -1
+      self.targets[index] = 0
+      self.lossWeights[index] = 0
+    }
+    for index in tokenCount..<rows { self.tokens[index] = 0 }
+
+    documentCount = documentOffsets.count - 1
+    for (index, offset) in documentOffsets.enumerated() { self.documentOffsets[index] = offset }
+    if rows > tokenCount {
+      documentCount += 1
+      self.documentOffsets[documentCount] = Int32(rows)
+    }
+    for document in 0..<documentCount {
+      let start = self.documentOffsets[document]
+      precondition(start < self.documentOffsets[document + 1], "document \(document) is empty")
+      for index in start..<self.documentOffsets[document + 1] { positions[Int(index)] = index - start }
+    }
+    divideAttention(keyValueHeadCount: keyValueHeadCount)
+  }
+
+  /// Gives each worker consecutive tasks of about the same cost, which grows with the square of a document's length.
+  /// The division depends on the batch and the number of workers only, so that sums keep their order.
+  private func divideAttention(keyValueHeadCount: Int) {
+    func cost(_ document: Int) -> Int {
+      let length = Int(documentOffsets[document + 1] - documentOffsets[document])
+      return length * (length + 64)
+    }
+    var total = 0
+    for document in 0..<documentCount { total += cost(document) }
+    total *= keyValueHeadCount
+    var task = 0
+    var done = 0
+    for worker in 1..<workers {
+      while 2 * done + cost(task % documentCount) <= 2 * (total * worker / workers) {
+        done += cost(task % documentCount)
+        task += 1
+      }
+      attentionTasks[worker] = task
+    }
+    attentionTasks[workers] = keyValueHeadCount * documentCount
+  }
+}

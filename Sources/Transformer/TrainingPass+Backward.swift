@@ -1,0 +1,131 @@
+import Compute
+
+/// Each step quotes the line of the forward pass that it differentiates; ∂loss/∂y is written dy.
+extension TrainingPass {
+  /// Takes the gradient from the normalised output back to the embedding, adding up the gradients of all weights.
+  func backwardLayers(_ worker: Int) {
+    guard let normGradients, let weightGradients else { preconditionFailure("this pass has no gradients") }
+    let rows = rows(of: worker)
+    // h = norm(x)
+    rmsNormBackward(
+      dOutput: view(plan.dNormalized).rows(rows), input: view(plan.output).rows(rows), weight: normWeight(norms.output),
+      reciprocalRootMeanSquare: column(plan.outputReciprocal) + rows.lowerBound,
+      dInput: view(plan.dResidual).rows(rows), accumulates: false, dWeight: normGradients.output(worker))
+    lap(.norms, worker)
+    for layer in (0..<shape.layerCount).reversed() {
+      feedForwardBackward(layer, worker, rows)
+      // x += o·Woᵀ, so do = dx·Wo
+      convert(view(plan.dResidual).rows(rows), to: view(plan.dAttentionOutput).rows(rows))
+      lap(.copies, worker)
+      multiply(
+        worker, view(plan.dAttentionOutput).rows(rows), weights.layers[layer].attentionOutput,
+        into: view(plan.dAttended).rows(rows))
+      meet(worker)
+      // Here all rows are complete up to attention: what sums over tokens can be summed.
+      attendBackward(layer, worker)
+      addWeightGradient(worker, view(plan.dFeedForwardOutput), view(plan.activated), weightGradients.layers[layer].down)
+      addWeightGradient(
+        worker, view(plan.dGateUp), view(activations(layer).feedForwardInput), weightGradients.layers[layer].gateUp)
+      addWeightGradient(
+        worker, view(plan.dAttentionOutput), view(activations(layer).attended),
+        weightGradients.layers[layer].attentionOutput)
+      meet(worker)
+      addWeightGradient(
+        worker, view(plan.dQueriesKeysValues), view(activations(layer).attentionInput),
+        weightGradients.layers[layer].queriesKeysValues)
+      projectionBackward(layer, worker, rows)
+    }
+    meet(worker)
+    // x = E[token]: each worker adds all tokens for its own columns.
+    let columns = team.share(of: shape.hiddenSize, worker: worker, multiple: 16)
+    embeddingBackward(
+      tokens: batch.tokens, dOutput: view(plan.dResidual).columns(columns),
+      dTable: weightGradients.embedding.columns(columns))
+    lap(.copies, worker)
+  }
+
+  /// W += dyᵀ·x over all tokens, each worker for its own rows of W.
+  private func addWeightGradient(_ worker: Int, _ dOutput: MatrixView, _ input: MatrixView, _ gradient: MatrixView) {
+    let mine = team.share(of: gradient.rows, worker: worker, multiple: PassBatch.rowMultiple)
+    multiply(
+      worker, dOutput.columns(mine), aTransposed: true, input, into: gradient.rows(mine), accumulates: true)
+  }
+
+  /// b = norm(x);  g, u = b·Wguᵀ;  s = silu(g) ⊙ u;  x += s·W₂ᵀ
+  private func feedForwardBackward(_ layer: Int, _ worker: Int, _ rows: Range<Int>) {
+    guard let normGradients else { return }
+    let place = activations(layer)
+    let dResidual = view(plan.dResidual).rows(rows)
+    let dOutput = view(plan.dFeedForwardOutput).rows(rows)
+    convert(dResidual, to: dOutput)
+    lap(.copies, worker)
+    // ds = dx·W₂; then s itself takes the place of ds: W₂'s gradient needs it.
+    let activated = view(plan.activated).rows(rows)
+    multiply(worker, dOutput, weights.layers[layer].down, into: activated)
+    let dGateUp = view(plan.dGateUp).rows(rows)
+    swiGLUBackward(gateUp: view(place.gateUp).rows(rows), dOutput: activated, dGateUp: dGateUp, output: activated)
+    lap(.activation, worker)
+    // db = dgu·Wgu
+    let dNormalized = view(plan.dNormalized).rows(rows)
+    multiply(worker, dGateUp, weights.layers[layer].gateUp, into: dNormalized)
+    rmsNormBackward(
+      dOutput: dNormalized, input: view(place.middle).rows(rows), weight: normWeight(norms.layers[layer].feedForward),
+      reciprocalRootMeanSquare: column(place.feedForwardReciprocal) + rows.lowerBound, dInput: dResidual,
+      accumulates: true, dWeight: normGradients.feedForward(layer, worker))
+    lap(.norms, worker)
+  }
+
+  /// o = attention(rotate(q), rotate(k), v), for the worker's documents and key/value heads.
+  private func attendBackward(_ layer: Int, _ worker: Int) {
+    let place = activations(layer)
+    let gradient = view(plan.dQueriesKeysValues)
+    let headSize = shape.headSize
+    let groupSize = shape.headCount / shape.keyValueHeadCount
+    forEachAttentionTask(worker) { keyValueHead, document in
+      attentionBackward(
+        dOutput: view(plan.dAttended), output: view(place.attended),
+        queriesKeysValues: view(place.queriesKeysValues), logSumExp: column(place.logSumExp), shape: attentionShape,
+        documents: batch.documents, keyValueHead: keyValueHead, document: document, dQueriesKeysValues: gradient,
+        scratch: attentionScratch[worker])
+      lap(.attention, worker)
+      let tokens = Int(batch.documents[document])..<Int(batch.documents[document + 1])
+      let queries = keyValueHead * groupSize..<(keyValueHead + 1) * groupSize
+      let key = shape.headCount + keyValueHead
+      for heads in [queries, key..<key + 1] {
+        rotaryBackward(
+          gradient.rows(tokens).columns(heads.lowerBound * headSize..<heads.upperBound * headSize), headSize: headSize,
+          positions: batch.positions + tokens.lowerBound, table: rotaryTable)
+        if shape.normalizesQueriesAndKeys { normalizeHeadsBackward(layer, worker, heads, tokens) }
+      }
+      lap(.rotary, worker)
+    }
+  }
+
+  private func normalizeHeadsBackward(_ layer: Int, _ worker: Int, _ heads: Range<Int>, _ tokens: Range<Int>) {
+    guard let normGradients else { return }
+    let gradient = view(plan.dQueriesKeysValues).rows(tokens)
+    let raw = view(activations(layer).rawQueriesKeysValues).rows(tokens)
+    for head in heads {
+      let columns = head * shape.headSize..<(head + 1) * shape.headSize
+      rmsNormBackward(
+        dOutput: gradient.columns(columns), input: raw.columns(columns), weight: headNormWeight(layer, head),
+        reciprocalRootMeanSquare: headReciprocals(layer, head) + tokens.lowerBound,
+        dInput: gradient.columns(columns), accumulates: false,
+        dWeight: head < shape.headCount ? normGradients.query(layer, worker) : normGradients.key(layer, worker))
+    }
+  }
+
+  /// a = norm(x);  q, k, v = a·Wqkvᵀ
+  private func projectionBackward(_ layer: Int, _ worker: Int, _ rows: Range<Int>) {
+    guard let normGradients else { return }
+    let place = activations(layer)
+    let dNormalized = view(plan.dNormalized).rows(rows)
+    multiply(
+      worker, view(plan.dQueriesKeysValues).rows(rows), weights.layers[layer].queriesKeysValues, into: dNormalized)
+    rmsNormBackward(
+      dOutput: dNormalized, input: view(place.input).rows(rows), weight: normWeight(norms.layers[layer].attention),
+      reciprocalRootMeanSquare: column(place.attentionReciprocal) + rows.lowerBound,
+      dInput: view(plan.dResidual).rows(rows), accumulates: true, dWeight: normGradients.attention(layer, worker))
+    lap(.norms, worker)
+  }
+}

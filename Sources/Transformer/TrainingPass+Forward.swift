@@ -1,0 +1,123 @@
+import Compute
+
+extension TrainingPass {
+  /// Takes a worker's rows from tokens to the normalised output of the last layer.
+  func forwardLayers(_ worker: Int) {
+    let rows = rows(of: worker)
+    embeddingForward(
+      tokens: batch.tokens + rows.lowerBound, table: weights.embedding,
+      output: view(activations(0).input).rows(rows))
+    lap(.copies, worker)
+    for layer in 0..<shape.layerCount {
+      projectQueriesKeysValues(layer, worker, rows)
+      meet(worker)
+      attend(layer, worker)
+      meet(worker)
+      addAttentionOutput(layer, worker, rows)
+      addFeedForward(layer, worker, rows)
+    }
+    rmsNormForward(
+      input: view(plan.output).rows(rows), weight: normWeight(norms.output), epsilon: shape.rmsNormEpsilon,
+      output: view(plan.normalizedOutput).rows(rows),
+      reciprocalRootMeanSquare: column(plan.outputReciprocal) + rows.lowerBound)
+    lap(.norms, worker)
+  }
+
+  /// a = norm(x);  q, k, v = a·Wqkvᵀ;  q and k normalised by head if the model does so, then rotated.
+  private func projectQueriesKeysValues(_ layer: Int, _ worker: Int, _ rows: Range<Int>) {
+    let place = activations(layer)
+    let input = view(place.attentionInput).rows(rows)
+    rmsNormForward(
+      input: view(place.input).rows(rows), weight: normWeight(norms.layers[layer].attention),
+      epsilon: shape.rmsNormEpsilon, output: input,
+      reciprocalRootMeanSquare: column(place.attentionReciprocal) + rows.lowerBound)
+    lap(.norms, worker)
+    let queriesKeysValues = view(place.queriesKeysValues).rows(rows)
+    let normalizesHeads = shape.normalizesQueriesAndKeys
+    let product = normalizesHeads ? view(place.rawQueriesKeysValues).rows(rows) : queriesKeysValues
+    multiply(worker, input, weights.layers[layer].queriesKeysValues, bTransposed: true, into: product)
+    if normalizesHeads {
+      normalizeHeads(layer, product, into: queriesKeysValues, rows)
+      lap(.norms, worker)
+    }
+    rotaryForward(
+      queriesKeysValues.columns(0..<shape.querySize + shape.keyValueSize), headSize: shape.headSize,
+      positions: batch.positions + rows.lowerBound, table: rotaryTable)
+    lap(.rotary, worker)
+  }
+
+  private func normalizeHeads(_ layer: Int, _ raw: MatrixView, into normalized: MatrixView, _ rows: Range<Int>) {
+    for head in 0..<shape.headCount + shape.keyValueHeadCount {
+      let columns = head * shape.headSize..<(head + 1) * shape.headSize
+      rmsNormForward(
+        input: raw.columns(columns), weight: headNormWeight(layer, head), epsilon: shape.rmsNormEpsilon,
+        output: normalized.columns(columns),
+        reciprocalRootMeanSquare: headReciprocals(layer, head) + rows.lowerBound)
+    }
+    let values = shape.querySize + shape.keyValueSize..<raw.columns
+    convert(raw.columns(values), to: normalized.columns(values))
+  }
+
+  /// The norm of a query head, or behind those of a key head.
+  func headNormWeight(_ layer: Int, _ head: Int) -> UnsafePointer<Float> {
+    let offsets = norms.layers[layer]
+    guard let offset = head < shape.headCount ? offsets.query : offsets.key else {
+      preconditionFailure("the model does not normalise queries and keys")
+    }
+    return normWeight(offset)
+  }
+
+  /// [rows of the batch] for one head.
+  func headReciprocals(_ layer: Int, _ head: Int) -> UnsafeMutablePointer<Float> {
+    column(activations(layer).headReciprocals) + head * batch.rows
+  }
+
+  /// o = attention(q, k, v): the documents and key/value heads that fall to the worker.
+  private func attend(_ layer: Int, _ worker: Int) {
+    let place = activations(layer)
+    forEachAttentionTask(worker) { keyValueHead, document in
+      attentionForward(
+        queriesKeysValues: view(place.queriesKeysValues), shape: attentionShape, documents: batch.documents,
+        keyValueHead: keyValueHead, document: document, output: view(place.attended),
+        logSumExp: column(place.logSumExp), scratch: attentionScratch[worker])
+    }
+    lap(.attention, worker)
+  }
+
+  func forEachAttentionTask(_ worker: Int, _ body: (_ keyValueHead: Int, _ document: Int) -> Void) {
+    for task in batch.attentionTasks[worker]..<batch.attentionTasks[worker + 1] {
+      body(task / batch.documentCount, task % batch.documentCount)
+    }
+  }
+
+  /// x += o·Woᵀ
+  private func addAttentionOutput(_ layer: Int, _ worker: Int, _ rows: Range<Int>) {
+    let place = activations(layer)
+    let middle = view(place.middle).rows(rows)
+    convert(view(place.input).rows(rows), to: middle)
+    lap(.copies, worker)
+    multiply(
+      worker, view(place.attended).rows(rows), weights.layers[layer].attentionOutput, bTransposed: true, into: middle,
+      accumulates: true)
+  }
+
+  /// b = norm(x);  g, u = b·Wguᵀ;  x += (silu(g) ⊙ u)·W₂ᵀ
+  private func addFeedForward(_ layer: Int, _ worker: Int, _ rows: Range<Int>) {
+    let place = activations(layer)
+    let middle = view(place.middle).rows(rows)
+    let input = view(place.feedForwardInput).rows(rows)
+    rmsNormForward(
+      input: middle, weight: normWeight(norms.layers[layer].feedForward), epsilon: shape.rmsNormEpsilon,
+      output: input, reciprocalRootMeanSquare: column(place.feedForwardReciprocal) + rows.lowerBound)
+    lap(.norms, worker)
+    let gateUp = view(place.gateUp).rows(rows)
+    multiply(worker, input, weights.layers[layer].gateUp, bTransposed: true, into: gateUp)
+    let activated = view(plan.activated).rows(rows)
+    swiGLUForward(gateUp: gateUp, output: activated)
+    lap(.activation, worker)
+    let result = residualAfter(layer).rows(rows)
+    convert(middle, to: result)
+    lap(.copies, worker)
+    multiply(worker, activated, weights.layers[layer].down, bTransposed: true, into: result, accumulates: true)
+  }
+}

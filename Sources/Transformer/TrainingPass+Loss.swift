@@ -1,0 +1,83 @@
+import Compute
+
+extension TrainingPass {
+  /// The losses of the rows that have one, in chunks: the logits of all tokens are never in memory at once.
+  ///
+  /// With gradients, each chunk also adds to the gradient of the output matrix, and `dNormalized` becomes the gradient of
+  /// the normalised output for every row (zero where there is no loss).
+  func outputLoss(_ worker: Int, findsGradients: Bool) {
+    if findsGradients {
+      let rows = view(plan.dNormalized).rows(rows(of: worker))
+      rows.floats.update(repeating: 0, count: rows.rows * rows.columns)
+      lap(.copies, worker)
+    }
+    // The rows with a loss are dealt out anew: a worker's may come from another's tokens.
+    meet(worker)
+    let chunkRows = ActivationPlan.lossRowsPerWorker * team.count
+    for start in stride(from: 0, to: batch.paddedLossCount, by: chunkRows) {
+      let count = min(chunkRows, batch.paddedLossCount - start)
+      let mine = team.share(of: count, worker: worker, multiple: PassBatch.rowMultiple)
+      chunkLoss(worker, start: start, rows: mine, findsGradients: findsGradients)
+      guard findsGradients, let weightGradients else { continue }
+      meet(worker)
+      // Wout += dLogitsᵀ·h over all rows of the chunk, each worker for its part of the vocabulary.
+      let vocabulary = team.share(of: shape.vocabularySize, worker: worker, multiple: PassBatch.rowMultiple)
+      multiply(
+        worker, chunk(plan.dLogits, 0..<count).columns(vocabulary), aTransposed: true,
+        view(plan.lossRows).rows(start..<start + count), into: weightGradients.output.rows(vocabulary),
+        accumulates: true)
+      meet(worker)
+    }
+  }
+
+  /// z = h·Woutᵀ, loss and dz = softmax(z) - onehot;  dh = dz·Wout. `rows` counts from the chunk's start.
+  private func chunkLoss(_ worker: Int, start: Int, rows: Range<Int>, findsGradients: Bool) {
+    guard !rows.isEmpty else { return }
+    let first = start + rows.lowerBound
+    let lossRows = view(plan.lossRows).rows(first..<start + rows.upperBound)
+    gather(view(plan.normalizedOutput), first: first, into: lossRows)
+    lap(.copies, worker)
+    let logits = chunk(plan.logits, rows)
+    let dLogits = chunk(plan.dLogits, rows)
+    multiply(worker, lossRows, weights.output, bTransposed: true, into: logits)
+    softmaxCrossEntropy(
+      logits: logits, targets: batch.targets + first, lossWeights: batch.lossWeights + first,
+      losses: batch.losses + first, dLogits: findsGradients ? dLogits : nil)
+    lap(.loss, worker)
+    guard findsGradients else { return }
+    // The residual stream's gradient begins only after the loss: until then its place holds these rows.
+    let dRows = view(plan.dResidual).rows(first..<start + rows.upperBound)
+    multiply(worker, dLogits, weights.output, into: dRows)
+    scatter(dRows, first: first, into: view(plan.dNormalized))
+    lap(.copies, worker)
+  }
+
+  /// Rows of the logits' places, which hold one chunk.
+  private func chunk(_ slot: ActivationSlot, _ rows: Range<Int>) -> MatrixView {
+    let all = view(slot)
+    return MatrixView(
+      all.base, rows: ActivationPlan.lossRowsPerWorker * team.count, columns: slot.columns, type: slot.type
+    ).rows(rows)
+  }
+
+  /// Copies the rows with a loss, from the `first` of them, side by side; the padding becomes zero.
+  private func gather(_ all: MatrixView, first: Int, into target: MatrixView) {
+    let byteCount = all.columns * all.type.byteCount
+    for row in 0..<target.rows {
+      let source = Int(batch.lossRows[first + row])
+      if source < 0 {
+        target.row(row).initializeMemory(as: UInt8.self, repeating: 0, count: byteCount)
+      } else {
+        target.row(row).copyMemory(from: all.row(source), byteCount: byteCount)
+      }
+    }
+  }
+
+  private func scatter(_ source: MatrixView, first: Int, into all: MatrixView) {
+    for row in 0..<source.rows {
+      let target = Int(batch.lossRows[first + row])
+      guard target >= 0 else { continue }
+      all.row(target).copyMemory(from: source.row(row), byteCount: source.columns * source.type.byteCount)
+    }
+  }
+}

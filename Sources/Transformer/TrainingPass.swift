@@ -1,0 +1,251 @@
+import Compute
+
+/// The sum of the losses of a batch.
+package struct LossSum: Sendable, Equatable {
+  /// Σ weight · loss, in nats.
+  package var loss: Double
+  /// Σ weight: the mean loss is `loss / weight`.
+  package var weight: Double
+  /// Tokens that the batch held, with and without loss.
+  package var tokens: Int
+
+  package init(loss: Double = 0, weight: Double = 0, tokens: Int = 0) {
+    self.loss = loss
+    self.weight = weight
+    self.tokens = tokens
+  }
+
+  package static func += (left: inout LossSum, right: LossSum) {
+    left.loss += right.loss
+    left.weight += right.weight
+    left.tokens += right.tokens
+  }
+}
+
+/// The forward and backward pass of a model over packed documents: weights and a batch in, loss and gradients out.
+///
+/// Every worker owns a block of rows (tokens) and takes them through a layer alone. Two points in a layer need the
+/// others: attention, where workers share out documents and heads, and the gradients of weights, where each worker sums
+/// its own rows of a matrix over all tokens. So no gradient exists twice, and a sum has the same order in every run with
+/// the same number of workers. Nothing is allocated after `init` once each shape of product has occurred.
+package final class TrainingPass {
+  package let parameters: Parameters
+  package let precision: ElementType
+  /// The gradient of Σ weight · loss since `zeroGradients`, laid out as the parameters are. Nil without training.
+  package let gradients: UnsafeMutablePointer<Float>?
+  /// The weights rounded to bfloat16, laid out as the parameters are; nil in fp32, where the parameters serve.
+  package let workingWeights: UnsafeMutablePointer<UInt16>?
+
+  /// Where the time goes, for whoever wants to know.
+  package var times: PassTimes?
+
+  let team: WorkerTeam
+  let shape: ModelConfiguration
+  let plan: ActivationPlan
+  let batch: PassBatch
+  let weights: WeightViews
+  let norms: NormOffsets
+  let weightGradients: WeightViews?
+  let rotaryTable: RotaryTable
+  let attentionShape: AttentionShape
+  let attentionScratch: [AttentionScratch]
+  /// Each worker's own sums for the gradients of norms, as long as the block of parameters would need for norms alone.
+  let normGradients: NormGradients?
+  private let arena: AlignedBuffer
+  private let gradientBuffer: AlignedBuffer?
+  private let workingBuffer: AlignedBuffer?
+
+  /// - Parameters:
+  ///   - maximumTokens: the most tokens of a batch, and of a document.
+  ///   - trains: false for a pass that only finds losses and logits, which needs a fraction of the memory.
+  package init(
+    _ parameters: Parameters, precision: ElementType, maximumTokens: Int, team: WorkerTeam, trains: Bool = true
+  ) throws(ComputeError) {
+    self.parameters = parameters
+    self.precision = precision
+    self.team = team
+    shape = parameters.configuration
+    let table = parameters.table
+    batch = PassBatch(maximumTokens: maximumTokens, workers: team.count)
+    plan = ActivationPlan(
+      shape, rows: batch.capacity, precision: precision, workers: team.count, trains: trains)
+    arena = try AlignedBuffer(byteCount: plan.byteCount)
+    norms = NormOffsets(table, shape)
+    if precision == .bfloat16 {
+      let buffer = try AlignedBuffer(byteCount: table.totalCount * 2)
+      workingBuffer = buffer
+      workingWeights = buffer.base.bindMemory(to: UInt16.self, capacity: table.totalCount)
+      weights = WeightViews(buffer.base, .bfloat16, table, shape)
+    } else {
+      workingBuffer = nil
+      workingWeights = nil
+      weights = WeightViews(UnsafeMutableRawPointer(parameters.values), .float32, table, shape)
+    }
+    if trains {
+      let buffer = try AlignedBuffer(byteCount: table.totalCount * 4)
+      gradientBuffer = buffer
+      gradients = buffer.base.bindMemory(to: Float.self, capacity: table.totalCount)
+      weightGradients = WeightViews(buffer.base, .float32, table, shape)
+      normGradients = try NormGradients(shape, workers: team.count)
+    } else {
+      gradientBuffer = nil
+      gradients = nil
+      weightGradients = nil
+      normGradients = nil
+    }
+    rotaryTable = try RotaryTable(headSize: shape.headSize, theta: shape.ropeTheta, positions: batch.capacity)
+    let attentionShape = AttentionShape(
+      headCount: shape.headCount, keyValueHeadCount: shape.keyValueHeadCount, headSize: shape.headSize)
+    self.attentionShape = attentionShape
+    var scratch: [AttentionScratch] = []
+    for _ in 0..<team.count {
+      scratch.append(try AttentionScratch(shape: attentionShape, maximumSequenceLength: batch.capacity))
+    }
+    attentionScratch = scratch
+    refreshWorkingWeights()
+  }
+
+  /// Bytes that a pass holds besides the parameters: activations, gradients and the working copy of the weights.
+  package static func memoryBytes(
+    _ configuration: ModelConfiguration, precision: ElementType, maximumTokens: Int, workers: Int, trains: Bool = true
+  ) -> Int {
+    let rows = PassBatch.padded(maximumTokens, workers)
+    let plan = ActivationPlan(configuration, rows: rows, precision: precision, workers: workers, trains: trains)
+    let perParameter = (trains ? 4 : 0) + (precision == .bfloat16 ? 2 : 0)
+    return plan.byteCount + configuration.parameterCount * perParameter
+  }
+
+  /// Rounds the parameters into the working weights; to be called whenever anybody but the optimizer changed them.
+  package func refreshWorkingWeights() {
+    guard let workingWeights else { return }
+    team.run { worker in
+      let range = team.share(of: parameters.table.totalCount, worker: worker, multiple: 16)
+      convert(
+        MatrixView(parameters.values + range.lowerBound, rows: 1, columns: range.count),
+        to: MatrixView(
+          UnsafeMutableRawPointer(workingWeights + range.lowerBound), rows: 1, columns: range.count, type: .bfloat16))
+    }
+  }
+
+  package func zeroGradients() {
+    guard let gradients else { preconditionFailure("this pass has no gradients") }
+    team.run { worker in
+      let range = team.share(of: parameters.table.totalCount, worker: worker, multiple: 16)
+      (gradients + range.lowerBound).update(repeating: 0, count: range.count)
+    }
+  }
+
+  /// The loss of a batch; adds the gradient of Σ weight · loss to `gradients`.
+  ///
+  /// - Parameters:
+  ///   - tokens: [tokens] ids, document after document.
+  ///   - targets: [tokens] what each is to predict.
+  ///   - lossWeights: [tokens] how much each prediction counts; rows of weight 0 skip the output layer.
+  ///   - documentOffsets: [documents + 1] where each document begins, and the end.
+  package func forwardBackward(
+    tokens: [Int32], targets: [Int32], lossWeights: [Float], documentOffsets: [Int32]
+  ) -> LossSum {
+    guard let gradients, let normGradients else { preconditionFailure("this pass has no gradients") }
+    fill(tokens, targets, lossWeights, documentOffsets)
+    team.run { worker in
+      times?.start(worker)
+      forwardLayers(worker)
+      normGradients.zero(worker)
+      outputLoss(worker, findsGradients: true)
+      backwardLayers(worker)
+    }
+    normGradients.add(to: gradients, at: norms, shape)
+    return lossSum()
+  }
+
+  /// The loss of a batch, without gradients.
+  package func forward(
+    tokens: [Int32], targets: [Int32], lossWeights: [Float], documentOffsets: [Int32]
+  ) -> LossSum {
+    fill(tokens, targets, lossWeights, documentOffsets)
+    team.run { worker in
+      forwardLayers(worker)
+      outputLoss(worker, findsGradients: false)
+    }
+    return lossSum()
+  }
+
+  /// The logits of every token: [tokens, vocabulary], fp32.
+  package func logits(tokens: [Int32], documentOffsets: [Int32]) -> [Float] {
+    fill(
+      tokens, [Int32](repeating: 0, count: tokens.count), [Float](repeating: 0, count: tokens.count), documentOffsets)
+    let vocabulary = shape.vocabularySize
+    var result = [Float](repeating: 0, count: batch.rows * vocabulary)
+    result.withUnsafeMutableBufferPointer { buffer in
+      let logits = MatrixView(buffer.baseAddress!, rows: batch.rows, columns: vocabulary)
+      team.run { worker in
+        forwardLayers(worker)
+        let rows = rows(of: worker)
+        multiply(
+          worker, view(plan.normalizedOutput).rows(rows), weights.output, bTransposed: true, into: logits.rows(rows))
+      }
+    }
+    result.removeLast((batch.rows - tokens.count) * vocabulary)
+    return result
+  }
+
+  private func fill(_ tokens: [Int32], _ targets: [Int32], _ lossWeights: [Float], _ documentOffsets: [Int32]) {
+    batch.fill(
+      tokens: tokens, targets: targets, lossWeights: lossWeights, documentOffsets: documentOffsets,
+      vocabularySize: shape.vocabularySize, keyValueHeadCount: shape.keyValueHeadCount)
+  }
+
+  private func lossSum() -> LossSum {
+    var sum = LossSum(tokens: batch.tokenCount)
+    for row in 0..<batch.lossCount {
+      sum.loss += Double(batch.losses[row]) * Double(batch.lossWeights[row])
+      sum.weight += Double(batch.lossWeights[row])
+    }
+    return sum
+  }
+
+  // MARK: - Steps that every part of the pass takes
+
+  /// One of the worker's matrix products.
+  func multiply(
+    _ worker: Int, _ a: MatrixView, aTransposed: Bool = false, _ b: MatrixView, bTransposed: Bool = false,
+    into c: MatrixView, accumulates: Bool = false
+  ) {
+    team.products[worker].multiply(
+      a, aTransposed: aTransposed, b, bTransposed: bTransposed, into: c, accumulates: accumulates)
+    lap(.products, worker)
+  }
+
+  /// Waits for the other workers.
+  func meet(_ worker: Int) {
+    team.barrier()
+    lap(.waiting, worker)
+  }
+
+  func lap(_ phase: PassPhase, _ worker: Int) { times?.lap(phase, worker) }
+
+  // MARK: - Places
+
+  /// The matrix of the current batch in a slot.
+  func view(_ slot: ActivationSlot) -> MatrixView {
+    MatrixView(arena.base + slot.offset, rows: batch.rows, columns: slot.columns, type: slot.type)
+  }
+
+  /// The numbers of a slot that holds one a row.
+  func column(_ slot: ActivationSlot) -> UnsafeMutablePointer<Float> { view(slot).floats }
+
+  /// The rows of the batch that a worker owns.
+  func rows(of worker: Int) -> Range<Int> {
+    team.share(of: batch.rows, worker: worker, multiple: PassBatch.rowMultiple)
+  }
+
+  /// A layer's activations; without training all layers share one place.
+  func activations(_ layer: Int) -> LayerActivations { plan.layers[min(layer, plan.layers.count - 1)] }
+
+  /// The residual stream behind a layer: what the next one takes in.
+  func residualAfter(_ layer: Int) -> MatrixView {
+    view(layer + 1 < shape.layerCount ? activations(layer + 1).input : plan.output)
+  }
+
+  func normWeight(_ offset: Int) -> UnsafePointer<Float> { UnsafePointer(parameters.values + offset) }
+}

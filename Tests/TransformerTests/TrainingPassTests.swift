@@ -1,0 +1,260 @@
+import Compute
+import Foundation
+import TestSupport
+import Testing
+
+import Transformer
+
+/// A batch of packed documents of random tokens.
+private struct Batch {
+  var tokens: [Int32] = []
+  var targets: [Int32] = []
+  var lossWeights: [Float] = []
+  var documentOffsets: [Int32] = [0]
+
+  init(lengths: [Int], vocabulary: Int, seed: UInt64, trainedShare: Double = 0.8) {
+    var generator = SeededGenerator(seed: seed)
+    for length in lengths {
+      for _ in 0..<length {
+        tokens.append(Int32.random(in: 0..<Int32(vocabulary), using: &generator))
+        targets.append(Int32.random(in: 0..<Int32(vocabulary), using: &generator))
+        lossWeights.append(Double.random(in: 0..<1, using: &generator) < trainedShare ? 1 : 0)
+      }
+      documentOffsets.append(Int32(tokens.count))
+    }
+  }
+
+  init(tokens: [Int32], targets: [Int32], lossWeights: [Float], documentOffsets: [Int32]) {
+    self.tokens = tokens
+    self.targets = targets
+    self.lossWeights = lossWeights
+    self.documentOffsets = documentOffsets
+  }
+
+  /// One document by itself.
+  func document(_ index: Int) -> Batch {
+    let range = Int(documentOffsets[index])..<Int(documentOffsets[index + 1])
+    return Batch(
+      tokens: Array(tokens[range]), targets: Array(targets[range]), lossWeights: Array(lossWeights[range]),
+      documentOffsets: [0, Int32(range.count)])
+  }
+}
+
+extension TrainingPass {
+  fileprivate func forwardBackward(_ batch: Batch) -> LossSum {
+    forwardBackward(
+      tokens: batch.tokens, targets: batch.targets, lossWeights: batch.lossWeights,
+      documentOffsets: batch.documentOffsets)
+  }
+
+  fileprivate func forward(_ batch: Batch) -> LossSum {
+    forward(
+      tokens: batch.tokens, targets: batch.targets, lossWeights: batch.lossWeights,
+      documentOffsets: batch.documentOffsets)
+  }
+
+  fileprivate var gradientValues: [Float] {
+    Array(UnsafeBufferPointer(start: gradients, count: parameters.table.totalCount))
+  }
+}
+
+/// ‖actual - expected‖ / ‖expected‖
+private func relativeError(_ actual: some Sequence<Float>, _ expected: some Sequence<Float>) -> Double {
+  var difference = 0.0
+  var size = 0.0
+  for (left, right) in zip(actual, expected) {
+    difference += pow(Double(left) - Double(right), 2)
+    size += pow(Double(right), 2)
+  }
+  return size == 0 ? difference.squareRoot() : (difference / size).squareRoot()
+}
+
+@Suite("TrainingPass")
+struct TrainingPassTests {
+  /// Shapes that exercise each switch of the configuration; all small enough for the plain twin.
+  enum Variant: String, CaseIterable {
+    case tied, untied, normalizedHeads, wideHeads, oneGroup
+
+    var configuration: ModelConfiguration {
+      var shape = ModelConfiguration(
+        hiddenSize: 24, layerCount: 2, headCount: 4, keyValueHeadCount: 2, headSize: 6, intermediateSize: 40,
+        vocabularySize: 53)
+      switch self {
+      case .tied: break
+      case .untied: shape.tiesEmbeddings = false
+      case .normalizedHeads: shape.normalizesQueriesAndKeys = true
+      case .wideHeads: shape.headSize = 16
+      case .oneGroup: shape.keyValueHeadCount = 1
+      }
+      return shape
+    }
+
+    /// Weights large enough that every part of the model matters to the loss.
+    func parameters() throws -> Parameters {
+      let parameters = try Parameters(configuration: configuration, seed: 7)
+      var generator = SeededGenerator(seed: 8)
+      for entry in parameters.table.entries {
+        for index in entry.range {
+          parameters.values[index] =
+            entry.isDecayed
+            ? parameters.values[index] * 10 : 1 + Float.random(in: -0.3...0.3, using: &generator)
+        }
+      }
+      return parameters
+    }
+  }
+
+  @Test("logits, losses and every gradient equal those of MiniMind v1's PyTorch code")
+  func golden() throws {
+    let fixture = try GoldenFixture()
+    let parameters = try fixture.makeParameters()
+    let pass = try TrainingPass(parameters, precision: .float32, maximumTokens: 120, team: WorkerTeam(count: 2))
+    let tokens = try fixture.integers("input_ids")
+    let mask = try fixture.integers("loss_mask").map(Float.init)
+    let batch = Batch(
+      tokens: tokens, targets: try fixture.integers("target_ids"), lossWeights: mask,
+      documentOffsets: [0, 40, 80, 120])
+    let logits = pass.logits(tokens: tokens, documentOffsets: batch.documentOffsets)
+    #expect(relativeError(logits, try fixture.floats("logits")) < 1e-4)
+
+    let sum = pass.forwardBackward(batch)
+    let tokenLosses = try fixture.floats("token_loss")
+    let expected = zip(tokenLosses, mask).reduce(0.0) { $0 + Double($1.0) * Double($1.1) }
+    #expect(abs(sum.loss - expected) / expected < 1e-5)
+    #expect(sum.weight == Double(mask.reduce(0, +)))
+    for entry in parameters.table.entries {
+      let gradient = pass.gradientValues[entry.range].map { $0 / Float(sum.weight) }
+      let error = relativeError(gradient, try #require(fixture.gradients[entry.key]))
+      #expect(error < 1e-4, "\(entry.key): relative error \(error)")
+    }
+  }
+
+  @Test("the most likely next tokens are those that v1 generates")
+  func goldenGreedy() throws {
+    let fixture = try GoldenFixture()
+    let parameters = try fixture.makeParameters()
+    for (key, values) in fixture.parametersAfter { _ = parameters[key].update(fromContentsOf: values) }
+    let pass = try TrainingPass(
+      parameters, precision: .float32, maximumTokens: 64, team: WorkerTeam(count: 1), trains: false)
+    var tokens = try fixture.integers("greedy_prompt")
+    let expected = try fixture.integers("greedy_tokens")
+    for _ in expected {
+      let logits = pass.logits(tokens: tokens, documentOffsets: [0, Int32(tokens.count)])
+      let last = Array(logits.suffix(fixture.configuration.vocabularySize))
+      tokens.append(Int32(last.indices.max { last[$0] < last[$1] }!))
+    }
+    #expect(tokens.suffix(expected.count) == expected[...])
+  }
+
+  @Test("the loss and its gradient equal the plain twin's in Double", arguments: Variant.allCases)
+  func twin(variant: Variant) throws {
+    let parameters = try variant.parameters()
+    let shape = parameters.configuration
+    let batch = Batch(lengths: [5, 1, 17, 9], vocabulary: shape.vocabularySize, seed: 3)
+    let pass = try TrainingPass(parameters, precision: .float32, maximumTokens: 40, team: WorkerTeam(count: 2))
+    let sum = pass.forwardBackward(batch)
+    var twin = ReferenceModel(parameters)
+    func twinLoss() -> Double {
+      twin.loss(
+        tokens: batch.tokens.map(Int.init), targets: batch.targets.map(Int.init),
+        lossWeights: batch.lossWeights.map(Double.init), documentOffsets: batch.documentOffsets.map(Int.init))
+    }
+    let expected = twinLoss()
+    #expect(abs(sum.loss - expected) / expected < 1e-5)
+
+    // Along a random direction inside each weight, the loss must change as the gradient says.
+    let gradient = pass.gradientValues
+    let original = twin.values
+    var generator = SeededGenerator(seed: 4)
+    for entry in parameters.table.entries {
+      let direction = entry.range.map { _ in Double.random(in: -1...1, using: &generator) }
+      func lossAt(_ step: Double) -> Double {
+        for (index, move) in zip(entry.range, direction) { twin.values[index] = original[index] + step * move }
+        defer { twin.values = original }
+        return twinLoss()
+      }
+      let step = 1e-5
+      let slope = (lossAt(step) - lossAt(-step)) / (2 * step)
+      let predicted = zip(entry.range, direction).reduce(0) { $0 + Double(gradient[$1.0]) * $1.1 }
+      // fp32 sums of some hundred terms each: a few hundred ulps of the terms' size.
+      let scale = zip(entry.range, direction).reduce(0) { $0 + pow(Double(gradient[$1.0]) * $1.1, 2) }.squareRoot()
+      #expect(abs(slope - predicted) <= 1e-4 * max(scale, 1e-3), "\(entry.key): \(slope) against \(predicted)")
+    }
+  }
+
+  @Test("documents packed into one batch give what they give one by one")
+  func packing() throws {
+    let parameters = try Variant.tied.parameters()
+    let batch = Batch(lengths: [30, 7, 1, 50], vocabulary: 53, seed: 5)
+    let pass = try TrainingPass(parameters, precision: .float32, maximumTokens: 100, team: WorkerTeam(count: 2))
+    let together = pass.forwardBackward(batch)
+    let packed = pass.gradientValues
+    pass.zeroGradients()
+    var apart = LossSum()
+    for document in 0..<4 { apart += pass.forwardBackward(batch.document(document)) }
+    #expect(abs(together.loss - apart.loss) / apart.loss < 1e-6)
+    #expect(together.weight == apart.weight && together.tokens == apart.tokens)
+    #expect(relativeError(packed, pass.gradientValues) < 1e-5)
+  }
+
+  @Test("a run repeats to the bit, and the number of workers changes only the rounding", arguments: [1, 2, 3])
+  func workers(count: Int) throws {
+    let parameters = try Variant.untied.parameters()
+    let batch = Batch(lengths: [40, 3, 25], vocabulary: 53, seed: 6)
+    func run(_ workers: Int, _ precision: ElementType) throws -> (LossSum, [Float]) {
+      let pass = try TrainingPass(
+        parameters, precision: precision, maximumTokens: 80, team: WorkerTeam(count: workers))
+      let sum = pass.forwardBackward(batch)
+      return (sum, pass.gradientValues)
+    }
+    for precision in ElementType.allCases {
+      let first = try run(count, precision)
+      let second = try run(count, precision)
+      #expect(first.0 == second.0 && first.1 == second.1)
+      let single = try run(1, precision)
+      #expect(relativeError(first.1, single.1) < (precision == .float32 ? 1e-5 : 1e-2))
+    }
+  }
+
+  @Test("bfloat16 follows fp32: the loss to a thousandth, the gradient to a few percent")
+  func bfloat16() throws {
+    let parameters = try Variant.normalizedHeads.parameters()
+    let batch = Batch(lengths: [40, 3, 25], vocabulary: 53, seed: 7)
+    let team = WorkerTeam(count: 2)
+    let exact = try TrainingPass(parameters, precision: .float32, maximumTokens: 80, team: team)
+    let rounded = try TrainingPass(parameters, precision: .bfloat16, maximumTokens: 80, team: team)
+    let exactSum = exact.forwardBackward(batch)
+    let roundedSum = rounded.forwardBackward(batch)
+    #expect(abs(exactSum.loss - roundedSum.loss) / exactSum.loss < 2e-3)
+    #expect(relativeError(rounded.gradientValues, exact.gradientValues) < 0.05)
+  }
+
+  @Test("a pass that does not train finds the same loss and logits with less memory")
+  func forwardOnly() throws {
+    let parameters = try Variant.tied.parameters()
+    let batch = Batch(lengths: [40, 3, 25], vocabulary: 53, seed: 8)
+    let team = WorkerTeam(count: 2)
+    let training = try TrainingPass(parameters, precision: .float32, maximumTokens: 80, team: team)
+    let reading = try TrainingPass(parameters, precision: .float32, maximumTokens: 80, team: team, trains: false)
+    #expect(training.forward(batch) == reading.forward(batch))
+    #expect(training.forwardBackward(batch) == reading.forward(batch))
+    #expect(
+      training.logits(tokens: batch.tokens, documentOffsets: batch.documentOffsets)
+        == reading.logits(tokens: batch.tokens, documentOffsets: batch.documentOffsets))
+    func bytes(_ trains: Bool) -> Int {
+      TrainingPass.memoryBytes(
+        parameters.configuration, precision: .float32, maximumTokens: 80, workers: 2, trains: trains)
+    }
+    #expect(bytes(false) < bytes(true) / 2)
+  }
+
+  @Test("a batch without anything to train on has no loss and leaves the gradients alone")
+  func nothingTrained() throws {
+    let parameters = try Variant.tied.parameters()
+    var batch = Batch(lengths: [9], vocabulary: 53, seed: 9)
+    batch.lossWeights = batch.lossWeights.map { _ in 0 }
+    let pass = try TrainingPass(parameters, precision: .bfloat16, maximumTokens: 16, team: WorkerTeam(count: 2))
+    #expect(pass.forwardBackward(batch) == LossSum(loss: 0, weight: 0, tokens: 9))
+    #expect(pass.gradientValues.allSatisfy { $0 == 0 })
+  }
+}
