@@ -35,7 +35,7 @@ struct ReferenceModel {
     var positions: [Int] = []
     for (start, end) in zip(documentOffsets, documentOffsets.dropFirst()) { positions += Array(0..<end - start) }
     func project(_ input: [Double], _ matrix: [Double], inner: Int, columns: Int) -> [Double] {
-      Reference.multiply(input, transposed: false, matrix, transposed: true, rows: count, inner: inner, columns: columns)
+      Reference.multiply(input, matrix, bTransposed: true, rows: count, inner: inner, columns: columns)
     }
     func norm(_ input: [Double], _ key: String) -> [Double] {
       Reference.rmsNormForward(input: input, weight: weight(key), epsilon: epsilon).output
