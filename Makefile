@@ -24,6 +24,7 @@ test: setup ## every test that needs no heavy package
 	MINIMIND=$(abspath $(BINARY)) .venv/bin/python -m pytest -q -p no:cacheprovider -m "not heavy" Tests/Interop
 
 interop: build ## the tests against PyTorch and transformers
+	$(SWIFT_BUILD) --product interop-probe
 	scripts/python_environment.sh .venv-interop scripts/requirements-interop.txt --torch
 	MINIMIND=$(abspath $(BINARY)) .venv-interop/bin/python -m pytest -q -p no:cacheprovider -m heavy Tests/Interop
 

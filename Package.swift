@@ -58,6 +58,9 @@ let package = Package(
     .target(
       name: "TestSupport", dependencies: ["Storage", "ModelFiles", "Transformer"], path: "Tests/TestSupport",
       swiftSettings: swiftSettings),
+    .executableTarget(
+      name: "interop-probe", dependencies: ["Compute", "ModelFiles", "Transformer"], path: "Tests/InteropProbe",
+      swiftSettings: swiftSettings),
     tests(of: "Storage"),
     tests(of: "Compute", imports: ["ReferenceKernels", "COneDNN", "CKernels"]),
     tests(of: "Tokenization"),

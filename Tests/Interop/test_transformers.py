@@ -1,0 +1,180 @@
+"""Model directories between this program and `transformers`, both ways: logits, greedy continuation, tokenizer.
+
+Ours come out of `interop-probe`, a test executable around the training pass (Tests/InteropProbe). Everything runs in
+fp32; no test reaches for a network.
+"""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from conftest import REPOSITORY
+
+pytestmark = pytest.mark.heavy
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+torch = pytest.importorskip("torch")
+transformers = pytest.importorskip("transformers")
+numpy = pytest.importorskip("numpy")
+safetensors = pytest.importorskip("safetensors.numpy")
+
+VOCABULARY = 512
+#: Each exercises one freedom of config.json.
+VARIANTS = {
+    "tied": {},
+    "untied": {"tie_word_embeddings": False},
+    "head_dim of its own": {"head_dim": 24},
+    "one key/value head": {"num_key_value_heads": 1},
+    "a head each": {"num_key_value_heads": 4},
+    "another theta and epsilon": {"rope_theta": 500_000.0, "rms_norm_eps": 1e-3},
+    "q/k norms": {"architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3", "head_dim": 32},
+    "q/k norms, untied": {"architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3", "tie_word_embeddings": False, "head_dim": 20},
+}
+
+
+def configuration(variant):
+    """The members of a config.json."""
+    return {
+        "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 64, "num_hidden_layers": 3,
+        "num_attention_heads": 4, "num_key_value_heads": 2, "intermediate_size": 112, "vocab_size": VOCABULARY,
+        "max_position_embeddings": 256, "rms_norm_eps": 1e-5, "rope_theta": 10_000.0, "hidden_act": "silu",
+        "tie_word_embeddings": True, "bos_token_id": 1, "eos_token_id": 2} | VARIANTS[variant]
+
+
+@pytest.fixture(scope="module")
+def probe():
+    """Runs interop-probe, which `make interop` builds beside the program."""
+    binary = Path(os.environ.get("MINIMIND", REPOSITORY / ".build/release/minimind")).with_name("interop-probe")
+
+    def run(*arguments):
+        completed = subprocess.run([binary, *map(str, arguments)], capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        assert completed.returncode == 0, completed.stderr
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def tokenizer_directory(minimind, tmp_path_factory):
+    """A tokenizer of VOCABULARY entries, learned by our program from the project's own text."""
+    directory = tmp_path_factory.mktemp("tokenizer")
+    texts = sorted([*REPOSITORY.glob("docs/*.md"), *REPOSITORY.glob("scripts/corpora/*.jsonl")])
+    (directory / "text.txt").write_text("\n".join(path.read_text(encoding="utf-8") for path in texts), encoding="utf-8")
+    minimind("tokenizer", "train", "--input", directory / "text.txt", "--output", directory / "tokenizer", "--vocab-size", VOCABULARY)
+    return directory / "tokenizer"
+
+
+def our_logits(probe, folder, model, documents):
+    """[tokens, vocabulary] for the documents packed into one batch."""
+    (folder / "documents.json").write_text(json.dumps(documents))
+    probe("logits", model, folder / "documents.json", folder / "logits.safetensors")
+    return safetensors.load_file(folder / "logits.safetensors")["logits"]
+
+
+def their_logits(model, documents):
+    """[tokens, vocabulary], each document by itself."""
+    with torch.no_grad():
+        return torch.cat([model(torch.tensor([ids])).logits[0] for ids in documents]).float().numpy()
+
+
+def random_documents(vocabulary=VOCABULARY):
+    generator = numpy.random.default_rng(7)
+    return [generator.integers(0, vocabulary, length).tolist() for length in (70, 1, 33, 16)]
+
+
+def assert_same_logits(ours, theirs):
+    assert ours.shape == theirs.shape
+    error = numpy.abs(ours - theirs).max() / numpy.abs(theirs).max()
+    assert error < 1e-4, f"largest difference {error:.1e} of the largest logit"
+
+
+def load(directory):
+    model = transformers.AutoModelForCausalLM.from_pretrained(
+        directory, dtype=torch.float32, attn_implementation="eager", local_files_only=True)
+    return model.eval()
+
+
+def assert_same_continuation(probe, folder, directory, model, prompt, length=40):
+    """Theirs continues greedily; at each place ours must find the same token most likely, so it would have gone the same way."""
+    with torch.no_grad():
+        ids = model.generate(
+            torch.tensor([prompt]), attention_mask=torch.ones(1, len(prompt), dtype=torch.long), max_new_tokens=length,
+            do_sample=False, eos_token_id=None, pad_token_id=0)[0].tolist()
+    assert len(ids) == len(prompt) + length
+    ours = our_logits(probe, folder, directory, [ids[:-1]])
+    assert ours.argmax(axis=1)[len(prompt) - 1:].tolist() == ids[len(prompt):]
+
+
+def random_model(variant):
+    """A model of `transformers` whose weights are larger than at a usual start, so that every part counts."""
+    members = {key: value for key, value in configuration(variant).items() if key not in ("architectures", "rope_theta")}
+    is_qwen = members.pop("model_type") == "qwen3"
+    kind = transformers.Qwen3Config if is_qwen else transformers.LlamaConfig
+    rotary = {"rope_type": "default", "rope_theta": configuration(variant)["rope_theta"]}
+    torch.manual_seed(5)
+    model = transformers.AutoModelForCausalLM.from_config(kind(**members, rope_parameters=rotary), attn_implementation="eager")
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            weight.normal_(1 if weight.dim() == 1 else 0, 0.3 if weight.dim() == 1 else 0.15)
+    return model.eval()
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_model_directory_of_ours_is_the_same_model_in_transformers(probe, tokenizer_directory, tmp_path, variant):
+    (tmp_path / "config.json").write_text(json.dumps(configuration(variant)))
+    probe("create", tmp_path / "config.json", 3, "float32", tokenizer_directory, tmp_path / "model")
+    model = load(tmp_path / "model")
+    assert type(model).__name__ == configuration(variant)["architectures"][0]
+    documents = random_documents()
+    assert_same_logits(our_logits(probe, tmp_path, tmp_path / "model", documents), their_logits(model, documents))
+    assert_same_continuation(probe, tmp_path, tmp_path / "model", model, documents[2])
+
+
+def test_a_bfloat16_directory_of_ours_is_the_same_model_in_transformers(probe, tokenizer_directory, tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps(configuration("untied")))
+    probe("create", tmp_path / "config.json", 3, "bfloat16", tokenizer_directory, tmp_path / "model")
+    automatic = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "model", dtype="auto", local_files_only=True)
+    assert automatic.dtype == torch.bfloat16
+    documents = random_documents()
+    assert_same_logits(our_logits(probe, tmp_path, tmp_path / "model", documents), their_logits(load(tmp_path / "model"), documents))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
+@pytest.mark.parametrize("shard", ["1GB", "100KB"])
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_directory_that_transformers_saved_is_the_same_model_here(probe, tmp_path, variant, shard, dtype):
+    random_model(variant).to(dtype).save_pretrained(tmp_path / "model", max_shard_size=shard)
+    assert (tmp_path / "model/model.safetensors.index.json").exists() == (shard == "100KB")
+    model = load(tmp_path / "model")
+    documents = random_documents()
+    assert_same_logits(our_logits(probe, tmp_path, tmp_path / "model", documents), their_logits(model, documents))
+    assert_same_continuation(probe, tmp_path, tmp_path / "model", model, documents[2])
+
+
+CONVERSATIONS = [
+    ([{"role": "user", "content": "你好 <s> hi"}], "<s>user\n你好 <s> hi</s>\n<s>assistant\n"),
+    ([{"role": "system", "content": "Be kind."}, {"role": "user", "content": "a"}, {"role": "assistant", "content": "b\n"},
+      {"role": "user", "content": " c "}], "Be kind.<s>user\na</s>\n<s>assistant\nb\n</s>\n<s>user\n c </s>\n<s>assistant\n"),
+]
+
+
+def test_the_tokenizer_loads_through_auto_tokenizer_and_renders_the_same_chat(minimind, tokenizer_directory):
+    tokenizer = transformers.AutoTokenizer.from_pretrained(tokenizer_directory, local_files_only=True)
+    assert (tokenizer.unk_token_id, tokenizer.bos_token_id, tokenizer.eos_token_id) == (0, 1, 2)
+    lines = ["Hello, world  of\ttext's.", "你好，世界。", "<s>user", "a\u3000b\u00a0c 🙂", " leading and trailing "]
+    ours = minimind("tokenizer", "encode", "--tokenizer", tokenizer_directory, "--json", input="\n".join(lines) + "\n").stdout
+    for line, ids in zip(lines, map(json.loads, ours.splitlines())):
+        assert tokenizer(line)["input_ids"] == ids
+        assert tokenizer.decode(ids) == line
+    for messages, rendered in CONVERSATIONS:
+        for prompts in (False, True):
+            assert tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=prompts) == rendered
+
+
+def test_a_tokenizer_of_ours_renders_v1s_chats_as_v1_did(tokenizer_directory, shared):
+    # The Swift tests check our own rendering against the same file.
+    tokenizer = transformers.AutoTokenizer.from_pretrained(tokenizer_directory, local_files_only=True)
+    cases = (shared / "fixtures/tokenizer/chat_cases.jsonl").read_text(encoding="utf-8").split("\n")
+    for case in map(json.loads, filter(None, cases)):
+        assert tokenizer.apply_chat_template(case["messages"], tokenize=False) == case["rendered"]
