@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Checks the documents: every path that they name exists, and every `minimind …` command line uses options that its
-# --help lists. The second half needs the binary and is left out, with a line that says so, where it is not built.
+# Checks the documents: every path that they name exists; every line of Swift that they quote stands in the file named
+# last before it; every `minimind …` command line uses options that its --help lists. The last part needs the binary and
+# is left out, with a line that says so, where it is not built.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -20,6 +21,18 @@ for document in "${documents[@]}"; do
     [ -e "$path" ] || compgen -G "$path" >/dev/null || fault "$document names $path, which does not exist."
   done < <(grep -oE '`(Sources|Tests|scripts|docs|\.ci)/[^` ]*`' "$document" | tr -d '`' || true)
 done
+
+# Quotations: indentation aside, and without lines that are only an ellipsis.
+while IFS=$'\t' read -r document source line; do
+  grep -qF -- "$line" "$source" 2>/dev/null || fault "$document quotes “$line”, which is not in ${source:-any file that it names}."
+done < <(
+  awk '
+    FNR == 1 { source = ""; quoting = 0 }
+    !quoting { rest = $0; while (match(rest, /`Sources\/[^`]*`/)) { source = substr(rest, RSTART + 1, RLENGTH - 2); rest = substr(rest, RSTART + RLENGTH) } }
+    /^```/ { quoting = !quoting && /^```swift/; next }
+    quoting { sub(/^ +/, ""); if ($0 != "" && $0 != "…") print FILENAME "\t" source "\t" $0 }
+  ' "${documents[@]}"
+)
 
 # Command lines: continued lines are joined first.
 if [ -x "$binary" ]; then
