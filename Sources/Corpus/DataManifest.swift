@@ -75,6 +75,7 @@ package struct DataManifest: Codable, Equatable, Sendable {
     for index in shards.indices { shards[index].isHeldOut = false }
   }
 
+  private static let maximumBytes = 1 << 26
   static let fileName = "manifest.json"
 
   func write(to directory: String) throws {
@@ -93,6 +94,9 @@ package struct DataManifest: Codable, Equatable, Sendable {
       )
     }
     let file = try MappedFile(path)
+    guard file.bytes.count <= Self.maximumBytes else {
+      throw CorpusError("\(path) has \(file.bytes.count) bytes, far too many for a manifest. Prepare the data again.")
+    }
     struct Format: Decodable { var format: Int }
     let decoder = JSONDecoder()
     let data = Data(file.bytes)

@@ -6,8 +6,9 @@ import Storage
 /// Must write into a directory that becomes visible only when everything is in it (`AtomicDirectory`).
 /// Memory: a buffer of 1 MB, 12 bytes a document, and for a loss mask one bit a token.
 final class ShardWriter {
-  /// A shard is closed when it holds this many tokens, which bounds the memory of its tables.
+  /// A shard is closed when it holds this many tokens or documents, which bounds the memory of its tables.
   static let maximumTokens = 1 << 26
+  static let maximumDocuments = 1 << 22
 
   let path: String
   private let descriptor: Int32
@@ -74,8 +75,8 @@ final class ShardWriter {
   func finish() throws(FileError) {
     try flush(keepingRest: false)
     if hasLossMask { try appendSection(mask) }
-    try appendSection(offsets.flatMap { value in withUnsafeBytes(of: value.littleEndian, Array.init) })
-    try appendSection(textBytes.flatMap { value in withUnsafeBytes(of: value.littleEndian, Array.init) })
+    try appendSection(littleEndianBytes(offsets))
+    try appendSection(littleEndianBytes(textBytes))
     let header = ShardHeader(
       tokenByteCount: tokenByteCount, vocabularySize: vocabularySize, hasLossMask: hasLossMask,
       documentCount: documentCount, tokenCount: tokenCount, trainedTokenCount: trainedTokenCount,
@@ -113,4 +114,11 @@ final class ShardWriter {
       done += count
     }
   }
+}
+
+private func littleEndianBytes<Integer: FixedWidthInteger>(_ values: [Integer]) -> [UInt8] {
+  var bytes: [UInt8] = []
+  bytes.reserveCapacity(values.count * MemoryLayout<Integer>.size)
+  for value in values { withUnsafeBytes(of: value.littleEndian) { bytes.append(contentsOf: $0) } }
+  return bytes
 }

@@ -20,7 +20,11 @@ struct SplitWriter {
 
   /// Adds a document whose tokens are `range` of the block's.
   mutating func append(_ document: EncodedBlock.Document, _ range: Range<Int>, of block: EncodedBlock) throws {
-    if let full = shard, full.tokenCount + range.count > ShardWriter.maximumTokens { try close(full) }
+    if let shard,
+      shard.tokenCount + range.count > ShardWriter.maximumTokens || shard.documentCount == ShardWriter.maximumDocuments
+    {
+      try close(shard)
+    }
     let current = try shard ?? open()
     let trained = hasLossMask ? block.trained[range] : nil
     try current.append(block.tokens[range], trained: trained, textBytes: document.textBytes)

@@ -40,6 +40,9 @@ package final class TokenShardDataset: Sendable {
     }
     training = TokenSplit(sides[0])
     heldOut = TokenSplit(sides[1])
+    guard training.agrees(with: manifest.training), heldOut.agrees(with: manifest.heldOut) else {
+      throw CorpusError("\(directory): the shards and manifest.json contradict each other. Prepare the data again.")
+    }
     guard training.documentCount > 0 else {
       throw CorpusError("\(directory) holds no document to train on. Prepare it again with more text.")
     }
@@ -67,6 +70,11 @@ package struct TokenSplit: Sendable {
   }
 
   package var documentCount: Int { starts.last! }
+
+  fileprivate func agrees(with totals: DataManifest.Totals) -> Bool {
+    documentCount == totals.documents && tokenCount == totals.tokens && trainedTokenCount == totals.trainedTokens
+      && textByteCount == totals.textBytes
+  }
 
   /// Tokens that a model reads in one pass over the documents: all but the last of each.
   package var inputTokenCount: Int { tokenCount - documentCount }
