@@ -1,0 +1,200 @@
+import Foundation
+import TestSupport
+import Testing
+import Tokenization
+
+import Corpus
+
+/// Every file below a directory, by its path.
+private func contents(_ directory: String) throws -> [String: Data] {
+  var files: [String: Data] = [:]
+  for name in try FileManager.default.subpathsOfDirectory(atPath: directory) {
+    files[name] = FileManager.default.contents(atPath: directory + "/" + name)
+  }
+  return files
+}
+
+@Suite("A preparation")
+struct PreparationRunTests {
+  @Test("gives the same files with any number of threads, broken and repeated rows included")
+  func threads() throws {
+    try withTemporaryDirectory { directory in
+      var generator = SeededGenerator(seed: 1)
+      var rows = ""
+      for number in 0..<30_000 {
+        let text = String(repeating: "the cat sat on \(number) ", count: Int.random(in: 1...6, using: &generator))
+        rows += number % 1000 == 7 ? "{broken\n" : jsonRow(["text": number % 10 == 3 ? "again" : text])
+      }
+      let path = try write(rows, "a.jsonl", in: directory)
+      var results: [[String: Data]] = []
+      for threads in [1, 2, 7] {
+        let data = try prepared([path], to: directory + "/out\(threads)") {
+          $0.threads = threads
+          $0.dropsDuplicates = true
+          $0.heldOutFraction = 0.1
+        }
+        #expect(data.manifest.rowsBroken == 30 && data.manifest.brokenRows.count == 5)
+        results.append(try contents(directory + "/out\(threads)"))
+      }
+      #expect(results[0] == results[1] && results[0] == results[2])
+    }
+  }
+
+  @Test("keeps the first of equal rows and counts the others; without the option it keeps all")
+  func duplicates() throws {
+    let rows = ["a", "b", "a", "a ", "b", "a"].map { jsonRow(["text": $0]) }.joined()
+    let data = try prepared(rows) {
+      $0.dropsDuplicates = true
+      $0.heldOutFraction = 0
+    }
+    #expect(data.marked == ["<s>[a</s>]", "<s>[b</s>]", "<s>[a </s>]"])
+    #expect(data.manifest.rowsDropped == ["duplicate": 3] && data.manifest.filters["deduplicate"] == "true")
+    #expect(try prepared(rows).manifest.rowsKept == 6)
+
+    let chats = [("x", "y"), ("x", "z"), ("xy", ""), ("x", "y")].map { jsonRow(["q": $0, "a": $1 + "."]) }.joined()
+    let kept = try prepared(chats, task: sft()) { $0.dropsDuplicates = true }
+    #expect(kept.manifest.rowsKept == 3 && kept.manifest.rowsDropped == ["duplicate": 1])
+  }
+
+  @Test("takes no two of fifty thousand different rows for equal, and finds all repeated")
+  func manyDuplicates() throws {
+    let rows = (0..<50_000).map { "row \($0)\n" }.joined()
+    let manifest = try prepared(rows + rows, "a.txt") { $0.dropsDuplicates = true }.manifest
+    #expect(manifest.rowsKept == 50_000 && manifest.rowsDropped == ["duplicate": 50_000])
+  }
+
+  @Test("holds out the same documents whatever their order and company, none of them in training")
+  func heldOut() throws {
+    let texts = (0..<4000).map { "document \($0)" }
+    func heldOut(_ texts: [String], seed: Int = 42) throws -> (heldOut: Set<String>, training: Set<String>) {
+      let data = try prepared(texts.map { jsonRow(["text": $0]) }.joined()) {
+        $0.heldOutFraction = 0.1
+        $0.seed = seed
+      }
+      return (Set(data.texts(data.dataset.heldOut)), Set(data.texts(data.dataset.training)))
+    }
+    let first = try heldOut(texts)
+    #expect(first.heldOut.isDisjoint(with: first.training) && first.heldOut.count + first.training.count == 4000)
+    // Six standard deviations of a binomial: 400 ± 6·√(4000·0.1·0.9).
+    #expect(abs(first.heldOut.count - 400) < 114)
+    #expect(try heldOut(texts.reversed()).heldOut == first.heldOut)
+    #expect(
+      try heldOut(Array(texts[..<2000])).heldOut == first.heldOut.filter { Int($0.dropFirst(12).dropLast(4))! < 2000 })
+    let other = try heldOut(texts, seed: 43).heldOut
+    #expect(other.intersection(first.heldOut).count < 100)
+  }
+
+  @Test("of few documents still trains on at least one", arguments: 0..<40)
+  func tiny(_ seed: Int) throws {
+    let data = try prepared("only one\n", "a.txt") {
+      $0.heldOutFraction = 0.5
+      $0.seed = seed
+    }
+    #expect(data.marked == ["<s>[only one</s>]"] && data.dataset.heldOut.documentCount == 0)
+  }
+
+  @Test("counts broken rows, shows the first five, and stops at the first when strict")
+  func brokenRows() throws {
+    let rows = jsonRow(["text": "good"]) + String(repeating: "{\"tex\": 1}\n", count: 7)
+    let data = try prepared(rows)
+    #expect(data.manifest.rowsRead == 8 && data.manifest.rowsKept == 1 && data.manifest.rowsBroken == 7)
+    #expect(data.manifest.brokenRows.count == 5)
+    #expect(
+      data.manifest.brokenRows[0].hasSuffix(
+        "data.jsonl:2: there is no key \"text\" but \"tex\". A good row: {\"text\": \"Once upon a time…\"}"),
+      "\(data.manifest.brokenRows[0])")
+    #expect(failure { try prepared(rows) { $0.isStrict = true } }.contains("data.jsonl:2: there is no key \"text\""))
+  }
+
+  @Test("invalid UTF-8 is a broken row, and the others are read")
+  func invalidUTF8() throws {
+    try withTemporaryDirectory { directory in
+      let bytes = Array("good\n".utf8) + [0xC3, 0x28, 0x0A] + Array("also\n".utf8)
+      let data = try prepared([try writeBytes(bytes, "a.txt", in: directory)], to: directory + "/out")
+      #expect(data.marked == ["<s>[good</s>]", "<s>[also</s>]"])
+      #expect(data.manifest.brokenRows.first?.hasSuffix("a.txt:2: the line is not valid UTF-8") == true)
+    }
+  }
+
+  @Test(
+    "with no usable row is one sentence and leaves nothing behind",
+    arguments: [
+      ("a.jsonl", "{\"x\": 1}\n{\"y\": 2}\n", "no row can be used; the first is "),
+      ("a.jsonl", "{\"text\": \"\"}\n{\n", "none of the 2 rows is left: 1 without text; 1 broken ("),
+      ("a.csv", "text\n", "there is no row in it"),
+      ("a.txt", " \n\n", "there is no row in it"),
+      ("a.txt", "", "there is nothing in it"),
+      ("a.csv", "q,a\nx,y\n", "there is no column \"text\""),
+    ])
+  func nothingUsable(_ name: String, _ content: String, _ message: String) throws {
+    try withTemporaryDirectory { directory in
+      let path = try write(content, name, in: directory)
+      let error = failure { try prepared([path], to: directory + "/out") }
+      #expect(error.contains(message) && !error.contains("\n"), "\(error)")
+      #expect(try FileManager.default.contentsOfDirectory(atPath: directory) == [name])
+    }
+  }
+
+  @Test("that is stopped half way leaves what was there before")
+  func stopped() throws {
+    struct Stop: Error {}
+    try withTemporaryDirectory { directory in
+      let path = try write(String(repeating: "the cat sat\n", count: 200_000), "a.txt", in: directory)
+      _ = try prepared([try write("old\n", "old.txt", in: directory)], to: directory + "/out")
+      let before = try contents(directory)
+      for threads in [1, 3] {
+        var preparation = DataPreparation(
+          task: pretrain(), files: try resolveInputFiles([path]), tokenizer: smallTokenizer)
+        preparation.threads = threads
+        var calls = 0
+        #expect(throws: Stop.self) {
+          try preparation.write(to: directory + "/out", programVersion: "test") { _ in
+            calls += 1
+            if calls == 2 { throw Stop() }
+          }
+        }
+        #expect(calls == 2)
+        #expect(try contents(directory) == before)
+      }
+    }
+  }
+
+  @Test("replaces earlier prepared data and nothing else")
+  func replacing() throws {
+    try withTemporaryDirectory { directory in
+      let path = try write("one\n", "a.txt", in: directory)
+      let output = directory + "/out"
+      _ = try prepared([try write("old\n", "old.txt", in: directory)], to: output)
+      #expect(try prepared([path], to: output + "/").marked == ["<s>[one</s>]"])
+      _ = try write("mine", "out/notes.txt", in: directory)
+      #expect(failure { try prepared([path], to: output) }.contains("holds other files than prepared data"))
+      #expect(failure { try prepared([path], to: directory) }.contains("holds other files than prepared data"))
+      #expect(failure { try prepared([path], to: path) }.contains("a file is in the way"))
+      #expect(failure { try prepared([path], to: path + "/out") }.contains("a file is in the way"))
+      try FileManager.default.createDirectory(atPath: directory + "/empty", withIntermediateDirectories: true)
+      #expect(try prepared([path], to: directory + "/empty").marked == ["<s>[one</s>]"])
+    }
+  }
+
+  @Test("of a vocabulary of more than 65535 tokens keeps them whole")
+  func largeVocabulary() throws {
+    var generator = SeededGenerator(seed: 1)
+    var trainer = try TokenizerTrainer(vocabularySize: 66_000, threads: 1)
+    let words = (0..<40_000).map { _ in
+      String((0..<9).map { _ in "abcdefghijklmnopqrstuvwxyz".randomElement(using: &generator)! })
+    }
+    for _ in 0..<2 { for word in words { trainer.add(document: word) } }
+    let tokenizer = try trainer.train { _ in }
+    try #require(tokenizer.vocabularySize == 66_000)
+    try withTemporaryDirectory { directory in
+      let path = try write(words.joined(separator: "\n"), "a.txt", in: directory)
+      var preparation = DataPreparation(task: pretrain(), files: try resolveInputFiles([path]), tokenizer: tokenizer)
+      preparation.heldOutFraction = 0
+      _ = try preparation.write(to: directory + "/out", programVersion: "test")
+      let training = try TokenShardDataset(directory: directory + "/out").training
+      let tokens = (0..<training.tokenCount).map { training.shards[0].token($0) }
+      #expect(tokens == words.flatMap { [tokenizer.beginToken] + tokenizer.encode($0) + [tokenizer.endToken] })
+      #expect(tokens.contains { $0 > 65_535 })
+    }
+  }
+}
