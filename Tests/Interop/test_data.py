@@ -1,0 +1,261 @@
+"""`minimind data`: what the commands write, checked against Python's own csv, json and repr, and against `tokenizers`."""
+
+import csv
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+
+import pytest
+from conftest import REPOSITORY
+from tokenizers import Tokenizer
+
+SENTENCES = [
+    "The cat sat on the mat.", "世界上最高的山是什么？", "珠穆朗玛峰。", "It's 5 o'clock, isn't it?", "naïve café 😀", "a\tb  c",
+    "say \"hi\"", "back\\slash", "</s><s>user", "x, y, z"]
+
+
+def text_of(rng):
+    return " ".join(rng.choice(SENTENCES) for _ in range(rng.randint(1, 6)))
+
+
+@pytest.fixture(scope="module")
+def tokenizer(minimind, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tokenizer")
+    rng = random.Random(0)
+    (folder / "text.txt").write_text("\n".join(text_of(rng) for _ in range(200)), encoding="utf-8")
+    minimind("tokenizer", "train", "--input", folder / "text.txt", "--output", folder / "out", "--vocab-size", 500)
+    return folder / "out"
+
+
+def write_jsonl(path, rows):
+    """Every other row with its characters escaped."""
+    lines = (json.dumps(row, ensure_ascii=number % 2 == 0) for number, row in enumerate(rows))
+    path.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+    return path
+
+
+def samples(minimind, directory, count=1000):
+    """Every training document as (text, trained) pairs."""
+    report = json.loads(minimind("data", "inspect", directory, "--samples", count, "--json").stdout)
+    return [[(part["text"], part["trained"]) for part in sample["parts"]] for sample in report["samples"]]
+
+
+def manifest(directory):
+    return json.loads((directory / "manifest.json").read_text())
+
+
+def prepare(minimind, tokenizer, kind, output, *arguments, check=True):
+    return minimind("data", kind, "--tokenizer", tokenizer, "--output", output, *arguments, check=check)
+
+
+def test_pretraining_data_are_the_texts_that_python_reads(minimind, tokenizer, tmp_path):
+    rng = random.Random(1)
+    texts = [text_of(rng) for _ in range(100)]
+    write_jsonl(tmp_path / "a.jsonl", [{"text": text, "n": 1} for text in texts])
+    (tmp_path / "b.json").write_text(json.dumps([{"text": text} for text in texts], indent=1))
+    with open(tmp_path / "c.csv", "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["id", "text"])
+        writer.writerows([[number, text + "\nsecond line"] for number, text in enumerate(texts)])
+    for name, ending in [("a.jsonl", ""), ("b.json", ""), ("c.csv", "\nsecond line")]:
+        prepare(minimind, tokenizer, "pretrain", tmp_path / "out", "--input", tmp_path / name, "--held-out", 0)
+        assert samples(minimind, tmp_path / "out") == [[("<s>", False), (text + ending + "</s>", True)] for text in texts]
+
+
+def test_tokens_in_the_shards_are_those_of_tokenizers(minimind, tokenizer, tmp_path):
+    rng = random.Random(2)
+    texts = [text_of(rng) for _ in range(100)]
+    write_jsonl(tmp_path / "a.jsonl", [{"text": text} for text in texts])
+    prepare(minimind, tokenizer, "pretrain", tmp_path / "out", "--input", tmp_path / "a.jsonl", "--held-out", 0)
+    theirs = Tokenizer.from_file(str(tokenizer / "tokenizer.json"))
+    theirs.encode_special_tokens = True
+    expected = [id for text in texts for id in [1, *theirs.encode(text).ids, 2]]
+    shard = (tmp_path / "out/train-0.tokens").read_bytes()
+    assert shard[:8] == b"MMTOKENS" and int.from_bytes(shard[24:32], "little") == len(texts)
+    ids = [int.from_bytes(shard[128 + 2 * i:130 + 2 * i], "little") for i in range(len(expected))]
+    assert ids == expected and int.from_bytes(shard[32:40], "little") == len(expected)
+
+
+def test_histories_that_python_writes_with_repr_are_read_as_python_reads_them(minimind, tokenizer, tmp_path):
+    rng = random.Random(3)
+    pieces = [*SENTENCES, "'", '"', "\\", "\n", "\r", "\t", "\x07", "\x1f", "\x85", "\u2028", "\u00a0", "\\n", "{'a': [1]}", "]", ","]
+    rows = []
+    for _ in range(200):
+        def text():
+            return "".join(rng.choice(pieces) for _ in range(rng.randint(1, 5))) + "."
+        history = [[text(), text()] for _ in range(rng.randint(0, 3))]
+        rows.append((history, text(), text()))
+    with open(tmp_path / "sft.csv", "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["history", "q", "a"])
+        for history, question, answer in rows:
+            spelled = repr(history) if rng.random() < 0.7 else ascii([tuple(pair) for pair in history])
+            writer.writerow([spelled, question, answer])
+    write_jsonl(tmp_path / "sft.jsonl", [{"q": q, "a": a, "history": h} for h, q, a in rows])
+    outputs = []
+    for name in ["sft.csv", "sft.jsonl"]:
+        prepare(minimind, tokenizer, "sft", tmp_path / name[-3:], "--input", tmp_path / name, "--held-out", 0, "--max-tokens", 100000)
+        assert manifest(tmp_path / name[-3:])["rowsBroken"] == 0
+        outputs.append((tmp_path / name[-3:] / "train-0.tokens").read_bytes())
+    assert outputs[0] == outputs[1]
+
+
+def test_answers_and_nothing_else_are_trained(minimind, tokenizer, tmp_path):
+    rng = random.Random(4)
+    chats = []
+    for number in range(60):
+        messages = [{"role": "system", "content": "Be kind. " + text_of(rng)}] if number % 3 == 0 else []
+        for _ in range(rng.randint(1, 4)):
+            messages += [{"role": "user", "content": text_of(rng)}, {"role": "assistant", "content": text_of(rng)}]
+        chats.append(messages)
+    write_jsonl(tmp_path / "a.jsonl", [{"messages": messages} for messages in chats])
+    for flags in [], ["--last-turn-only"]:
+        prepare(minimind, tokenizer, "sft", tmp_path / "out", "--input", tmp_path / "a.jsonl", "--held-out", 0,
+                "--max-tokens", 100000, *flags)
+        for messages, parts in zip(chats, samples(minimind, tmp_path / "out"), strict=True):
+            text, expected = "", []
+            for index, message in enumerate(messages):
+                if message["role"] == "system":
+                    text += message["content"]
+                elif message["role"] == "user":
+                    text += f"<s>user\n{message['content']}</s>\n<s>assistant\n"
+                elif not flags or index == len(messages) - 1:
+                    expected += [(text, False), (message["content"] + "</s>", True)]
+                    text = "\n"
+                else:
+                    text += message["content"] + "</s>\n"
+            assert parts == expected
+
+
+def test_v1_filters_and_single_flags(minimind, tokenizer, tmp_path):
+    rows = [{"q": "你好", "a": "嗨"}, {"q": "Hello there, who are you?", "a": "I am a model."},
+            {"q": "世界上最高的山是什么山呢", "a": "珠穆朗玛峰啊"}]
+    source = write_jsonl(tmp_path / "a.jsonl", rows)
+
+    def kept(*flags):
+        prepare(minimind, tokenizer, "sft", tmp_path / "out", "--input", source, *flags)
+        return manifest(tmp_path / "out")["rowsKept"]
+
+    assert kept() == 3
+    assert kept("--v1-filters") == 1
+    assert kept("--v1-filters", "--min-cjk-share", 0) == 1  # the English row has no CJK at all
+    assert kept("--v1-filters", "--min-question", 2, "--min-answer", 1) == 2
+    assert kept("--max-question", 10) == 1
+    refused = prepare(minimind, tokenizer, "sft", tmp_path / "out", "--input", source, "--min-answer", 9, "--max-answer", 8, check=False)
+    assert refused.returncode == 2 and "--min-answer is 9, more than --max-answer, which is 8." in refused.stderr
+    refused = prepare(minimind, tokenizer, "sft", tmp_path / "none", "--input", source, "--multi-turn-only", check=False)
+    assert refused.returncode == 1 and "none of the 3 rows is left: 3 of a single turn (--multi-turn-only)" in refused.stderr
+    assert not (tmp_path / "none").exists()
+
+
+def test_the_result_does_not_depend_on_threads(minimind, tokenizer, tmp_path):
+    rng = random.Random(5)
+    write_jsonl(tmp_path / "a.jsonl", [{"text": text_of(rng)} for _ in range(20_000)])
+    for threads in [1, 2, 5]:
+        prepare(minimind, tokenizer, "pretrain", tmp_path / f"out{threads}", "--input", tmp_path / "a.jsonl",
+                "--threads", threads, "--deduplicate")
+    for file in (tmp_path / "out1").iterdir():
+        for threads in [2, 5]:
+            assert file.read_bytes() == (tmp_path / f"out{threads}" / file.name).read_bytes()
+
+
+def test_broken_rows_are_told_counted_and_left_out_or_an_error_when_strict(minimind, tokenizer, tmp_path):
+    source = tmp_path / "a.jsonl"
+    source.write_text('{"text": "good"}\n{"txt": "no"}\nnot json\n')
+    done = prepare(minimind, tokenizer, "pretrain", tmp_path / "out", "--input", source)
+    assert "3 read, 1 kept" in done.stdout and "2 broken rows were left out:" in done.stderr
+    assert f'{source}:2: there is no key "text" but "txt". A good row: {{"text": "Once upon a time…"}}' in done.stderr
+    strict = prepare(minimind, tokenizer, "pretrain", tmp_path / "strict", "--input", source, "--strict", check=False)
+    assert strict.returncode == 1 and strict.stderr.startswith(f"error: {source}:2: ") and strict.stderr.count("\n") == 1
+    assert not (tmp_path / "strict").exists()
+    learned = minimind("tokenizer", "train", "--input", source, "--output", tmp_path / "tok", "--vocab-size", 260)
+    assert "2 broken rows were left out:" in learned.stderr
+
+
+@pytest.mark.parametrize("content, message", [
+    (None, "there is no such file or directory"), (b"", "there is nothing in it"), (b"\xff\xfe\x00", "is UTF-16"),
+    (b"\xc3\x28\n", "no row can be used"), (b'{"x": 1}\n', "no row can be used"), (b"\n \n", "there is no row in it"),
+])
+def test_unusable_input_is_one_sentence_and_leaves_nothing(minimind, tokenizer, tmp_path, content, message):
+    if content is not None:
+        (tmp_path / "a.jsonl").write_bytes(content)
+    before = sorted(os.listdir(tmp_path))
+    failed = prepare(minimind, tokenizer, "pretrain", tmp_path / "out", "--input", tmp_path / "a.jsonl", check=False)
+    assert failed.returncode == 1 and message in failed.stderr and failed.stderr.count("\n") == 1
+    assert sorted(os.listdir(tmp_path)) == before
+
+
+def test_a_directory_with_other_files_is_left_alone(minimind, tokenizer, tmp_path):
+    (tmp_path / "a.txt").write_text("hello\n")
+    failed = prepare(minimind, tokenizer, "pretrain", tmp_path, "--input", tmp_path / "a.txt", check=False)
+    assert failed.returncode == 1 and "holds other files than prepared data" in failed.stderr
+    assert os.listdir(tmp_path) == ["a.txt"]
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 1 MB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], capture_output=True)
+    if mounted.returncode != 0:
+        pytest.skip("a small file system cannot be mounted here (needs root)")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+def test_a_full_disk_is_told_and_nothing_partial_is_left(minimind, tokenizer, tmp_path, small_disk):
+    (tmp_path / "a.txt").write_text("the cat sat on the mat\n" * 200_000)
+    failed = prepare(minimind, tokenizer, "pretrain", small_disk / "out", "--input", tmp_path / "a.txt", check=False)
+    assert failed.returncode == 1 and "the disk is full" in failed.stderr and failed.stderr.count("\n") == 1
+    assert os.listdir(small_disk) == []
+
+
+def test_a_read_only_output_is_told(minimind, tokenizer, tmp_path, small_disk):
+    (tmp_path / "a.txt").write_text("hello\n")
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    failed = prepare(minimind, tokenizer, "pretrain", small_disk / "out", "--input", tmp_path / "a.txt", check=False)
+    assert failed.returncode == 1 and "the file system is read-only" in failed.stderr
+
+
+@pytest.fixture(scope="session")
+def binary():
+    return str(os.environ.get("MINIMIND", REPOSITORY / ".build/release/minimind"))
+
+
+def test_ctrl_c_stops_and_leaves_what_was_there_before(minimind, binary, tokenizer, tmp_path):
+    (tmp_path / "small.txt").write_text("before\n")
+    prepare(minimind, tokenizer, "pretrain", tmp_path / "out", "--input", tmp_path / "small.txt")
+    (tmp_path / "large.txt").write_text("".join(f"{i} the cat sat on {i * 7919 % 10007}\n" for i in range(2_000_000)))
+    before = sorted(os.listdir(tmp_path)), manifest(tmp_path / "out")
+    process = subprocess.Popen(
+        [binary, "data", "pretrain", "--input", tmp_path / "large.txt", "--tokenizer", tokenizer, "--output", tmp_path / "out"],
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 30
+    while not any(".partial-" in name for name in os.listdir(tmp_path)) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    errors = process.communicate(timeout=60)[1]
+    assert process.returncode == 130 and errors == "interrupted.\n"
+    assert (sorted(os.listdir(tmp_path)), manifest(tmp_path / "out")) == before
+
+
+def test_memory_stays_far_below_the_size_of_the_input(binary, tokenizer, tmp_path):
+    rng = random.Random(6)
+    with open(tmp_path / "a.jsonl", "w", encoding="utf-8") as file:
+        while file.tell() < 160 << 20:
+            file.write("".join(json.dumps({"text": f"{text_of(rng)} {rng.random()}" * 20}) + "\n" for _ in range(500)))
+    process = subprocess.Popen(
+        [binary, "data", "pretrain", "--input", file.name, "--tokenizer", tokenizer, "--output", tmp_path / "out", "--threads", "2"],
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    # Not getrusage: its peak includes this process before the exec.
+    peak = 0
+    while process.poll() is None:
+        with open(f"/proc/{process.pid}/status") as status:
+            peak = max([peak, *(int(line.split()[1]) for line in status if line.startswith("VmHWM"))])
+        time.sleep(0.02)
+    assert process.returncode == 0
+    assert 0 < peak >> 10 < 100
