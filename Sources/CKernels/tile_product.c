@@ -131,25 +131,33 @@ CKERNELS_INLINE void transposeSquare(CKUInt32x16 rows[_Nonnull 16]) {
   }
 }
 
+/// A square of at most sixteen rows and columns; with both constant it has no branches.
+CKERNELS_INLINE void transposeCorner(
+    const char *_Nonnull source, intptr_t sourceStride, intptr_t rows, intptr_t columns, char *_Nonnull target,
+    intptr_t targetStride) {
+  CKUInt32x16 square[16];
+#pragma clang loop unroll(full)
+  for (intptr_t index = 0; index < 16; index++) {
+    square[index] =
+        index < rows ? (CKUInt32x16)ckLoadFloats(source + index * sourceStride, columns) : (CKUInt32x16)0;
+  }
+  transposeSquare(square);
+#pragma clang loop unroll(full)
+  for (intptr_t index = 0; index < 16; index++) {
+    if (index < columns) memcpy(target + 4 * index * targetStride, &square[index], sizeof square[index]);
+  }
+}
+
 void ckTranspose(
     const void *_Nonnull source, intptr_t sourceStride, intptr_t rows, intptr_t columns, void *_Nonnull target,
     intptr_t targetStride) {
   for (intptr_t row = 0; row < rows; row += 16) {
     for (intptr_t column = 0; column < columns; column += 16) {
-      const intptr_t width = columns - column < 16 ? columns - column : 16;
-      CKUInt32x16 square[16];
-#pragma clang loop unroll(full)
-      for (intptr_t index = 0; index < 16; index++) {
-        square[index] = row + index < rows
-            ? (CKUInt32x16)ckLoadFloats((const char *)source + (row + index) * sourceStride + 4 * column, width)
-            : (CKUInt32x16)0;
-      }
-      transposeSquare(square);
-      char *corner = (char *)target + 4 * (column * targetStride + row);
-#pragma clang loop unroll(full)
-      for (intptr_t index = 0; index < 16; index++) {
-        if (index < width) memcpy(corner + 4 * index * targetStride, &square[index], sizeof square[index]);
-      }
+      const char *from = (const char *)source + row * sourceStride + 4 * column;
+      char *to = (char *)target + 4 * (column * targetStride + row);
+      const intptr_t height = rows - row, width = columns - column;
+      if (height >= 16 && width >= 16) transposeCorner(from, sourceStride, 16, 16, to, targetStride);
+      else transposeCorner(from, sourceStride, height, width < 16 ? width : 16, to, targetStride);
     }
   }
 }

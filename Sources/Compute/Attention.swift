@@ -88,6 +88,24 @@ struct AttentionGroup {
   func address(_ matrix: MatrixView, token: Int, column: Int) -> UnsafeMutableRawPointer {
     matrix.row(firstToken + token) + column * type.byteCount
   }
+
+  /// Asks for `count` rows of some columns from a token of the document on, as far as the document goes.
+  ///
+  /// A head's rows lie a whole row of the matrix apart, each in another page or nearly so. The processor sees no stream
+  /// to follow and would wait for every one of them.
+  func prefetch(_ matrix: MatrixView, token: Int, count: Int, column: Int, columns: Int) {
+    guard token < length else { return }
+    ckPrefetch(
+      address(matrix, token: token, column: column), matrix.rowStride * type.byteCount, min(count, length - token),
+      columns * type.byteCount)
+  }
+
+  /// Asks for a tile's rows in all query heads of the group.
+  func prefetchQueries(_ matrix: MatrixView, token: Int, scratch: AttentionScratch) {
+    prefetch(
+      matrix, token: token, count: 16 * scratch.pieces, column: head(0) * shape.headSize,
+      columns: shape.groupSize * shape.headSize)
+  }
 }
 
 /// Some consecutive queries of all heads of a group, and the keys that they reach.

@@ -27,6 +27,13 @@ package func attentionBackward(
     shape, queriesKeysValues.type, documents: documents, keyValueHead: keyValueHead, document: document,
     rows: min(queriesKeysValues.rows, dQueriesKeysValues.rows, output.rows, dOutput.rows), scratch: scratch)
   let padded = scratch.paddedHeadSize
+  for column in [group.keyColumn, group.valueColumn] {
+    group.prefetch(
+      queriesKeysValues, token: 0, count: AttentionScratch.keyBlock, column: column, columns: shape.headSize)
+  }
+  for matrix in [queriesKeysValues, dOutput, output] {
+    group.prefetchQueries(matrix, token: 0, scratch: scratch)
+  }
   group.packTransposed(queriesKeysValues, column: group.keyColumn, scratch: scratch)
   scratch.dKeys.update(repeating: 0, count: group.length * padded)
   scratch.dValues.update(repeating: 0, count: group.length * padded)
@@ -34,6 +41,9 @@ package func attentionBackward(
     let tile = QueryTile(group, first: first, maximumPieces: scratch.pieces)
     tile.prepareBackward(
       dOutput: dOutput, output: output, queriesKeysValues: queriesKeysValues, logSumExp: logSumExp, scratch: scratch)
+    for matrix in [queriesKeysValues, dOutput, output] {
+      group.prefetchQueries(matrix, token: first + 16 * scratch.pieces, scratch: scratch)
+    }
     for start in stride(from: 0, to: tile.keyEnd, by: AttentionScratch.keyBlock) {
       tile.goBack(
         start..<min(start + AttentionScratch.keyBlock, tile.keyEnd), queriesKeysValues, scratch: scratch)

@@ -22,10 +22,16 @@ package func attentionForward(
   let group = AttentionGroup(
     shape, queriesKeysValues.type, documents: documents, keyValueHead: keyValueHead, document: document,
     rows: min(queriesKeysValues.rows, output.rows), scratch: scratch)
+  for column in [group.valueColumn, group.keyColumn] {
+    group.prefetch(
+      queriesKeysValues, token: 0, count: AttentionScratch.keyBlock, column: column, columns: shape.headSize)
+  }
+  group.prefetchQueries(queriesKeysValues, token: 0, scratch: scratch)
   group.packTransposed(queriesKeysValues, column: group.valueColumn, scratch: scratch)
   for first in stride(from: 0, to: group.length, by: 16 * scratch.pieces) {
     let tile = QueryTile(group, first: first, maximumPieces: scratch.pieces)
     group.packColumns(queriesKeysValues, tile, into: scratch.queries, lanes: scratch.lanes)
+    group.prefetchQueries(queriesKeysValues, token: first + 16 * scratch.pieces, scratch: scratch)
     for start in stride(from: 0, to: tile.keyEnd, by: AttentionScratch.keyBlock) {
       tile.attend(
         start..<min(start + AttentionScratch.keyBlock, tile.keyEnd), queriesKeysValues, scratch: scratch)

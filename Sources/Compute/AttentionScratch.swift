@@ -135,6 +135,7 @@ extension AttentionGroup {
     let blockUnits = block / unitElements
     for start in stride(from: 0, to: length, by: block) {
       let count = min(block, length - start)
+      prefetch(matrix, token: start + block, count: block, column: column, columns: shape.headSize)
       packPairs(
         matrix, token: start, count: count, column: column, into: scratch.rows, width: scratch.paddedHeadSize,
         rounding: unitElements)

@@ -152,3 +152,12 @@ CKERNELS_INLINE CKFloat16 ckRound(CKFloat16 value) {
 CKERNELS_INLINE CKUInt32x16 ckInterleave(CKUInt16x16 low, CKUInt16x16 high) {
   return __builtin_convertvector(low, CKUInt32x16) | __builtin_convertvector(high, CKUInt32x16) << 16;
 }
+
+/// Asks for the cache lines of `rows` rows of `byteCount` bytes, `stride` bytes apart, which will be read or written soon.
+CKERNELS_INLINE void ckPrefetch(const void *_Nonnull source, intptr_t stride, intptr_t rows, intptr_t byteCount) {
+  for (intptr_t row = 0; row < rows; row++) {
+    const char *start = (const char *)source + row * stride;
+    for (intptr_t byte = 0; byte < byteCount; byte += 64) __builtin_prefetch(start + byte);
+    __builtin_prefetch(start + byteCount - 1);
+  }
+}
