@@ -161,3 +161,63 @@ void ckTranspose(
     }
   }
 }
+
+CKERNELS_INLINE CKUInt32x16 interleaved(
+    bool isBFloat16, const char *_Nonnull source, intptr_t stride, intptr_t rows, intptr_t columns) {
+  if (!isBFloat16) return rows > 0 ? (CKUInt32x16)ckLoadFloats(source, columns) : (CKUInt32x16)0;
+  CKUInt16x16 low = rows > 0 ? ckLoadHalves(source, columns) : (CKUInt16x16)0;
+  CKUInt16x16 high = rows > 1 ? ckLoadHalves(source + stride, columns) : (CKUInt16x16)0;
+  return ckInterleave(low, high);
+}
+
+CKERNELS_INLINE void interleaveRows(
+    bool isBFloat16, const char *_Nonnull source, intptr_t sourceStride, intptr_t rows, intptr_t columns,
+    char *_Nonnull target, intptr_t targetStride, intptr_t paddedRows) {
+  const intptr_t step = isBFloat16 ? 2 : 1, size = isBFloat16 ? 2 : 4;
+  for (intptr_t row = 0; row < paddedRows; row += step) {
+    for (intptr_t column = 0; column < columns; column += 16) {
+      const intptr_t width = columns - column;
+      const char *from = source + row * sourceStride + column * size;
+      // Whole vectors of rows that exist, nearly all, go without masks.
+      CKUInt32x16 units = width >= 16 && row + step <= rows
+          ? interleaved(isBFloat16, from, sourceStride, step, 16)
+          : interleaved(isBFloat16, from, sourceStride, rows - row, width < 16 ? width : 16);
+      memcpy(target + 4 * (row / step * targetStride + column), &units, sizeof units);
+    }
+  }
+}
+
+void ckInterleaveRows(
+    bool isBFloat16, const void *_Nonnull source, intptr_t sourceStride, intptr_t rows, intptr_t columns,
+    void *_Nonnull target, intptr_t targetStride, intptr_t paddedRows) {
+  if (isBFloat16) interleaveRows(true, source, sourceStride, rows, columns, target, targetStride, paddedRows);
+  else interleaveRows(false, source, sourceStride, rows, columns, target, targetStride, paddedRows);
+}
+
+CKERNELS_INLINE void storeElements(bool isBFloat16, CKFloat16 value, char *_Nonnull target, intptr_t count) {
+  if (isBFloat16) ckStoreHalves(ckBFloat16FromFloats(value), target, count);
+  else ckStoreFloats(value, target, count);
+}
+
+CKERNELS_INLINE void scaleRows(
+    bool isBFloat16, const float *_Nonnull source, intptr_t sourceStride, float factor, intptr_t rows, intptr_t columns,
+    char *_Nonnull target, intptr_t targetStride) {
+  const intptr_t size = isBFloat16 ? 2 : 4;
+  for (intptr_t row = 0; row < rows; row++) {
+    for (intptr_t column = 0; column < columns; column += 16) {
+      const intptr_t width = columns - column;
+      char *to = target + row * targetStride + column * size;
+      CKFloat16 value;
+      memcpy(&value, source + row * sourceStride + column, sizeof value);
+      if (width >= 16) storeElements(isBFloat16, value * factor, to, 16);
+      else storeElements(isBFloat16, value * factor, to, width);
+    }
+  }
+}
+
+void ckScaleRows(
+    bool isBFloat16, const float *_Nonnull source, intptr_t sourceStride, float factor, intptr_t rows, intptr_t columns,
+    void *_Nonnull target, intptr_t targetStride) {
+  if (isBFloat16) scaleRows(true, source, sourceStride, factor, rows, columns, target, targetStride);
+  else scaleRows(false, source, sourceStride, factor, rows, columns, target, targetStride);
+}

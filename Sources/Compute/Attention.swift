@@ -100,6 +100,12 @@ struct AttentionGroup {
       columns * type.byteCount)
   }
 
+  /// Asks for the keys and values of a block from a token on.
+  func prefetchKeysAndValues(_ matrix: MatrixView, token: Int) {
+    prefetch(matrix, token: token, count: AttentionScratch.keyBlock, column: keyColumn, columns: shape.headSize)
+    prefetch(matrix, token: token, count: AttentionScratch.keyBlock, column: valueColumn, columns: shape.headSize)
+  }
+
   /// Asks for a tile's rows in all query heads of the group.
   func prefetchQueries(_ matrix: MatrixView, token: Int, scratch: AttentionScratch) {
     prefetch(

@@ -20,20 +20,17 @@ package func attentionBackward(
     queriesKeysValues.columns == shape.fusedWidth && dQueriesKeysValues.columns == shape.fusedWidth
       && output.columns == shape.outputWidth && dOutput.columns == shape.outputWidth,
     "attention of \(shape) with \(queriesKeysValues.columns) and \(output.columns) columns")
+  let type = queriesKeysValues.type
   precondition(
-    [dOutput, output, dQueriesKeysValues].allSatisfy { $0.type == queriesKeysValues.type },
-    "attention with more than one element type")
+    dOutput.type == type && output.type == type && dQueriesKeysValues.type == type, "attention of several types")
   let group = AttentionGroup(
-    shape, queriesKeysValues.type, documents: documents, keyValueHead: keyValueHead, document: document,
+    shape, type, documents: documents, keyValueHead: keyValueHead, document: document,
     rows: min(queriesKeysValues.rows, dQueriesKeysValues.rows, output.rows, dOutput.rows), scratch: scratch)
   let padded = scratch.paddedHeadSize
-  for column in [group.keyColumn, group.valueColumn] {
-    group.prefetch(
-      queriesKeysValues, token: 0, count: AttentionScratch.keyBlock, column: column, columns: shape.headSize)
-  }
-  for matrix in [queriesKeysValues, dOutput, output] {
-    group.prefetchQueries(matrix, token: 0, scratch: scratch)
-  }
+  group.prefetchKeysAndValues(queriesKeysValues, token: 0)
+  group.prefetchQueries(queriesKeysValues, token: 0, scratch: scratch)
+  group.prefetchQueries(dOutput, token: 0, scratch: scratch)
+  group.prefetchQueries(output, token: 0, scratch: scratch)
   group.packTransposed(queriesKeysValues, column: group.keyColumn, scratch: scratch)
   scratch.dKeys.update(repeating: 0, count: group.length * padded)
   scratch.dValues.update(repeating: 0, count: group.length * padded)
@@ -41,9 +38,10 @@ package func attentionBackward(
     let tile = QueryTile(group, first: first, maximumPieces: scratch.pieces)
     tile.prepareBackward(
       dOutput: dOutput, output: output, queriesKeysValues: queriesKeysValues, logSumExp: logSumExp, scratch: scratch)
-    for matrix in [queriesKeysValues, dOutput, output] {
-      group.prefetchQueries(matrix, token: first + 16 * scratch.pieces, scratch: scratch)
-    }
+    let next = first + 16 * scratch.pieces
+    group.prefetchQueries(queriesKeysValues, token: next, scratch: scratch)
+    group.prefetchQueries(dOutput, token: next, scratch: scratch)
+    group.prefetchQueries(output, token: next, scratch: scratch)
     for start in stride(from: 0, to: tile.keyEnd, by: AttentionScratch.keyBlock) {
       tile.goBack(
         start..<min(start + AttentionScratch.keyBlock, tile.keyEnd), queriesKeysValues, scratch: scratch)

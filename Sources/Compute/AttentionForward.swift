@@ -22,10 +22,7 @@ package func attentionForward(
   let group = AttentionGroup(
     shape, queriesKeysValues.type, documents: documents, keyValueHead: keyValueHead, document: document,
     rows: min(queriesKeysValues.rows, output.rows), scratch: scratch)
-  for column in [group.valueColumn, group.keyColumn] {
-    group.prefetch(
-      queriesKeysValues, token: 0, count: AttentionScratch.keyBlock, column: column, columns: shape.headSize)
-  }
+  group.prefetchKeysAndValues(queriesKeysValues, token: 0)
   group.prefetchQueries(queriesKeysValues, token: 0, scratch: scratch)
   group.packTransposed(queriesKeysValues, column: group.valueColumn, scratch: scratch)
   for first in stride(from: 0, to: group.length, by: 16 * scratch.pieces) {

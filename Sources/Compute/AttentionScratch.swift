@@ -99,33 +99,10 @@ extension AttentionGroup {
     _ matrix: MatrixView, _ tile: QueryTile, into target: UnsafeMutablePointer<Float>, width: Int
   ) {
     for vector in 0..<tile.vectors {
-      packPairs(
-        matrix, token: tile.query(vector), count: tile.queryCount(vector), column: head(vector) * shape.headSize,
-        into: target + vector * units(16) * width, width: width, rounding: 16)
-    }
-  }
-
-  /// `count` rows of one head, two in a unit if units have two elements: [units, width]. Zero up to a multiple of
-  /// `rounding` rows and in columns beyond the head.
-  func packPairs(
-    _ matrix: MatrixView, token: Int, count: Int, column: Int, into target: UnsafeMutablePointer<Float>, width: Int,
-    rounding: Int
-  ) {
-    let end = (count + rounding - 1) / rounding * rounding
-    for row in stride(from: 0, to: end, by: unitElements) {
-      let unit = UnsafeMutableRawPointer(target + row / unitElements * width)
-      let source = address(matrix, token: token + row, column: column)
-      for index in stride(from: 0, to: width, by: 16) {
-        let here = max(0, min(16, shape.headSize - index))
-        if isBFloat16 {
-          let low = ckLoadHalves(source + 2 * index, row < count ? here : 0)
-          let high = ckLoadHalves(source + 2 * (matrix.rowStride + index), row + 1 < count ? here : 0)
-          unit.storeBytes(of: ckInterleave(low, high), toByteOffset: 4 * index, as: SIMD16<UInt32>.self)
-        } else {
-          let value = ckLoadFloats(source + 4 * index, row < count ? here : 0)
-          unit.storeBytes(of: value, toByteOffset: 4 * index, as: SIMD16<Float>.self)
-        }
-      }
+      ckInterleaveRows(
+        isBFloat16, address(matrix, token: tile.query(vector), column: head(vector) * shape.headSize),
+        matrix.rowStride * type.byteCount, tile.queryCount(vector), shape.headSize,
+        target + vector * units(16) * width, width, 16)
     }
   }
 
@@ -135,10 +112,10 @@ extension AttentionGroup {
     let blockUnits = block / unitElements
     for start in stride(from: 0, to: length, by: block) {
       let count = min(block, length - start)
-      prefetch(matrix, token: start + block, count: block, column: column, columns: shape.headSize)
-      packPairs(
-        matrix, token: start, count: count, column: column, into: scratch.rows, width: scratch.paddedHeadSize,
-        rounding: unitElements)
+      prefetchKeysAndValues(matrix, token: start + block)
+      ckInterleaveRows(
+        isBFloat16, address(matrix, token: start, column: column), matrix.rowStride * type.byteCount, count,
+        shape.headSize, scratch.rows, scratch.paddedHeadSize, count)
       ckTranspose(
         scratch.rows, 4 * scratch.paddedHeadSize, units(count), shape.headSize,
         scratch.transposed + start / unitElements * shape.headSize, blockUnits)
@@ -167,17 +144,8 @@ extension AttentionGroup {
     _ rows: UnsafeMutablePointer<Float>, width: Int, factor: Float, count: Int, into matrix: MatrixView, token: Int,
     column: Int
   ) {
-    for row in 0..<count {
-      let target = address(matrix, token: token + row, column: column)
-      for index in stride(from: 0, to: shape.headSize, by: 16) {
-        let lanes = min(16, shape.headSize - index)
-        let value = Float.load(rows + row * width + index, 16) * factor
-        if isBFloat16 {
-          ckStoreHalves(ckBFloat16FromFloats(value), target + 2 * index, lanes)
-        } else {
-          ckStoreFloats(value, target + 4 * index, lanes)
-        }
-      }
-    }
+    ckScaleRows(
+      isBFloat16, rows, width, factor, count, shape.headSize, address(matrix, token: token, column: column),
+      matrix.rowStride * type.byteCount)
   }
 }

@@ -22,3 +22,19 @@ void ckTileProduct(
 void ckTranspose(
     const void *_Nonnull source, intptr_t sourceStride, intptr_t rows, intptr_t columns, void *_Nonnull target,
     intptr_t targetStride);
+
+/// Rows of elements as units: floats as they are, two rows of bfloat16 interleaved.
+///
+/// - source: [rows, columns] elements, rows `sourceStride` bytes apart, at any address; nothing beyond it is read.
+/// - target: units of `paddedRows` rows, columns rounded up to 16, `targetStride` units apart; zero beyond the source.
+void ckInterleaveRows(
+    bool isBFloat16, const void *_Nonnull source, intptr_t sourceStride, intptr_t rows, intptr_t columns,
+    void *_Nonnull target, intptr_t targetStride, intptr_t paddedRows);
+
+/// Rows of floats times a factor, as elements.
+///
+/// - source: [rows, columns rounded up to 16], rows `sourceStride` floats apart.
+/// - target: [rows, columns] elements, rows `targetStride` bytes apart, at any address; nothing beyond it is written.
+void ckScaleRows(
+    bool isBFloat16, const float *_Nonnull source, intptr_t sourceStride, float factor, intptr_t rows, intptr_t columns,
+    void *_Nonnull target, intptr_t targetStride);
