@@ -93,24 +93,24 @@ struct AttentionGroup {
   ///
   /// A head's rows lie a whole row of the matrix apart, each in another page or nearly so. The processor sees no stream
   /// to follow and would wait for every one of them.
-  func prefetch(_ matrix: MatrixView, token: Int, count: Int, column: Int, columns: Int) {
+  func prefetch(_ matrix: MatrixView, token: Int, count: Int, column: Int, columns: Int, forWriting: Bool) {
     guard token < length else { return }
     ckPrefetch(
       address(matrix, token: token, column: column), matrix.rowStride * type.byteCount, min(count, length - token),
-      columns * type.byteCount)
+      columns * type.byteCount, forWriting)
   }
 
-  /// Asks for the keys and values of a block from a token on.
-  func prefetchKeysAndValues(_ matrix: MatrixView, token: Int) {
-    prefetch(matrix, token: token, count: AttentionScratch.keyBlock, column: keyColumn, columns: shape.headSize)
-    prefetch(matrix, token: token, count: AttentionScratch.keyBlock, column: valueColumn, columns: shape.headSize)
+  /// Asks for some keys and values.
+  func prefetchKeysAndValues(_ matrix: MatrixView, token: Int, count: Int, forWriting: Bool = false) {
+    prefetch(matrix, token: token, count: count, column: keyColumn, columns: shape.headSize, forWriting: forWriting)
+    prefetch(matrix, token: token, count: count, column: valueColumn, columns: shape.headSize, forWriting: forWriting)
   }
 
-  /// Asks for a tile's rows in all query heads of the group.
-  func prefetchQueries(_ matrix: MatrixView, token: Int, scratch: AttentionScratch) {
+  /// Asks for some rows of all query heads of the group.
+  func prefetchQueries(_ matrix: MatrixView, token: Int, count: Int, forWriting: Bool = false) {
     prefetch(
-      matrix, token: token, count: 16 * scratch.pieces, column: head(0) * shape.headSize,
-      columns: shape.groupSize * shape.headSize)
+      matrix, token: token, count: count, column: head(0) * shape.headSize, columns: shape.groupSize * shape.headSize,
+      forWriting: forWriting)
   }
 }
 

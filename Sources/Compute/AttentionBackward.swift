@@ -27,21 +27,23 @@ package func attentionBackward(
     shape, type, documents: documents, keyValueHead: keyValueHead, document: document,
     rows: min(queriesKeysValues.rows, dQueriesKeysValues.rows, output.rows, dOutput.rows), scratch: scratch)
   let padded = scratch.paddedHeadSize
-  group.prefetchKeysAndValues(queriesKeysValues, token: 0)
-  group.prefetchQueries(queriesKeysValues, token: 0, scratch: scratch)
-  group.prefetchQueries(dOutput, token: 0, scratch: scratch)
-  group.prefetchQueries(output, token: 0, scratch: scratch)
+  group.prefetchKeysAndValues(queriesKeysValues, token: 0, count: AttentionScratch.keyBlock)
+  group.prefetchQueries(queriesKeysValues, token: 0, count: scratch.tileQueries)
+  group.prefetchQueries(dOutput, token: 0, count: scratch.tileQueries)
+  group.prefetchQueries(output, token: 0, count: scratch.tileQueries)
   group.packTransposed(queriesKeysValues, column: group.keyColumn, scratch: scratch)
   scratch.dKeys.update(repeating: 0, count: group.length * padded)
   scratch.dValues.update(repeating: 0, count: group.length * padded)
-  for first in stride(from: 0, to: group.length, by: 16 * scratch.pieces) {
+  for first in stride(from: 0, to: group.length, by: scratch.tileQueries) {
     let tile = QueryTile(group, first: first, maximumPieces: scratch.pieces)
     tile.prepareBackward(
       dOutput: dOutput, output: output, queriesKeysValues: queriesKeysValues, logSumExp: logSumExp, scratch: scratch)
-    let next = first + 16 * scratch.pieces
-    group.prefetchQueries(queriesKeysValues, token: next, scratch: scratch)
-    group.prefetchQueries(dOutput, token: next, scratch: scratch)
-    group.prefetchQueries(output, token: next, scratch: scratch)
+    let next = first + scratch.tileQueries
+    group.prefetchQueries(queriesKeysValues, token: next, count: scratch.tileQueries)
+    group.prefetchQueries(dOutput, token: next, count: scratch.tileQueries)
+    group.prefetchQueries(output, token: next, count: scratch.tileQueries)
+    group.prefetchQueries(dQueriesKeysValues, token: first, count: scratch.tileQueries, forWriting: true)
+    group.prefetchKeysAndValues(dQueriesKeysValues, token: first, count: scratch.tileQueries, forWriting: true)
     for start in stride(from: 0, to: tile.keyEnd, by: AttentionScratch.keyBlock) {
       tile.goBack(
         start..<min(start + AttentionScratch.keyBlock, tile.keyEnd), queriesKeysValues, scratch: scratch)

@@ -22,13 +22,14 @@ package func attentionForward(
   let group = AttentionGroup(
     shape, queriesKeysValues.type, documents: documents, keyValueHead: keyValueHead, document: document,
     rows: min(queriesKeysValues.rows, output.rows), scratch: scratch)
-  group.prefetchKeysAndValues(queriesKeysValues, token: 0)
-  group.prefetchQueries(queriesKeysValues, token: 0, scratch: scratch)
+  group.prefetchKeysAndValues(queriesKeysValues, token: 0, count: AttentionScratch.keyBlock)
+  group.prefetchQueries(queriesKeysValues, token: 0, count: scratch.tileQueries)
   group.packTransposed(queriesKeysValues, column: group.valueColumn, scratch: scratch)
-  for first in stride(from: 0, to: group.length, by: 16 * scratch.pieces) {
+  for first in stride(from: 0, to: group.length, by: scratch.tileQueries) {
     let tile = QueryTile(group, first: first, maximumPieces: scratch.pieces)
     group.packColumns(queriesKeysValues, tile, into: scratch.queries, lanes: scratch.lanes)
-    group.prefetchQueries(queriesKeysValues, token: first + 16 * scratch.pieces, scratch: scratch)
+    group.prefetchQueries(queriesKeysValues, token: first + scratch.tileQueries, count: scratch.tileQueries)
+    group.prefetchQueries(output, token: first, count: scratch.tileQueries, forWriting: true)
     for start in stride(from: 0, to: tile.keyEnd, by: AttentionScratch.keyBlock) {
       tile.attend(
         start..<min(start + AttentionScratch.keyBlock, tile.keyEnd), queriesKeysValues, scratch: scratch)

@@ -8,6 +8,8 @@ package final class AttentionScratch {
   package let maximumSequenceLength: Int
   /// Pieces of 16 queries in a tile: with the heads of the group about four vectors, as many as the product likes.
   let pieces: Int
+  /// Queries of each head in a tile.
+  var tileQueries: Int { 16 * pieces }
   /// Lanes of a tile, unused ones included.
   let lanes: Int
   /// The head size rounded up to whole vectors.
@@ -112,7 +114,7 @@ extension AttentionGroup {
     let blockUnits = block / unitElements
     for start in stride(from: 0, to: length, by: block) {
       let count = min(block, length - start)
-      prefetchKeysAndValues(matrix, token: start + block)
+      prefetchKeysAndValues(matrix, token: start + block, count: block)
       ckInterleaveRows(
         isBFloat16, address(matrix, token: start, column: column), matrix.rowStride * type.byteCount, count,
         shape.headSize, scratch.rows, scratch.paddedHeadSize, count)

@@ -153,11 +153,16 @@ CKERNELS_INLINE CKUInt32x16 ckInterleave(CKUInt16x16 low, CKUInt16x16 high) {
   return __builtin_convertvector(low, CKUInt32x16) | __builtin_convertvector(high, CKUInt32x16) << 16;
 }
 
-/// Asks for the cache lines of `rows` rows of `byteCount` bytes, `stride` bytes apart, which will be read or written soon.
-CKERNELS_INLINE void ckPrefetch(const void *_Nonnull source, intptr_t stride, intptr_t rows, intptr_t byteCount) {
+/// Asks for the cache lines of `rows` rows of `byteCount` bytes, `stride` bytes apart, to be read or written soon.
+CKERNELS_INLINE void ckPrefetch(
+    const void *_Nonnull source, intptr_t stride, intptr_t rows, intptr_t byteCount, _Bool forWriting) {
   for (intptr_t row = 0; row < rows; row++) {
     const char *start = (const char *)source + row * stride;
-    for (intptr_t byte = 0; byte < byteCount; byte += 64) __builtin_prefetch(start + byte);
-    __builtin_prefetch(start + byteCount - 1);
+    for (intptr_t byte = 0; byte < byteCount + 63; byte += 64) {
+      // The last step asks for the line of the last byte, wherever the row begins within a line.
+      const char *address = start + (byte < byteCount ? byte : byteCount - 1);
+      if (forWriting) __builtin_prefetch(address, 1);
+      else __builtin_prefetch(address, 0);
+    }
   }
 }
