@@ -41,6 +41,8 @@ struct AttentionGroup {
   /// Tokens of the document.
   let length: Int
   let keyValueHead: Int
+  /// 1/√headSize: what scores are multiplied with.
+  let scale: Float
 
   init(
     _ shape: AttentionShape, _ type: ElementType, documents: UnsafeBufferPointer<Int32>, keyValueHead: Int,
@@ -60,6 +62,7 @@ struct AttentionGroup {
     self.shape = shape
     self.type = type
     self.keyValueHead = keyValueHead
+    scale = 1 / Float(shape.headSize).squareRoot()
     firstToken = first
     length = end - first
   }
@@ -73,8 +76,6 @@ struct AttentionGroup {
   /// Units that hold `count` elements, the last perhaps half empty.
   func units(_ count: Int) -> Int { (count + unitElements - 1) / unitElements }
 
-  /// 1/√headSize: what scores are multiplied with.
-  var scale: Float { 1 / Float(shape.headSize).squareRoot() }
   /// The scale with which the softmax is a power of two: e^(scale·s) = 2^(powerScale·s).
   var powerScale: Float { scale * 1.44269504 }
 

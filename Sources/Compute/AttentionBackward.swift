@@ -66,7 +66,7 @@ extension QueryTile {
     scratch: AttentionScratch
   ) {
     let lanes = scratch.lanes
-    // The output itself is needed for delta only; the block's scores come later to the same place.
+    // The output is needed for delta only; the gradient of the queries comes later to the same place.
     let outputs = scratch.columns
     group.packColumns(queriesKeysValues, self, into: scratch.queries, lanes: lanes)
     group.packColumns(dOutput, self, into: scratch.dOutput, lanes: lanes)
@@ -88,7 +88,7 @@ extension QueryTile {
       }
       Float.store(-delta, to: scratch.second + 16 * vector, 16)
       var sums = SIMD16<Float>.zero
-      let source = logSumExp + (group.firstToken + query(vector)) * group.shape.headCount + group.head(vector)
+      let source = logSumExp + statistic(vector)
       for lane in 0..<queryCount(vector) { sums[lane] = source[lane * group.shape.headCount] }
       Float.store(sums * -1.44269504, to: scratch.first + 16 * vector, 16)
     }
@@ -108,7 +108,7 @@ extension QueryTile {
         scratch.dScores + (keys.lowerBound - block.lowerBound) * lanes + 16 * firstVector, lanes, false)
     }
     for vector in 0..<vectors {
-      differentiate(vector, keys: keyEnd(vector, in: block) - block.lowerBound, scratch: scratch)
+      differentiate(vector, block, scratch: scratch)
     }
     forEachStep(of: block) { keys, firstVector in
       let row = keys.lowerBound - block.lowerBound
@@ -131,36 +131,34 @@ extension QueryTile {
 
   /// Weights a = e^(scale·score - logSumExp) and unscaled score gradients a·(da - delta) of one vector, from scores
   /// and da in `scores` and `dScores`: both as rows of elements, and the latter as pairs of keys in place too.
-  private func differentiate(_ vector: Int, keys: Int, scratch: AttentionScratch) {
+  private func differentiate(_ vector: Int, _ block: Range<Int>, scratch: AttentionScratch) {
     let lanes = scratch.lanes
     let factor = SIMD16<Float>(repeating: group.powerScale)
     let offset = Float.load(scratch.first + 16 * vector, 16)
     let delta = Float.load(scratch.second + 16 * vector, 16)
     let scores = scratch.scores + 16 * vector
     let dScores = scratch.dScores + 16 * vector
-    if group.isBFloat16 {
-      for key in stride(from: 0, to: keys, by: 2) {
-        let weight0 = powerOfTwo(offset.addingProduct(Float.load(scores + key * lanes, 16), factor))
-        let dScore0 = ckBFloat16FromFloats(weight0 * (Float.load(dScores + key * lanes, 16) + delta))
-        storeHalves(ckBFloat16FromFloats(weight0), scratch.weightRows, key * lanes + 16 * vector)
-        storeHalves(dScore0, scratch.dScoreRows, key * lanes + 16 * vector)
-        var dScore1 = SIMD16<UInt16>.zero
-        if key + 1 < keys {
-          let weight1 = powerOfTwo(offset.addingProduct(Float.load(scores + (key + 1) * lanes, 16), factor))
-          dScore1 = ckBFloat16FromFloats(weight1 * (Float.load(dScores + (key + 1) * lanes, 16) + delta))
-          storeHalves(ckBFloat16FromFloats(weight1), scratch.weightRows, (key + 1) * lanes + 16 * vector)
-          storeHalves(dScore1, scratch.dScoreRows, (key + 1) * lanes + 16 * vector)
-        }
-        UnsafeMutableRawPointer(dScores + key / 2 * lanes).storeBytes(
-          of: ckInterleave(dScore0, dScore1), as: SIMD16<UInt32>.self)
-      }
-    } else {
-      for key in 0..<keys {
-        let weight = powerOfTwo(offset.addingProduct(Float.load(scores + key * lanes, 16), factor))
-        let dScore = weight * (Float.load(dScores + key * lanes, 16) + delta)
-        Float.store(weight, to: scratch.weightRows + key * lanes + 16 * vector, 16)
-        Float.store(dScore, to: scratch.dScoreRows + key * lanes + 16 * vector, 16)
-        Float.store(dScore, to: dScores + key * lanes, 16)
+    if block.count % 2 == 1 { Float.store(.zero, to: dScores + block.count * lanes, 16) }
+    for key in stride(from: 0, to: keyEnd(vector, in: block) - block.lowerBound, by: 2) {
+      let (row, row1) = (key * lanes, (key + 1) * lanes)
+      let weight = powerOfTwo(offset.addingProduct(Float.load(scores + row, 16), factor))
+      let weight1 = powerOfTwo(offset.addingProduct(Float.load(scores + row1, 16), factor))
+      let dScore = weight * (Float.load(dScores + row, 16) + delta)
+      let dScore1 = weight1 * (Float.load(dScores + row1, 16) + delta)
+      if group.isBFloat16 {
+        let (half, half1) = (ckBFloat16FromFloats(dScore), ckBFloat16FromFloats(dScore1))
+        storeHalves(ckBFloat16FromFloats(weight), to: scratch.weightRows, row + 16 * vector)
+        storeHalves(ckBFloat16FromFloats(weight1), to: scratch.weightRows, row1 + 16 * vector)
+        storeHalves(half, to: scratch.dScoreRows, row + 16 * vector)
+        storeHalves(half1, to: scratch.dScoreRows, row1 + 16 * vector)
+        storeUnits(ckInterleave(half, half1), to: dScores + row / 2)
+      } else {
+        Float.store(weight, to: scratch.weightRows + row + 16 * vector, 16)
+        Float.store(weight1, to: scratch.weightRows + row1 + 16 * vector, 16)
+        Float.store(dScore, to: scratch.dScoreRows + row + 16 * vector, 16)
+        Float.store(dScore1, to: scratch.dScoreRows + row1 + 16 * vector, 16)
+        Float.store(dScore, to: dScores + row, 16)
+        Float.store(dScore1, to: dScores + row1, 16)
       }
     }
   }
@@ -168,8 +166,8 @@ extension QueryTile {
 
 /// Writes sixteen elements of two bytes at an index.
 @inline(__always)
-private func storeHalves(_ value: SIMD16<UInt16>, _ base: UnsafeMutablePointer<Float>, _ index: Int) {
-  UnsafeMutableRawPointer(base).storeBytes(of: value, toByteOffset: 2 * index, as: SIMD16<UInt16>.self)
+private func storeHalves(_ value: SIMD16<UInt16>, to base: UnsafeMutablePointer<Float>, _ index: Int) {
+  ckStoreHalves(value, UnsafeMutableRawPointer(base) + 2 * index, 16)
 }
 
 /// The second bfloat16 of each unit.

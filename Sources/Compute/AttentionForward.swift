@@ -40,7 +40,8 @@ package func attentionForward(
 }
 
 extension QueryTile {
-  /// The scores of a block of keys, [keys, lanes], unscaled. Keys beyond a query get -1e30 where its vector reaches them.
+  /// The scores of a block of keys, [keys, lanes], unscaled. A key beyond a query gets -1e30, and so does a row that
+  /// makes the keys an even number: their weights come out as zero.
   func computeScores(_ block: Range<Int>, _ queriesKeysValues: MatrixView, scratch: AttentionScratch) {
     let lanes = scratch.lanes
     forEachStep(of: block) { keys, firstVector in
@@ -50,13 +51,13 @@ extension QueryTile {
         queriesKeysValues.rowStride * group.type.byteCount, scratch.queries + 16 * firstVector, lanes,
         scratch.scores + (keys.lowerBound - block.lowerBound) * lanes + 16 * firstVector, lanes, false)
     }
-    guard block.upperBound > first else { return }
     for vector in 0..<vectors {
+      let scores = scratch.scores + 16 * vector
       let query = query(vector)
       for key in query..<max(query, keyEnd(vector, in: block)) {
-        ckStoreFloats(
-          SIMD16(repeating: -1e30), scratch.scores + (key - block.lowerBound) * lanes + 16 * vector, key - query)
+        ckStoreFloats(SIMD16(repeating: -1e30), scores + (key - block.lowerBound) * lanes, key - query)
       }
+      if block.count % 2 == 1 { Float.store(SIMD16(repeating: -1e30), to: scores + block.count * lanes, 16) }
     }
   }
 
@@ -65,16 +66,8 @@ extension QueryTile {
     let lanes = scratch.lanes
     computeScores(block, queriesKeysValues, scratch: scratch)
     for vector in 0..<vectors {
-      let correction = weigh(
-        scratch.scores + 16 * vector, keys: keyEnd(vector, in: block) - block.lowerBound,
-        maximum: scratch.first + 16 * vector, sum: scratch.second + 16 * vector, isFirst: block.lowerBound == 0,
-        lanes: lanes)
-      if block.lowerBound > 0 {
-        let column = scratch.columns + 16 * vector
-        for row in 0..<group.shape.headSize {
-          Float.store(Float.load(column + row * lanes, 16) * correction, to: column + row * lanes, 16)
-        }
-      }
+      let correction = weigh(vector, block, scratch: scratch)
+      if block.lowerBound > 0 { scale(vector, by: correction, scratch: scratch) }
     }
     forEachStep(of: block) { keys, firstVector in
       ckTileProduct(
@@ -88,76 +81,77 @@ extension QueryTile {
   /// Turns a vector's scores into weights e^(scale·(score - maximum)), keys in pairs if units are pairs, in place.
   ///
   /// - Returns: the factor that brings what was summed before to the new maximum.
-  private func weigh(
-    _ scores: UnsafeMutablePointer<Float>, keys: Int, maximum: UnsafeMutablePointer<Float>,
-    sum: UnsafeMutablePointer<Float>, isFirst: Bool, lanes: Int
-  ) -> SIMD16<Float> {
-    // Independent maxima and sums let the processor overlap them.
+  private func weigh(_ vector: Int, _ block: Range<Int>, scratch: AttentionScratch) -> SIMD16<Float> {
+    let lanes = scratch.lanes
+    let scores = scratch.scores + 16 * vector
+    let maximum = scratch.first + 16 * vector
+    let sum = scratch.second + 16 * vector
+    let keys = keyEnd(vector, in: block) - block.lowerBound
+    let isFirst = block.lowerBound == 0
+    // Two maxima and two sums: the processor works on one while the other waits.
     var largest = isFirst ? Float.load(scores, 16) : Float.load(maximum, 16)
     var largest1 = largest
-    var key = 0
-    while key + 1 < keys {
+    for key in stride(from: 0, to: keys, by: 2) {
       largest = ckMaximum(largest, Float.load(scores + key * lanes, 16))
       largest1 = ckMaximum(largest1, Float.load(scores + (key + 1) * lanes, 16))
-      key += 2
     }
-    if key < keys { largest = ckMaximum(largest, Float.load(scores + key * lanes, 16)) }
     largest = ckMaximum(largest, largest1)
     let factor = SIMD16<Float>(repeating: group.powerScale)
     let offset = largest * -factor
-    var sum0 = SIMD16<Float>.zero
-    var sum1 = SIMD16<Float>.zero
-    key = 0
-    while key + 1 < keys {
-      let weight0 = powerOfTwo(offset.addingProduct(Float.load(scores + key * lanes, 16), factor))
-      let weight1 = powerOfTwo(offset.addingProduct(Float.load(scores + (key + 1) * lanes, 16), factor))
-      sum0 += weight0
-      sum1 += weight1
-      if group.isBFloat16 {
-        storePairs(weight0, weight1, scores + key / 2 * lanes)
-      } else {
-        Float.store(weight0, to: scores + key * lanes, 16)
-        Float.store(weight1, to: scores + (key + 1) * lanes, 16)
-      }
-      key += 2
-    }
-    if key < keys {
+    var total = SIMD16<Float>.zero
+    var total1 = SIMD16<Float>.zero
+    for key in stride(from: 0, to: keys, by: 2) {
       let weight = powerOfTwo(offset.addingProduct(Float.load(scores + key * lanes, 16), factor))
-      sum0 += weight
+      let weight1 = powerOfTwo(offset.addingProduct(Float.load(scores + (key + 1) * lanes, 16), factor))
+      total += weight
+      total1 += weight1
       if group.isBFloat16 {
-        storePairs(weight, .zero, scores + key / 2 * lanes)
+        storeUnits(
+          ckInterleave(ckBFloat16FromFloats(weight), ckBFloat16FromFloats(weight1)), to: scores + key / 2 * lanes)
       } else {
         Float.store(weight, to: scores + key * lanes, 16)
+        Float.store(weight1, to: scores + (key + 1) * lanes, 16)
       }
     }
-    let correction =
-      isFirst ? .zero : powerOfTwo(Float.load(maximum, 16).addingProduct(largest, SIMD16(repeating: -1)) * factor)
+    total += total1
+    var correction = SIMD16<Float>.zero
+    if !isFirst {
+      correction = powerOfTwo((Float.load(maximum, 16) - largest) * factor)
+      total.addProduct(Float.load(sum, 16), correction)
+    }
     Float.store(largest, to: maximum, 16)
-    Float.store(isFirst ? sum0 + sum1 : (sum0 + sum1).addingProduct(Float.load(sum, 16), correction), to: sum, 16)
+    Float.store(total, to: sum, 16)
     return correction
   }
 
-  /// Divides the columns by their sums and writes the log-sum-exp of each query.
+  /// Multiplies each lane of a vector's output by a factor.
+  private func scale(_ vector: Int, by factor: SIMD16<Float>, scratch: AttentionScratch) {
+    for row in 0..<group.shape.headSize {
+      let address = scratch.columns + row * scratch.lanes + 16 * vector
+      Float.store(Float.load(address, 16) * factor, to: address, 16)
+    }
+  }
+
+  /// Divides the output by the sums of the weights and writes the log-sum-exp of each query.
   fileprivate func finish(_ logSumExp: UnsafeMutablePointer<Float>, scratch: AttentionScratch) {
     for vector in 0..<vectors {
       let sum = Float.load(scratch.second + 16 * vector, 16)
-      let inverse = 1 / sum
-      let column = scratch.columns + 16 * vector
-      for row in 0..<group.shape.headSize {
-        Float.store(Float.load(column + row * scratch.lanes, 16) * inverse, to: column + row * scratch.lanes, 16)
-      }
-      let result = logarithm(sum).addingProduct(
-        Float.load(scratch.first + 16 * vector, 16), SIMD16(repeating: group.scale))
-      let target =
-        logSumExp + (group.firstToken + query(vector)) * group.shape.headCount + group.head(vector)
+      scale(vector, by: 1 / sum, scratch: scratch)
+      let maximum = Float.load(scratch.first + 16 * vector, 16)
+      let result = logarithm(sum).addingProduct(maximum, SIMD16(repeating: group.scale))
+      let target = logSumExp + statistic(vector)
       for lane in 0..<queryCount(vector) { target[lane * group.shape.headCount] = result[lane] }
     }
   }
+
+  /// The place of a vector's first query in [tokens, headCount]; the others follow `headCount` apart.
+  func statistic(_ vector: Int) -> Int {
+    (group.firstToken + query(vector)) * group.shape.headCount + group.head(vector)
+  }
 }
 
-/// Two rows of weights as one row of bfloat16 pairs.
+/// Writes sixteen units.
 @inline(__always)
-func storePairs(_ low: SIMD16<Float>, _ high: SIMD16<Float>, _ address: UnsafeMutablePointer<Float>) {
-  UnsafeMutableRawPointer(address).storeBytes(
-    of: ckInterleave(ckBFloat16FromFloats(low), ckBFloat16FromFloats(high)), as: SIMD16<UInt32>.self)
+func storeUnits(_ units: SIMD16<UInt32>, to target: UnsafeMutablePointer<Float>) {
+  Float.store(unsafeBitCast(units, to: SIMD16<Float>.self), to: target, 16)
 }
