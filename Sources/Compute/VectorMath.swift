@@ -43,20 +43,20 @@ package func powerOfTwo(_ x: SIMD16<Float>) -> SIMD16<Float> {
   return ckScaleByPowerOfTwo(sum, whole)
 }
 
-/// The natural logarithm of positive normal numbers; NaN stays NaN.
+/// The natural logarithm of positive normal numbers; NaN for infinity and NaN.
 @inline(__always)
 package func logarithm(_ x: SIMD16<Float>) -> SIMD16<Float> {
   // x = m·2ⁿ with m from √½ to √2, and log m = 2·artanh(r) with r = (m - 1) / (m + 1), |r| < 0.172.
-  let bits = unsafeBitCast(x, to: SIMD16<UInt32>.self)
+  let bits = unsafeBitCast(x, to: SIMD16<Int32>.self)
   let exponent = (bits &- 0x3F35_04F3) &>> 23
   let mantissa = unsafeBitCast(bits &- (exponent &<< 23), to: SIMD16<Float>.self)
-  // A whole number in the low bits of 1.5·2²³ is that float and the number.
-  let power = unsafeBitCast(exponent &+ 0x4B40_0000, to: SIMD16<Float>.self) - 12_582_912
+  // The bits of 1.5·2²³ plus a whole number are that float plus the number.
+  let power = unsafeBitCast(exponent &+ 0x4B40_0000, to: SIMD16<Float>.self) - 0x1.8p23
   let ratio = (mantissa - 1) / (mantissa + 1)
   let square = ratio * ratio
   var sum = SIMD16<Float>(repeating: 1 / 7).addingProduct(square, SIMD16(repeating: 1 / 9))
   sum = SIMD16<Float>(repeating: 1 / 5).addingProduct(square, sum)
   sum = SIMD16<Float>(repeating: 1 / 3).addingProduct(square, sum)
   sum = SIMD16<Float>(repeating: 1).addingProduct(square, sum)
-  return (2 * ratio * sum).addingProduct(power, SIMD16(repeating: 0.693147181))
+  return (2 * ratio * sum).addingProduct(power, SIMD16(repeating: 0.693147181)) + x * 0
 }

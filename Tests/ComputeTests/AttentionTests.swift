@@ -1,152 +1,7 @@
 import Compute
 import ReferenceKernels
-import TestSupport
 import Testing
 
-/// Inputs of one case in Float, rounded to the element type, and what the fast kernels make of them.
-struct AttentionCase {
-  var shape: AttentionShape
-  var type: ElementType
-  var lengths: [Int]
-  var queriesKeysValues: [Float]
-  var dOutput: [Float]
-
-  init(
-    heads: Int = 4, keyValueHeads: Int = 2, headSize: Int, type: ElementType, lengths: [Int], seed: UInt64 = 1,
-    spread: Float = 1
-  ) {
-    shape = AttentionShape(headCount: heads, keyValueHeadCount: keyValueHeads, headSize: headSize)
-    self.type = type
-    self.lengths = lengths
-    var generator = SeededGenerator(seed: seed)
-    let tokens = lengths.reduce(0, +)
-    func numbers(_ count: Int, _ spread: Float) -> [Float] {
-      (0..<count).map { _ in
-        let value = Float.random(in: -spread...spread, using: &generator)
-        return type == .bfloat16 ? BFloat16(value).float : value
-      }
-    }
-    queriesKeysValues = numbers(tokens * shape.fusedWidth, spread)
-    dOutput = numbers(tokens * shape.outputWidth, 1)
-  }
-
-  var tokens: Int { lengths.reduce(0, +) }
-  var offsets: [Int32] { lengths.reduce(into: [0]) { $0.append($0[$0.count - 1] + Int32($1)) } }
-
-  var reference: Reference.AttentionShape {
-    Reference.AttentionShape(
-      headCount: shape.headCount, keyValueHeadCount: shape.keyValueHeadCount, headSize: shape.headSize,
-      documentOffsets: offsets.map(Int.init))
-  }
-
-  struct Result: Equatable {
-    var output: [Float]
-    var logSumExp: [Float]
-    var gradient: [Float]
-  }
-
-  /// Runs both directions on matrices whose rows have gaps, and checks that the gaps stay as they were.
-  func run(sourceLocation: SourceLocation = #_sourceLocation) throws -> Result {
-    let scratch = try AttentionScratch(shape: shape, maximumSequenceLength: lengths.max() ?? 1)
-    let layout = Layout(gap: 3, offset: 1)
-    func matrix(_ values: [Float]) -> GuardedMatrix {
-      GuardedMatrix(values, rows: tokens, columns: values.count / tokens, type: type, layout: layout)
-    }
-    let fused = matrix(queriesKeysValues)
-    let dOutput = matrix(self.dOutput)
-    let output = matrix([Float](repeating: .nan, count: self.dOutput.count))
-    let gradient = matrix([Float](repeating: .nan, count: queriesKeysValues.count))
-    var logSumExp = [Float](repeating: .nan, count: tokens * shape.headCount)
-    offsets.withUnsafeBufferPointer { offsets in
-      for document in lengths.indices {
-        for head in 0..<shape.keyValueHeadCount {
-          attentionForward(
-            queriesKeysValues: fused.view, shape: shape, documents: offsets, keyValueHead: head, document: document,
-            output: output.view, logSumExp: &logSumExp, scratch: scratch)
-        }
-      }
-      for document in lengths.indices {
-        for head in 0..<shape.keyValueHeadCount {
-          attentionBackward(
-            dOutput: dOutput.view, output: output.view, queriesKeysValues: fused.view, logSumExp: logSumExp,
-            shape: shape, documents: offsets, keyValueHead: head, document: document,
-            dQueriesKeysValues: gradient.view, scratch: scratch)
-        }
-      }
-    }
-    #expect(areIntactOutside(fused, output, dOutput, gradient), "wrote outside", sourceLocation: sourceLocation)
-    #expect(fused.values == queriesKeysValues && dOutput.values == self.dOutput, sourceLocation: sourceLocation)
-    return Result(output: output.values, logSumExp: logSumExp, gradient: gradient.values)
-  }
-}
-
-extension AttentionCase {
-  /// For each element of output and gradient the sum of the magnitudes of the terms that make it up, in Double.
-  func magnitudes() -> (output: [Double], gradient: [Double]) {
-    let shape = reference
-    let fused = queriesKeysValues.map(Double.init)
-    var output = [Double](repeating: 0, count: dOutput.count)
-    var gradient = [Double](repeating: 0, count: fused.count)
-    let scale = 1 / Double(shape.headSize).squareRoot()
-    for (first, end) in zip(shape.documentOffsets, shape.documentOffsets.dropFirst()) {
-      for token in first..<end {
-        for head in 0..<shape.headCount {
-          let weights = Reference.attentionWeights(fused, shape, token: token, first: first, head: head)
-          let query = shape.query(token, head: head)
-          let place = shape.output(token, head: head)
-          var products = weights
-          for other in first...token {
-            var product = 0.0
-            for index in 0..<shape.headSize {
-              let value = fused[shape.value(other, head: head) + index].magnitude
-              let dOut = Double(dOutput[place + index]).magnitude
-              product += dOut * value
-              output[place + index] += weights[other - first] * value
-              gradient[shape.value(other, head: head) + index] += weights[other - first] * dOut
-            }
-            products[other - first] = product
-          }
-          let delta = zip(weights, products).reduce(0) { $0 + $1.0 * $1.1 }
-          for other in first...token {
-            let key = shape.key(other, head: head)
-            let dScore = weights[other - first] * (products[other - first] + delta) * scale
-            for index in 0..<shape.headSize {
-              gradient[query + index] += dScore * fused[key + index].magnitude
-              gradient[key + index] += dScore * fused[query + index].magnitude
-            }
-          }
-        }
-      }
-    }
-    return (output, gradient)
-  }
-
-  /// What arithmetic may lose of a sum of such terms, apart from the result's own rounding. Every term carries a weight
-  /// whose relative error is the score's absolute error, at most (d + 2)·u·Σ|q·k|/√d and by far less on average; a sum
-  /// of n terms loses about √n·u. With bfloat16 three numbers on the way are rounded: the weight, the gradient of the
-  /// score, and the output that delta is made of.
-  var error: Double {
-    floatRoundoff * Double(shape.headSize + 64) + (type == .bfloat16 ? 3 * type.roundoff : 0)
-  }
-
-  /// Compares with the plain twin in Double.
-  func expectAgreement(sourceLocation: SourceLocation = #_sourceLocation) throws {
-    let result = try run(sourceLocation: sourceLocation)
-    let fused = queriesKeysValues.map(Double.init)
-    let magnitudes = magnitudes()
-    expectClose(
-      result.output, Reference.attentionForward(queriesKeysValues: fused, reference), storedAs: type,
-      errors: magnitudes.output.map { $0 * error }, "output of \(shape), documents \(lengths)",
-      sourceLocation: sourceLocation)
-    expectClose(
-      result.gradient,
-      Reference.attentionBackward(dOutput: dOutput.map(Double.init), queriesKeysValues: fused, reference),
-      storedAs: type, errors: magnitudes.gradient.map { $0 * error }, "gradient of \(shape), documents \(lengths)",
-      sourceLocation: sourceLocation)
-  }
-}
-
-@Suite("Attention")
 struct AttentionTests {
   static let lengths = [1, 2, 3, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129]
 
@@ -169,5 +24,125 @@ struct AttentionTests {
     try AttentionCase(
       heads: 2, keyValueHeads: 1, headSize: 48, type: type, lengths: [length], seed: 3, spread: 2
     ).expectAgreement()
+  }
+
+  @Test("takes documents without tokens", arguments: ElementType.allCases)
+  func emptyDocuments(type: ElementType) throws {
+    try AttentionCase(headSize: 16, type: type, lengths: [0, 5, 0, 40, 0]).expectAgreement()
+  }
+}
+
+struct AttentionIsolationTests {
+  /// Two documents, the second longer than two blocks of keys.
+  private static func twoDocuments(_ type: ElementType) -> AttentionCase {
+    AttentionCase(headSize: 32, type: type, lengths: [40, 150], seed: 4)
+  }
+
+  @Test("a document does not depend on the others, to the bit", arguments: ElementType.allCases)
+  func documentsAreApart(type: ElementType) throws {
+    let data = Self.twoDocuments(type)
+    let (fused, output, heads) = (40 * data.shape.fusedWidth, 40 * data.shape.outputWidth, 40 * data.shape.headCount)
+    let result = try data.run()
+    var changed = data
+    for index in 0..<fused { changed.queriesKeysValues[index] = .nan }
+    for index in 0..<output { changed.dOutput[index] = .infinity }
+    let other = try changed.run()
+    #expect(other.output[..<output].allSatisfy { $0.isNaN })
+    #expect(other.gradient[..<fused].allSatisfy { $0.isNaN })
+    #expect(other.output[output...] == result.output[output...])
+    #expect(other.gradient[fused...] == result.gradient[fused...])
+    #expect(other.logSumExp[heads...] == result.logSumExp[heads...])
+  }
+
+  @Test("a token does not depend on later ones, to the bit", arguments: [41, 70, 105, 188], ElementType.allCases)
+  func noLookAhead(last: Int, type: ElementType) throws {
+    let data = Self.twoDocuments(type)
+    let end = last + 1
+    let (fused, output, heads) = (
+      end * data.shape.fusedWidth, end * data.shape.outputWidth, end * data.shape.headCount
+    )
+    var silent = data
+    // Without gradient at later outputs, later keys and values get none, and earlier ones none from there.
+    for index in output..<data.dOutput.count { silent.dOutput[index] = 0 }
+    var changed = silent
+    for index in fused..<data.queriesKeysValues.count { changed.queriesKeysValues[index] *= -2 }
+    let result = try silent.run()
+    let other = try changed.run()
+    #expect(other.output[..<output] == result.output[..<output])
+    #expect(other.output[output...] != result.output[output...])
+    #expect(other.logSumExp[..<heads] == result.logSumExp[..<heads])
+    #expect(other.gradient[..<fused] == result.gradient[..<fused])
+    #expect(result.gradient[fused...].allSatisfy { $0 == 0 })
+  }
+
+  @Test(
+    "a call writes the rows of its document and the columns of its group, and nothing else",
+    arguments: ElementType.allCases)
+  func writesItsPartOnly(type: ElementType) throws {
+    let data = Self.twoDocuments(type)
+    let shape = data.shape
+    let scratch = try AttentionScratch(shape: shape, maximumSequenceLength: 150)
+    let fused = GuardedMatrix(data.queriesKeysValues, rows: 190, columns: shape.fusedWidth, type: type)
+    let dOutput = GuardedMatrix(data.dOutput, rows: 190, columns: shape.outputWidth, type: type)
+    let output = GuardedMatrix(
+      [Float](repeating: .nan, count: 190 * shape.outputWidth), rows: 190, columns: shape.outputWidth, type: type)
+    let gradient = GuardedMatrix(
+      [Float](repeating: .nan, count: 190 * shape.fusedWidth), rows: 190, columns: shape.fusedWidth, type: type)
+    var logSumExp = [Float](repeating: .nan, count: 190 * shape.headCount)
+    data.offsets.withUnsafeBufferPointer { offsets in
+      attentionForward(
+        queriesKeysValues: fused.view, shape: shape, documents: offsets, keyValueHead: 1, document: 0,
+        output: output.view, logSumExp: &logSumExp, scratch: scratch)
+      attentionBackward(
+        dOutput: dOutput.view, output: output.view, queriesKeysValues: fused.view, logSumExp: logSumExp,
+        shape: shape, documents: offsets, keyValueHead: 1, document: 0, dQueriesKeysValues: gradient.view,
+        scratch: scratch)
+    }
+    /// Exactly the first 40 rows of these columns are numbers.
+    func expectWritten(_ values: [Float], width: Int, _ columns: Set<Int>) {
+      #expect(values.indices.allSatisfy { values[$0].isNaN != ($0 / width < 40 && columns.contains($0 % width)) })
+    }
+    // Head 1 of two, with the query heads 2 and 3 of four; keys begin at column 4·32, values at 6·32.
+    expectWritten(output.values, width: shape.outputWidth, Set(64..<128))
+    expectWritten(logSumExp, width: shape.headCount, [2, 3])
+    expectWritten(gradient.values, width: shape.fusedWidth, Set(64..<128).union(160..<192).union(224..<256))
+  }
+
+  @Test(
+    "scores in the thousands and millions stay finite and right", arguments: [Float(30), 1000], ElementType.allCases)
+  func largeScores(spread: Float, type: ElementType) throws {
+    let data = AttentionCase(headSize: 32, type: type, lengths: [100, 3], seed: 5, spread: spread)
+    let result = try data.run()
+    #expect(result.output.allSatisfy { $0.isFinite && abs($0) <= 1.01 * spread })
+    #expect(result.logSumExp.allSatisfy { $0.isFinite })
+    #expect(result.gradient.allSatisfy { $0.isFinite })
+    // Such a softmax is nearly one-hot: where one weight is all but everything, the output is its value.
+    let reference = data.reference
+    let fused = data.queriesKeysValues.map(Double.init)
+    var checked = 0
+    for token in 0..<100 {
+      for head in 0..<data.shape.headCount {
+        let weights = Reference.attentionWeights(fused, reference, token: token, first: 0, head: head)
+        guard let best = weights.firstIndex(where: { $0 > 0.9999 }) else { continue }
+        checked += 1
+        for index in 0..<32 {
+          let value = fused[reference.value(best, head: head) + index]
+          let actual = Double(result.output[reference.output(token, head: head) + index])
+          #expect(abs(actual - value) <= 2e-3 * Double(spread) + 2 * type.roundoff * abs(value))
+        }
+      }
+    }
+    #expect(checked > 300)
+  }
+
+  @Test("the same call gives the same bits, whatever the scratch memory held before", arguments: ElementType.allCases)
+  func leftoversDoNotMatter(type: ElementType) throws {
+    let data = AttentionCase(headSize: 20, type: type, lengths: [33, 67], seed: 6)
+    let expected = try data.run()
+    let scratch = try AttentionScratch(shape: data.shape, maximumSequenceLength: 500)
+    var spoilt = AttentionCase(headSize: 20, type: type, lengths: [500], seed: 7)
+    for index in spoilt.queriesKeysValues.indices { spoilt.queriesKeysValues[index] = .nan }
+    _ = try spoilt.run(scratch: scratch)
+    #expect(try data.run(scratch: scratch) == expected)
   }
 }
