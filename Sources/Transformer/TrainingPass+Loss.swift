@@ -18,8 +18,9 @@ extension TrainingPass {
       let count = min(chunkRows, batch.paddedLossCount - start)
       let mine = team.share(of: count, worker: worker, multiple: PassBatch.rowMultiple)
       chunkLoss(worker, start: start, rows: mine, findsGradients: findsGradients)
-      guard findsGradients, let weightGradients else { continue }
+      // A smaller last chunk is shared out otherwise, in places of the logits that others may still be reading.
       meet(worker)
+      guard findsGradients, let weightGradients else { continue }
       // Wout += dLogitsᵀ·h over all rows of the chunk, each worker for its part of the vocabulary.
       let vocabulary = team.share(of: shape.vocabularySize, worker: worker, multiple: PassBatch.rowMultiple)
       multiply(

@@ -1,0 +1,29 @@
+import Compute
+import TestSupport
+import Testing
+import Transformer
+
+@Suite("A pass that is repeated")
+struct RepeatedPassTests {
+  @Test("the loss of a batch has the same bits every time, with and without gradients")
+  func sameBits() throws {
+    var generator = SeededGenerator(seed: 3)
+    let configuration = ModelConfiguration(
+      hiddenSize: 32, layerCount: 1, headCount: 2, keyValueHeadCount: 1, vocabularySize: 2048)
+    let parameters = try Parameters(configuration: configuration, seed: 1)
+    let pass = try TrainingPass(parameters, precision: .bfloat16, maximumTokens: 2048, team: WorkerTeam(count: 2))
+    for tokenCount in [1100, 1537, 1900] {
+      let tokens = (0..<tokenCount).map { _ in Int32.random(in: 0..<2048, using: &generator) }
+      let targets = (0..<tokenCount).map { _ in Int32.random(in: 0..<2048, using: &generator) }
+      let weights = [Float](repeating: 1, count: tokenCount)
+      let offsets = Array(stride(from: Int32(0), to: Int32(tokenCount), by: 100)) + [Int32(tokenCount)]
+      pass.zeroGradients()
+      let expected = pass.forwardBackward(
+        tokens: tokens, targets: targets, lossWeights: weights, documentOffsets: offsets)
+      for _ in 0..<20 {
+        let found = pass.forward(tokens: tokens, targets: targets, lossWeights: weights, documentOffsets: offsets)
+        #expect(found == expected)
+      }
+    }
+  }
+}
