@@ -54,45 +54,62 @@ package struct BatchSequence: Sendable {
   /// - Precondition: `maximumTokens` is at least the sequence length.
   /// - Returns: false, with an empty batch, at the end of a sequence without shuffle.
   package mutating func next(maximumTokens: Int, into batch: inout PackedBatch) -> Bool {
-    precondition(maximumTokens >= sequenceLength, "a batch of \(maximumTokens) tokens cannot hold \(sequenceLength)")
     batch.removeAll(reserving: maximumTokens)
-    guard split.documentCount > 0 else { return false }
+    return advance(maximumTokens: maximumTokens) { shard, range in
+      for index in range {
+        batch.tokens.append(shard.token(index))
+        batch.targets.append(shard.token(index + 1))
+        batch.lossWeights.append(shard.isTrained(index + 1) ? 1 : 0)
+      }
+      batch.documentOffsets.append(Int32(batch.tokens.count))
+    } > 0
+  }
+
+  /// Moves over the next batch without reading its tokens, for counting batches ahead.
+  ///
+  /// - Returns: the tokens that the batch has; 0 at the end of a sequence without shuffle.
+  package mutating func skip(maximumTokens: Int) -> Int {
+    advance(maximumTokens: maximumTokens) { _, _ in }
+  }
+
+  /// Moves over one batch; `body` gets the tokens of each document or chunk of one.
+  private mutating func advance(
+    maximumTokens: Int, _ body: (_ shard: TokenShard, _ tokens: Range<Int>) -> Void
+  ) -> Int {
+    precondition(maximumTokens >= sequenceLength, "a batch of \(maximumTokens) tokens cannot hold \(sequenceLength)")
+    guard split.documentCount > 0 else { return 0 }
     if position.document == split.documentCount {
-      guard shuffleSeed != nil else { return false }
+      guard shuffleSeed != nil else { return 0 }
       let epoch = position.epoch + 1
       position = BatchPosition()
       position.epoch = epoch
     }
     prepareOrder()
-    while position.document < split.documentCount {
-      guard appendChunk(room: maximumTokens - batch.tokenCount, to: &batch) else { break }
+    var count = 0
+    while position.document < split.documentCount, let (shard, tokens) = nextChunk(room: maximumTokens - count) {
+      body(shard, tokens)
+      count += tokens.count
     }
-    position.tokens += batch.tokenCount
-    return true
+    position.tokens += count
+    return count
   }
 
-  /// Appends the next document, or the next chunk of a long one; false when it does not fit into `room` tokens.
-  private mutating func appendChunk(room: Int, to batch: inout PackedBatch) -> Bool {
+  /// Moves over the next document, or the next chunk of a long one; nil when it does not fit into `room` tokens.
+  private mutating func nextChunk(room: Int) -> (shard: TokenShard, tokens: Range<Int>)? {
     let number = shuffleSeed == nil ? position.document : Int(order[position.document])
     let (shard, document) = split.locate(number)
     let range = shard.tokenRange(ofDocument: document)
     // A saved offset may be past the end only when the data changed under the run; read the document's last token then.
     let start = min(range.lowerBound + position.offset, range.upperBound - 2)
     let count = min(range.upperBound - 1 - start, sequenceLength)
-    guard count <= room else { return false }
-    for index in start..<start + count {
-      batch.tokens.append(shard.token(index))
-      batch.targets.append(shard.token(index + 1))
-      batch.lossWeights.append(shard.isTrained(index + 1) ? 1 : 0)
-    }
-    batch.documentOffsets.append(Int32(batch.tokens.count))
+    guard count <= room else { return nil }
     if start + count == range.upperBound - 1 {
       position.document += 1
       position.offset = 0
     } else {
       position.offset += count
     }
-    return true
+    return (shard, start..<start + count)
   }
 
   /// The order of this epoch, which depends on the seed and the epoch only (Fisher and Yates).

@@ -34,4 +34,10 @@ public final class MappedFile: @unchecked Sendable {
   deinit {
     if let base = bytes.baseAddress { munmap(UnsafeMutableRawPointer(mutating: base), bytes.count) }
   }
+
+  /// The bytes of the file at `path`, copied.
+  package static func contents(of path: String) throws(FileError) -> [UInt8] {
+    let file = try MappedFile(path)
+    return withExtendedLifetime(file) { Array(file.bytes) }
+  }
 }

@@ -1,0 +1,41 @@
+import Foundation
+
+/// The memory of this machine, and of this process.
+package enum MachineMemory {
+  /// The most memory that this process has held at once, in bytes.
+  package static var peakBytes: Int {
+    var usage = rusage()
+    #if os(Linux)
+      getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage)
+      return usage.ru_maxrss * 1024
+    #else
+      getrusage(RUSAGE_SELF, &usage)
+      return usage.ru_maxrss
+    #endif
+  }
+
+  /// Bytes that new work can use without pushing others out: what the system says, or what a container's limit leaves.
+  /// Nil where the system does not say.
+  package static var availableBytes: Int? {
+    guard let text = try? String(contentsOfFile: "/proc/meminfo", encoding: .utf8),
+      let line = text.split(separator: "\n").first(where: { $0.hasPrefix("MemAvailable:") }),
+      let kilobytes = line.split(separator: " ").dropFirst().first.flatMap({ Int($0) })
+    else { return nil }
+    func number(_ path: String) -> Int? {
+      (try? String(contentsOfFile: path, encoding: .utf8)).flatMap {
+        Int($0.trimmingCharacters(in: .whitespacesAndNewlines))
+      }
+    }
+    // Control groups, version 2: "max" is no number and means no limit.
+    guard let limit = number("/sys/fs/cgroup/memory.max"), let used = number("/sys/fs/cgroup/memory.current") else {
+      return kilobytes * 1024
+    }
+    // Cached files count as used there, and are given up on demand.
+    let statistics = (try? String(contentsOfFile: "/sys/fs/cgroup/memory.stat", encoding: .utf8)) ?? ""
+    let cached = statistics.split(separator: "\n").reduce(0) { total, line in
+      let isFile = line.hasPrefix("active_file ") || line.hasPrefix("inactive_file ")
+      return total + (isFile ? line.split(separator: " ").last.flatMap { Int($0) } ?? 0 : 0)
+    }
+    return min(kilobytes * 1024, max(0, limit - used + cached))
+  }
+}
