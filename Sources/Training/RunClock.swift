@@ -1,0 +1,83 @@
+import Foundation
+
+/// Where the time of a session goes, and how much is left.
+struct RunClock {
+  private let firstStep: Int
+  private let totalSteps: Int
+  private var start = 0.0
+  private var last = 0.0
+  /// When the steps that count for the rate began: the first ones also pay for page faults and new product shapes.
+  private var rateStart: (step: Int, seconds: Double)?
+  private var step: Int
+  private(set) var times = PhaseTimes()
+
+  init(firstStep: Int, totalSteps: Int) {
+    self.firstStep = firstStep
+    self.totalSteps = totalSteps
+    step = firstStep
+  }
+
+  mutating func start(at now: Double = Self.now()) {
+    start = now
+    last = now
+  }
+
+  /// Seconds since `start`.
+  var seconds: Double { Self.now() - start }
+
+  /// Counts the time since the last lap to a phase.
+  mutating func lap(_ phase: WritableKeyPath<PhaseTimes, Double>, at now: Double = Self.now()) {
+    times[keyPath: phase] += now - last
+    last = now
+  }
+
+  mutating func finishStep(_ step: Int, at now: Double = Self.now()) {
+    self.step = step
+    let warmup = min(10, max(1, (totalSteps - firstStep) / 10))
+    if rateStart == nil, step - firstStep >= warmup { rateStart = (step, now) }
+  }
+
+  /// Seconds to the end of the run at the mean rate so far, evaluations and checkpoints included.
+  var secondsLeft: Double? { secondsLeft(at: Self.now()) }
+
+  func secondsLeft(at now: Double) -> Double? {
+    guard let rateStart, step > rateStart.step else { return nil }
+    return (now - rateStart.seconds) / Double(step - rateStart.step) * Double(totalSteps - step)
+  }
+
+  static func now() -> Double {
+    var time = timespec()
+    clock_gettime(CLOCK_MONOTONIC, &time)
+    return Double(time.tv_sec) + Double(time.tv_nsec) * 1e-9
+  }
+}
+
+/// Seconds of a session by what they were spent on.
+package struct PhaseTimes: Sendable, Equatable {
+  /// Forward and backward passes.
+  package var passes = 0.0
+  /// Gradient norm, AdamW, and zeroing the gradients.
+  package var optimizer = 0.0
+  /// Packing batches from the shards.
+  package var data = 0.0
+  package var evaluation = 0.0
+  package var checkpoints = 0.0
+}
+
+/// How a session ended.
+package struct TrainingSummary: Sendable {
+  /// False when the user stopped it.
+  package var isComplete: Bool
+  package var step: Int
+  /// Tokens and time of the whole run.
+  package var tokens: Int
+  package var seconds: Double
+  /// Tokens and time of this session.
+  package var sessionTokens: Int
+  package var sessionSeconds: Double
+  package var times: PhaseTimes
+  package var smoothedLoss: Double?
+  package var heldOut: Evaluation?
+  package var best: Evaluation?
+  package var peakMemoryBytes: Int
+}

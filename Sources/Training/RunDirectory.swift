@@ -1,0 +1,116 @@
+import Foundation
+import Storage
+
+/// The directory of one training run, held by this process alone:
+///
+///     model/               the newest checkpoint's model
+///     checkpoints/step-N/  `Checkpoint`; `best` points to the one with the lowest held-out loss
+///     training.json        `RunRecord`
+///     metrics.jsonl  samples.txt  loss.svg
+package final class RunDirectory {
+  package let path: String
+  private let lock: DirectoryLock
+
+  package var modelPath: String { path + "/model" }
+  package var metricsPath: String { path + "/metrics.jsonl" }
+  package var samplesPath: String { path + "/samples.txt" }
+  package var plotPath: String { path + "/loss.svg" }
+  private var checkpointsPath: String { path + "/checkpoints" }
+
+  package func checkpointPath(_ step: Int) -> String { "\(checkpointsPath)/step-\(step)" }
+
+  /// A new run's directory. It may exist if it is empty.
+  ///
+  /// - Throws: `TrainingError` when something is in it, `FileError` when it cannot be made or another process has it.
+  package init(creating path: String) throws {
+    self.path = Self.trimmed(path)
+    let existed = FileManager.default.fileExists(atPath: self.path)
+    lock = try DirectoryLock(self.path)
+    if existed { try Self.refuseContent(of: self.path) }
+  }
+
+  /// The directory of a run that is to go on. What an interrupted write has left is removed.
+  package init(resuming path: String) throws {
+    self.path = Self.trimmed(path)
+    guard FileManager.default.fileExists(atPath: self.path + "/" + RunRecord.fileName) else {
+      throw TrainingError(
+        "\(path) holds no run to resume (it has no \(RunRecord.fileName)). Check the path, or begin one with --output.")
+    }
+    lock = try DirectoryLock(self.path)
+    for directory in [self.path, checkpointsPath] {
+      for name in Self.names(in: directory) where name.contains(".partial-") {
+        try? FileManager.default.removeItem(atPath: directory + "/" + name)
+      }
+    }
+  }
+
+  /// Tells early, before any work, that a directory cannot take a new run.
+  package static func checkIsFree(_ path: String) throws {
+    guard FileManager.default.fileExists(atPath: path) else { return }
+    let lock = try DirectoryLock(path)
+    try refuseContent(of: path)
+    withExtendedLifetime(lock) {}
+  }
+
+  private static func refuseContent(of path: String) throws(TrainingError) {
+    let names = names(in: path).filter { $0 != ".lock" }
+    if names.contains(RunRecord.fileName) {
+      throw TrainingError(
+        "\(path) holds a training run already. Go on with it by --resume \(path), or choose another --output.")
+    }
+    guard names.isEmpty else {
+      throw TrainingError("\(path) is not empty. Choose another --output, which will be created.")
+    }
+  }
+
+  private static func trimmed(_ path: String) -> String {
+    path.count > 1 && path.hasSuffix("/") ? trimmed(String(path.dropLast())) : path
+  }
+
+  private static func names(in directory: String) -> [String] {
+    (try? FileManager.default.contentsOfDirectory(atPath: directory)) ?? []
+  }
+
+  /// The steps that have a checkpoint, in order.
+  package var checkpointSteps: [Int] {
+    Self.names(in: checkpointsPath).compactMap { name in
+      name.hasPrefix("step-") ? Int(name.dropFirst("step-".count)) : nil
+    }.sorted()
+  }
+
+  /// Lets `model/` be the model of a checkpoint. Files are shared by hard links, so this takes no space.
+  func publishModel(ofCheckpoint step: Int) throws {
+    let source = checkpointPath(step) + "/model"
+    try AtomicDirectory.write(modelPath) { directory in
+      for name in Self.names(in: source) {
+        let (from, to) = (source + "/" + name, directory + "/" + name)
+        if link(from, to) == 0 { continue }
+        // Some file systems have no hard links.
+        let copy = try AtomicFile(to)
+        try copy.write(try MappedFile.contents(of: from))
+        try copy.commit()
+      }
+    }
+  }
+
+  /// Points `checkpoints/best` to a checkpoint, in one step.
+  func markBest(_ step: Int) throws {
+    let temporary = "\(checkpointsPath)/best.partial-\(getpid())"
+    unlink(temporary)
+    guard symlink("step-\(step)", temporary) == 0, rename(temporary, checkpointsPath + "/best") == 0 else {
+      throw FileError("cannot create", checkpointsPath + "/best", errno: errno)
+    }
+  }
+
+  /// Removes all checkpoints but the newest `count` and the best.
+  func prune(keeping count: Int, best: Int?) throws {
+    for step in checkpointSteps.dropLast(count) where step != best {
+      // Renamed first: a removal that is cut short must not leave what looks like a checkpoint.
+      let doomed = "\(checkpointPath(step)).partial-removed"
+      guard rename(checkpointPath(step), doomed) == 0 else {
+        throw FileError("cannot remove", checkpointPath(step), errno: errno)
+      }
+      try? FileManager.default.removeItem(atPath: doomed)
+    }
+  }
+}

@@ -1,0 +1,19 @@
+import Corpus
+
+/// A kind of training: which data it takes, and the defaults that suit it. The loop is the same for all.
+///
+/// The loss of both stages is the cross-entropy of each token weighted by the data's loss mask, which is 1 everywhere
+/// for pretraining and on the assistant's tokens for fine-tuning.
+package struct Stage: Sendable, Equatable {
+  /// The name of its command and in `training.json`.
+  package let name: String
+  package let dataKind: DataManifest.Kind
+  package let defaultEpochs: Int
+  package let defaultLearningRate: Double
+
+  /// From nothing, on plain documents.
+  package static let pretrain = Stage(
+    name: "pretrain", dataKind: .pretrain, defaultEpochs: 1, defaultLearningRate: 1e-3)
+  /// From a pretrained model, on conversations. Lower, so that what was learned stays.
+  package static let sft = Stage(name: "sft", dataKind: .sft, defaultEpochs: 3, defaultLearningRate: 3e-4)
+}

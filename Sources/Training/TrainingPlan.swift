@@ -1,0 +1,226 @@
+import Compute
+import Corpus
+import Foundation
+import ModelFiles
+import Storage
+import Tokenization
+import Transformer
+
+/// Everything about a run that is known before its first step, checked against the data, the model and the machine.
+package struct TrainingPlan {
+  package let stage: Stage
+  /// Every option has its value here, those left out included.
+  package let settings: TrainingSettings
+  package let dataset: TokenShardDataset
+  package let configuration: ModelConfiguration
+  package let totalSteps: Int
+  /// The checkpoint to go on from.
+  package let checkpoint: String?
+  package let dataManifestHash: String
+  package let tokenizerHash: String
+  let tokenizerDirectory: String
+  private let source: ModelSource
+
+  /// Where the first weights come from.
+  private enum ModelSource {
+    case random
+    case directory(String)
+  }
+
+  // MARK: - Making a plan
+
+  /// The plan of a new run.
+  package init(_ stage: Stage, _ settings: TrainingSettings) throws {
+    try self.init(stage, settings, checkpoint: nil)
+  }
+
+  /// The plan of the rest of a run, from its newest checkpoint or, where there is none yet, from its beginning.
+  ///
+  /// - Parameters:
+  ///   - settings: those of the record, with the changes that the user asks for.
+  /// - Throws: `TrainingError` also when the changes would make it another run, or the data are no longer the same.
+  package init(resuming run: RunDirectory, record: RunRecord, _ stage: Stage, _ settings: TrainingSettings) throws {
+    guard record.stage == stage.name else {
+      throw TrainingError(
+        "\(run.path) is a run of minimind \(record.stage). Resume it with: minimind \(record.stage) --resume \(run.path)"
+      )
+    }
+    let altering = try record.options.alteringOptions(in: settings)
+    guard altering.isEmpty else {
+      throw TrainingError(
+        "\(run.path) cannot be resumed with another \(altering.joined(separator: ", ")): it would become another run. "
+          + "Leave that out, or begin a new run.")
+    }
+    let manifestHash = try Self.manifestHash(settings.data)
+    guard manifestHash == record.dataManifestHash else {
+      throw TrainingError(
+        "\(settings.data) is not the data that \(run.path) was begun with (its manifest differs). "
+          + "Give their path by --data, or begin a new run.")
+    }
+    try self.init(stage, settings, checkpoint: run.checkpointSteps.last.map(run.checkpointPath))
+    guard totalSteps == record.totalSteps, configuration.parameterCount == record.parameterCount else {
+      throw TrainingError(
+        "\(run.path)/\(RunRecord.fileName) contradicts the run's data or model. Begin a new run.")
+    }
+  }
+
+  private init(_ stage: Stage, _ settings: TrainingSettings, checkpoint: String?) throws {
+    self.stage = stage
+    self.checkpoint = checkpoint
+    let manifest = try DataManifest(directory: settings.data)
+    guard manifest.kind == stage.dataKind else {
+      throw TrainingError(
+        "\(settings.data) was prepared for \(manifest.kind.rawValue), not for \(stage.name). "
+          + "Prepare the text with: minimind data \(stage.dataKind.rawValue)")
+    }
+    if let directory = try checkpoint.map({ $0 + "/model" }) ?? settings.from.map(resolveModelDirectory) {
+      source = .directory(directory)
+      tokenizerDirectory = directory
+      configuration = try ModelConfiguration(huggingFaceConfig: directory + "/config.json")
+    } else {
+      source = .random
+      tokenizerDirectory = settings.data
+      configuration = try Self.newModel(settings, manifest)
+    }
+    guard configuration.vocabularySize >= manifest.vocabularySize else {
+      throw TrainingError(
+        "the model has \(configuration.vocabularySize) tokens (vocab_size), fewer than the \(manifest.vocabularySize) "
+          + "of the tokenizer that made \(settings.data). Raise vocab_size in the model's configuration.")
+    }
+    guard settings.sequenceLength <= configuration.maximumSequenceLength else {
+      throw TrainingError(
+        "--sequence-length \(settings.sequenceLength) is longer than the model's \(configuration.maximumSequenceLength) "
+          + "(max_position_embeddings). Lower it.")
+    }
+    tokenizerHash = try Tokenizer(directory: tokenizerDirectory).contentHash
+    dataManifestHash = try Self.manifestHash(settings.data)
+    dataset = try TokenShardDataset(directory: settings.data, tokenizerHash: tokenizerHash)
+
+    var settings = settings
+    settings.chooseBatch(stage, tokens: dataset.training.inputTokenCount)
+    try settings.validate()
+    totalSteps = try Self.stepCount(settings, dataset.training)
+    settings.chooseIntervals(totalSteps: totalSteps, heldOutTokens: dataset.heldOut.inputTokenCount)
+    self.settings = settings
+  }
+
+  private static func manifestHash(_ data: String) throws -> String {
+    // Says in its own words what is wrong with a directory that holds no data.
+    _ = try DataManifest(directory: data)
+    return try MappedFile.contents(of: data + "/manifest.json").withUnsafeBytes { SHA256.hexadecimalDigest($0) }
+  }
+
+  /// The configuration for `--model`: a file's as it is; a named model's fitted to the data's tokenizer and sequences.
+  private static func newModel(_ settings: TrainingSettings, _ manifest: DataManifest) throws -> ModelConfiguration {
+    let name = settings.model ?? ""
+    if name.hasSuffix(".json") { return try ModelConfiguration(huggingFaceConfig: name) }
+    var configuration = try ModelConfiguration.named(name)
+    let tokenizer = try Tokenizer(directory: settings.data)
+    configuration.vocabularySize = manifest.vocabularySize
+    configuration.beginTokenID = Int(tokenizer.beginToken)
+    configuration.endTokenIDs = [Int(tokenizer.endToken)]
+    configuration.maximumSequenceLength = max(configuration.maximumSequenceLength, settings.sequenceLength)
+    return configuration
+  }
+
+  /// Packs the whole run without reading a token, since the schedule needs to know where the end is.
+  private static func stepCount(_ settings: TrainingSettings, _ split: TokenSplit) throws -> Int {
+    if let steps = settings.steps { return steps }
+    var documents = try BatchSequence(
+      split, sequenceLength: settings.sequenceLength, shuffleSeed: UInt64(truncatingIfNeeded: settings.seed))
+    var steps = 0
+    while !settings.isEnd(documents.position, of: split) {
+      var tokens = 0
+      repeat {
+        tokens += documents.skip(maximumTokens: settings.microBatchTokens!)
+      } while !settings.isStepComplete(tokens: tokens, position: documents.position, of: split)
+      steps += 1
+    }
+    return steps
+  }
+
+  // MARK: - What the loop asks
+
+  var microBatchTokens: Int { settings.microBatchTokens! }
+  var evalInterval: Int { settings.evalInterval! }
+  var checkpointInterval: Int { settings.checkpointInterval! }
+
+  var schedule: LearningRateSchedule {
+    LearningRateSchedule(
+      shape: settings.schedule, peak: settings.learningRate, warmupSteps: settings.warmupSteps!, totalSteps: totalSteps)
+  }
+
+  func isStepComplete(tokens: Int, position: BatchPosition) -> Bool {
+    settings.isStepComplete(tokens: tokens, position: position, of: dataset.training)
+  }
+
+  func makeParameters() throws -> Parameters {
+    switch source {
+    case .random:
+      return try Parameters(configuration: configuration, seed: UInt64(truncatingIfNeeded: settings.seed))
+    case .directory(let directory): return try Parameters(modelDirectory: directory)
+    }
+  }
+
+  var title: String { "minimind \(stage.name): \(settings.model ?? settings.from ?? "") on \(settings.data)" }
+
+  package func record(programVersion: String) -> RunRecord {
+    RunRecord(
+      stage: stage.name, options: settings, totalSteps: totalSteps, parameterCount: configuration.parameterCount,
+      dataManifestHash: dataManifestHash, tokenizerHash: tokenizerHash, programVersion: programVersion)
+  }
+
+  // MARK: - Memory
+
+  /// Bytes that the run will hold.
+  package var memoryBytes: Int {
+    TrainingPass.memoryBytes(
+      configuration, precision: settings.precision, maximumTokens: microBatchTokens, workers: settings.threads)
+      + configuration.parameterCount * 12
+  }
+
+  /// - Throws: `TrainingError` when the machine has less memory left than the run needs.
+  package func checkMemory(availableBytes: Int? = MachineMemory.availableBytes) throws(TrainingError) {
+    guard let availableBytes, memoryBytes > availableBytes else { return }
+    throw TrainingError(
+      "this run needs about \(memoryBytes >> 20) MiB of memory and \(availableBytes >> 20) MiB are available. "
+        + "Lower --micro-batch-tokens (\(microBatchTokens)) or choose a smaller model.")
+  }
+}
+
+extension TrainingSettings {
+  /// Fills in the length of the run and the batch sizes where they were left out.
+  ///
+  /// The batch is the largest power of two from 2048 to 16384 tokens that still gives the run 500 steps: few data are
+  /// better spent on more and smaller steps.
+  fileprivate mutating func chooseBatch(_ stage: Stage, tokens: Int) {
+    if epochs == nil && steps == nil { epochs = stage.defaultEpochs }
+    if batchTokens == nil {
+      let runTokens = tokens.multipliedReportingOverflow(by: epochs ?? stage.defaultEpochs).partialValue
+      batchTokens = max([16384, 8192, 4096].first { runTokens / $0 >= 500 } ?? 2048, microBatchTokens ?? 0)
+    }
+    microBatchTokens = microBatchTokens ?? defaultMicroBatch
+  }
+
+  fileprivate mutating func chooseIntervals(totalSteps: Int, heldOutTokens: Int) {
+    warmupSteps = min(warmupSteps ?? totalSteps * 3 / 100, totalSteps)
+    if evalInterval == nil {
+      // Twenty times in a run, and every 250 steps in a long one, for whoever waits or loses power. But a token costs a
+      // third of its training to evaluate, and evaluation should take no more than about a twentieth of the time.
+      let tokens = evalTokens == 0 ? heldOutTokens : min(evalTokens, heldOutTokens)
+      evalInterval = max(1, min(250, totalSteps / 20), min(totalSteps, tokens / batchTokens! * 20 / 3))
+    }
+    checkpointInterval = checkpointInterval ?? evalInterval
+  }
+
+  /// Whether a position is the end of the last epoch. A run of a given number of steps reads on.
+  fileprivate func isEnd(_ position: BatchPosition, of split: TokenSplit) -> Bool {
+    guard let epochs else { return false }
+    return position.epoch == epochs - 1 && position.document == split.documentCount
+  }
+
+  /// Whether another micro-batch might exceed the batch, or nothing is left.
+  fileprivate func isStepComplete(tokens: Int, position: BatchPosition, of split: TokenSplit) -> Bool {
+    tokens + microBatchTokens! > batchTokens! || isEnd(position, of: split)
+  }
+}

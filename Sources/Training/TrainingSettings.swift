@@ -1,0 +1,112 @@
+import Compute
+import Foundation
+
+/// The options of a training run. Each has one name: of its flag, and of its key in `training.json`.
+package struct TrainingSettings: Codable, Equatable, Sendable {
+  /// Pretraining: the name of a model, or the path of a configuration.
+  package var model: String?
+  /// Fine-tuning: the model to begin with.
+  package var from: String?
+  package var data: String
+  /// Passes over the data; nil where `steps` says how long the run is.
+  package var epochs: Int?
+  package var steps: Int?
+  /// The most tokens of an optimizer step, which takes micro-batches as long as another one fits. Nil until the data are
+  /// known.
+  package var batchTokens: Int?
+  /// The most tokens that go through the model at once; decides the memory of activations. Nil: `defaultMicroBatch`.
+  package var microBatchTokens: Int?
+  /// The most tokens of a document that the model sees at once.
+  package var sequenceLength: Int = 512
+  package var learningRate: Double
+  package var schedule = LearningRateSchedule.Shape.cosine
+  /// Nil until the number of steps is known: 3% of them.
+  package var warmupSteps: Int?
+  package var beta1: Double = 0.9
+  package var beta2: Double = 0.95
+  package var epsilon: Double = 1e-8
+  /// For matrices, none for norms. 0 makes AdamW Adam.
+  package var weightDecay: Double = 0.1
+  /// The largest norm of the gradient; a longer one is shortened to it. 0 for no limit.
+  package var gradientClip: Double = 1
+  package var precision = ElementType.bfloat16
+  package var seed: Int = 42
+  package var threads: Int
+  /// Steps from one held-out evaluation to the next. Nil until the number of steps is known.
+  package var evalInterval: Int?
+  /// Held-out tokens to evaluate on, whole documents from the first; 0 for all.
+  package var evalTokens: Int = 32768
+  /// Steps from one checkpoint to the next; nil: as `evalInterval`.
+  package var checkpointInterval: Int?
+  /// The newest checkpoints to keep; the best one stays besides.
+  package var keepCheckpoints: Int = 2
+  /// Steps from one printed line to the next where no bar can be drawn.
+  package var logInterval: Int = 10
+  /// Texts that the model continues at each evaluation, for reading along.
+  package var samplePrompt: [String] = []
+
+  package init(stage: Stage, data: String, threads: Int) {
+    self.data = data
+    self.threads = threads
+    learningRate = stage.defaultLearningRate
+  }
+
+  enum CodingKeys: String, CodingKey, CaseIterable {
+    case model, from, data, epochs, steps
+    case batchTokens = "batch-tokens"
+    case microBatchTokens = "micro-batch-tokens"
+    case sequenceLength = "sequence-length"
+    case learningRate = "learning-rate"
+    case schedule
+    case warmupSteps = "warmup-steps"
+    case beta1, beta2, epsilon
+    case weightDecay = "weight-decay"
+    case gradientClip = "gradient-clip"
+    case precision, seed, threads
+    case evalInterval = "eval-interval"
+    case evalTokens = "eval-tokens"
+    case checkpointInterval = "checkpoint-interval"
+    case keepCheckpoints = "keep-checkpoints"
+    case logInterval = "log-interval"
+    case samplePrompt = "sample-prompt"
+  }
+
+  /// Options that may differ when a run is resumed, since they change nothing of what is learned. `threads` changes the
+  /// last bits only: sums are then split otherwise. `data` may be another path to the same data.
+  private static let changeableOnResume: Set<CodingKeys> = [
+    .data, .threads, .evalInterval, .checkpointInterval, .keepCheckpoints, .logInterval, .samplePrompt,
+  ]
+
+  /// The flags, as "--seed", whose values in `other` would make another run of this one.
+  package func alteringOptions(in other: TrainingSettings) throws -> [String] {
+    func values(_ settings: TrainingSettings) throws -> [String: NSObject] {
+      let data = try JSONEncoder().encode(settings)
+      return try JSONSerialization.jsonObject(with: data) as? [String: NSObject] ?? [:]
+    }
+    let (mine, others) = (try values(self), try values(other))
+    return CodingKeys.allCases.filter { key in
+      !Self.changeableOnResume.contains(key) && mine[key.rawValue] != others[key.rawValue]
+    }.map { "--" + $0.rawValue }
+  }
+
+  /// - Throws: `TrainingError` when two options contradict each other.
+  func validate() throws(TrainingError) {
+    guard epochs == nil || steps == nil else {
+      throw TrainingError("--epochs and --steps both say how long the run is. Give one of them.")
+    }
+    let microBatch = microBatchTokens ?? defaultMicroBatch
+    guard sequenceLength <= microBatch else {
+      throw TrainingError(
+        "--sequence-length \(sequenceLength) does not fit into --micro-batch-tokens \(microBatch). "
+          + "Raise the latter or lower the former.")
+    }
+    if let batchTokens, batchTokens < microBatch {
+      throw TrainingError(
+        "--batch-tokens \(batchTokens) is less than --micro-batch-tokens \(microBatch). "
+          + "Raise the former or lower the latter.")
+    }
+  }
+
+  /// 2048 tokens: enough rows for the matrix products to run at full rate; less where the batch is smaller.
+  var defaultMicroBatch: Int { min(2048, batchTokens ?? 2048) }
+}
