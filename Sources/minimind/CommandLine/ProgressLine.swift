@@ -40,13 +40,22 @@ package final class ProgressLine: Sendable {
 
   /// Shows `completed`, unless the last drawing is too fresh (0.1 s on a terminal, 10 s elsewhere).
   package func update(completed: Int, detail: String = "") {
+    update { seconds in
+      progressText(
+        title: title, completed: completed, total: total, unit: unit, seconds: seconds, detail: detail,
+        barWidth: console.isTerminal ? 24 : 0)
+    }
+  }
+
+  /// Shows a line of the caller's own, as often as `update(completed:)` does.
+  ///
+  /// - Parameter text: gets the seconds since the start; called only when the line is drawn.
+  package func update(_ text: (_ seconds: Double) -> String) {
     let now = monotonicSeconds()
     state.withLock { state in
       guard now - state.lastDrawn >= (console.isTerminal ? 0.1 : 10) else { return }
       state.lastDrawn = now
-      let line = progressText(
-        title: title, completed: completed, total: total, unit: unit, seconds: now - start, detail: detail,
-        barWidth: console.isTerminal ? 24 : 0)
+      let line = text(now - start)
       if console.isTerminal {
         // The last column stays free: some terminals wrap when it is filled.
         try? console.write("\r\u{1B}[K" + truncated(line, to: console.width - 1))

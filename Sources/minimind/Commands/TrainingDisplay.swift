@@ -1,0 +1,64 @@
+import Foundation
+import Training
+
+/// Shows a run while it goes on: one redrawn bar on a terminal, plain lines at intervals elsewhere, and lasting lines for
+/// evaluations, checkpoints and samples.
+final class TrainingDisplay: MetricsSink {
+  private let console: Console
+  private let progress: ProgressLine
+  private let logInterval: Int
+  private let totalSteps: Int
+
+  init(_ plan: TrainingPlan, _ console: Console) {
+    self.console = console
+    logInterval = plan.settings.logInterval
+    totalSteps = plan.totalSteps
+    progress = ProgressLine("training", total: plan.totalSteps, unit: .things("steps"), console: console)
+  }
+
+  func record(_ event: TrainingEvent) throws {
+    switch event {
+    case .step(let report):
+      if console.isTerminal {
+        progress.update { _ in stepText(report, barWidth: 20) }
+      } else if report.step.isMultiple(of: logInterval) || report.step == totalSteps || report.step == 1 {
+        try console.print(stepText(report, barWidth: 0))
+      }
+    case .evaluation(let evaluation, _):
+      progress.note(
+        "\(stepName(evaluation.step))  held-out loss "
+          + String(format: "%.4f  perplexity %.2f  ", evaluation.loss, exp(evaluation.loss))
+          + String(format: "%.3f bits/byte", evaluation.bitsPerByte))
+    case .checkpoint(let path, let step, let isBest):
+      progress.note("\(stepName(step))  saved \(path)\(isBest ? ", the best so far" : "")")
+    case .samples(let report):
+      for sample in report.samples {
+        let text = (sample.prompt + "→" + sample.continuation).replacingOccurrences(of: "\n", with: "⏎")
+        progress.note("\(stepName(report.step))  \(truncated(text, to: max(20, console.width - 20)))")
+      }
+    }
+  }
+
+  func finish() { progress.finish() }
+
+  private func stepName(_ step: Int) -> String { stepLabel(step, of: totalSteps) }
+}
+
+/// "step  120/1000", as wide for every step of a run.
+private func stepLabel(_ step: Int, of total: Int) -> String {
+  "step \(padded(String(step), to: String(total).count, alignedRight: true))/\(total)"
+}
+
+/// The line of a step. With a bar, the share of the run is drawn too.
+func stepText(_ report: StepReport, barWidth: Int) -> String {
+  let share = Double(report.step) / Double(report.totalSteps)
+  var parts = [stepLabel(report.step, of: report.totalSteps)]
+  if barWidth > 0 { parts.append(progressBar(share: share, width: barWidth)) }
+  parts.append(String(format: "%3.0f%%", share * 100))
+  parts.append(report.smoothedLoss.map { String(format: "loss %.4f", $0) } ?? "loss -")
+  parts.append(String(format: "lr %.2e", report.learningRate))
+  parts.append(String(format: "norm %.2f", report.gradientNorm))
+  parts.append("\(formatCount(Int(report.tokensPerSecond))) tokens/s")
+  if let left = report.secondsLeft, report.step < report.totalSteps { parts.append("\(formatDuration(left)) left") }
+  return parts.joined(separator: "  ")
+}

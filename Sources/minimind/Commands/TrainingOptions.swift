@@ -1,0 +1,135 @@
+import Compute
+import Foundation
+import Training
+
+/// The options of the commands that train, and the settings that they make.
+///
+/// Every option is optional to the parser, since `--resume` brings all values from the run; what a new run cannot do
+/// without is checked in `newSettings`.
+struct TrainingOptions: Sendable {
+  private let stage: Stage
+  private let model = Option.optional(
+    "model", "NAME",
+    help: "The model to train: tiny, small or base, or a configuration FILE.json. Required for a new run.")
+  private let from = Option.optional(
+    "from", "MODEL", help: "The model to begin with: a run, a checkpoint or a model directory. Required for a new run.")
+  private let data = Option.optional("data", "DIR", help: "Prepared data. Required for a new run.")
+  private let output = Option.optional("output", "RUN", help: "Directory of the new run. Required for a new run.")
+  private let resume = Option.optional(
+    "resume", "RUN", help: "Goes on with a run from its newest checkpoint, with its options; give no --output.")
+  private let epochs: Option<Int?>
+  private let steps = Option.optionalInteger(
+    "steps", in: 1...1_000_000_000, help: "Optimizer steps of the run, instead of epochs.")
+  private let batchTokens = Option.optionalInteger(
+    "batch-tokens", in: 1...1 << 30, defaultText: "2048 to 16384, so that there are 500 steps",
+    help: "The most tokens of an optimizer step, gathered over micro-batches.")
+  private let microBatchTokens = Option.optionalInteger(
+    "micro-batch-tokens", in: 1...1 << 24, defaultText: "2048",
+    help: "Tokens that go through the model at once; fewer take less memory.")
+  private let sequenceLength = Option.integer(
+    "sequence-length", default: 512, in: 1...1 << 20, help: "The most tokens of a document that the model sees at once."
+  )
+  private let learningRate: Option<Double>
+  private let schedule = Option.choice(
+    "schedule", default: LearningRateSchedule.Shape.cosine,
+    help: "How the learning rate falls to a tenth: all the way, over the last fifth, or not at all.")
+  private let warmupSteps = Option.optionalInteger(
+    "warmup-steps", defaultText: "3% of the steps", help: "Steps over which the learning rate rises.")
+  private let beta1 = Option.number("beta1", default: 0.9, in: 0...0.9999, help: "AdamW's memory for the gradient.")
+  private let beta2 = Option.number("beta2", default: 0.95, in: 0...0.999999, help: "AdamW's memory for its square.")
+  private let epsilon = Option.number("epsilon", default: 1e-8, in: 1e-20...1, help: "AdamW's guard against zero.")
+  private let weightDecay = Option.number(
+    "weight-decay", default: 0.1, in: 0...10, help: "AdamW's pull of matrices to zero; 0 makes it Adam.")
+  private let gradientClip = Option.number(
+    "gradient-clip", default: 1, in: 0...1e9, help: "The largest norm of the gradient; 0 for no limit.")
+  private let precision = Option.choice(
+    "precision", default: ElementType.bfloat16, help: "What the matrix products take in; weights are kept in fp32.")
+  private let evalInterval = Option.optionalInteger(
+    "eval-interval", in: 1...1_000_000_000,
+    defaultText: "a twentieth of the steps, at most 250; more where it would take long",
+    help: "Steps from one held-out evaluation to the next.")
+  private let evalTokens = Option.integer(
+    "eval-tokens", default: 32768, help: "Held-out tokens to evaluate on; 0 for all.")
+  private let checkpointInterval = Option.optionalInteger(
+    "checkpoint-interval", in: 1...1_000_000_000, defaultText: "as --eval-interval",
+    help: "Steps from one checkpoint to the next.")
+  private let keepCheckpoints = Option.integer(
+    "keep-checkpoints", default: 2, in: 1...1000, help: "Newest checkpoints to keep; the best is kept besides.")
+  private let logInterval = Option.integer(
+    "log-interval", default: 10, in: 1...1_000_000_000,
+    help: "Steps from one line to the next where no bar can be drawn.")
+
+  init(_ stage: Stage) {
+    self.stage = stage
+    epochs = Option.optionalInteger(
+      "epochs", in: 1...1_000_000, defaultText: String(stage.defaultEpochs), help: "Passes over the data.")
+    learningRate = Option.number(
+      "learning-rate", default: stage.defaultLearningRate, in: 1e-12...10, help: "AdamW's learning rate at its peak.")
+  }
+
+  var all: [any OptionDescription] {
+    [
+      stage == .pretrain ? model : from, data, output, resume, epochs, steps, batchTokens, microBatchTokens,
+      sequenceLength, learningRate, schedule, warmupSteps, beta1, beta2, epsilon, weightDecay, gradientClip, precision,
+      Option.seed, Option.threads, evalInterval, evalTokens, checkpointInterval, keepCheckpoints, logInterval,
+    ]
+  }
+
+  /// The run to go on with, if any.
+  func resumedRun(_ invocation: Invocation) throws -> String? {
+    guard let run = invocation[resume] else { return nil }
+    guard invocation[output] == nil else {
+      throw UsageError("--resume and --output exclude each other; a resumed run stays where it is.")
+    }
+    return run
+  }
+
+  /// The settings and the directory of a new run.
+  func newSettings(_ invocation: Invocation) throws -> (settings: TrainingSettings, output: String) {
+    func required(_ option: Option<String?>) throws -> String {
+      guard let value = invocation[option] else {
+        throw UsageError(
+          "\(invocation.command.name) needs --\(option.name) \(option.placeholder), or --resume RUN to go on with a run."
+        )
+      }
+      return value
+    }
+    _ = try required(stage == .pretrain ? model : from)
+    let data = try required(data)
+    let output = try required(output)
+    let settings = TrainingSettings(stage: stage, data: data, threads: threadCount(invocation))
+    return (changed(settings, by: invocation), output)
+  }
+
+  /// `settings` with every option that stands on the command line.
+  func changed(_ settings: TrainingSettings, by invocation: Invocation) -> TrainingSettings {
+    var settings = settings
+    func take<Value>(_ option: Option<Value>, _ property: WritableKeyPath<TrainingSettings, Value>) {
+      if invocation.isGiven(option) { settings[keyPath: property] = invocation[option] }
+    }
+    if stage == .pretrain { take(model, \.model) } else { take(from, \.from) }
+    if let path = invocation[data] { settings.data = path }
+    if let threads = invocation[Option.threads] { settings.threads = threads }
+    take(epochs, \.epochs)
+    take(steps, \.steps)
+    take(batchTokens, \.batchTokens)
+    take(microBatchTokens, \.microBatchTokens)
+    take(sequenceLength, \.sequenceLength)
+    take(learningRate, \.learningRate)
+    take(schedule, \.schedule)
+    take(warmupSteps, \.warmupSteps)
+    take(beta1, \.beta1)
+    take(beta2, \.beta2)
+    take(epsilon, \.epsilon)
+    take(weightDecay, \.weightDecay)
+    take(gradientClip, \.gradientClip)
+    take(precision, \.precision)
+    take(Option.seed, \.seed)
+    take(evalInterval, \.evalInterval)
+    take(evalTokens, \.evalTokens)
+    take(checkpointInterval, \.checkpointInterval)
+    take(keepCheckpoints, \.keepCheckpoints)
+    take(logInterval, \.logInterval)
+    return settings
+  }
+}
