@@ -1,26 +1,28 @@
 import Compute
 
 /// The matrices of a model inside one block that is laid out by its `ParameterTable`: weights or gradients.
-struct WeightViews {
-  struct Layer {
+package struct WeightViews {
+  package struct Layer {
     /// [query + 2·keyValue, n] queries, keys and values in one.
-    let queriesKeysValues: MatrixView
+    package let queriesKeysValues: MatrixView
     /// [n, query]
-    let attentionOutput: MatrixView
+    package let attentionOutput: MatrixView
     /// [2·intermediate, n] gate and up in one.
-    let gateUp: MatrixView
+    package let gateUp: MatrixView
     /// [n, intermediate]
-    let down: MatrixView
+    package let down: MatrixView
   }
 
   /// [vocabulary, n]
-  let embedding: MatrixView
+  package let embedding: MatrixView
   /// [vocabulary, n] the matrix that makes logits: the embedding itself when the two are tied.
-  let output: MatrixView
-  let layers: [Layer]
+  package let output: MatrixView
+  package let layers: [Layer]
 
   /// - Parameter base: the first element of the block, of the given type.
-  init(_ base: UnsafeMutableRawPointer, _ type: ElementType, _ table: ParameterTable, _ shape: ModelConfiguration) {
+  package init(
+    _ base: UnsafeMutableRawPointer, _ type: ElementType, _ table: ParameterTable, _ shape: ModelConfiguration
+  ) {
     func matrix(_ key: String, rows: Int, columns: Int) -> MatrixView {
       MatrixView(base + table.offset(key) * type.byteCount, rows: rows, columns: columns, type: type)
     }
