@@ -1,0 +1,157 @@
+import Compute
+import Transformer
+
+/// Working memory for one token, all in fp32.
+final class DecodeMemory {
+  /// [hidden] the residual stream.
+  let stream: UnsafeMutablePointer<Float>
+  /// [query + 2·keyValue]
+  let queriesKeysValues: UnsafeMutablePointer<Float>
+  /// [query] what attention found.
+  let attended: UnsafeMutablePointer<Float>
+  /// [intermediate]
+  let activated: UnsafeMutablePointer<Float>
+  private let hiddenSize: Int
+  /// For each worker: [hidden] its own normalised copy of the stream.
+  private let normalized: UnsafeMutablePointer<Float>
+  /// For each worker: [2·intermediate] gates and ups of its rows.
+  private let gateUp: UnsafeMutablePointer<Float>
+  private let gateUpSize: Int
+  /// For each worker: [context] the scores of a query.
+  private let scores: UnsafeMutablePointer<Float>
+  private let contextLength: Int
+  private let buffer: AlignedBuffer
+
+  init(_ configuration: ModelConfiguration, contextLength: Int, workers: Int) throws(ComputeError) {
+    hiddenSize = configuration.hiddenSize
+    gateUpSize = 2 * configuration.intermediateSize
+    self.contextLength = contextLength
+    let sizes = [
+      hiddenSize, configuration.querySize + 2 * configuration.keyValueSize, configuration.querySize,
+      configuration.intermediateSize, hiddenSize * workers, gateUpSize * workers, contextLength * workers,
+    ].map { ($0 + 15) / 16 * 16 }
+    buffer = try AlignedBuffer(byteCount: sizes.reduce(0, +) * 4)
+    let base = buffer.base.assumingMemoryBound(to: Float.self)
+    let places = sizes.indices.map { base + sizes[..<$0].reduce(0, +) }
+    stream = places[0]
+    queriesKeysValues = places[1]
+    attended = places[2]
+    activated = places[3]
+    normalized = places[4]
+    gateUp = places[5]
+    scores = places[6]
+  }
+
+  /// norm(stream): every worker makes its own, which is quicker than waiting for one another.
+  func normalize(_ worker: Int, _ weight: UnsafePointer<Float>, _ epsilon: Float) -> UnsafePointer<Float> {
+    let output = normalized + worker * hiddenSize
+    rmsNormForward(
+      input: MatrixView(stream, rows: 1, columns: hiddenSize), weight: weight, epsilon: epsilon,
+      output: MatrixView(output, rows: 1, columns: hiddenSize), reciprocalRootMeanSquare: nil)
+    return UnsafePointer(output)
+  }
+
+  func gateUp(_ worker: Int) -> UnsafeMutablePointer<Float> { gateUp + worker * gateUpSize }
+
+  func scores(_ worker: Int) -> UnsafeMutablePointer<Float> { scores + worker * contextLength }
+}
+
+extension InferenceModel {
+  /// Takes one token through all layers: its keys and values go into the cache, the end of its residual stream into
+  /// `step.stream`.
+  func addToken(_ token: Int32, _ cache: KeyValueCache) {
+    precondition(cache.room > 0 && cache.type == type && cache.capacity <= contextLength, "no room for a token")
+    let position = cache.count
+    withUnsafePointer(to: token) { token in
+      embeddingForward(
+        tokens: token, table: weights.views.embedding,
+        output: MatrixView(step.stream, rows: 1, columns: configuration.hiddenSize))
+    }
+    team.run { worker in
+      for layer in 0..<configuration.layerCount {
+        projectQueriesKeysValues(layer, worker)
+        team.barrier()
+        attend(layer, worker, position, cache)
+        team.barrier()
+        add(weights.views.layers[layer].attentionOutput, step.attended, worker)
+        team.barrier()
+        activate(layer, worker)
+        team.barrier()
+        add(weights.views.layers[layer].down, step.activated, worker)
+        team.barrier()
+      }
+    }
+    cache.append(CollectionOfOne(token))
+  }
+
+  /// q, k, v = norm(x)·Wqkvᵀ, the worker's share of the numbers.
+  private func projectQueriesKeysValues(_ layer: Int, _ worker: Int) {
+    let input = step.normalize(worker, weights.layerNorms[layer].attention, configuration.rmsNormEpsilon)
+    let matrix = weights.views.layers[layer].queriesKeysValues
+    let rows = team.share(of: matrix.rows, worker: worker, multiple: 16)
+    multiplyVector(matrix.rows(rows), input, into: step.queriesKeysValues + rows.lowerBound)
+  }
+
+  /// o = attention(q, k, v) for the worker's key/value heads and the query heads that share them.
+  private func attend(_ layer: Int, _ worker: Int, _ position: Int, _ cache: KeyValueCache) {
+    let size = configuration.headSize
+    let groupSize = configuration.headCount / configuration.keyValueHeadCount
+    let heads = team.share(of: configuration.keyValueHeadCount, worker: worker)
+    guard !heads.isEmpty else { return }
+    let queries = step.queriesKeysValues + heads.lowerBound * groupSize * size
+    let keys = step.queriesKeysValues + configuration.querySize + heads.lowerBound * size
+    turn(queries, heads.count * groupSize, weights.layerNorms[layer].query, position)
+    turn(keys, heads.count, weights.layerNorms[layer].key, position)
+    for head in heads {
+      let index = head - heads.lowerBound
+      let key = MatrixView(keys + index * size, rows: 1, columns: size)
+      let value = MatrixView(keys + configuration.keyValueSize + index * size, rows: 1, columns: size)
+      convert(key, to: cache.keys(layer: layer, head: head, position..<position + 1))
+      convert(value, to: cache.values(layer: layer, head: head, position..<position + 1))
+      for query in index * groupSize..<(index + 1) * groupSize {
+        cachedAttention(
+          query: queries + query * size, keys: cache.keys(layer: layer, head: head, 0..<position + 1),
+          values: cache.values(layer: layer, head: head, 0..<position + 1), scores: step.scores(worker),
+          output: step.attended + (heads.lowerBound * groupSize + query) * size)
+      }
+    }
+  }
+
+  /// Normalises heads, if the model does so, and rotates them.
+  private func turn(
+    _ heads: UnsafeMutablePointer<Float>, _ count: Int, _ norm: UnsafePointer<Float>?, _ position: Int
+  ) {
+    let size = configuration.headSize
+    if let norm {
+      let view = MatrixView(heads, rows: count, columns: size)
+      rmsNormForward(
+        input: view, weight: norm, epsilon: configuration.rmsNormEpsilon, output: view, reciprocalRootMeanSquare: nil)
+    }
+    withUnsafePointer(to: Int32(position)) { position in
+      rotaryForward(
+        MatrixView(heads, rows: 1, columns: count * size), headSize: size, positions: position, table: rotaryTable)
+    }
+  }
+
+  /// x += W·y, the worker's share of the numbers.
+  private func add(_ matrix: MatrixView, _ vector: UnsafePointer<Float>, _ worker: Int) {
+    let rows = team.share(of: matrix.rows, worker: worker, multiple: 16)
+    multiplyVector(matrix.rows(rows), vector, into: step.stream + rows.lowerBound, accumulates: true)
+  }
+
+  /// silu(g) ⊙ u with g, u = norm(x)·Wguᵀ, the worker's share of the numbers.
+  private func activate(_ layer: Int, _ worker: Int) {
+    let input = step.normalize(worker, weights.layerNorms[layer].feedForward, configuration.rmsNormEpsilon)
+    let matrix = weights.views.layers[layer].gateUp
+    let size = configuration.intermediateSize
+    let share = team.share(of: size, worker: worker, multiple: 16)
+    guard !share.isEmpty else { return }
+    let gateUp = step.gateUp(worker)
+    multiplyVector(matrix.rows(share), input, into: gateUp)
+    multiplyVector(
+      matrix.rows(size + share.lowerBound..<size + share.upperBound), input, into: gateUp + share.count)
+    swiGLUForward(
+      gateUp: MatrixView(gateUp, rows: 1, columns: 2 * share.count),
+      output: MatrixView(step.activated + share.lowerBound, rows: 1, columns: share.count))
+  }
+}

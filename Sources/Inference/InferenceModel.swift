@@ -1,0 +1,122 @@
+import Compute
+import ModelFiles
+import Transformer
+
+/// A model that continues sequences: tokens in, logits of the next token out.
+///
+/// Several tokens at once (`prefill`) take the matrix products and kernels of training; one token after another
+/// (`decode`) takes kernels that are bound by reading each weight once. Both leave keys and values in a cache.
+/// A model computes one thing at a time; any number of caches may take turns.
+package final class InferenceModel {
+  package let configuration: ModelConfiguration
+  /// How weights and caches are stored.
+  package let type: ElementType
+  /// The most tokens of a sequence. Beyond the length that the model was trained for it works, at falling quality.
+  package let contextLength: Int
+  let team: WorkerTeam
+  let weights: InferenceWeights
+  let rotaryTable: RotaryTable
+  let step: DecodeMemory
+  let chunk: PrefillMemory
+
+  /// A copy of `parameters`, for trying out a model in training.
+  ///
+  /// - Parameter contextLength: the model's own when nil.
+  /// - Throws: `ComputeError.outOfMemory`.
+  package convenience init(
+    _ parameters: Parameters, type: ElementType, contextLength: Int? = nil, team: WorkerTeam
+  ) throws {
+    try self.init(
+      parameters.configuration, parameters.table, type: type, contextLength: contextLength, team: team
+    ) { entry, target in target.update(from: parameters.values + entry.offset, count: entry.count) }
+  }
+
+  /// The model in a Hugging Face directory.
+  ///
+  /// - Parameter modelDirectory: the directory itself; `resolveModelDirectory` finds it for a run or checkpoint.
+  /// - Throws: `FileError`, `ModelFileError`, `ConfigurationError` or `ComputeError`, each saying what is wrong.
+  package convenience init(
+    modelDirectory: String, type: ElementType, contextLength: Int? = nil, team: WorkerTeam
+  ) throws {
+    let configuration = try ModelConfiguration(huggingFaceConfig: modelDirectory + "/config.json")
+    let files = try ModelWeights(directory: modelDirectory)
+    try self.init(
+      configuration, try ParameterTable(configuration, checkedAgainst: files), type: type,
+      contextLength: contextLength, team: team
+    ) { entry, target in try files.copy(entry.key, to: target) }
+  }
+
+  private init(
+    _ configuration: ModelConfiguration, _ table: ParameterTable, type: ElementType, contextLength: Int?,
+    team: WorkerTeam, read: (ParameterEntry, UnsafeMutablePointer<Float>) throws -> Void
+  ) throws {
+    self.configuration = configuration
+    self.type = type
+    self.team = team
+    let contextLength = contextLength ?? configuration.maximumSequenceLength
+    self.contextLength = contextLength
+    weights = try InferenceWeights(configuration, table, type: type, read: read)
+    rotaryTable = try RotaryTable(
+      headSize: configuration.headSize, theta: configuration.ropeTheta, positions: contextLength)
+    step = try DecodeMemory(configuration, contextLength: contextLength, workers: team.count)
+    chunk = try PrefillMemory(configuration, type: type, contextLength: contextLength, workers: team.count)
+  }
+
+  /// An empty cache for one sequence.
+  ///
+  /// - Throws: `ComputeError.outOfMemory`.
+  package func makeCache() throws(ComputeError) -> KeyValueCache {
+    try KeyValueCache(configuration, type: type, capacity: contextLength)
+  }
+
+  /// Makes the cache hold exactly `tokens`, of which it computes only those that it does not hold yet.
+  ///
+  /// - Parameter tokens: at least one, each in the vocabulary; no more than the cache's capacity.
+  /// - Returns: the logits of the token behind the last one, [vocabulary].
+  package func logits(after tokens: [Int32], _ cache: KeyValueCache) -> [Float] {
+    var common = zip(tokens, cache.tokens).prefix { $0 == $1 }.count
+    // The last token is always read: its logits are not kept.
+    common = min(common, tokens.count - 1)
+    cache.truncate(to: common)
+    return prefill(tokens[common...], cache)
+  }
+
+  /// Adds tokens to a sequence.
+  ///
+  /// - Parameter tokens: at least one, each in the vocabulary; no more than the cache has room for.
+  /// - Returns: the logits of the token behind the last one, [vocabulary].
+  package func prefill(_ tokens: some RandomAccessCollection<Int32>, _ cache: KeyValueCache) -> [Float] {
+    precondition(!tokens.isEmpty && tokens.count <= cache.room, "\(tokens.count) tokens, room for \(cache.room)")
+    var rest = tokens[...]
+    while rest.count > PrefillMemory.fewTokens {
+      let count = min(rest.count, PrefillMemory.chunkLength)
+      addChunk(Array(rest.prefix(count)), cache)
+      rest = rest.dropFirst(count)
+    }
+    if rest.isEmpty { return logits() }
+    for token in rest { addToken(token, cache) }
+    return logits()
+  }
+
+  /// Adds one token to a sequence that has room for it.
+  ///
+  /// - Returns: the logits of the token behind it, [vocabulary].
+  package func decode(_ token: Int32, _ cache: KeyValueCache) -> [Float] {
+    addToken(token, cache)
+    return logits()
+  }
+
+  /// z = norm(x)·Eᵀ of the last token added, whose residual stream is in `step.stream`.
+  private func logits() -> [Float] {
+    let matrix = weights.views.output
+    return [Float](unsafeUninitializedCapacity: matrix.rows) { logits, count in
+      let output = logits.baseAddress!
+      team.run { worker in
+        let input = step.normalize(worker, weights.outputNorm, configuration.rmsNormEpsilon)
+        let rows = team.share(of: matrix.rows, worker: worker, multiple: 16)
+        multiplyVector(matrix.rows(rows), input, into: output + rows.lowerBound)
+      }
+      count = matrix.rows
+    }
+  }
+}

@@ -1,0 +1,189 @@
+import Compute
+import Transformer
+
+/// Working memory for a chunk of tokens. Activations have the type of the weights, the residual stream is fp32.
+final class PrefillMemory {
+  /// The most tokens of a chunk: enough rows for the products to run at full speed.
+  static let chunkLength = 512
+  /// Up to so many tokens go one by one: as quick, and without oneDNN's preparation of a product.
+  static let fewTokens = 8
+
+  let capacity: Int
+  /// [rows, hidden] the residual stream.
+  let stream: MatrixView
+  /// [rows, hidden] normalised.
+  let normalized: MatrixView
+  /// [context, query + 2·keyValue] the chunk behind the keys and values of the tokens before it.
+  let queriesKeysValues: MatrixView
+  /// [context, query]
+  let attended: MatrixView
+  /// [context, heads]
+  let logSumExp: UnsafeMutablePointer<Float>
+  /// [rows, 2·intermediate] and [rows, intermediate]
+  let gateUp: MatrixView
+  let activated: MatrixView
+  let tokens: UnsafeMutablePointer<Int32>
+  let positions: UnsafeMutablePointer<Int32>
+  let attentionShape: AttentionShape
+  let attentionScratch: [AttentionScratch]
+  private let rowMultiple: Int
+  private let buffer: AlignedBuffer
+
+  init(
+    _ configuration: ModelConfiguration, type: ElementType, contextLength: Int, workers: Int
+  ) throws(ComputeError) {
+    rowMultiple = 16 * workers
+    capacity = Self.padded(min(contextLength, Self.chunkLength), rowMultiple)
+    let context = contextLength + rowMultiple
+    let fused = configuration.querySize + 2 * configuration.keyValueSize
+    let shapes: [(rows: Int, columns: Int, type: ElementType)] = [
+      (capacity, configuration.hiddenSize, .float32), (capacity, configuration.hiddenSize, type),
+      (context, fused, type), (context, configuration.querySize, type), (context, configuration.headCount, .float32),
+      (capacity, 2 * configuration.intermediateSize, type), (capacity, configuration.intermediateSize, type),
+      (1, 2 * capacity, .float32),
+    ]
+    let sizes = shapes.map { ($0.rows * $0.columns * $0.type.byteCount + 63) / 64 * 64 }
+    let buffer = try AlignedBuffer(byteCount: sizes.reduce(0, +))
+    self.buffer = buffer
+    func view(_ index: Int) -> MatrixView {
+      MatrixView(
+        buffer.base + sizes[..<index].reduce(0, +), rows: shapes[index].rows, columns: shapes[index].columns,
+        type: shapes[index].type)
+    }
+    stream = view(0)
+    normalized = view(1)
+    queriesKeysValues = view(2)
+    attended = view(3)
+    logSumExp = view(4).floats
+    gateUp = view(5)
+    activated = view(6)
+    tokens = view(7).base.assumingMemoryBound(to: Int32.self)
+    positions = tokens + capacity
+    attentionShape = AttentionShape(
+      headCount: configuration.headCount, keyValueHeadCount: configuration.keyValueHeadCount,
+      headSize: configuration.headSize)
+    var scratch: [AttentionScratch] = []
+    for _ in 0..<workers {
+      scratch.append(try AttentionScratch(shape: attentionShape, maximumSequenceLength: contextLength))
+    }
+    attentionScratch = scratch
+  }
+
+  /// Rows for `count` tokens: a multiple that keeps the shapes of products few and shares them out evenly.
+  func padded(_ count: Int) -> Int { Self.padded(count, rowMultiple) }
+
+  private static func padded(_ count: Int, _ multiple: Int) -> Int { (count + multiple - 1) / multiple * multiple }
+}
+
+extension InferenceModel {
+  /// Takes some tokens through all layers at once: their keys and values go into the cache, the end of the last one's
+  /// residual stream into `step.stream`.
+  func addChunk(_ tokens: [Int32], _ cache: KeyValueCache) {
+    precondition(
+      tokens.count <= min(PrefillMemory.chunkLength, cache.room) && cache.type == type
+        && cache.capacity <= contextLength, "no room for \(tokens.count) tokens")
+    let past = cache.count
+    let rowCount = chunk.padded(tokens.count)
+    for row in 0..<rowCount {
+      // Rows that pad the chunk are tokens at the first position that nothing looks at.
+      chunk.tokens[row] = row < tokens.count ? tokens[row] : 0
+      chunk.positions[row] = row < tokens.count ? Int32(past + row) : 0
+    }
+    team.run { worker in
+      let rows = team.share(of: rowCount, worker: worker, multiple: 16)
+      embeddingForward(
+        tokens: chunk.tokens + rows.lowerBound, table: weights.views.embedding, output: chunk.stream.rows(rows))
+      for layer in 0..<configuration.layerCount {
+        projectQueriesKeysValues(layer, worker, rows, past)
+        recall(layer, worker, past, cache)
+        team.barrier()
+        attend(layer, worker, past, tokens.count, cache)
+        team.barrier()
+        addAttentionAndFeedForward(layer, worker, rows, past)
+      }
+    }
+    step.stream.update(
+      from: chunk.stream.rows(tokens.count - 1..<tokens.count).floats, count: configuration.hiddenSize)
+    cache.append(tokens)
+  }
+
+  /// q, k, v = norm(x)·Wqkvᵀ; queries and keys normalised by head if the model does so, then rotated.
+  private func projectQueriesKeysValues(_ layer: Int, _ worker: Int, _ rows: Range<Int>, _ past: Int) {
+    let norms = weights.layerNorms[layer]
+    let input = normalize(rows, norms.attention)
+    let output = chunk.queriesKeysValues.rows(past + rows.lowerBound..<past + rows.upperBound)
+    team.products[worker].multiply(
+      input, weights.views.layers[layer].queriesKeysValues, bTransposed: true, into: output)
+    for head in 0..<configuration.headCount + configuration.keyValueHeadCount {
+      guard let norm = head < configuration.headCount ? norms.query : norms.key else { break }
+      let columns = output.columns(head * configuration.headSize..<(head + 1) * configuration.headSize)
+      rmsNormForward(
+        input: columns, weight: norm, epsilon: configuration.rmsNormEpsilon, output: columns,
+        reciprocalRootMeanSquare: nil)
+    }
+    rotaryForward(
+      output.columns(0..<configuration.querySize + configuration.keyValueSize), headSize: configuration.headSize,
+      positions: chunk.positions + rows.lowerBound, table: rotaryTable)
+  }
+
+  /// Puts the keys and values of earlier tokens before those of the chunk, for the worker's heads.
+  private func recall(_ layer: Int, _ worker: Int, _ past: Int, _ cache: KeyValueCache) {
+    guard past > 0 else { return }
+    for head in team.share(of: configuration.keyValueHeadCount, worker: worker) {
+      let (keys, values) = fusedColumns(head, 0..<past)
+      convert(cache.keys(layer: layer, head: head, 0..<past), to: keys)
+      convert(cache.values(layer: layer, head: head, 0..<past), to: values)
+    }
+  }
+
+  /// Keeps the keys and values of the chunk and finds o = attention(q, k, v), for the worker's heads.
+  private func attend(_ layer: Int, _ worker: Int, _ past: Int, _ count: Int, _ cache: KeyValueCache) {
+    let positions = past..<past + count
+    withUnsafeTemporaryAllocation(of: Int32.self, capacity: 2) { documents in
+      documents[0] = 0
+      documents[1] = Int32(positions.upperBound)
+      for head in team.share(of: configuration.keyValueHeadCount, worker: worker) {
+        let (keys, values) = fusedColumns(head, positions)
+        convert(keys, to: cache.keys(layer: layer, head: head, positions))
+        convert(values, to: cache.values(layer: layer, head: head, positions))
+        attentionForward(
+          queriesKeysValues: chunk.queriesKeysValues, shape: chunk.attentionShape,
+          documents: UnsafeBufferPointer(documents), keyValueHead: head, document: 0, firstQuery: past,
+          output: chunk.attended, logSumExp: chunk.logSumExp, scratch: chunk.attentionScratch[worker])
+      }
+    }
+  }
+
+  /// x += o·Woᵀ, then x += (silu(g) ⊙ u)·W₂ᵀ with g, u = norm(x)·Wguᵀ.
+  private func addAttentionAndFeedForward(_ layer: Int, _ worker: Int, _ rows: Range<Int>, _ past: Int) {
+    let layerWeights = weights.views.layers[layer]
+    let products = team.products[worker]
+    let stream = chunk.stream.rows(rows)
+    products.multiply(
+      chunk.attended.rows(past + rows.lowerBound..<past + rows.upperBound), layerWeights.attentionOutput,
+      bTransposed: true, into: stream, accumulates: true)
+    let input = normalize(rows, weights.layerNorms[layer].feedForward)
+    let gateUp = chunk.gateUp.rows(rows)
+    let activated = chunk.activated.rows(rows)
+    products.multiply(input, layerWeights.gateUp, bTransposed: true, into: gateUp)
+    swiGLUForward(gateUp: gateUp, output: activated)
+    products.multiply(activated, layerWeights.down, bTransposed: true, into: stream, accumulates: true)
+  }
+
+  private func normalize(_ rows: Range<Int>, _ weight: UnsafePointer<Float>) -> MatrixView {
+    let output = chunk.normalized.rows(rows)
+    rmsNormForward(
+      input: chunk.stream.rows(rows), weight: weight, epsilon: configuration.rmsNormEpsilon, output: output,
+      reciprocalRootMeanSquare: nil)
+    return output
+  }
+
+  /// The keys and the values of a head among the fused rows.
+  private func fusedColumns(_ head: Int, _ positions: Range<Int>) -> (keys: MatrixView, values: MatrixView) {
+    let size = configuration.headSize
+    let rows = chunk.queriesKeysValues.rows(positions)
+    let key = configuration.querySize + head * size
+    let value = key + configuration.keyValueSize
+    return (rows.columns(key..<key + size), rows.columns(value..<value + size))
+  }
+}

@@ -1,0 +1,35 @@
+/// Finds stop strings in text that comes in pieces, holding back what may be the beginning of one.
+package struct StopFinder {
+  private let stops: [[UInt8]]
+  /// Text that has not been let through: it may yet become a stop string.
+  private var held: [UInt8] = []
+  /// A stop string has come; it and everything behind it is dropped.
+  package private(set) var isFound = false
+
+  package init(_ stops: [String]) { self.stops = stops.filter { !$0.isEmpty }.map { Array($0.utf8) } }
+
+  /// Adds text and returns what may be shown of all text so far and was not shown before.
+  package mutating func push(_ text: String) -> String {
+    if isFound { return "" }
+    if stops.isEmpty { return text }
+    held += text.utf8
+    for start in held.indices {
+      let rest = held[start...]
+      if stops.contains(where: { rest.starts(with: $0) }) {
+        isFound = true
+        return take(start)
+      }
+      if stops.contains(where: { $0.starts(with: rest) }) { return take(start) }
+    }
+    return take(held.count)
+  }
+
+  /// What is left at the end: the beginning of a stop string that never came.
+  package mutating func finish() -> String { isFound ? "" : take(held.count) }
+
+  /// Lets the first `count` bytes through. A stop string begins at a character, so they are whole characters.
+  private mutating func take(_ count: Int) -> String {
+    defer { held.removeFirst(count) }
+    return String(decoding: held[..<count], as: UTF8.self)
+  }
+}
