@@ -26,6 +26,12 @@ package enum Interruption {
     }
   }
 
+  /// Ctrl-C and `kill` end the process again.
+  package static func stopWatching() {
+    for number in [SIGINT, SIGTERM] { signal(number, SIG_DFL) }
+    flag.store(false, ordering: .relaxed)
+  }
+
   /// A closed pipe becomes an error of the write, not the end of the process.
   package static func ignoreClosedPipes() { signal(SIGPIPE, SIG_IGN) }
 }

@@ -1,6 +1,8 @@
 /// Every command of the program, in the order of the help page: the order of the work.
 package let allCommands: [Command] = [
   tokenizerTrainCommand, tokenizerEncodeCommand, tokenizerDecodeCommand,
-  dataPretrainCommand, dataSFTCommand, dataInspectCommand, pretrainCommand, sftCommand, benchProductsCommand,
-  benchTokenizerCommand,
+  dataPretrainCommand, dataSFTCommand, dataInspectCommand,
+  pretrainCommand, sftCommand,
+  generateCommand, chatCommand,
+  benchProductsCommand, benchTokenizerCommand,
 ]

@@ -1,0 +1,107 @@
+import Foundation
+import Inference
+import Tokenization
+
+/// `minimind generate`: continues a text.
+let generateCommand: Command = {
+  let prompt = Option.optional(
+    "prompt", "TEXT",
+    help: "The text to continue, behind an <s> as in pretraining; <s> and </s> in it are control tokens. "
+      + "\"-\" or nothing: standard input.")
+  return Command(
+    "generate", summary: "continues a text with a model",
+    options: [GenerateOptions.model, prompt] + GenerateOptions.all + [Option.json],
+    example: "minimind generate --model my-run --prompt \"Once upon a time\" --max-tokens 100"
+  ) { invocation in
+    let text = try promptText(invocation[prompt])
+    let loaded = try LoadedModel(invocation)
+    let tokens = promptTokens(text, loaded.tokenizer)
+    guard tokens.count <= loaded.model.contextLength else {
+      throw InferenceError.messageTooLong(tokens: tokens.count, contextLength: loaded.model.contextLength)
+    }
+    let events = Generator(
+      loaded.model, loaded.tokenizer, prompt: tokens, cache: try loaded.model.makeCache(),
+      sampling: GenerateOptions.sampling(invocation), maximumTokens: invocation[GenerateOptions.maximumTokens],
+      stops: invocation[GenerateOptions.stop])
+    if invocation[Option.json] {
+      try printGeneration(events, prompt: text, promptTokens: tokens.count)
+    } else {
+      try stream(events, prompt: text)
+    }
+  }
+}()
+
+private func promptText(_ option: String?) throws -> String {
+  if let option, option != "-" { return option }
+  guard isatty(STDIN_FILENO) == 0 else {
+    throw UsageError("minimind generate needs --prompt TEXT, or a text on standard input.")
+  }
+  var text = String(decoding: FileHandle.standardInput.readDataToEndOfFile(), as: UTF8.self)
+  if text.hasSuffix("\n") { text.removeLast() }
+  return text
+}
+
+/// The prompt as the beginning of a document.
+private func promptTokens(_ text: String, _ tokenizer: Tokenizer) -> [Int32] {
+  let tokens = tokenizer.encode(text)
+  return tokens.first == tokenizer.beginToken ? tokens : [tokenizer.beginToken] + tokens
+}
+
+private func stream(_ events: Generator, prompt: String) throws {
+  let console = Console.standardOutput
+  Interruption.watch()
+  // In a file or a pipe only what the model wrote; on a terminal it reads better as a whole.
+  if console.isTerminal { try console.write(console.dim(prompt)) }
+  var clock = GenerationClock()
+  for event in events {
+    clock.count(event)
+    switch event {
+    case .token(_, let text), .end(_, let text): try console.write(text)
+    }
+    if Interruption.isRequested {
+      try console.print()
+      throw Interrupted()
+    }
+  }
+  try console.print()
+  if console.isTerminal { try Console.standardError.print(Console.standardError.dim(clock.line)) }
+}
+
+/// What `--json` prints.
+private struct GenerationResult: Encodable {
+  var prompt: String
+  var text = ""
+  var finishReason = FinishReason.length
+  var promptTokens: Int
+  var tokens = 0
+  var firstTokenSeconds: Double?
+  var tokensPerSecond: Double?
+
+  enum CodingKeys: String, CodingKey {
+    case prompt, text, tokens
+    case finishReason = "finish_reason"
+    case promptTokens = "prompt_tokens"
+    case firstTokenSeconds = "first_token_seconds"
+    case tokensPerSecond = "tokens_per_second"
+  }
+}
+
+private func printGeneration(_ events: Generator, prompt: String, promptTokens: Int) throws {
+  Interruption.watch()
+  var result = GenerationResult(prompt: prompt, promptTokens: promptTokens)
+  var clock = GenerationClock()
+  for event in events {
+    clock.count(event)
+    try Interruption.check()
+    switch event {
+    case .token(_, let text): result.text += text
+    case .end(let reason, let text):
+      result.text += text
+      result.finishReason = reason
+    }
+  }
+  result.tokens = clock.tokens
+  result.firstTokenSeconds = clock.firstTokenSeconds
+  result.tokensPerSecond = clock.tokensPerSecond
+  try printJSON(result)
+}

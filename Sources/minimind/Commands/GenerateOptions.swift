@@ -1,0 +1,104 @@
+import Compute
+import Foundation
+import Inference
+import ModelFiles
+import Tokenization
+
+/// Options of the commands that let a model write.
+enum GenerateOptions {
+  static let model = Option.required(
+    "model", "MODEL", help: "A run directory, a checkpoint of it, or a Hugging Face model directory.")
+  static let type = Option.choice(
+    "type", default: ElementType.bfloat16, help: "How weights are kept in memory; bf16 is quicker, fp32 exact.")
+  static let context = Option.optionalInteger(
+    "context", in: 16...1 << 20, defaultText: "the model's own",
+    help: "Most tokens of prompt and answer together. Beyond the length of the model's training quality falls.")
+  static let maximumTokens = Option.optionalInteger(
+    "max-tokens", in: 1...Int.max, defaultText: "until the model ends", help: "Most tokens to write.")
+  static let temperature = Option.number(
+    "temperature", default: 0.7, in: 0...100,
+    help: "Below 1 likelier, above 1 more surprising; 0: always the likeliest.")
+  static let topK = Option.integer(
+    "top-k", default: 8, in: 0...Int.max, help: "Chooses among so many of the likeliest tokens; 0: among all.")
+  static let topP = Option.number(
+    "top-p", default: 1, in: 0...1, help: "Chooses among the likeliest tokens that together have this probability.")
+  static let minP = Option.number(
+    "min-p", default: 0, in: 0...1, help: "Drops tokens with less than this share of the likeliest one's probability.")
+  static let repetitionPenalty = Option.number(
+    "repetition-penalty", default: 1, in: 0.1...10, help: "Above 1 makes tokens less likely that were there before.")
+  static let stop = Option.list("stop", "TEXT", help: "Ends the answer before this text; may be given several times.")
+
+  static let all: [any OptionDescription] = [
+    maximumTokens, temperature, topK, topP, minP, repetitionPenalty, stop, Option.seed, type, context, Option.threads,
+  ]
+
+  static func sampling(_ invocation: Invocation) -> SamplingSettings {
+    var settings = SamplingSettings()
+    settings.temperature = Float(invocation[temperature])
+    settings.topK = invocation[topK]
+    settings.topP = Float(invocation[topP])
+    settings.minP = Float(invocation[minP])
+    settings.repetitionPenalty = Float(invocation[repetitionPenalty])
+    settings.seed = UInt64(invocation[Option.seed])
+    return settings
+  }
+}
+
+/// A model in memory with its tokenizer.
+struct LoadedModel {
+  let directory: String
+  let model: InferenceModel
+  let tokenizer: Tokenizer
+
+  /// - Throws: what is wrong with the directory, the weights or the tokenizer.
+  init(_ invocation: Invocation) throws {
+    directory = try resolveModelDirectory(invocation[GenerateOptions.model])
+    tokenizer = try modelTokenizer(directory)
+    model = try InferenceModel(
+      modelDirectory: directory, type: invocation[GenerateOptions.type],
+      contextLength: invocation[GenerateOptions.context], team: WorkerTeam(count: threadCount(invocation)))
+    try checkVocabulary(tokenizer, model.configuration.vocabularySize, directory)
+  }
+}
+
+/// The tokenizer that lies in a model directory.
+func modelTokenizer(_ directory: String) throws -> Tokenizer {
+  guard FileManager.default.fileExists(atPath: directory + "/tokenizer.json") else {
+    throw CommandError(
+      "\(directory) has no tokenizer.json. Copy the tokenizer that the model was trained with into the directory.")
+  }
+  return try Tokenizer(directory: directory)
+}
+
+func checkVocabulary(_ tokenizer: Tokenizer, _ vocabularySize: Int, _ directory: String) throws {
+  guard tokenizer.vocabularySize <= vocabularySize else {
+    throw InferenceError.tokenizerTooLarge(
+      tokens: tokenizer.vocabularySize, vocabularySize: vocabularySize, path: directory + "/tokenizer.json")
+  }
+}
+
+/// How quickly an answer came.
+struct GenerationClock {
+  private let start = monotonicSeconds()
+  private(set) var firstTokenSeconds: Double?
+  private(set) var tokens = 0
+
+  mutating func count(_ event: GenerationEvent) {
+    guard case .token = event else { return }
+    tokens += 1
+    if firstTokenSeconds == nil { firstTokenSeconds = seconds }
+  }
+
+  var seconds: Double { monotonicSeconds() - start }
+
+  /// Of the tokens behind the first, which has the prompt to wait for.
+  var tokensPerSecond: Double? {
+    guard let firstTokenSeconds, tokens > 1 else { return nil }
+    return Double(tokens - 1) / max(1e-9, seconds - firstTokenSeconds)
+  }
+
+  var line: String {
+    let rate = tokensPerSecond.map { String(format: ", %.0f tokens/s", $0) } ?? ""
+    return "\(tokens) tokens\(rate), the first after \(formatDuration(firstTokenSeconds ?? seconds))"
+  }
+}

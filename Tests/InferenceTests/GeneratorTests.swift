@@ -1,0 +1,157 @@
+import Compute
+import Foundation
+import Inference
+import TestSupport
+import Testing
+import Tokenization
+import Transformer
+
+@Suite struct GeneratorTests {
+  /// A tokenizer of a few merges, and a random model that knows its tokens.
+  static let tokenizer: Tokenizer = {
+    var trainer = try! TokenizerTrainer(vocabularySize: 300, threads: 1)
+    for line in ["hello world, hello there", "what a world", "你好，世界。你好。", "a question and an answer"] {
+      trainer.add(document: line)
+    }
+    return try! trainer.train()
+  }()
+
+  static func model(contextLength: Int = 64, seed: UInt64 = 4) throws -> InferenceModel {
+    let configuration = ModelConfiguration(
+      hiddenSize: 32, layerCount: 2, headCount: 4, keyValueHeadCount: 2, intermediateSize: 64,
+      vocabularySize: tokenizer.vocabularySize)
+    return try InferenceModel(
+      try InferenceModelTests.parameters(configuration, seed: seed), type: .float32, contextLength: contextLength,
+      team: WorkerTeam(count: 2))
+  }
+
+  static func sampling(temperature: Float = 1, topK: Int = 0, seed: UInt64 = 1) -> SamplingSettings {
+    SamplerTests.settings(temperature: temperature, topK: topK, seed: seed)
+  }
+
+  struct Result: Equatable {
+    var tokens: [Int32] = []
+    var text = ""
+    var pieces: [String] = []
+    var reason: FinishReason?
+
+    init(_ events: Generator) {
+      for event in events {
+        switch event {
+        case .token(let token, let piece):
+          tokens.append(token)
+          pieces.append(piece)
+          text += piece
+        case .end(let reason, let piece):
+          text += piece
+          self.reason = reason
+        }
+      }
+    }
+  }
+
+  static func generate(
+    _ model: InferenceModel, _ cache: KeyValueCache, prompt: [Int32] = [1, 40, 41], maximumTokens: Int? = 40,
+    sampling: SamplingSettings = sampling(), stops: [String] = []
+  ) -> Result {
+    Result(
+      Generator(
+        model, tokenizer, prompt: prompt, cache: cache, sampling: sampling, maximumTokens: maximumTokens, stops: stops))
+  }
+
+  @Test("pieces are whole characters and together the decoded tokens", arguments: 1...20)
+  func pieces(seed: UInt64) throws {
+    let model = try Self.model()
+    let result = Self.generate(model, try model.makeCache(), sampling: Self.sampling(seed: seed))
+    #expect(result.text == Self.tokenizer.decode(result.tokens, skippingSpecialTokens: true))
+    #expect(result.reason == (result.tokens.count == 40 ? .length : .stop))
+    // A character that was never completed is shown at the end only.
+    let broken = Self.tokenizer.decode(result.tokens).unicodeScalars.filter { $0 == "\u{FFFD}" }.count
+    #expect(result.pieces.joined().unicodeScalars.filter { $0 == "\u{FFFD}" }.count <= broken)
+  }
+
+  @Test("the same seed gives the same text, another seed another")
+  func seeds() throws {
+    let model = try Self.model()
+    let first = Self.generate(model, try model.makeCache(), sampling: Self.sampling(seed: 3))
+    #expect(Self.generate(model, try model.makeCache(), sampling: Self.sampling(seed: 3)) == first)
+    #expect(Self.generate(model, try model.makeCache(), sampling: Self.sampling(seed: 4)) != first)
+  }
+
+  @Test("a cache that holds the beginning changes nothing")
+  func sharedPrefix() throws {
+    let model = try Self.model()
+    let cache = try model.makeCache()
+    let alone = Self.generate(model, try model.makeCache(), prompt: [1, 50, 51, 52])
+    _ = Self.generate(model, cache, prompt: [1, 50, 51, 60, 61])
+    #expect(Self.generate(model, cache, prompt: [1, 50, 51, 52]).text == alone.text)
+    #expect(Self.generate(model, cache, prompt: [1, 50, 51, 52]) == alone)
+  }
+
+  @Test("the end of the context ends the text")
+  func contextEnd() throws {
+    let model = try Self.model(contextLength: 24)
+    let cache = try model.makeCache()
+    for seed in 0..<8 as Range<UInt64> {
+      let result = Self.generate(model, cache, maximumTokens: nil, sampling: Self.sampling(seed: seed))
+      if result.reason == .length { #expect(result.tokens.count == 22) }
+      #expect(result.tokens.count <= 22)
+    }
+    // A prompt that fills the context still has logits, so one token comes.
+    let full = Self.generate(
+      model, cache, prompt: [Int32](repeating: 40, count: 24), maximumTokens: nil,
+      sampling: Self.sampling(temperature: 0))
+    #expect(full.tokens.count == 1 && full.reason == .length)
+  }
+
+  @Test("the model's end token ends the text and is no part of it")
+  func endToken() throws {
+    let model = try Self.model()
+    let all = Self.generate(model, try model.makeCache(), sampling: Self.sampling(seed: 2))
+    let token = try #require(all.tokens.dropFirst().first { $0 != all.tokens[0] })
+    var configuration = model.configuration
+    configuration.endTokenIDs = [Int(token)]
+    let ending = try InferenceModel(
+      try InferenceModelTests.parameters(configuration, seed: 4), type: .float32, contextLength: 64,
+      team: WorkerTeam(count: 1))
+    let result = Self.generate(ending, try ending.makeCache(), sampling: Self.sampling(seed: 2))
+    #expect(result.reason == .stop)
+    #expect(result.tokens == Array(all.tokens.prefix { $0 != token }))
+  }
+
+  @Test("a stop string ends the text before it, wherever the tokens' edges are", arguments: 1...12)
+  func stopStrings(seed: UInt64) throws {
+    let model = try Self.model()
+    let whole = Self.generate(model, try model.makeCache(), sampling: Self.sampling(seed: seed))
+    let characters = Array(whole.text)
+    guard characters.count > 12 else { return }
+    let stop = String(characters[6..<9])
+    let result = Self.generate(model, try model.makeCache(), sampling: Self.sampling(seed: seed), stops: ["☃☃", stop])
+    let range = try #require(whole.text.range(of: stop, options: .literal))
+    #expect(result.text == String(whole.text[..<range.lowerBound]))
+    #expect(result.reason == .stop)
+  }
+
+  @Test("text that could become a stop string is held back, and let go when it does not")
+  func stopFinder() {
+    var finder = StopFinder(["END", "好吗"])
+    #expect(finder.push("abcE") == "abc")
+    #expect(finder.push("N") == "")
+    #expect(finder.push("E") == "EN")
+    #expect(finder.push("ENDx") == "E")
+    #expect(finder.isFound)
+    #expect(finder.push("more") == "" && finder.finish() == "")
+
+    var other = StopFinder(["END", "好吗", ""])
+    #expect(other.push("你好") == "你")
+    #expect(other.push("!EN") == "好!")
+    #expect(other.finish() == "EN")
+    #expect(!other.isFound)
+  }
+
+  @Test("no token at all when none is asked for")
+  func nothing() throws {
+    let model = try Self.model()
+    #expect(Self.generate(model, try model.makeCache(), maximumTokens: 0).tokens.isEmpty)
+  }
+}
