@@ -4,5 +4,6 @@ package let allCommands: [Command] = [
   dataPretrainCommand, dataSFTCommand, dataInspectCommand,
   pretrainCommand, sftCommand,
   generateCommand, chatCommand,
+  evalPerplexityCommand,
   benchProductsCommand, benchTokenizerCommand,
 ]

@@ -1,0 +1,117 @@
+import Compute
+import Corpus
+import Foundation
+import Tokenization
+import Transformer
+
+/// How well a model predicts text: the sums that loss, perplexity and bits per byte come from.
+package struct Perplexity: Sendable, Equatable {
+  /// Σ loss over the predicted tokens, in nats.
+  package private(set) var lossSum = 0.0
+  /// Tokens that were predicted: all of a document but its first, the end of the document included.
+  package private(set) var tokens = 0
+  /// UTF-8 bytes of the texts.
+  package private(set) var textBytes = 0
+  package private(set) var documents = 0
+
+  package init() {}
+
+  mutating func add(_ sum: LossSum) {
+    lossSum += sum.loss
+    tokens += Int(sum.weight)
+  }
+
+  mutating func addDocuments(_ count: Int, textBytes: Int) {
+    documents += count
+    self.textBytes += textBytes
+  }
+
+  /// Nats a token.
+  package var loss: Double { lossSum / Double(tokens) }
+  /// e to the loss: among how many tokens the model is as unsure as if they were equally likely.
+  package var perplexity: Double { exp(loss) }
+  /// Bits a byte of text, comparable between tokenizers; the loss of the documents' ends is counted in.
+  package var bitsPerByte: Double { lossSum / M_LN2 / Double(textBytes) }
+}
+
+/// Measures a model on documents, packed into batches without padding.
+///
+/// A document is `<s>` text `</s>`. One longer than a sequence is read in pieces of that length, each without what came
+/// before it; every token but the first of the document is predicted once.
+package final class PerplexityMeter {
+  private let pass: TrainingPass
+  private let tokenizer: Tokenizer
+  private let sequenceLength: Int
+  private let batchTokens: Int
+  private var batch = PackedBatch()
+  private var document: [Int32] = []
+  private var result = Perplexity()
+  /// Enough rows for the products to run at full speed.
+  private static let leastBatchTokens = 2048
+
+  /// - Parameters:
+  ///   - tokenizer: its tokens are all in the model's vocabulary.
+  ///   - sequenceLength: the most tokens that the model sees at once.
+  /// - Throws: `ComputeError.outOfMemory`.
+  package init(
+    _ parameters: Parameters, _ tokenizer: Tokenizer, precision: ElementType, sequenceLength: Int, team: WorkerTeam
+  ) throws(ComputeError) {
+    precondition(
+      tokenizer.vocabularySize <= parameters.configuration.vocabularySize,
+      "a tokenizer of \(tokenizer.vocabularySize) for \(parameters.configuration.vocabularySize)")
+    self.tokenizer = tokenizer
+    self.sequenceLength = sequenceLength
+    batchTokens = max(sequenceLength, Self.leastBatchTokens)
+    pass = try TrainingPass(parameters, precision: precision, maximumTokens: batchTokens, team: team, trains: false)
+  }
+
+  /// Adds a text, UTF-8.
+  package func add(_ text: UnsafeRawBufferPointer) {
+    document.removeAll(keepingCapacity: true)
+    document.append(tokenizer.beginToken)
+    tokenizer.encode(text, into: &document, specialTokens: .asText)
+    document.append(tokenizer.endToken)
+    result.addDocuments(1, textBytes: text.count)
+    var start = 0
+    while start + 1 < document.count {
+      let count = min(sequenceLength, document.count - 1 - start)
+      if batch.tokenCount + count > batchTokens { evaluate() }
+      batch.tokens += document[start..<start + count]
+      batch.targets += document[start + 1..<start + 1 + count]
+      batch.lossWeights += repeatElement(1, count: count)
+      batch.documentOffsets.append(Int32(batch.tokens.count))
+      start += count
+    }
+  }
+
+  /// Adds all documents of a split; of conversations, the tokens that are trained on.
+  ///
+  /// - Parameter progress: called after each batch with the tokens read so far; what it throws ends the reading.
+  package func add(_ split: TokenSplit, progress: (_ tokens: Int) throws -> Void = { _ in }) throws {
+    evaluate()
+    var sequence = try BatchSequence(split, sequenceLength: sequenceLength, shuffleSeed: nil)
+    while sequence.next(maximumTokens: batchTokens, into: &batch) {
+      evaluate()
+      try progress(sequence.position.tokens)
+    }
+    result.addDocuments(split.documentCount, textBytes: split.textByteCount)
+  }
+
+  /// The measure of all that was added.
+  ///
+  /// - Returns: nil when nothing was predicted.
+  package func finish() -> Perplexity? {
+    evaluate()
+    return result.tokens > 0 && result.textBytes > 0 ? result : nil
+  }
+
+  private func evaluate() {
+    if batch.tokenCount > 0 {
+      result.add(
+        pass.forward(
+          tokens: batch.tokens, targets: batch.targets, lossWeights: batch.lossWeights,
+          documentOffsets: batch.documentOffsets))
+    }
+    batch.removeAll(reserving: batchTokens)
+  }
+}

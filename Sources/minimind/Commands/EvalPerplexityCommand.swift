@@ -1,0 +1,126 @@
+import Compute
+import Corpus
+import Evaluation
+import Foundation
+import ModelFiles
+import Tokenization
+import Transformer
+
+/// `minimind eval perplexity`: how well a model predicts text.
+let evalPerplexityCommand: Command = {
+  let inputs = Option.list(
+    "input", "FILE", help: "Texts: JSONL, JSON, CSV or plain text files, or directories of them.")
+  let data = Option.optional(
+    "data", "DIR", help: "Prepared data instead: the documents held out from training, as data pretrain or sft chose.")
+  let precision = Option.choice(
+    "precision", default: ElementType.bfloat16, help: "What the matrix products take in; weights are kept in fp32.")
+  let sequenceLength = Option.optionalInteger(
+    "sequence-length", in: 1...1 << 20, defaultText: "the model's own",
+    help: "The most tokens that the model sees at once; longer documents are read in pieces of that length. "
+      + "A document is <s>, its text, and </s>; the prediction of </s> counts in loss and bits/byte, "
+      + "while bytes are those of the text.")
+  return Command(
+    "eval", "perplexity", summary: "measures how well a model predicts text",
+    options: [GenerateOptions.model, inputs, data, sequenceLength, precision, Option.json, Option.threads],
+    example: "minimind eval perplexity --model my-run --input heldout.jsonl"
+  ) { invocation in
+    guard invocation[inputs].isEmpty != (invocation[data] == nil) else {
+      throw UsageError("minimind eval perplexity needs either --input FILE or --data DIR.")
+    }
+    let directory = try resolveModelDirectory(invocation[GenerateOptions.model])
+    let tokenizer = try modelTokenizer(directory)
+    let parameters = try Parameters(modelDirectory: directory)
+    try checkVocabulary(tokenizer, parameters.configuration.vocabularySize, directory)
+    let meter = try PerplexityMeter(
+      parameters, tokenizer, precision: invocation[precision],
+      sequenceLength: invocation[sequenceLength] ?? parameters.configuration.maximumSequenceLength,
+      team: WorkerTeam(count: threadCount(invocation)))
+    let start = monotonicSeconds()
+    Interruption.watch()
+    if let path = invocation[data] {
+      try measure(TokenShardDataset(directory: path, tokenizerHash: tokenizer.contentHash), meter)
+    } else {
+      try measure(invocation[inputs], meter)
+    }
+    guard let result = meter.finish() else {
+      throw CommandError("there is no text to predict. Give files with text.")
+    }
+    let seconds = monotonicSeconds() - start
+    if invocation[Option.json] {
+      try printJSON(PerplexityReport(result, seconds: seconds))
+    } else {
+      try Console.standardOutput.write(table(result, seconds: seconds))
+    }
+  }
+}()
+
+private func measure(_ dataset: TokenShardDataset, _ meter: PerplexityMeter) throws {
+  guard dataset.heldOut.documentCount > 0 else {
+    throw CommandError(
+      "\(dataset.directory) holds no documents back from training. Prepare it with --held-out above 0.")
+  }
+  let progress = ProgressLine(
+    "evaluating", total: dataset.heldOut.inputTokenCount, unit: .things("tokens"), console: .standardError)
+  defer { progress.finish() }
+  try meter.add(dataset.heldOut) { tokens in
+    try Interruption.check()
+    progress.update(completed: tokens)
+  }
+}
+
+private func measure(_ inputs: [String], _ meter: PerplexityMeter) throws {
+  let reader = try DocumentReader(inputs: inputs)
+  let progress = ProgressLine("evaluating", total: reader.totalBytes, unit: .bytes, console: .standardError)
+  defer { progress.finish() }
+  var bytes = 0
+  let broken = try reader.forEachDocument { text in
+    try Interruption.check()
+    meter.add(text)
+    // Bytes of text are a little fewer than those of the file, but follow the work.
+    bytes += text.count
+    progress.update(completed: bytes)
+  }
+  for message in broken.messages { progress.note(message) }
+  if broken.count > broken.messages.count { progress.note("… and \(broken.count - broken.messages.count) more") }
+}
+
+/// What `--json` prints.
+private struct PerplexityReport: Encodable {
+  let loss: Double
+  let perplexity: Double
+  let bitsPerByte: Double
+  let tokens: Int
+  let documents: Int
+  let textBytes: Int
+  let seconds: Double
+
+  enum CodingKeys: String, CodingKey {
+    case loss, perplexity, tokens, documents, seconds
+    case bitsPerByte = "bits_per_byte"
+    case textBytes = "text_bytes"
+  }
+
+  init(_ result: Perplexity, seconds: Double) {
+    loss = result.loss
+    perplexity = result.perplexity
+    bitsPerByte = result.bitsPerByte
+    tokens = result.tokens
+    documents = result.documents
+    textBytes = result.textBytes
+    self.seconds = seconds
+  }
+}
+
+private func table(_ result: Perplexity, seconds: Double) -> String {
+  renderPairs([
+    (name: "loss", value: String(format: "%.4f nats/token", result.loss)),
+    (name: "perplexity", value: String(format: "%.2f", result.perplexity)),
+    (name: "bits/byte", value: String(format: "%.4f", result.bitsPerByte)),
+    (name: "tokens", value: "\(result.tokens) in \(result.documents) documents"),
+    (name: "text", value: formatBytes(result.textBytes)),
+    (
+      name: "time",
+      value: "\(formatDuration(seconds)), \(formatCount(Int(Double(result.tokens) / max(seconds, 1e-9)))) tokens/s"
+    ),
+  ])
+}
