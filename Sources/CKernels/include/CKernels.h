@@ -121,7 +121,11 @@ CKERNELS_INLINE CKFloat16 ckScaleByPowerOfTwo(CKFloat16 value, CKFloat16 exponen
 #else
   // Two factors, since 2^128 and 2^-127 and beyond are no normal floats.
   typedef int32_t Int32x16 __attribute__((ext_vector_type(16)));
-  Int32x16 whole = __builtin_convertvector(ckClamp(exponent, -252, 252), Int32x16);
+  // (Written out: C refuses to hand such vectors from function to function where no register holds them.)
+  CKFloat16 low = -252, high = 252;
+  exponent = exponent < low ? low : exponent;
+  exponent = exponent > high ? high : exponent;
+  Int32x16 whole = __builtin_convertvector(exponent, Int32x16);
   Int32x16 half = whole >> 1;
   CKFloat16 first = (CKFloat16)((half + 127) << 23);
   CKFloat16 second = (CKFloat16)((whole - half + 127) << 23);
