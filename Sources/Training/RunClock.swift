@@ -1,7 +1,7 @@
 import Foundation
 
 /// Where the time of a session goes, and how much is left.
-struct RunClock {
+package struct RunClock {
   private let firstStep: Int
   private let totalSteps: Int
   private var start = 0.0
@@ -9,43 +9,43 @@ struct RunClock {
   /// When the steps that count for the rate began: the first ones also pay for page faults and new product shapes.
   private var rateStart: (step: Int, seconds: Double)?
   private var step: Int
-  private(set) var times = PhaseTimes()
+  package private(set) var times = PhaseTimes()
 
-  init(firstStep: Int, totalSteps: Int) {
+  package init(firstStep: Int, totalSteps: Int) {
     self.firstStep = firstStep
     self.totalSteps = totalSteps
     step = firstStep
   }
 
-  mutating func start(at now: Double = Self.now()) {
+  package mutating func start(at now: Double = Self.now()) {
     start = now
     last = now
   }
 
   /// Seconds since `start`.
-  var seconds: Double { Self.now() - start }
+  package var seconds: Double { Self.now() - start }
 
   /// Counts the time since the last lap to a phase.
-  mutating func lap(_ phase: WritableKeyPath<PhaseTimes, Double>, at now: Double = Self.now()) {
+  package mutating func lap(_ phase: WritableKeyPath<PhaseTimes, Double>, at now: Double = Self.now()) {
     times[keyPath: phase] += now - last
     last = now
   }
 
-  mutating func finishStep(_ step: Int, at now: Double = Self.now()) {
+  package mutating func finishStep(_ step: Int, at now: Double = Self.now()) {
     self.step = step
     let warmup = min(10, max(1, (totalSteps - firstStep) / 10))
     if rateStart == nil, step - firstStep >= warmup { rateStart = (step, now) }
   }
 
   /// Seconds to the end of the run at the mean rate so far, evaluations and checkpoints included.
-  var secondsLeft: Double? { secondsLeft(at: Self.now()) }
+  package var secondsLeft: Double? { secondsLeft(at: Self.now()) }
 
-  func secondsLeft(at now: Double) -> Double? {
+  package func secondsLeft(at now: Double) -> Double? {
     guard let rateStart, step > rateStart.step else { return nil }
     return (now - rateStart.seconds) / Double(step - rateStart.step) * Double(totalSteps - step)
   }
 
-  static func now() -> Double {
+  package static func now() -> Double {
     var time = timespec()
     clock_gettime(CLOCK_MONOTONIC, &time)
     return Double(time.tv_sec) + Double(time.tv_nsec) * 1e-9

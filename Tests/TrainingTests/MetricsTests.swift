@@ -1,0 +1,99 @@
+import Foundation
+import ModelFiles
+import TestSupport
+import Testing
+import Training
+
+@Suite("Metrics")
+struct MetricsTests {
+  @Test("a line a step and one an evaluation, under the names that tools know, by step, never going back")
+  func lines() throws {
+    try TinyRun.inFolder { tiny in
+      var settings = tiny.settings()
+      settings.steps = 6
+      settings.evalInterval = 3
+      let events = EventList()
+      let (_, path) = try tiny.train(settings, output: "run", sinks: [events])
+      let lines = try text(path + "/metrics.jsonl").split(separator: "\n").map { try JSON(parsing: String($0)) }
+      #expect(lines.compactMap { $0["train/global_step"]?.integerValue } == [0, 1, 2, 3, 3, 4, 5, 6, 6])
+      let steps = lines.filter { $0["train/loss"] != nil }
+      let evaluations = lines.filter { $0["eval/loss"] != nil }
+      #expect(steps.count == 6 && evaluations.count == 3)
+      for (line, report) in zip(steps, events.steps) {
+        #expect(line["train/loss"]?.doubleValue == report.loss)
+        #expect(line["train/learning_rate"]?.doubleValue == report.learningRate)
+        #expect(line["train/grad_norm"]?.doubleValue == report.gradientNorm)
+        #expect(line["train/tokens"]?.integerValue == report.tokens)
+        #expect(line["train/epoch"]?.doubleValue == report.epoch)
+        #expect(line["train/tokens_per_second"]?.doubleValue ?? 0 > 0)
+        #expect(line["train/peak_memory_gb"]?.doubleValue ?? 0 > 0)
+      }
+      for (line, evaluation) in zip(evaluations, events.evaluations) {
+        #expect(line["eval/loss"]?.doubleValue == evaluation.loss)
+        #expect(line["eval/perplexity"]?.doubleValue == exp(evaluation.loss))
+        #expect(line["eval/bpb"]?.doubleValue == evaluation.bitsPerByte)
+      }
+    }
+  }
+
+  @Test("the smoothed loss is a mean, from the first step on, and forgets")
+  func smoothed() {
+    var smoothed = SmoothedLoss()
+    #expect(smoothed.value == nil)
+    smoothed.add(4)
+    #expect(smoothed.value == 4)
+    smoothed.add(2)
+    #expect(smoothed.value! > 2.9 && smoothed.value! < 3)
+    for _ in 0..<500 { smoothed.add(1) }
+    #expect(abs(smoothed.value! - 1) < 1e-6)
+  }
+
+  @Test("a state survives its JSON to the bit")
+  func stateRoundTrip() throws {
+    var generator = SeededGenerator(seed: 9)
+    for _ in 0..<100 {
+      var state = TrainingState()
+      for _ in 0..<5 { state.smoothedLoss.add(Double.random(in: 0...10, using: &generator)) }
+      state.seconds = Double.random(in: 0...1e6, using: &generator)
+      #expect(try JSONDecoder().decode(TrainingState.self, from: JSONEncoder().encode(state)) == state)
+    }
+  }
+}
+
+@Suite("Clock of a run")
+struct RunClockTests {
+  @Test("the time left is for the whole run, and the slow first steps do not count")
+  func secondsLeft() {
+    var clock = RunClock(firstStep: 0, totalSteps: 100)
+    clock.start(at: 0)
+    var now = 0.0
+    for step in 1...10 {
+      now += 50
+      clock.finishStep(step, at: now)
+      #expect(clock.secondsLeft(at: now) == nil)
+    }
+    for step in 11...40 {
+      now += 2
+      clock.finishStep(step, at: now)
+    }
+    #expect(clock.secondsLeft(at: now) == 120)
+  }
+
+  @Test("a resumed session begins its rate anew")
+  func resumed() {
+    var clock = RunClock(firstStep: 90, totalSteps: 100)
+    clock.start(at: 0)
+    for (index, step) in (91...95).enumerated() { clock.finishStep(step, at: Double(index)) }
+    #expect(clock.secondsLeft(at: 4) == 5)
+  }
+
+  @Test("laps add up by phase")
+  func laps() {
+    var clock = RunClock(firstStep: 0, totalSteps: 2)
+    clock.start(at: 10)
+    clock.lap(\.data, at: 11)
+    clock.lap(\.passes, at: 15)
+    clock.lap(\.data, at: 16)
+    #expect(clock.times.data == 2 && clock.times.passes == 4)
+  }
+}

@@ -1,0 +1,105 @@
+import Compute
+import Foundation
+import TestSupport
+import Testing
+import Training
+import Transformer
+
+@Suite("Optimizer step")
+struct OptimizerStateTests {
+  /// v1's own run: five Adam steps on one batch, clipped.
+  @Test("losses, gradient norms and weights over five Adam steps are PyTorch's", arguments: [1, 2])
+  func goldenSteps(workers: Int) throws {
+    let fixture = try GoldenFixture()
+    let parameters = try fixture.makeParameters()
+    let team = WorkerTeam(count: workers)
+    let tokens = try fixture.integers("input_ids")
+    let pass = try TrainingPass(parameters, precision: .float32, maximumTokens: tokens.count, team: team)
+    let optimizer = try OptimizerState(parameters.table)
+    let gradients = try #require(pass.gradients)
+    let targets = try fixture.integers("target_ids")
+    let weights = try fixture.integers("loss_mask").map(Float.init)
+    func setting(_ name: String) throws -> Double { try #require(fixture.settings[name]?.doubleValue) }
+    let betas = fixture.numbers("betas")
+    let clip = try setting("grad_clip")
+
+    for step in 1...5 {
+      pass.zeroGradients()
+      let sum = pass.forwardBackward(
+        tokens: tokens, targets: targets, lossWeights: weights, documentOffsets: [0, 40, 80, 120])
+      let norm = optimizer.norm(of: gradients, team: team) / sum.weight
+      #expect(relativeError(sum.loss / sum.weight, fixture.numbers("losses")[step - 1]) < 1e-4)
+      #expect(relativeError(norm, fixture.numbers("grad_norms")[step - 1]) < 1e-4)
+      optimizer.step(
+        pass,
+        AdamWStep(
+          learningRate: Float(try setting("lr")), beta1: Float(betas[0]), beta2: Float(betas[1]),
+          epsilon: Float(try setting("eps")), weightDecay: 0,
+          gradientScale: Float(min(1, clip / (norm + 1e-6)) / sum.weight), step: step),
+        team: team)
+    }
+    for (key, expected) in fixture.parametersAfter {
+      let found = parameters.copy(of: key)
+      let difference = zip(found, expected).reduce(0) { $0 + pow(Double($1.0 - $1.1), 2) }.squareRoot()
+      let size = expected.reduce(0) { $0 + pow(Double($1), 2) }.squareRoot()
+      #expect(difference / size < 1e-4, "\(key): \(difference / size)")
+    }
+  }
+
+  private func relativeError(_ found: Double, _ expected: Double) -> Double { abs(found - expected) / abs(expected) }
+
+  private func makePass(workers: Int, precision: ElementType = .bfloat16) throws -> TrainingPass {
+    let configuration = ModelConfiguration(
+      hiddenSize: 48, layerCount: 2, headCount: 4, keyValueHeadCount: 2, intermediateSize: 80, vocabularySize: 3001)
+    let parameters = try Parameters(configuration: configuration, seed: 1)
+    let pass = try TrainingPass(
+      parameters, precision: precision, maximumTokens: 64, team: WorkerTeam(count: workers))
+    var generator = SeededGenerator(seed: 2)
+    for entry in parameters.table.entries {
+      for index in entry.range { pass.gradients![index] = Float.random(in: -1...1, using: &generator) }
+    }
+    return pass
+  }
+
+  private let settings = AdamWStep(
+    learningRate: 0.1, beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.1, gradientScale: 0.5, step: 1)
+
+  @Test("norm and weights have the same bits for any number of workers")
+  func anyWorkers() throws {
+    var results: [(norm: Double, weights: [Float], working: [UInt16])] = []
+    for workers in 1...3 {
+      let pass = try makePass(workers: workers)
+      let team = WorkerTeam(count: workers)
+      let optimizer = try OptimizerState(pass.parameters.table)
+      let norm = optimizer.norm(of: pass.gradients!, team: team)
+      optimizer.step(pass, settings, team: team)
+      let working = UnsafeBufferPointer(start: pass.workingWeights, count: pass.parameters.table.totalCount)
+      results.append((norm, pass.parameters.allValues, Array(working)))
+    }
+    #expect(results.allSatisfy { $0 == results[0] })
+  }
+
+  @Test("the norm is that of all weights together, in Double")
+  func norm() throws {
+    let pass = try makePass(workers: 2)
+    let gradients = UnsafeBufferPointer(start: pass.gradients, count: pass.parameters.table.totalCount)
+    let expected = gradients.reduce(0) { $0 + Double($1) * Double($1) }.squareRoot()
+    let found = try OptimizerState(pass.parameters.table).norm(of: pass.gradients!, team: WorkerTeam(count: 2))
+    #expect(abs(found - expected) / expected < 1e-6)
+  }
+
+  @Test("weight decay shrinks matrices and leaves norms alone")
+  func decay() throws {
+    let pass = try makePass(workers: 1, precision: .float32)
+    pass.zeroGradients()
+    let before = Dictionary(
+      uniqueKeysWithValues: pass.parameters.table.entries.map { ($0.key, pass.parameters.copy(of: $0.key)) })
+    try OptimizerState(pass.parameters.table).step(pass, settings, team: WorkerTeam(count: 1))
+    for entry in pass.parameters.table.entries {
+      let factor: Float = entry.isDecayed ? 1 - 0.1 * 0.1 : 1
+      for (found, old) in zip(pass.parameters.copy(of: entry.key), before[entry.key]!) {
+        #expect(abs(found - old * factor) <= abs(old) * 1e-6)
+      }
+    }
+  }
+}

@@ -1,0 +1,150 @@
+import Compute
+import Foundation
+import TestSupport
+import Testing
+import Training
+
+@Suite("Resuming a run")
+struct ResumeTests {
+  /// Weights, moments and metrics of a run's last checkpoint. Times differ, of course.
+  private struct Outcome: Equatable {
+    var weights: Data
+    var moments: Data
+    var losses: [String]
+
+    init(_ path: String, step: Int) throws {
+      let checkpoint = "\(path)/checkpoints/step-\(step)"
+      weights = try bytes(checkpoint + "/model/model.safetensors")
+      moments = try bytes(checkpoint + "/optimizer.safetensors")
+      losses = try text(path + "/metrics.jsonl").split(separator: "\n").map { line in
+        // "train/tokens" is the last number that is the same in every run.
+        String(line[..<(line.range(of: ",\"train/tokens_per_second\"")?.lowerBound ?? line.endIndex)])
+      }
+    }
+  }
+
+  private func settings(_ tiny: TinyRun, _ stage: Stage, threads: Int) throws -> TrainingSettings {
+    var settings = tiny.settings(stage, threads: threads)
+    // Several steps an epoch, and a step that reaches from one epoch into the next.
+    settings.steps = 40
+    settings.evalInterval = 8
+    settings.checkpointInterval = 16
+    settings.precision = .bfloat16
+    if stage == .sft {
+      var base = tiny.settings(threads: threads)
+      base.steps = 3
+      settings.from = try tiny.train(base, output: "base").path
+    }
+    return settings
+  }
+
+  @Test(
+    "N steps are k steps, a resume and N - k steps, to the bit: weights, moments, losses, held-out losses",
+    arguments: [Stage.pretrain, .sft], [1, 2])
+  func bitExact(_ stage: Stage, threads: Int) throws {
+    try TinyRun.inFolder { tiny in
+      let settings = try settings(tiny, stage, threads: threads)
+      let (whole, path) = try tiny.train(settings, stage: stage, output: "whole")
+      let expected = try Outcome(path, step: 40)
+      let stops = [1, 7, 16, 23, 39]
+      let (_, interrupted) = try tiny.train(settings, stage: stage, output: "interrupted", stopAfter: stops[0])
+      var summary: TrainingSummary?
+      for stop in stops.dropFirst() + [.max] {
+        summary = try tiny.resume(interrupted, stage: stage, stopAfter: stop)
+      }
+      #expect(try Outcome(interrupted, step: 40) == expected)
+      #expect(summary?.smoothedLoss == whole.smoothedLoss)
+      #expect(summary?.heldOut == whole.heldOut && summary?.best == whole.best)
+      #expect(summary?.tokens == whole.tokens)
+      // The run has seen more than one epoch, and stops fell inside of epochs.
+      let plan = try TrainingPlan(stage, settings)
+      #expect(whole.tokens > plan.dataset.training.inputTokenCount)
+    }
+  }
+
+  @Test("a run that ended before its first checkpoint begins again and comes out the same")
+  func withoutCheckpoint() throws {
+    try TinyRun.inFolder { tiny in
+      var settings = tiny.settings()
+      settings.steps = 6
+      let expected = try Outcome(try tiny.train(settings, output: "whole").path, step: 6)
+      let (_, path) = try tiny.train(settings, output: "lost", stopAfter: 2)
+      try FileManager.default.removeItem(atPath: path + "/checkpoints")
+      try tiny.resume(path)
+      #expect(try Outcome(path, step: 6) == expected)
+    }
+  }
+
+  @Test("lines of steps that were lost are cut off, also one that was cut short")
+  func lostLines() throws {
+    try TinyRun.inFolder { tiny in
+      var settings = tiny.settings()
+      settings.steps = 6
+      let expected = try Outcome(try tiny.train(settings, output: "whole").path, step: 6)
+      let (_, path) = try tiny.train(settings, output: "lost", stopAfter: 3)
+      let metrics = try text(path + "/metrics.jsonl")
+      let lost = metrics + "{\"train/global_step\":4,\"train/loss\":99.0}\n{\"train/global_st"
+      try Data(lost.utf8).write(to: URL(fileURLWithPath: path + "/metrics.jsonl"))
+      try tiny.resume(path)
+      #expect(try Outcome(path, step: 6) == expected)
+    }
+  }
+
+  @Test("a finished run has nothing left to do")
+  func finished() throws {
+    try TinyRun.inFolder { tiny in
+      var settings = tiny.settings()
+      settings.steps = 3
+      let (_, path) = try tiny.train(settings, output: "run")
+      let before = try Outcome(path, step: 3)
+      let summary = try tiny.resume(path)
+      #expect(summary.isComplete && summary.sessionTokens == 0)
+      #expect(try Outcome(path, step: 3) == before)
+    }
+  }
+
+  @Test("options that would make it another run are refused by name; the others may change")
+  func alteredOptions() throws {
+    try TinyRun.inFolder { tiny in
+      var settings = tiny.settings()
+      settings.steps = 4
+      let (_, path) = try tiny.train(settings, output: "run", stopAfter: 2)
+      let error = #expect(throws: TrainingError.self) {
+        try tiny.resume(path) {
+          $0.learningRate = 0.5
+          $0.batchTokens = 1024
+          $0.precision = .float32
+          $0.keepCheckpoints = 1
+        }
+      }
+      #expect(
+        error?.description == "\(path) cannot be resumed with another --batch-tokens, --learning-rate, --precision: "
+          + "it would become another run. Leave that out, or begin a new run.")
+      try FileManager.default.moveItem(atPath: tiny.pretrainData, toPath: tiny.folder + "/moved")
+      let summary = try tiny.resume(path) {
+        $0.data = tiny.folder + "/moved"
+        $0.threads = 2
+        $0.keepCheckpoints = 1
+        $0.evalInterval = 1
+        $0.checkpointInterval = 1
+        $0.logInterval = 3
+      }
+      #expect(summary.isComplete)
+    }
+  }
+
+  @Test("other data, another stage and a directory without a run are refused")
+  func otherRuns() throws {
+    try TinyRun.inFolder { tiny in
+      var settings = tiny.settings()
+      settings.steps = 2
+      let (_, path) = try tiny.train(settings, output: "run", stopAfter: 1)
+      let data = #expect(throws: TrainingError.self) { try tiny.resume(path) { $0.data = tiny.conversations } }
+      #expect(data?.description.contains("is not the data that \(path) was begun with") == true)
+      let stage = #expect(throws: TrainingError.self) { try tiny.resume(path, stage: .sft) }
+      #expect(stage?.description.hasSuffix("minimind pretrain --resume \(path)") == true)
+      let none = #expect(throws: TrainingError.self) { try tiny.resume(tiny.folder) }
+      #expect(none?.description.contains("holds no run to resume") == true)
+    }
+  }
+}

@@ -1,0 +1,123 @@
+import Compute
+import Corpus
+import Foundation
+import ModelFiles
+import TestSupport
+import Tokenization
+import Training
+import Transformer
+
+/// A tokenizer of 300 entries, learned from the words of `tinyDocuments`.
+let tinyTokenizer: Tokenizer = {
+  var trainer = try! TokenizerTrainer(vocabularySize: 300, threads: 1)
+  for text in tinyDocuments { trainer.add(document: text) }
+  return try! trainer.train { _ in }
+}()
+
+/// 120 documents of one to a dozen sentences about who sees whom: easily learned, and of many lengths.
+let tinyDocuments: [String] = {
+  var generator = SeededGenerator(seed: 5)
+  let names = ["Anna", "Ben", "小明", "Dora"]
+  let places = ["in the park", "at home", "by the river", "在学校"]
+  return (0..<120).map { number in
+    (0...number % 12).map { _ in
+      "\(names.randomElement(using: &generator)!) sees \(names.randomElement(using: &generator)!) "
+        + "\(places.randomElement(using: &generator)!)."
+    }.joined(separator: " ")
+  }
+}()
+
+/// A folder with prepared data for both stages and the configuration of a model with 3000 weights.
+struct TinyRun {
+  let folder: String
+  var pretrainData: String { folder + "/pretrain" }
+  var conversations: String { folder + "/sft" }
+  var configuration: String { folder + "/model.json" }
+
+  static func inFolder<Result>(_ body: (TinyRun) throws -> Result) throws -> Result {
+    try withTemporaryDirectory { folder in
+      let run = TinyRun(folder: folder)
+      try run.prepare("documents.txt", tinyDocuments.joined(separator: "\n"), .pretrain(PretrainFilters()), "pretrain")
+      let rows = tinyDocuments.enumerated().map { number, text in
+        "{\"q\": \"who is number \(number)?\", \"a\": \"\(text)\"}"
+      }
+      try run.prepare(
+        "questions.jsonl", rows.joined(separator: "\n"), .sft(ConversationFilters(), ChatTemplate()), "sft")
+      var configuration = ModelConfiguration(
+        hiddenSize: 32, layerCount: 2, headCount: 4, keyValueHeadCount: 2, intermediateSize: 64, vocabularySize: 300)
+      configuration.maximumSequenceLength = 128
+      try Data(configuration.huggingFaceConfig().text().utf8).write(to: URL(fileURLWithPath: run.configuration))
+      return try body(run)
+    }
+  }
+
+  private func prepare(_ name: String, _ content: String, _ task: DataPreparation.Task, _ output: String) throws {
+    try Data(content.utf8).write(to: URL(fileURLWithPath: folder + "/" + name))
+    var preparation = DataPreparation(
+      task: task, files: try resolveInputFiles([folder + "/" + name], wholeFiles: false), tokenizer: tinyTokenizer)
+    preparation.heldOutFraction = 0.1
+    _ = try preparation.write(to: folder + "/" + output, programVersion: "test")
+  }
+
+  /// Settings that make a step of a pretraining epoch's tenth or so.
+  func settings(_ stage: Stage = .pretrain, threads: Int = 1) -> TrainingSettings {
+    var settings = TrainingSettings(
+      stage: stage, data: stage == .pretrain ? pretrainData : conversations, threads: threads)
+    if stage == .pretrain { settings.model = configuration }
+    settings.batchTokens = 512
+    settings.microBatchTokens = 256
+    settings.sequenceLength = 128
+    settings.learningRate = 0.01
+    return settings
+  }
+
+  /// Trains to the end, or until `stopAfter` steps are done, and gives back the run's directory.
+  @discardableResult
+  func train(
+    _ settings: TrainingSettings, stage: Stage = .pretrain, output: String, stopAfter: Int = .max,
+    sinks: [any MetricsSink] = [], sampler: Trainer.Sampler? = nil
+  ) throws -> (summary: TrainingSummary, path: String) {
+    let plan = try TrainingPlan(stage, settings)
+    let run = try RunDirectory(creating: folder + "/" + output)
+    try plan.record(programVersion: "test").write(to: run)
+    return (try train(plan, run, stopAfter: stopAfter, sinks: sinks, sampler: sampler), run.path)
+  }
+
+  /// Goes on with a run, possibly with changed settings.
+  @discardableResult
+  func resume(
+    _ path: String, stage: Stage = .pretrain, stopAfter: Int = .max, change: (inout TrainingSettings) -> Void = { _ in }
+  ) throws -> TrainingSummary {
+    let run = try RunDirectory(resuming: path)
+    let record = try RunRecord(of: run)
+    var settings = record.options
+    change(&settings)
+    return try train(
+      try TrainingPlan(resuming: run, record: record, stage, settings), run, stopAfter: stopAfter, sinks: [],
+      sampler: nil)
+  }
+
+  private func train(
+    _ plan: TrainingPlan, _ run: RunDirectory, stopAfter: Int, sinks: [any MetricsSink], sampler: Trainer.Sampler?
+  ) throws -> TrainingSummary {
+    let trainer = try Trainer(
+      plan, run: run, team: WorkerTeam(count: plan.settings.threads), sinks: sinks, sampler: sampler)
+    return try trainer.train { trainer.state.step >= stopAfter }
+  }
+}
+
+/// Keeps all events.
+final class EventList: MetricsSink {
+  private(set) var events: [TrainingEvent] = []
+  func record(_ event: TrainingEvent) { events.append(event) }
+
+  var steps: [StepReport] { events.compactMap { if case .step(let report) = $0 { report } else { nil } } }
+  var evaluations: [Evaluation] {
+    events.compactMap { if case .evaluation(let evaluation, _) = $0 { evaluation } else { nil } }
+  }
+  var samples: [SampleReport] { events.compactMap { if case .samples(let report) = $0 { report } else { nil } } }
+}
+
+func bytes(_ path: String) throws -> Data { try Data(contentsOf: URL(fileURLWithPath: path)) }
+
+func text(_ path: String) throws -> String { String(decoding: try bytes(path), as: UTF8.self) }
