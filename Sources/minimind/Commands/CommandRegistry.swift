@@ -5,5 +5,5 @@ package let allCommands: [Command] = [
   pretrainCommand, sftCommand,
   generateCommand, chatCommand,
   evalPerplexityCommand,
-  benchProductsCommand, benchTokenizerCommand,
+  benchTrainCommand, benchProductsCommand, benchTokenizerCommand,
 ]

@@ -1,0 +1,205 @@
+import Compute
+import Corpus
+import Foundation
+import Training
+import Transformer
+
+/// `minimind bench train`: the speed of optimizer steps, beside what their matrix products alone would reach.
+let benchTrainCommand: Command = {
+  let model = Option.text("model", "NAME|FILE", default: "small", help: "tiny, small, base, or a config.json.")
+  let data = Option.optional("data", "DIR", help: "Prepared data to train on, instead of random full sequences.")
+  let precision = Option.choice("precision", default: ElementType.bfloat16, help: "Type of the matrix products.")
+  let batchTokens = Option.integer(
+    "batch-tokens", default: 16384, in: 2...1 << 24, help: "The most tokens of an optimizer step.")
+  let microBatchTokens = Option.integer(
+    "micro-batch-tokens", default: 2048, in: 2...1 << 20, help: "The most tokens that go through the model at once.")
+  let sequenceLength = Option.integer(
+    "sequence-length", default: 512, in: 2...1 << 20, help: "The most tokens of a document.")
+  let steps = Option.integer("steps", default: 5, in: 1...1000, help: "Optimizer steps to time, after one that is not.")
+  let profile = Option.flag("profile", help: "Also shows where the time of a step goes.")
+  return Command(
+    "bench", "train", summary: "measures training, and how near it is to its matrix products alone",
+    options: [
+      model, data, precision, batchTokens, microBatchTokens, sequenceLength, steps, profile, Option.json,
+      Option.threads,
+    ], example: "minimind bench train --model small --profile"
+  ) { invocation in
+    let micro = invocation[microBatchTokens]
+    guard invocation[sequenceLength] <= micro, micro <= invocation[batchTokens] else {
+      throw UsageError("--sequence-length, --micro-batch-tokens and --batch-tokens must not fall in this order.")
+    }
+    let benchmark = try TrainingBenchmark(
+      model: invocation[model], data: invocation[data], precision: invocation[precision],
+      batchTokens: invocation[batchTokens], microBatchTokens: micro, sequenceLength: invocation[sequenceLength],
+      threads: threadCount(invocation))
+    let result = benchmark.run(steps: invocation[steps])
+    if invocation[Option.json] {
+      try printJSON(result)
+    } else {
+      try Console.standardOutput.write(result.summary + (invocation[profile] ? result.profileTable : ""))
+    }
+  }
+}()
+
+/// What was measured. Rates are medians over the steps.
+private struct TrainingBenchmarkResult: Encodable {
+  var tokensPerSecond = 0.0
+  /// Tokens a second if the step were nothing but its matrix products, computed again in the same run.
+  var productsTokensPerSecond = 0.0
+  var rooflineShare = 0.0
+  var peakMemoryBytes = 0
+  var model: String
+  var precision: String
+  var threads: Int
+  var batchTokens: Int
+  var sequenceLength: Int
+  /// Shares of the time of all workers, by what they did.
+  var profile: [String: Double] = [:]
+
+  enum CodingKeys: String, CodingKey {
+    case tokensPerSecond = "tokens_per_second"
+    case productsTokensPerSecond = "products_tokens_per_second"
+    case rooflineShare = "roofline_share"
+    case peakMemoryBytes = "peak_memory_bytes"
+    case model, precision, threads
+    case batchTokens = "batch_tokens"
+    case sequenceLength = "sequence_length"
+    case profile
+  }
+
+  var summary: String {
+    renderPairs([
+      (name: "model", value: "\(model), \(precision), \(threads) threads"),
+      (name: "step", value: "\(batchTokens) tokens in sequences of up to \(sequenceLength)"),
+      (name: "training", value: "\(Int(tokensPerSecond.rounded())) tokens/s"),
+      (name: "products alone", value: "\(Int(productsTokensPerSecond.rounded())) tokens/s"),
+      (name: "share of that", value: String(format: "%.2f", rooflineShare)),
+      (name: "peak memory", value: formatBytes(peakMemoryBytes)),
+    ])
+  }
+
+  var profileTable: String {
+    var table = TextTable([("where a step's time goes", .left), ("share", .right)])
+    for (name, share) in profile.sorted(by: { $0.value > $1.value }) {
+      table.add([name, String(format: "%.1f%%", share * 100)])
+    }
+    return "\n" + table.render()
+  }
+}
+
+private struct TrainingBenchmark {
+  private let pass: TrainingPass
+  private let optimizer: OptimizerState
+  private let team: WorkerTeam
+  private let batches: [PackedBatch]
+  private var blank: TrainingBenchmarkResult
+
+  init(
+    model: String, data: String?, precision: ElementType, batchTokens: Int, microBatchTokens: Int,
+    sequenceLength: Int, threads: Int
+  ) throws {
+    var configuration = try modelConfiguration(model)
+    if let data {
+      let dataset = try TokenShardDataset(directory: data)
+      configuration.vocabularySize = dataset.manifest.vocabularySize
+      var sequence = try BatchSequence(dataset.training, sequenceLength: sequenceLength, shuffleSeed: 1)
+      batches = Self.batches(of: batchTokens, microBatchTokens) { _ = sequence.next(maximumTokens: $0, into: &$1) }
+    } else {
+      var generator = SystemRandomNumberGenerator()
+      batches = Self.batches(of: batchTokens, microBatchTokens) { maximum, batch in
+        batch.removeAll(reserving: maximum)
+        for place in 0..<maximum {
+          if place > 0 && place % sequenceLength == 0 { batch.documentOffsets.append(Int32(place)) }
+          batch.tokens.append(Int32.random(in: 0..<Int32(configuration.vocabularySize), using: &generator))
+        }
+        batch.documentOffsets.append(Int32(maximum))
+        batch.targets = batch.tokens
+        batch.lossWeights = [Float](repeating: 1, count: maximum)
+      }
+    }
+    team = WorkerTeam(count: threads)
+    let parameters = try Parameters(configuration: configuration, seed: 1)
+    pass = try TrainingPass(parameters, precision: precision, maximumTokens: microBatchTokens, team: team)
+    optimizer = try OptimizerState(parameters.table)
+    blank = TrainingBenchmarkResult(
+      model: model, precision: precision.rawValue, threads: threads,
+      batchTokens: batches.reduce(0) { $0 + $1.tokenCount }, sequenceLength: sequenceLength)
+  }
+
+  /// The micro-batches of one optimizer step.
+  private static func batches(
+    of batchTokens: Int, _ microBatchTokens: Int, _ fill: (_ maximumTokens: Int, inout PackedBatch) -> Void
+  ) -> [PackedBatch] {
+    (0..<batchTokens / microBatchTokens).map { _ in
+      var batch = PackedBatch()
+      fill(microBatchTokens, &batch)
+      return batch
+    }
+  }
+
+  func run(steps: Int) -> TrainingBenchmarkResult {
+    var result = blank
+    step(1)
+    let times = PassTimes(workers: team.count)
+    pass.times = times
+    var optimizerSeconds = 0.0
+    var seconds: [Double] = []
+    for number in 0..<steps {
+      let start = monotonicSeconds()
+      optimizerSeconds += step(number + 2)
+      seconds.append(monotonicSeconds() - start)
+    }
+    pass.times = nil
+    let total = seconds.reduce(0, +)
+    for phase in PassPhase.allCases {
+      result.profile["\(phase)"] = times.seconds(phase) / total / Double(team.count)
+    }
+    result.profile["optimizer"] = optimizerSeconds / total
+    result.profile["rest"] = 1 - result.profile.values.reduce(0, +)
+
+    let productSeconds = productsAlone(repetitions: steps)
+    result.tokensPerSecond = Double(result.batchTokens) / median(seconds)
+    result.productsTokensPerSecond = Double(result.batchTokens) / productSeconds
+    result.rooflineShare = result.tokensPerSecond / result.productsTokensPerSecond
+    result.peakMemoryBytes = MachineMemory.peakBytes
+    return result
+  }
+
+  /// One optimizer step; returns the seconds that followed the last backward pass.
+  @discardableResult
+  private func step(_ number: Int) -> Double {
+    pass.zeroGradients()
+    var sum = LossSum()
+    for batch in batches { sum += forwardBackward(batch) }
+    guard let gradients = pass.gradients else { return 0 }
+    let start = monotonicSeconds()
+    let norm = optimizer.norm(of: gradients, team: team) / sum.weight
+    optimizer.step(
+      pass,
+      AdamWStep(
+        learningRate: 1e-4, beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.1,
+        gradientScale: Float(min(1, 1 / norm) / sum.weight), step: number), team: team)
+    return monotonicSeconds() - start
+  }
+
+  private func forwardBackward(_ batch: PackedBatch) -> LossSum {
+    pass.forwardBackward(
+      tokens: batch.tokens, targets: batch.targets, lossWeights: batch.lossWeights,
+      documentOffsets: batch.documentOffsets)
+  }
+
+  /// The median seconds that the matrix products of one optimizer step take with nothing around them.
+  private func productsAlone(repetitions: Int) -> Double {
+    team.products.forEach { $0.startRecording() }
+    for batch in batches { _ = forwardBackward(batch) }
+    let seconds = (0..<repetitions).map { _ in
+      let start = monotonicSeconds()
+      team.run { worker in team.products[worker].replay() }
+      return monotonicSeconds() - start
+    }
+    team.products.forEach { $0.stopRecording() }
+    return median(seconds)
+  }
+
+  private func median(_ values: [Double]) -> Double { values.sorted()[values.count / 2] }
+}
