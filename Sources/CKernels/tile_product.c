@@ -1,5 +1,9 @@
 #include "CKernels.h"
 
+// Without AVX-512, vectors of 64 bytes pass between functions in another way than with it. All functions here that take
+// them are inlined.
+#pragma clang diagnostic ignored "-Wpsabi"
+
 /// sum += a·b for sixteen lanes: one number with each, or a pair of bfloat16 with each pair.
 CKERNELS_INLINE CKFloat16 addProduct(bool isBFloat16, CKFloat16 sum, uint32_t a, CKUInt32x16 b) {
   CKUInt32x16 left = a;
@@ -24,8 +28,17 @@ CKERNELS_INLINE CKUInt32x16 unitsAt(const void *_Nonnull address) {
   return value;
 }
 
+// The sums of a tile, and a few operands, have to fit the registers: 32 of a vector each with AVX-512, else 16 or 32 of
+// a quarter of one.
+#if CKERNELS_AVX512
 #define MAXIMUM_ROWS 8
 #define MAXIMUM_VECTORS 4
+#define MAXIMUM_SUMS 24
+#else
+#define MAXIMUM_ROWS 3
+#define MAXIMUM_VECTORS 1
+#define MAXIMUM_SUMS 3
+#endif
 
 // The sums of a whole tile stay in registers while the depth runs through: at each step `vectors` registers of b meet
 // `rows` numbers of a, so a load feeds several multiplications, and there are enough independent sums to keep both
@@ -68,19 +81,13 @@ CKERNELS_INLINE void tile(
 CKERNELS_INLINE void column(
     bool isBFloat16, intptr_t vectors, intptr_t rows, intptr_t depth, const char *_Nonnull a, intptr_t aStride,
     const uint32_t *_Nonnull b, intptr_t bStride, float *_Nonnull c, intptr_t cStride, bool accumulates) {
-  // At most 24 sums: with four registers of b and one of a they fit the 32 registers.
-  const intptr_t most = vectors == 4 ? 6 : MAXIMUM_ROWS;
+  const intptr_t most = MAXIMUM_SUMS / vectors < MAXIMUM_ROWS ? MAXIMUM_SUMS / vectors : MAXIMUM_ROWS;
   for (intptr_t chunks = (rows + most - 1) / most; chunks > 0; chunks--) {
     intptr_t count = (rows + chunks - 1) / chunks;
     switch (count) {
 #define CASE(n) \
-  case n: tile(isBFloat16, n, vectors, depth, a, aStride, b, bStride, c, cStride, accumulates); break;
-      CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6)
-      default:
-        if (vectors < 4) {
-          if (count == 7) tile(isBFloat16, 7, vectors, depth, a, aStride, b, bStride, c, cStride, accumulates);
-          else tile(isBFloat16, 8, vectors, depth, a, aStride, b, bStride, c, cStride, accumulates);
-        }
+  case n: if (n <= most) tile(isBFloat16, n, vectors, depth, a, aStride, b, bStride, c, cStride, accumulates); break;
+      CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6) CASE(7) CASE(8)
 #undef CASE
     }
     rows -= count;
@@ -89,7 +96,7 @@ CKERNELS_INLINE void column(
   }
 }
 
-/// The columns in chunks of at most four vectors.
+/// The columns in chunks of as many vectors as a tile may have.
 CKERNELS_INLINE void product(
     bool isBFloat16, intptr_t rows, intptr_t depth, intptr_t vectors, const char *_Nonnull a, intptr_t aStride,
     const uint32_t *_Nonnull b, intptr_t bStride, float *_Nonnull c, intptr_t cStride, bool accumulates) {
@@ -97,7 +104,7 @@ CKERNELS_INLINE void product(
     intptr_t count = (vectors + chunks - 1) / chunks;
     switch (count) {
 #define CASE(n) \
-  case n: column(isBFloat16, n, rows, depth, a, aStride, b, bStride, c, cStride, accumulates); break;
+  case n: if (n <= MAXIMUM_VECTORS) column(isBFloat16, n, rows, depth, a, aStride, b, bStride, c, cStride, accumulates); break;
       CASE(1) CASE(2) CASE(3) CASE(4)
 #undef CASE
     }

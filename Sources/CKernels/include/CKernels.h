@@ -147,9 +147,13 @@ CKERNELS_INLINE float ckLargest(CKFloat16 value) {
   return __builtin_reduce_max(value);
 }
 
-/// The nearest whole number in each lane, ties to even.
+/// The nearest whole number in each lane, ties to even; beyond ±2²², something as near as Float has.
 CKERNELS_INLINE CKFloat16 ckRound(CKFloat16 value) {
+#if CKERNELS_AVX512
   return __builtin_elementwise_roundeven(value);
+#else
+  return (value + 0x1.8p23f) - 0x1.8p23f;
+#endif
 }
 
 /// Each lane of `low` in the lower half of a unit of four bytes, and of `high` in the upper half.
