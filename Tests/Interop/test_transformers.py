@@ -152,6 +152,38 @@ def test_a_directory_that_transformers_saved_is_the_same_model_here(probe, tmp_p
     assert_same_continuation(probe, tmp_path, tmp_path / "model", model, documents[2])
 
 
+@pytest.fixture(scope="module")
+def trained_run(minimind, tokenizer_directory, tmp_path_factory):
+    """A run directory of our own `pretrain`: the project's text, a tiny model, enough steps to be sure of some words."""
+    folder = tmp_path_factory.mktemp("trained")
+    (folder / "config.json").write_text(json.dumps(configuration("head_dim of its own")))
+    minimind("data", "pretrain", "--input", tokenizer_directory.parent / "text.txt", "--tokenizer", tokenizer_directory,
+             "--output", folder / "data")
+    minimind("pretrain", "--model", folder / "config.json", "--data", folder / "data", "--output", folder / "run",
+             "--steps", 60, "--batch-tokens", 2048, "--sequence-length", 256, "--learning-rate", 0.003)
+    return folder / "run"
+
+
+def test_a_trained_model_is_the_same_model_in_transformers(probe, trained_run, tmp_path):
+    model = load(trained_run / "model")
+    documents = random_documents()
+    assert_same_logits(our_logits(probe, tmp_path, trained_run, documents), their_logits(model, documents))
+    assert_same_continuation(probe, tmp_path, trained_run, model, documents[2])
+
+
+@pytest.mark.parametrize("prompt", ["The ", "`Sources/", "你好", "<s>"])
+def test_generate_continues_as_transformers_does(minimind, trained_run, prompt):
+    tokenizer = transformers.AutoTokenizer.from_pretrained(trained_run / "model", local_files_only=True)
+    ids = [tokenizer.bos_token_id] + tokenizer(prompt)["input_ids"]
+    with torch.no_grad():
+        theirs = load(trained_run / "model").generate(
+            torch.tensor([ids]), attention_mask=torch.ones(1, len(ids), dtype=torch.long), max_new_tokens=40, do_sample=False,
+            pad_token_id=0)[0].tolist()
+    ours = minimind(
+        "generate", "--model", trained_run, "--prompt", prompt, "--type", "fp32", "--temperature", 0, "--max-tokens", 40, "--json")
+    assert json.loads(ours.stdout)["text"] == tokenizer.decode(theirs[len(ids):], skip_special_tokens=True)
+
+
 CONVERSATIONS = [
     ([{"role": "user", "content": "你好 <s> hi"}], "<s>user\n你好 <s> hi</s>\n<s>assistant\n"),
     ([{"role": "system", "content": "Be kind."}, {"role": "user", "content": "a"}, {"role": "assistant", "content": "b\n"},
