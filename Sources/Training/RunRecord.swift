@@ -1,3 +1,4 @@
+import Compute
 import Foundation
 import Storage
 
@@ -51,11 +52,6 @@ package struct RunRecord: Codable, Equatable, Sendable {
 
   /// The processor, its cores and the memory.
   private static var machineDescription: String {
-    let processors = (try? String(contentsOfFile: "/proc/cpuinfo", encoding: .utf8)) ?? ""
-    let name = processors.split(separator: "\n").first { $0.hasPrefix("model name") }?
-      .split(separator: ":").last.map { $0.trimmingCharacters(in: .whitespaces) }
-    let information = ProcessInfo.processInfo
-    return "\(name ?? "unknown processor"), \(information.activeProcessorCount) cores, "
-      + "\(information.physicalMemory >> 30) GiB"
+    "\(Machine.processorName), \(Machine.coreCount) cores, \(Machine.memoryBytes >> 30) GiB"
   }
 }

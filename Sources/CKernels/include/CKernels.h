@@ -174,3 +174,6 @@ CKERNELS_INLINE void ckPrefetch(
     }
   }
 }
+
+/// The vector instructions that this build was made for, as "AVX-512 with bf16".
+const char *_Nonnull ckInstructions(void);

@@ -123,7 +123,7 @@ private struct TokenizerBenchmark: Encodable {
 }
 
 /// The median time of `body` over `runs` runs after one that does not count.
-private func medianSeconds(runs: Int = 7, _ body: () throws -> Void) rethrows -> Double {
+func medianSeconds(runs: Int = 7, _ body: () throws -> Void) rethrows -> Double {
   try body()
   var times: [Double] = []
   for _ in 0..<runs {

@@ -1,0 +1,38 @@
+import CKernels
+import COneDNN
+import Foundation
+
+/// What the machine is and can do, and what of it this build uses.
+package enum Machine {
+  /// The processor's name as the system gives it.
+  package static var processorName: String { cpuinfo("model name") ?? "unknown processor" }
+
+  /// Processor cores that the program may use.
+  package static var coreCount: Int { ProcessInfo.processInfo.activeProcessorCount }
+
+  package static var memoryBytes: Int { Int(clamping: ProcessInfo.processInfo.physicalMemory) }
+
+  /// The processor's instructions that matter for this program, by their names in Linux; empty where it does not say.
+  package static var instructionSets: [String] {
+    let flags = Set((cpuinfo("flags") ?? cpuinfo("Features") ?? "").split(separator: " ").map(String.init))
+    return [
+      "avx2", "fma", "avx512f", "avx512bw", "avx512vl", "avx512_bf16", "avx512_vnni", "avx_vnni", "amx_tile",
+      "amx_bf16", "amx_int8", "asimd", "bf16", "i8mm", "sve",
+    ].filter(flags.contains)
+  }
+
+  /// The vector instructions that this build's own kernels use. oneDNN chooses for itself when it runs.
+  package static var usedInstructions: String { String(cString: ckInstructions()) }
+
+  /// The version of oneDNN, which does the matrix products.
+  package static var oneDNNVersion: String {
+    let version = cdVersion()
+    return "\(version / 10000).\(version / 100 % 100).\(version % 100)"
+  }
+
+  private static func cpuinfo(_ key: String) -> String? {
+    guard let text = try? String(contentsOfFile: "/proc/cpuinfo", encoding: .utf8) else { return nil }
+    let line = text.split(separator: "\n").first { $0.hasPrefix(key) }
+    return line?.split(separator: ":", maxSplits: 1).last.map { $0.trimmingCharacters(in: .whitespaces) }
+  }
+}

@@ -1,0 +1,67 @@
+import Compute
+import Foundation
+import ModelFiles
+import Tokenization
+import Transformer
+
+/// `minimind info`: what the machine can do, or what a model consists of.
+let infoCommand: Command = {
+  let model = Option.optionalPositional(
+    "MODEL",
+    help: "A run, a checkpoint, a model directory, a config.json, or tiny, small, base. Without it: the machine.")
+  return Command(
+    "info", summary: "tells what the machine can do, or what a model consists of",
+    options: [model, Option.json, Option.threads], example: "minimind info my-run"
+  ) { invocation in
+    if let name = invocation[model] {
+      let facts = try ModelFacts(name, threads: threadCount(invocation))
+      if invocation[Option.json] { try printJSON(facts) } else { try Console.standardOutput.write(facts.text) }
+    } else {
+      let facts = MachineFacts(threads: threadCount(invocation))
+      if invocation[Option.json] { try printJSON(facts) } else { try Console.standardOutput.write(facts.text) }
+    }
+  }
+}()
+
+/// What `info` says of the machine.
+private struct MachineFacts: Encodable {
+  let version = programVersion
+  let processor = Machine.processorName
+  let cores = Machine.coreCount
+  let threads: Int
+  let memoryBytes = Machine.memoryBytes
+  let availableBytes = MachineMemory.availableBytes
+  let instructionSets = Machine.instructionSets
+  let usedInstructions = Machine.usedInstructions
+  let oneDNN = Machine.oneDNNVersion
+
+  enum CodingKeys: String, CodingKey {
+    case version, processor, cores, threads
+    case memoryBytes = "memory_bytes"
+    case availableBytes = "available_bytes"
+    case instructionSets = "instruction_sets"
+    case usedInstructions = "used_instructions"
+    case oneDNN = "onednn"
+  }
+
+  init(threads: Int) { self.threads = threads }
+
+  var text: String {
+    renderPairs(
+      [
+        (name: "minimind", value: version),
+        (name: "processor", value: processor),
+        (name: "cores", value: "\(cores), \(threads) thread\(threads == 1 ? "" : "s") used"),
+        (
+          name: "memory",
+          value: formatBytes(memoryBytes) + (availableBytes.map { ", \(formatBytes($0)) available" } ?? "")
+        ),
+        (
+          name: "instructions",
+          value: instructionSets.isEmpty ? "the system does not say" : instructionSets.joined(separator: ", ")
+        ),
+        (name: "built for", value: usedInstructions),
+        (name: "products", value: "oneDNN \(oneDNN)"),
+      ], indent: "")
+  }
+}

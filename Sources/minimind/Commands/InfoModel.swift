@@ -1,0 +1,184 @@
+import Compute
+import Foundation
+import Inference
+import ModelFiles
+import Tokenization
+import Transformer
+
+/// What `info MODEL` says.
+struct ModelFacts: Encodable {
+  struct Memory: Encodable {
+    let use: String
+    let type: String
+    let bytes: Int
+  }
+
+  struct File: Encodable {
+    let name: String
+    let bytes: Int
+  }
+
+  struct TokenizerFacts: Encodable {
+    let vocabularySize: Int
+    let sha256: String
+    let canChat: Bool
+
+    enum CodingKeys: String, CodingKey {
+      case sha256
+      case vocabularySize = "vocabulary_size"
+      case canChat = "can_chat"
+    }
+  }
+
+  let name: String
+  /// Nil for a configuration without weights.
+  let directory: String?
+  let parameters: Int
+  /// By part of the model, in the order of the pass.
+  let parts: [(name: String, parameters: Int)]
+  let configuration: ModelConfiguration
+  let memory: [Memory]
+  let tokenizer: TokenizerFacts?
+  let files: [File]
+  /// Tokens of a micro-batch that training's memory is told for.
+  private static let microBatchTokens = 2048
+
+  init(_ name: String, threads: Int) throws {
+    self.name = name
+    let isConfiguration =
+      name.hasSuffix(".json")
+      || ModelConfiguration.names.contains(name) && !FileManager.default.fileExists(atPath: name)
+    directory = isConfiguration ? nil : try resolveModelDirectory(name)
+    if let directory {
+      configuration = try ModelConfiguration(huggingFaceConfig: directory + "/config.json")
+      // Says what is wrong with the weights before their numbers are believed.
+      _ = try ParameterTable(configuration, checkedAgainst: ModelWeights(directory: directory))
+      tokenizer = try Self.tokenizer(directory)
+      files = Self.files(directory)
+    } else {
+      configuration = try modelConfiguration(name)
+      tokenizer = nil
+      files = []
+    }
+    parameters = configuration.parameterCount
+    let table = try ParameterTable(configuration)
+    parts = Self.parts(table)
+    memory = Self.memory(configuration, table, threads: threads)
+  }
+
+  private static func parts(_ table: ParameterTable) -> [(name: String, parameters: Int)] {
+    func part(_ key: String) -> String {
+      if key == ParameterKey.embedding { return "embedding" }
+      if key == ParameterKey.output { return "output" }
+      if key.contains("norm") { return "norms" }
+      return key.contains(".mlp.") ? "feed-forward" : "attention"
+    }
+    let counts = Dictionary(table.entries.map { (part($0.key), $0.count) }, uniquingKeysWith: +)
+    return ["embedding", "attention", "feed-forward", "norms", "output"].compactMap { name in
+      counts[name].map { (name, $0) }
+    }
+  }
+
+  private static func memory(_ configuration: ModelConfiguration, _ table: ParameterTable, threads: Int) -> [Memory] {
+    var memory = ElementType.allCases.map { type in
+      Memory(
+        use: "inference, a full context of \(configuration.maximumSequenceLength)", type: type.rawValue,
+        bytes: table.totalCount * type.byteCount
+          + KeyValueCache.byteCount(configuration, type: type, tokens: configuration.maximumSequenceLength))
+    }
+    memory += ElementType.allCases.map { type in
+      // The fp32 weights and AdamW's two moments stand beside what the pass holds.
+      Memory(
+        use: "training, \(microBatchTokens) tokens at once", type: type.rawValue,
+        bytes: configuration.parameterCount * 12
+          + TrainingPass.memoryBytes(
+            configuration, precision: type, maximumTokens: microBatchTokens, workers: threads))
+    }
+    return memory
+  }
+
+  private static func tokenizer(_ directory: String) throws -> TokenizerFacts? {
+    guard FileManager.default.fileExists(atPath: directory + "/tokenizer.json") else { return nil }
+    let tokenizer = try Tokenizer(directory: directory)
+    return TokenizerFacts(
+      vocabularySize: tokenizer.vocabularySize, sha256: tokenizer.contentHash,
+      canChat: (try? ChatTemplate(tokenizerDirectory: directory)) != nil)
+  }
+
+  private static func files(_ directory: String) -> [File] {
+    let names = (try? FileManager.default.contentsOfDirectory(atPath: directory)) ?? []
+    return names.sorted().compactMap { name in
+      let attributes = try? FileManager.default.attributesOfItem(atPath: directory + "/" + name)
+      guard let attributes, attributes[.type] as? FileAttributeType == .typeRegular else { return nil }
+      return File(name: name, bytes: attributes[.size] as? Int ?? 0)
+    }
+  }
+}
+
+// MARK: - Rendering
+
+extension ModelFacts {
+  private enum Key: String, CodingKey {
+    case name, directory, parameters, parts, configuration, memory, tokenizer, files
+  }
+
+  func encode(to encoder: any Encoder) throws {
+    var container = encoder.container(keyedBy: Key.self)
+    try container.encode(name, forKey: .name)
+    try container.encodeIfPresent(directory, forKey: .directory)
+    try container.encode(parameters, forKey: .parameters)
+    try container.encode(Dictionary(uniqueKeysWithValues: parts.map { ($0.name, $0.parameters) }), forKey: .parts)
+    try container.encode(Dictionary(uniqueKeysWithValues: settings.map { ($0.key, $0.value) }), forKey: .configuration)
+    try container.encode(memory, forKey: .memory)
+    try container.encodeIfPresent(tokenizer, forKey: .tokenizer)
+    try container.encode(files, forKey: .files)
+  }
+
+  /// The settings of the configuration that are numbers, by their names in `config.json`.
+  private var settings: [(key: String, value: Double)] {
+    [
+      ("num_hidden_layers", Double(configuration.layerCount)), ("hidden_size", Double(configuration.hiddenSize)),
+      ("num_attention_heads", Double(configuration.headCount)),
+      ("num_key_value_heads", Double(configuration.keyValueHeadCount)),
+      ("head_dim", Double(configuration.headSize)), ("intermediate_size", Double(configuration.intermediateSize)),
+      ("vocab_size", Double(configuration.vocabularySize)),
+      ("max_position_embeddings", Double(configuration.maximumSequenceLength)),
+      ("rope_theta", configuration.ropeTheta), ("rms_norm_eps", Double("\(configuration.rmsNormEpsilon)") ?? 0),
+    ]
+  }
+
+  var text: String {
+    var table = TextTable([("part", .left), ("parameters", .right), ("share", .right)])
+    for part in parts {
+      let share = Double(part.parameters) / Double(parameters) * 100
+      table.add([part.name, String(part.parameters), String(format: "%.1f%%", share)])
+    }
+    table.add(["total", String(parameters), "100.0%"])
+    let kind = [
+      configuration.normalizesQueriesAndKeys ? "query/key norms" : nil,
+      configuration.tiesEmbeddings ? "output tied to the embedding" : "own output matrix",
+    ].compactMap { $0 }
+    var result =
+      "\(directory ?? name): \(formatCount(parameters)) parameters, \(kind.joined(separator: ", "))\n\n"
+      + table.render() + "\n"
+    result += renderPairs(settings.map { (name: $0.key, value: formatNumber($0.value)) }) + "\n"
+
+    var memoryTable = TextTable([("memory", .left), ("type", .left), ("bytes", .right)])
+    for row in memory { memoryTable.add([row.use, row.type, formatBytes(row.bytes)]) }
+    result += memoryTable.render()
+    if let tokenizer {
+      result +=
+        "\n"
+        + renderPairs([
+          (name: "tokenizer", value: "\(tokenizer.vocabularySize) tokens, SHA-256 \(tokenizer.sha256)"),
+          (name: "chat", value: tokenizer.canChat ? "yes, by MiniMind's template" : "no: no template, or another one"),
+        ])
+    } else if directory != nil {
+      result += "\n  tokenizer  none\n"
+    }
+    if !files.isEmpty {
+      result += "\n" + renderPairs(files.map { (name: $0.name, value: formatBytes($0.bytes)) })
+    }
+    return result
+  }
+}

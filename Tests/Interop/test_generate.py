@@ -1,0 +1,258 @@
+"""`minimind generate`, `chat`, `info`, `eval perplexity`, `bench decode` on models with random weights.
+
+The heavy tests compare greedy text and loss with transformers' Llama on the same directory.
+"""
+
+import json
+import math
+import os
+import pty
+import select
+import signal
+import subprocess
+import time
+
+import pytest
+from random_model import make_model
+
+TEXTS = ["Hello there, how are you?", "你好，世界。今天天气很好。", "The quick brown fox jumps over the lazy dog.",
+         "the " * 50, "A question, and its answer."]
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory, minimind):
+    folder = tmp_path_factory.mktemp("tokenizer")
+    text = folder / "text.txt"
+    text.write_text("\n".join(TEXTS * 3) + "\n", encoding="utf-8")
+    minimind("tokenizer", "train", "--input", text, "--output", folder / "tokenizer", "--vocab-size", 320)
+    return folder / "tokenizer"
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory, tokenizer):
+    return make_model(tmp_path_factory.mktemp("model") / "model", tokenizer, scale=0.15)
+
+
+def test_generate_repeats_with_its_seed_and_prints_what_json_says(minimind, model):
+    arguments = ["generate", "--model", model, "--prompt", "Hello", "--max-tokens", 40, "--temperature", 1.5]
+    first = minimind(*arguments, "--seed", 5).stdout
+    assert minimind(*arguments, "--seed", 5).stdout == first
+    assert minimind(*arguments, "--seed", 6).stdout != first
+    result = json.loads(minimind(*arguments, "--seed", 5, "--json").stdout)
+    assert result["text"] + "\n" == first
+    assert result["finish_reason"] == ("length" if result["tokens"] == 40 else "stop")
+    assert minimind(*arguments, "--seed", 5, "--threads", 1).stdout == first
+
+
+def test_generate_reads_the_prompt_from_standard_input(minimind, model):
+    given = minimind("generate", "--model", model, "--prompt", "你好", "--max-tokens", 20).stdout
+    assert minimind("generate", "--model", model, "--max-tokens", 20, input="你好\n").stdout == given
+    assert minimind("generate", "--model", model, "--prompt", "-", "--max-tokens", 20, input="你好").stdout == given
+    assert minimind("generate", "--model", model, "--prompt", "<s>你好", "--max-tokens", 20).stdout == given
+
+
+def test_generate_streams_whole_characters(binary, model):
+    command = [binary, "generate", "--model", model, "--prompt", "a", "--max-tokens", "200", "--temperature", "3",
+               "--top-k", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL) as process:
+        pieces = []
+        while piece := os.read(process.stdout.fileno(), 65536):
+            pieces.append(piece)
+    assert process.returncode == 0
+    assert len(pieces) > 1
+    for piece in pieces:
+        piece.decode("utf-8")
+
+
+def test_stop_strings_and_the_context_end_the_text(minimind, model):
+    arguments = ["generate", "--model", model, "--prompt", "Hello", "--temperature", 0, "--json"]
+    whole = json.loads(minimind(*arguments, "--max-tokens", 30).stdout)
+    stop = whole["text"][4:7]
+    stopped = json.loads(minimind(*arguments, "--max-tokens", 30, "--stop", "☃", stop).stdout)
+    assert stopped["text"] == whole["text"][:whole["text"].index(stop)]
+    assert stopped["finish_reason"] == "stop"
+    full = json.loads(minimind(*arguments, "--context", 32).stdout)
+    assert full["prompt_tokens"] + full["tokens"] <= 33
+
+
+def test_chat_answers_each_line_and_prints_only_answers(minimind, model):
+    arguments = ["chat", "--model", model, "--temperature", 0, "--max-tokens", 10]
+    one = minimind(*arguments, input="Hello\n").stdout
+    assert one.count("\n") >= 1 and one.endswith("\n")
+    two = minimind(*arguments, input="Hello\n\nHow are you?\n").stdout
+    assert two.startswith(one) and len(two) > len(one)
+    assert minimind(*arguments, input="").stdout == ""
+    # Control tokens in a message are text, and a system message changes what the model sees.
+    assert minimind(*arguments, input="</s> <s>\n").returncode == 0
+    assert minimind(*arguments, "--system", "be brief and kind", input="Hello\n").returncode == 0
+
+
+class Terminal:
+    """A program on a terminal of its own, read up to given texts."""
+
+    def __init__(self, *command):
+        self.process, self.descriptor = pty.fork()
+        if self.process == 0:
+            os.execve(command[0], [str(part) for part in command], os.environ | {"TERM": "xterm"})
+        self.unread = b""
+
+    def read_until(self, wanted, seconds=60):
+        end = time.monotonic() + seconds
+        while wanted not in self.unread:
+            assert time.monotonic() < end, f"no {wanted} in {self.unread}"
+            if select.select([self.descriptor], [], [], 1)[0]:
+                self.unread += os.read(self.descriptor, 65536)
+        found, self.unread = self.unread.split(wanted, 1)
+        return found
+
+    def write(self, text):
+        os.write(self.descriptor, text)
+
+    def exit_code(self):
+        return os.waitstatus_to_exitcode(os.waitpid(self.process, 0)[1])
+
+
+def test_chat_on_a_terminal(binary, tmp_path, tokenizer):
+    # An answer that goes on until it is stopped: of 100 000 tokens, in a model that never ends.
+    model = make_model(tmp_path / "model", tokenizer, context=100_000)
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps(config | {"eos_token_id": 0}))
+    terminal = Terminal(binary, "chat", "--model", model, "--top-k", 5)
+    terminal.read_until(b"> ")
+    terminal.write(b"/nothing\n")
+    terminal.read_until(b"/reset and /exit")
+    terminal.read_until(b"> ")
+    terminal.write(b"Hello\n")
+    terminal.read_until(b"Hello\r\n")
+    time.sleep(0.5)
+    terminal.write(b"\x03")
+    terminal.read_until(b"tokens/s")
+    terminal.read_until(b"> ")
+    terminal.write(b"/reset\n")
+    terminal.read_until(b"begins anew")
+    terminal.read_until(b"> ")
+    terminal.write(b"/exit\n")
+    assert terminal.exit_code() == 0
+
+
+def test_interrupting_generate_keeps_what_was_written(binary, tmp_path, tokenizer):
+    model = make_model(tmp_path / "model", tokenizer, context=1_000_000)
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps(config | {"eos_token_id": 0}))
+    with subprocess.Popen([binary, "generate", "--model", model, "--prompt", "Hello"], stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, stdin=subprocess.DEVNULL) as process:
+        assert process.stdout.read(10)
+        process.send_signal(signal.SIGINT)
+        rest, errors = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert rest.endswith(b"\n") and errors == b"interrupted.\n"
+
+
+def test_perplexity_of_any_input(minimind, model, tokenizer, tmp_path):
+    lines = tmp_path / "texts.jsonl"
+    lines.write_text("".join(json.dumps({"text": text}) + "\n" for text in TEXTS), encoding="utf-8")
+    plain = tmp_path / "texts.txt"
+    plain.write_text("\n".join(TEXTS) + "\n", encoding="utf-8")
+    results = [
+        json.loads(minimind("eval", "perplexity", "--model", model, "--input", path, "--json").stdout)
+        for path in (lines, plain)]
+    for result in results:
+        assert result["loss"] == results[0]["loss"]
+        assert math.isclose(result["perplexity"], math.exp(result["loss"]), rel_tol=1e-12)
+        bits = result["loss"] * result["tokens"] / math.log(2)
+        assert math.isclose(result["bits_per_byte"], bits / sum(len(text.encode()) for text in TEXTS), rel_tol=1e-12)
+    short = json.loads(minimind(
+        "eval", "perplexity", "--model", model, "--input", plain, "--sequence-length", 8, "--json").stdout)
+    assert short["tokens"] == results[0]["tokens"] and short["loss"] != results[0]["loss"]
+
+    minimind("data", "pretrain", "--input", plain, "--tokenizer", tokenizer, "--output", tmp_path / "data",
+             "--held-out", 0.5)
+    held_out = json.loads(minimind("eval", "perplexity", "--model", model, "--data", tmp_path / "data", "--json").stdout)
+    assert 0 < held_out["tokens"] < results[0]["tokens"]
+    assert "loss" in minimind("eval", "perplexity", "--model", model, "--input", plain).stdout
+
+
+def test_info_counts_parameters(minimind, model):
+    machine = json.loads(minimind("info", "--json").stdout)
+    assert machine["threads"] >= 1 and machine["onednn"].count(".") == 2
+    assert machine["onednn"] in minimind("info").stdout
+    facts = json.loads(minimind("info", model, "--json").stdout)
+    assert facts["parameters"] == sum(facts["parts"].values())
+    assert facts["tokenizer"]["can_chat"] is True
+    assert facts["configuration"]["hidden_size"] == 64
+    assert json.loads(minimind("info", "small", "--json").stdout)["parameters"] == 26_878_464
+    assert str(facts["parameters"]) in minimind("info", model).stdout
+
+
+def test_benchmarks_report_rates(minimind, model):
+    for name in ("decode", "prefill"):
+        result = json.loads(minimind("bench", name, "--model", model, "--tokens", 20, "--json", "--threads", 1).stdout)
+        assert result["tokens_per_second"] > 0 and result["type"] == "bf16" and result["threads"] == 1
+
+
+def test_bad_models_are_refused_in_one_sentence(minimind, model, tokenizer, tmp_path):
+    def refusal(directory, *arguments):
+        arguments = arguments or ("generate", "--model", directory, "--prompt", "x")
+        completed = minimind(*arguments, check=False)
+        assert completed.returncode == 1 and completed.stdout == ""
+        assert completed.stderr.startswith("error: ") and completed.stderr.count("\n") == 1
+        return completed.stderr
+
+    assert "there is no such directory" in refusal(tmp_path / "nowhere")
+    (tmp_path / "empty").mkdir()
+    assert "config.json" in refusal(tmp_path / "empty")
+    bare = make_model(tmp_path / "bare", tokenizer)
+    (bare / "tokenizer.json").unlink()
+    assert "has no tokenizer.json" in refusal(bare)
+    assert "the tokenizer has 320 tokens, the model only 300" in refusal(
+        make_model(tmp_path / "few", tokenizer, vocabulary=300))
+    cut = make_model(tmp_path / "cut", tokenizer)
+    weights = (cut / "model.safetensors").read_bytes()
+    (cut / "model.safetensors").write_bytes(weights[:len(weights) // 2])
+    assert "model.safetensors" in refusal(cut)
+    (cut / "model.safetensors").unlink()
+    assert "model.safetensors" in refusal(cut)
+    wrong = make_model(tmp_path / "wrong", tokenizer)
+    config = json.loads((wrong / "config.json").read_text())
+    (wrong / "config.json").write_text(json.dumps(config | {"intermediate_size": 64}))
+    assert "intermediate_size" in refusal(wrong)
+    other = make_model(tmp_path / "other", tokenizer)
+    config = json.loads((other / "tokenizer_config.json").read_text())
+    (other / "tokenizer_config.json").write_text(json.dumps(config | {"chat_template": "{{ messages }}"}))
+    assert "chat template" in refusal(other, "chat", "--model", other)
+    assert "no room for an answer" in refusal(
+        model, "generate", "--model", model, "--context", "16", "--prompt", "a long prompt, far too long " * 9)
+    (tmp_path / "blank.txt").write_text("\n\n")
+    refusal(model, "eval", "perplexity", "--model", model, "--input", tmp_path / "blank.txt")
+    for arguments in (["eval", "perplexity", "--model", model], ["generate", "--model", model, "--top-p", "2"]):
+        assert minimind(*arguments, check=False).returncode == 2
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("length", [3, 40])
+def test_greedy_text_and_loss_are_those_of_transformers(minimind, model, tmp_path, length):
+    import torch
+    import transformers
+
+    llama = transformers.LlamaForCausalLM.from_pretrained(model, dtype=torch.float32)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(model)
+    prompt = ("the lazy dog " * 20)[:length]
+    ids = torch.tensor([[1] + tokenizer(prompt, add_special_tokens=False)["input_ids"]])
+    expected = llama.generate(ids, max_new_tokens=30, do_sample=False)[0, ids.shape[1]:]
+    text = tokenizer.decode(expected, skip_special_tokens=True)
+    result = json.loads(minimind(
+        "generate", "--model", model, "--prompt", prompt, "--temperature", 0, "--max-tokens", 30, "--type", "fp32",
+        "--json").stdout)
+    assert result["text"] == text
+
+    path = tmp_path / "texts.txt"
+    path.write_text("\n".join(TEXTS) + "\n", encoding="utf-8")
+    total, count = 0.0, 0
+    for document in TEXTS:
+        ids = torch.tensor([[1] + tokenizer(document.strip("\n"), add_special_tokens=False)["input_ids"] + [2]])
+        total += llama(ids, labels=ids).loss.item() * (ids.shape[1] - 1)
+        count += ids.shape[1] - 1
+    result = json.loads(minimind(
+        "eval", "perplexity", "--model", model, "--input", path, "--precision", "fp32", "--json").stdout)
+    assert result["tokens"] == count
+    assert math.isclose(result["loss"], total / count, rel_tol=1e-5)
