@@ -86,7 +86,9 @@ CKERNELS_INLINE void column(
     intptr_t count = (rows + chunks - 1) / chunks;
     switch (count) {
 #define CASE(n) \
-  case n: if (n <= most) tile(isBFloat16, n, vectors, depth, a, aStride, b, bStride, c, cStride, accumulates); break;
+  case n: \
+    if (n <= most) tile(isBFloat16, n, vectors, depth, a, aStride, b, bStride, c, cStride, accumulates); \
+    break;
       CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6) CASE(7) CASE(8)
 #undef CASE
     }
@@ -104,7 +106,9 @@ CKERNELS_INLINE void product(
     intptr_t count = (vectors + chunks - 1) / chunks;
     switch (count) {
 #define CASE(n) \
-  case n: if (n <= MAXIMUM_VECTORS) column(isBFloat16, n, rows, depth, a, aStride, b, bStride, c, cStride, accumulates); break;
+  case n: \
+    if (n <= MAXIMUM_VECTORS) column(isBFloat16, n, rows, depth, a, aStride, b, bStride, c, cStride, accumulates); \
+    break;
       CASE(1) CASE(2) CASE(3) CASE(4)
 #undef CASE
     }

@@ -15,7 +15,8 @@ package final class AttentionScratch {
   /// The head size rounded up to whole vectors.
   let paddedHeadSize: Int
 
-  /// Keys in a block: its scores stay in the first cache between the products and the softmax.
+  /// Keys in a block: its scores stay in the first cache between the products and the softmax. A multiple of a tile's
+  /// queries, so that the keys at the tile's own places, where some lanes see a key and some do not, lie in one block.
   static let keyBlock = 64
 
   private let buffer: AlignedBuffer
