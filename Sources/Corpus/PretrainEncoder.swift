@@ -2,7 +2,8 @@ import Tokenization
 
 /// Which documents are kept for pretraining.
 package struct PretrainFilters: Sendable, Equatable {
-  /// What happens to a document of more characters than the limit.
+  /// What happens to a document of more characters than the limit. Each piece of a split document becomes a document
+  /// of its own, also where documents are held out: so a single book can be trained on and measured.
   package enum LongDocuments: String, CaseIterable, Sendable { case split, drop }
 
   /// Most characters of a document. The default splits books but leaves articles whole: training reads a

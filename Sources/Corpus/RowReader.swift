@@ -17,10 +17,10 @@ final class RowReader {
     let bytes = block.bytes(of: record)
     switch block.file.format {
     case .json, .jsonLines:
-      guard isValidUTF8(bytes) else { throw RowProblem("the line is not valid UTF-8") }
+      guard isValidUTF8(bytes) else { throw notUTF8("line") }
       return .json(try parser.parse(bytes))
     case .csv:
-      guard isValidUTF8(bytes) else { throw RowProblem("the row is not valid UTF-8") }
+      guard isValidUTF8(bytes) else { throw notUTF8("row") }
       try fields.parse(bytes)
       guard fields.count == block.columns.count else {
         throw RowProblem(
@@ -28,9 +28,7 @@ final class RowReader {
       }
       return .csv(columns: block.columns, fields)
     case .text, .wholeFile:
-      guard isValidUTF8(bytes) else {
-        throw RowProblem("the \(block.file.format == .text ? "line" : "file") is not valid UTF-8")
-      }
+      guard isValidUTF8(bytes) else { throw notUTF8(block.file.format == .text ? "line" : "file") }
       return .text(bytes)
     }
   }
@@ -62,6 +60,10 @@ final class RowReader {
   }
 
   static let goodTextRow = #"{"text": "Once upon a time…"}"#
+}
+
+private func notUTF8(_ what: String) -> RowProblem {
+  RowProblem("the \(what) is not valid UTF-8 (another encoding can be converted: iconv -f GBK -t UTF-8 FILE)")
 }
 
 extension JSONValue.Kind {

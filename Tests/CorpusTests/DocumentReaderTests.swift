@@ -101,7 +101,7 @@ struct DocumentReaderTests {
       #expect(
         broken.messages[1]
           == "\(path):3: there is no key \"text\" but \"txt\". A good row: {\"text\": \"Once upon a time…\"}")
-      #expect(broken.messages[4] == "\(path):6: the line is not valid UTF-8")
+      #expect(broken.messages[4].hasPrefix("\(path):6: the line is not valid UTF-8 ("))
       #expect(throws: CorpusError(broken.messages[0])) {
         try DocumentReader(inputs: [path], isStrict: true).forEachDocument { _ in }
       }

@@ -112,7 +112,7 @@ struct PreparationRunTests {
       let bytes = Array("good\n".utf8) + [0xC3, 0x28, 0x0A] + Array("also\n".utf8)
       let data = try prepared([try writeBytes(bytes, "a.txt", in: directory)], to: directory + "/out")
       #expect(data.marked == ["<s>[good</s>]", "<s>[also</s>]"])
-      #expect(data.manifest.brokenRows.first?.hasSuffix("a.txt:2: the line is not valid UTF-8") == true)
+      #expect(data.manifest.brokenRows.first?.contains("a.txt:2: the line is not valid UTF-8 (") == true)
     }
   }
 

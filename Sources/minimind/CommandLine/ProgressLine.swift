@@ -41,9 +41,15 @@ package final class ProgressLine: Sendable {
   /// Shows `completed`, unless the last drawing is too fresh (0.1 s on a terminal, 10 s elsewhere).
   package func update(completed: Int, detail: String = "") {
     update { seconds in
-      progressText(
-        title: title, completed: completed, total: total, unit: unit, seconds: seconds, detail: detail,
-        barWidth: console.isTerminal ? 24 : 0)
+      func text(barWidth: Int) -> String {
+        progressText(
+          title: title, completed: completed, total: total, unit: unit, seconds: seconds, detail: detail,
+          barWidth: barWidth)
+      }
+      let line = text(barWidth: 0)
+      // The bar takes what the amounts leave: the time left matters more.
+      let room = console.width - 5 - displayWidth(line)
+      return console.isTerminal && room >= 8 ? text(barWidth: min(24, room)) : line
     }
   }
 

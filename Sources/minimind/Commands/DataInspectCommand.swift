@@ -69,6 +69,9 @@ private struct TextPart: Encodable {
   }
 }
 
+/// Tokens of a sample that are shown for people.
+private let shownTokens = 1024
+
 private func printReport(
   _ data: TokenShardDataset, _ picked: [Int], _ tokenizer: Tokenizer, _ console: Console
 ) throws {
@@ -101,12 +104,13 @@ private func printReport(
   let mark = console.usesColor ? console.trained("what is trained on") : "[what is trained on]"
   try console.print("\n" + console.bold("Samples of the training documents, with ") + mark)
   for number in picked {
-    let sample = sample(number, of: data.training, tokenizer)
+    let sample = sample(number, of: data.training, tokenizer, maximumTokens: shownTokens)
     try console.print("\n" + console.dim("document \(number), \(sample.tokens) tokens"))
     let text = sample.parts.map { part in
       part.isTrained ? (console.usesColor ? console.trained(part.text) : "[\(part.text)]") : part.text
     }
-    try console.print(text.joined())
+    let rest = sample.tokens - shownTokens
+    try console.print(text.joined() + (rest > 0 ? console.dim(" … and \(rest) tokens more") : ""))
   }
 }
 
@@ -117,16 +121,19 @@ extension Console {
 
 /// The document as text, in stretches of equal training. Control characters but line ends and tabs are shown as U+FFFD,
 /// so that no text can steer the terminal.
-private func sample(_ number: Int, of split: TokenSplit, _ tokenizer: Tokenizer) -> Report.Sample {
+private func sample(
+  _ number: Int, of split: TokenSplit, _ tokenizer: Tokenizer, maximumTokens: Int = Int.max
+) -> Report.Sample {
   let (shard, document) = split.locate(number)
   let range = shard.tokenRange(ofDocument: document)
+  let shown = range.prefix(maximumTokens)
   var parts: [TextPart] = []
-  var start = range.lowerBound
-  while start < range.upperBound {
+  var start = shown.lowerBound
+  while start < shown.upperBound {
     // The first token of a document is never a target.
     func isTrained(_ index: Int) -> Bool { index > range.lowerBound && shard.isTrained(index) }
     var end = start + 1
-    while end < range.upperBound && isTrained(end) == isTrained(start) { end += 1 }
+    while end < shown.upperBound && isTrained(end) == isTrained(start) { end += 1 }
     let text = tokenizer.decode((start..<end).map(shard.token))
     parts.append(TextPart(text: printable(text), isTrained: isTrained(start)))
     start = end

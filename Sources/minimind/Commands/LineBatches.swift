@@ -7,9 +7,6 @@ struct LineBatches {
   private let descriptor: Int32
   private var pending: [UInt8] = []
   private var isAtEnd = false
-  /// Lines handed out so far.
-  private(set) var lineCount = 0
-  private(set) var byteCount = 0
   private static let batchBytes = 1 << 22
 
   /// - Parameter path: a file, or nil for standard input.
@@ -34,7 +31,6 @@ struct LineBatches {
       pending.removeLast(Self.batchBytes - max(0, count))
       if count < 0 && errno != EINTR { throw FileError("cannot read", name, errno: errno) }
       if count == 0 { isAtEnd = true }
-      byteCount += max(0, count)
     }
     guard !pending.isEmpty else { return nil }
     let end = isAtEnd ? pending.count : pending.lastIndex(of: 0x0A)! + 1
@@ -47,7 +43,6 @@ struct LineBatches {
       start = stop + 1
     }
     pending = Array(pending[end...])
-    lineCount += lines.count
     return lines
   }
 }
