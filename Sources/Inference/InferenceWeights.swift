@@ -53,7 +53,4 @@ final class InferenceWeights {
     }
     outputNorm = places[ParameterKey.finalNorm]!
   }
-
-  /// Bytes of the weights in memory.
-  static func byteCount(_ table: ParameterTable, type: ElementType) -> Int { table.totalCount * type.byteCount }
 }

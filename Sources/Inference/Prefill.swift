@@ -5,7 +5,7 @@ import Transformer
 final class PrefillMemory {
   /// The most tokens of a chunk: enough rows for the products to run at full speed.
   static let chunkLength = 512
-  /// Up to so many tokens go one by one: as quick, and without oneDNN's preparation of a product.
+  /// Up to so many tokens go one by one: few rows do not pay for oneDNN's preparation of a product.
   static let fewTokens = 8
 
   let capacity: Int
