@@ -42,7 +42,9 @@ def machine():
 def race(arguments, precision):
     """The pairs of one precision: a list of (ours, theirs)."""
     ours = [arguments.binary, "bench", "train", "--model", arguments.model, "--precision", precision, "--json"]
+    ours += ["--batch-tokens", str(512 * arguments.batch)]
     theirs = [sys.executable, PEER, "--model", arguments.model, "--precision", precision, "--json"]
+    theirs += ["--batch", str(arguments.batch)]
     if arguments.eager:
         theirs.append("--eager")
     if arguments.threads:
@@ -90,6 +92,7 @@ def main():
     parser.add_argument("--model", default="small", choices=["small", "base"])
     parser.add_argument("--precision", nargs="+", default=["bf16"], choices=["bf16", "fp32"])
     parser.add_argument("--pairs", type=int, default=3)
+    parser.add_argument("--batch", type=int, default=8, help="sequences of 512 tokens in an optimizer step, on both sides")
     parser.add_argument("--threads", type=int, default=0, help="default: every core")
     parser.add_argument("--eager", action="store_true", help="PyTorch without torch.compile")
     parser.add_argument("--binary", type=Path, default=REPOSITORY / ".build/release/minimind")

@@ -46,7 +46,9 @@ python3 scripts/byte_baseline.py --train "$demo/text/train.jsonl" --heldout "$de
 printf 'this model      %.3f bits/byte\n' "$bits"
 
 step "Fine-tuning it to answer"
-"$minimind" sft --from "$demo/pretrain" --data "$demo/sft-data" --output "$demo/sft" --seed 1 --epochs 20
+# A higher learning rate than the default: the questions are few, and the model is to know them by heart.
+"$minimind" sft --from "$demo/pretrain" --data "$demo/sft-data" --output "$demo/sft" --seed 1 --epochs 20 \
+  --learning-rate 1e-3
 
 step "Asking it"
 for question in "Hello, my name is Anna." "你是谁？" "世界上最高的山是什么？"; do
