@@ -5,7 +5,8 @@
 
 The model has the dimensions of ours, full sequences of random tokens, AdamW and gradient clipping at 1.0. `bf16` is
 PyTorch's own way to it, autocast over fp32 weights; `torch.compile` is on unless --eager is given. The first steps,
-in which compilation happens, are not counted.
+in which compilation happens, are not counted. With --useful-length every sequence holds that many tokens and is padded,
+as MiniMind v1 feeds its documents; only those tokens are counted.
 """
 
 import argparse
@@ -40,17 +41,22 @@ def measure(arguments):
     forward = model if arguments.eager else torch.compile(model)
     is_bf16 = arguments.precision == "bf16"
     autocast = torch.autocast("cpu", dtype=torch.bfloat16) if is_bf16 else contextlib.nullcontext()
+    useful = arguments.useful_length or arguments.sequence_length
     rates = []
     for _ in range(UNCOUNTED_STEPS + arguments.steps):
         tokens = torch.randint(3, 6400, (arguments.batch, arguments.sequence_length))
+        inputs = {"input_ids": tokens, "labels": tokens}
+        if useful < arguments.sequence_length:
+            mask = (torch.arange(arguments.sequence_length) < useful).expand_as(tokens).contiguous()
+            inputs = {"input_ids": tokens * mask, "attention_mask": mask.long(), "labels": tokens.masked_fill(~mask, -100)}
         start = time.perf_counter()
         with autocast:
-            loss = forward(input_ids=tokens, labels=tokens).loss
+            loss = forward(**inputs).loss
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        rates.append(tokens.numel() / (time.perf_counter() - start))
+        rates.append(arguments.batch * useful / (time.perf_counter() - start))
     counted = rates[UNCOUNTED_STEPS:]
     return {
         "tokens_per_second": statistics.median(counted),
@@ -72,6 +78,7 @@ def main():
     parser.add_argument("--precision", default="bf16", choices=["bf16", "fp32"])
     parser.add_argument("--batch", type=int, default=8, help="sequences a step")
     parser.add_argument("--sequence-length", type=int, default=512)
+    parser.add_argument("--useful-length", type=int, default=0, help="tokens of a sequence that are not padding")
     parser.add_argument("--steps", type=int, default=5, help="counted steps")
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--eager", action="store_true", help="without torch.compile")
