@@ -63,9 +63,12 @@ struct LossMaskTests {
       var rendered: String
     }
     let lines = try String(contentsOfFile: SharedFixtures.path(Self.cases), encoding: .utf8).split(separator: "\n")
+    // The template renders any order of messages; a row to train on has a question before each answer.
     let cases = try lines.map { try JSONDecoder().decode(Case.self, from: Data($0.utf8)) }.filter { chat in
-      let turns = chat.messages.filter { $0.role != "system" }
-      return turns.last?.role == "assistant" && turns.allSatisfy { $0.content.contains { !$0.isWhitespace } }
+      let turns = chat.messages.first?.role == "system" ? chat.messages.dropFirst() : chat.messages[...]
+      return turns.last?.role == "assistant"
+        && turns.enumerated().allSatisfy { $0.element.role == ($0.offset % 2 == 0 ? "user" : "assistant") }
+        && turns.allSatisfy { $0.content.contains { !$0.isWhitespace } }
     }
     try #require(cases.count >= 10)
     for chat in cases {
