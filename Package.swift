@@ -59,8 +59,8 @@ let package = Package(
       name: "TestSupport", dependencies: ["Storage", "ModelFiles", "Transformer"], path: "Tests/TestSupport",
       swiftSettings: swiftSettings),
     .executableTarget(
-      name: "interop-probe", dependencies: ["Compute", "ModelFiles", "Transformer"], path: "Tests/InteropProbe",
-      swiftSettings: swiftSettings),
+      name: "interop-probe", dependencies: ["Storage", "Compute", "ModelFiles", "Transformer"],
+      path: "Tests/InteropProbe", swiftSettings: swiftSettings),
     tests(of: "Storage"),
     tests(of: "Compute", imports: ["ReferenceKernels", "COneDNN", "CKernels"]),
     tests(of: "Tokenization"),

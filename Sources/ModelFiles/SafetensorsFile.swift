@@ -81,7 +81,10 @@ public final class SafetensorsFile: Sendable {
     guard end == bytes.count else { throw malformed("\(bytes.count - end) bytes at the end belong to no tensor") }
     self.tensors = tensors
     self.metadata = metadata
-    indices = Dictionary(tensors.enumerated().map { ($1.name, $0) }, uniquingKeysWith: { first, _ in first })
+    let indices = Dictionary(tensors.enumerated().map { ($1.name, $0) }, uniquingKeysWith: { first, _ in first })
+    // The same to Swift's strings, though not to the byte: "é" can be spelled in two ways.
+    guard indices.count == tensors.count else { throw malformed("two tensors have the same name") }
+    self.indices = indices
   }
 
   private struct TensorFault: Error { var text: String }

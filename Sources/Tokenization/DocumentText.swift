@@ -1,9 +1,11 @@
+import Storage
+
 /// The text of one line of a JSONL file: `{"text": "…"}`, other keys ignored.
 ///
 /// - Throws: `TokenizerError` with the fault, to be preceded by file and line.
 package func documentText(ofJSONLine line: UnsafeRawBufferPointer) throws(TokenizerError) -> String {
-  let value: JSONValue
-  do { value = try JSONValue(parsing: line) } catch {
+  let value: JSON
+  do { value = try JSON(parsing: line) } catch {
     throw TokenizerError("not valid JSON: \(error.reason). A row looks like {\"text\": \"…\"}.")
   }
   guard case .string(let text)? = value["text"] else {

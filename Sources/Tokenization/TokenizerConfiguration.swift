@@ -18,10 +18,7 @@ struct TokenizerConfiguration {
 
   init(_ bytes: UnsafeRawBufferPointer, path: String) throws(TokenizerError) {
     self.bytes = Array(bytes)
-    let root: JSONValue
-    do { root = try JSONValue(parsing: bytes) } catch {
-      throw TokenizerError("\(path):\(error.line): not valid JSON: \(error.reason). Copy the file again.")
-    }
+    let root = try JSON(parsing: bytes, path: path)
     guard case .object = root else {
       throw TokenizerError("\(path): it is \(root.kind) where an object is expected.")
     }
@@ -52,7 +49,7 @@ struct TokenizerConfiguration {
     let added = ["<unk>", "<s>", "</s>"].enumerated().map { id, content in
       """
           "\(id)": {
-            "content": \(jsonString(content)),
+            "content": \(JSON.quoted(content)),
             "lstrip": false,
             "normalized": false,
             "rstrip": false,
@@ -72,7 +69,7 @@ struct TokenizerConfiguration {
         },
         "additional_special_tokens": [],
         "bos_token": "<s>",
-        "chat_template": \(jsonString(ChatTemplate.source)),
+        "chat_template": \(JSON.quoted(ChatTemplate.source)),
         "clean_up_tokenization_spaces": false,
         "eos_token": "</s>",
         "model_max_length": 1000000000000000019884624838656,

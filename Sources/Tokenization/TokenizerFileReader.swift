@@ -1,7 +1,9 @@
+import Storage
+
 /// Reads `tokenizer.json`, of which only byte-level BPE is understood: anything else is refused by name.
 struct TokenizerFileReader {
   private let path: String
-  private let root: JSONValue
+  private let root: JSON
 
   /// The most tokens and merges that a file may have: far above any real vocabulary, far below what would
   /// exhaust memory.
@@ -9,10 +11,7 @@ struct TokenizerFileReader {
 
   init(_ bytes: UnsafeRawBufferPointer, path: String) throws(TokenizerError) {
     self.path = path
-    guard bytes.count > 0 else { throw TokenizerError("\(path) is empty. Copy the file again.") }
-    do { root = try JSONValue(parsing: bytes) } catch {
-      throw TokenizerError("\(path):\(error.line): not valid JSON: \(error.reason). Copy the file again.")
-    }
+    root = try JSON(parsing: bytes, path: path)
   }
 
   func model() throws(TokenizerError) -> BytePairModel {
@@ -53,12 +52,12 @@ struct TokenizerFileReader {
     }
   }
 
-  private func named(_ part: JSONValue?) -> String { part?["type"]?.kind ?? part?.kind ?? "(none)" }
+  private func named(_ part: JSON?) -> String { part?["type"]?.kind ?? part?.kind ?? "(none)" }
 
-  private func checkModelOptions(_ model: JSONValue) throws(TokenizerError) {
+  private func checkModelOptions(_ model: JSON) throws(TokenizerError) {
     // Files of the first years have no type; their model is then recognised by its merges.
     guard model["type"] ?? .string("BPE") == .string("BPE") else { throw refused("model \(named(model))") }
-    if let dropout = model["dropout"], dropout != .null, dropout != .number(0) { throw refused("dropout") }
+    if let dropout = model["dropout"], dropout != .null, dropout.doubleValue != 0 { throw refused("dropout") }
     for key in ["continuing_subword_prefix", "end_of_word_suffix"] {
       if let value = model[key], value != .null, value != .string("") { throw refused("\(key) \(value.kind)") }
     }
@@ -90,15 +89,15 @@ struct TokenizerFileReader {
     return tokens
   }
 
-  private func tokenID(_ value: JSONValue?, of token: String) throws(TokenizerError) -> Int32 {
-    guard case .number(let number)? = value, let id = Int32(exactly: number), id >= 0 else {
+  private func tokenID(_ value: JSON?, of token: String) throws(TokenizerError) -> Int32 {
+    guard let number = value?.integerValue, let id = Int32(exactly: number), id >= 0 else {
       throw fault("token \(quoted(token)) has no valid id, a whole number from 0 up")
     }
     return id
   }
 
   /// Tokens by id, the added ones included.
-  private func vocabulary(_ model: JSONValue, added: [AddedToken]) throws(TokenizerError) -> [String] {
+  private func vocabulary(_ model: JSON, added: [AddedToken]) throws(TokenizerError) -> [String] {
     guard case .object(let entries)? = model["vocab"] else {
       throw fault("model.vocab is \(model["vocab"]?.kind ?? "missing"), an object is expected")
     }
@@ -109,12 +108,12 @@ struct TokenizerFileReader {
     byID.reserveCapacity(entries.count + added.count)
     var ids: [[UInt8]: Int32] = [:]
     ids.reserveCapacity(entries.count)
-    for (token, value) in entries {
-      let id = try tokenID(value, of: token)
-      if let other = byID.updateValue(token, forKey: id) {
-        throw fault("\(quoted(other)) and \(quoted(token)) have the same id \(id)")
+    for entry in entries {
+      let id = try tokenID(entry.value, of: entry.key)
+      if let other = byID.updateValue(entry.key, forKey: id) {
+        throw fault("\(quoted(other)) and \(quoted(entry.key)) have the same id \(id)")
       }
-      ids[Array(token.utf8)] = id
+      ids[Array(entry.key.utf8)] = id
     }
     var contents = Set<[UInt8]>()
     for token in added {
@@ -149,7 +148,7 @@ struct TokenizerFileReader {
 
   // MARK: - Merges
 
-  private func merges(_ model: JSONValue, tokens: [String]) throws(TokenizerError) -> [BytePairModel.Merge] {
+  private func merges(_ model: JSON, tokens: [String]) throws(TokenizerError) -> [BytePairModel.Merge] {
     guard case .array(let entries)? = model["merges"] else {
       throw fault("model.merges is \(model["merges"]?.kind ?? "missing"), a list is expected")
     }
@@ -180,7 +179,7 @@ struct TokenizerFileReader {
   }
 
   /// `"a b"`, as files were written until 2024, or `["a", "b"]`.
-  private func pair(_ entry: JSONValue) -> ([UInt8], [UInt8])? {
+  private func pair(_ entry: JSON) -> ([UInt8], [UInt8])? {
     switch entry {
     case .string(let text):
       let parts = text.utf8.split(separator: 0x20, omittingEmptySubsequences: false)

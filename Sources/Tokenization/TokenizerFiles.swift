@@ -50,7 +50,7 @@ extension Tokenizer {
       """
           {
             "id": \(token.id),
-            "content": \(jsonString(token.content)),
+            "content": \(JSON.quoted(token.content)),
             "single_word": false,
             "lstrip": false,
             "rstrip": false,
@@ -59,10 +59,10 @@ extension Tokenizer {
           }
       """
     }
-    let vocabulary = model.tokens.enumerated().map { "      \(jsonString($1)): \($0)" }
+    let vocabulary = model.tokens.enumerated().map { "      \(JSON.quoted($1)): \($0)" }
     let merges = model.merges.map { merge in
-      "      [\n        \(jsonString(model.tokens[Int(merge.left)])),\n"
-        + "        \(jsonString(model.tokens[Int(merge.right)]))\n      ]"
+      "      [\n        \(JSON.quoted(model.tokens[Int(merge.left)])),\n"
+        + "        \(JSON.quoted(model.tokens[Int(merge.right)]))\n      ]"
     }
     let text = """
       {

@@ -1,4 +1,5 @@
 import ModelFiles
+import Storage
 
 // MARK: - config.json
 

@@ -1,6 +1,7 @@
 import Compute
 import Foundation
 import ModelFiles
+import Storage
 import Transformer
 
 /// For the tests in Tests/Interop: a model's logits, and models of random weights, as files that Python reads.

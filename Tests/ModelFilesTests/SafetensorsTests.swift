@@ -113,6 +113,10 @@ private func write(_ header: String, dataByteCount: Int, headerLength: UInt64? =
       ("{\"a\":{\(entry)}}", 7, nil, "should end at byte 8 of the data, which has 7"),
       ("{\"a\":{\(entry)}}", 9, nil, "1 bytes at the end belong to no tensor"),
       ("{\"a\":{\(entry)},\"a\":{\(entry)}}", 8, nil, "appears twice"),
+      (
+        "{\"\u{E9}\":{\(entry)},\"e\u{301}\":{\(entry.replacingOccurrences(of: "[0,8]", with: "[8,16]"))}}", 16, nil,
+        "two tensors have the same name"
+      ),
       (#"{"__metadata__":[]}"#, 0, nil, "__metadata__ is not an object"),
     ] as [(String, Int, UInt64?, String)])
   func refusals(header: String, dataByteCount: Int, headerLength: UInt64?, fault: String) throws {

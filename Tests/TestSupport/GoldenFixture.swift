@@ -1,5 +1,6 @@
 import Foundation
 import ModelFiles
+import Storage
 import Transformer
 
 /// MiniMind v1's own results on a tiny dense model: made by running its PyTorch code in fp32 on random weights.

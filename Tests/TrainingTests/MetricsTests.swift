@@ -1,5 +1,5 @@
 import Foundation
-import ModelFiles
+import Storage
 import TestSupport
 import Testing
 import Training

@@ -85,7 +85,7 @@ let tokenizerDecodeCommand: Command = {
     try forEachLine(of: invocation[linesInput], threads: threadCount(invocation)) { line in
       let ids = try tokenIDs(line, below: tokenizer.vocabularySize)
       let text = tokenizer.decode(ids, skippingSpecialTokens: invocation[skips])
-      return (invocation[json] ? jsonString(text) : text) + "\n"
+      return (invocation[json] ? JSON.quoted(text) : text) + "\n"
     }
   }
 }()

@@ -1,8 +1,9 @@
-import Storage
-
 /// Where and why a text is not JSON.
 public struct JSONError: Error, Equatable, Sendable, CustomStringConvertible {
+  /// Bytes before the fault.
   public var offset: Int
+  /// The line of the fault, from 1.
+  public var line: Int
   public var reason: String
   public var description: String { "not valid JSON at byte \(offset): \(reason)" }
 }
@@ -21,20 +22,6 @@ extension JSON {
     }
     self = try result.get()
   }
-
-  /// Reads the file at `path`, which must be smaller than 16 MiB, as no configuration is larger.
-  public init(contentsOf path: String) throws {
-    let file = try MappedFile(path)
-    guard file.bytes.count <= 16 << 20 else {
-      throw ModelFileError.malformed(
-        path: path, fault: "\(file.bytes.count) bytes is too long for a JSON settings file")
-    }
-    do {
-      self = try JSON(parsing: file.bytes)
-    } catch {
-      throw ModelFileError.malformed(path: path, fault: error.description)
-    }
-  }
 }
 
 /// A recursive-descent reader of RFC 8259.
@@ -42,7 +29,7 @@ private struct JSONParser {
   let bytes: UnsafeRawBufferPointer
   var offset = 0
   var depth = 0
-  /// No settings file nests deeper; without a limit a file of brackets would overflow the stack.
+  /// No file of models and tokenizers nests deeper; without a limit a file of brackets would overflow the stack.
   static let maximumDepth = 64
 
   init(bytes: UnsafeRawBufferPointer) { self.bytes = bytes }
@@ -54,7 +41,9 @@ private struct JSONParser {
     return value
   }
 
-  private func failure(_ reason: String) -> JSONError { JSONError(offset: offset, reason: reason) }
+  private func failure(_ reason: String) -> JSONError {
+    JSONError(offset: offset, line: 1 + bytes[..<offset].count { $0 == UInt8(ascii: "\n") }, reason: reason)
+  }
 
   private var current: UInt8? { offset < bytes.count ? bytes[offset] : nil }
 
@@ -65,7 +54,7 @@ private struct JSONParser {
   private mutating func value() throws(JSONError) -> JSON {
     skipSpace()
     switch current {
-    case nil: throw failure(bytes.isEmpty ? "the file is empty" : "the text ends early")
+    case nil: throw failure(bytes.isEmpty ? "there is nothing to read" : "the text ends early")
     case UInt8(ascii: "{"): return try nested { parser throws(JSONError) in try parser.object() }
     case UInt8(ascii: "["): return try nested { parser throws(JSONError) in try parser.array() }
     case UInt8(ascii: "\""): return .string(try string())
@@ -115,7 +104,8 @@ private struct JSONParser {
 
   private mutating func object() throws(JSONError) -> JSON {
     var members: [JSON.Member] = []
-    var keys: Set<String> = []
+    // By bytes: Swift's own string equality takes different spellings of "é" for one, a vocabulary has both.
+    var keys: Set<[UInt8]> = []
     skipSpace()
     if current == UInt8(ascii: "}") {
       offset += 1
@@ -125,9 +115,9 @@ private struct JSONParser {
       skipSpace()
       guard current == UInt8(ascii: "\"") else { throw failure("expected a key in quotes") }
       let key = try string()
-      guard keys.insert(key).inserted else { throw failure("the key '\(key.prefix(80))' appears twice") }
+      guard keys.insert(Array(key.utf8)).inserted else { throw failure("the key \(shown(key)) appears twice") }
       skipSpace()
-      guard current == UInt8(ascii: ":") else { throw failure("expected ':' after the key '\(key.prefix(80))'") }
+      guard current == UInt8(ascii: ":") else { throw failure("expected ':' after the key \(shown(key))") }
       offset += 1
       members.append(JSON.Member(key, try value()))
       skipSpace()
@@ -140,6 +130,8 @@ private struct JSONParser {
       }
     }
   }
+
+  private func shown(_ key: String) -> String { JSON.quoted(String(key.prefix(80))) }
 
   private mutating func number() throws(JSONError) -> JSON {
     let start = offset
@@ -191,8 +183,9 @@ private struct JSONParser {
         try escape(into: &units)
       case 0..<0x20: throw failure("a control character inside a string")
       default:
-        units.append(byte)
-        offset += 1
+        let start = offset
+        while let byte = current, byte >= 0x20, byte != UInt8(ascii: "\""), byte != UInt8(ascii: "\\") { offset += 1 }
+        units.append(contentsOf: bytes[start..<offset])
       }
     }
   }

@@ -1,4 +1,4 @@
-import ModelFiles
+import Storage
 import TestSupport
 import Testing
 
@@ -23,6 +23,29 @@ import Testing
     ])
   func refusals(text: String, offset: Int) {
     #expect { try JSON(parsing: text) } throws: { ($0 as? JSONError)?.offset == offset }
+  }
+
+  @Test("a fault is told with its line, and a key as it can be printed")
+  func places() {
+    #expect { try JSON(parsing: "[1\n,\n2\n 3]") } throws: { error in
+      guard let error = error as? JSONError else { return false }
+      return (error.offset, error.line) == (8, 4)
+    }
+    #expect { try JSON(parsing: "{\"a\\n\": 1, \"a\\n\": 2}") } throws: {
+      ($0 as? JSONError)?.reason == #"the key "a\n" appears twice"#
+    }
+  }
+
+  @Test("keys are told apart by their bytes")
+  func spellings() throws {
+    let first = JSON.Member("\u{E9}", .integer(1))
+    let second = JSON.Member("e\u{301}", .integer(2))
+    #expect(try JSON(parsing: "{\"\u{E9}\": 1, \"e\u{301}\": 2}") == .object([first, second]))
+  }
+
+  @Test("a string is written with no more escapes than it must have")
+  func quoting() {
+    #expect(JSON.quoted("\"\\/\u{8}\u{C}\n\r\t\u{1F}\u{7F}é") == #""\"\\/\b\f\n\r\t\u001f"# + "\u{7F}é\"")
   }
 
   @Test("deep nesting is an error and not a stack overflow")

@@ -1,7 +1,7 @@
 /// A JSON value whose objects keep the order of their members.
 ///
 /// Reading is strict (RFC 8259; a repeated key is an error, as readers would disagree about it) and
-/// safe on hostile text: nesting is limited and every failure is thrown with its byte offset.
+/// safe on hostile text: nesting is limited and every failure is thrown with its place.
 public enum JSON: Sendable, Equatable {
   case null
   case bool(Bool)
@@ -96,7 +96,8 @@ extension JSON {
     }
   }
 
-  private static func quoted(_ text: String) -> String {
+  /// `text` as a JSON string, escaped as Hugging Face's and Python's writers do: only what must be.
+  public static func quoted(_ text: String) -> String {
     var result = "\""
     for scalar in text.unicodeScalars {
       switch scalar {
@@ -105,6 +106,8 @@ extension JSON {
       case "\n": result += "\\n"
       case "\r": result += "\\r"
       case "\t": result += "\\t"
+      case "\u{08}": result += "\\b"
+      case "\u{0C}": result += "\\f"
       case "\u{0}"..."\u{1F}":
         let digits = String(scalar.value, radix: 16)
         result += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
