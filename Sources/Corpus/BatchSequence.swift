@@ -1,3 +1,5 @@
+import Storage
+
 /// Where a `BatchSequence` stands: what the next batch starts with.
 package struct BatchPosition: Codable, Equatable, Sendable {
   /// Passes over the documents that are complete.
@@ -120,19 +122,11 @@ package struct BatchSequence: Sendable {
     } else {
       for index in order.indices { order[index] = UInt32(index) }
     }
-    var state = shuffleSeed &+ UInt64(truncatingIfNeeded: position.epoch) &* 0xD1B5_4A32_D192_ED03
+    var generator = SplitMix64(
+      seed: shuffleSeed &+ UInt64(truncatingIfNeeded: position.epoch) &* 0xD1B5_4A32_D192_ED03)
     for index in stride(from: order.count - 1, to: 0, by: -1) {
-      order.swapAt(index, Int(splitMix64(&state).multipliedFullWidth(by: UInt64(index + 1)).high))
+      order.swapAt(index, generator.next(below: index + 1))
     }
     orderEpoch = position.epoch
   }
-}
-
-/// The next number of a SplitMix64 generator (Steele, Lea and Flood 2014).
-package func splitMix64(_ state: inout UInt64) -> UInt64 {
-  state &+= 0x9E37_79B9_7F4A_7C15
-  var mixed = state
-  mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
-  mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
-  return mixed ^ (mixed >> 31)
 }

@@ -1,4 +1,5 @@
 import Foundation
+import Storage
 
 /// How the next token is chosen from the logits.
 package struct SamplingSettings: Sendable, Equatable {
@@ -32,7 +33,7 @@ package struct Sampler: Sendable {
   /// Tokens from here on are never chosen: the tokenizer does not have them.
   private let vocabularySize: Int
   private var seen: Set<Int32> = []
-  private var state: UInt64
+  private var generator: SplitMix64
 
   /// - Parameter context: the tokens so far, which the repetition penalty counts as seen.
   package init(_ settings: SamplingSettings, vocabularySize: Int, context: some Sequence<Int32> = []) {
@@ -41,7 +42,7 @@ package struct Sampler: Sendable {
         && settings.repetitionPenalty > 0, "sampling with \(settings)")
     self.settings = settings
     self.vocabularySize = vocabularySize
-    state = settings.seed
+    generator = SplitMix64(seed: settings.seed)
     if settings.repetitionPenalty != 1 { seen = Set(context) }
   }
 
@@ -52,7 +53,7 @@ package struct Sampler: Sendable {
     let candidates = distribution(logits)
     var token = candidates[0].token
     if candidates.count > 1 {
-      var rest = nextUniform()
+      var rest = generator.nextUniform()
       token = candidates[candidates.count - 1].token
       for candidate in candidates {
         rest -= Double(candidate.probability)
@@ -135,15 +136,5 @@ package struct Sampler: Sendable {
       return sum >= limit
     }
     if let last { candidates.removeLast(candidates.count - 1 - last) }
-  }
-
-  /// A number in [0, 1) with 53 random bits, by SplitMix64 (Steele, Lea and Flood 2014).
-  private mutating func nextUniform() -> Double {
-    state &+= 0x9E37_79B9_7F4A_7C15
-    var bits = state
-    bits = (bits ^ (bits >> 30)) &* 0xBF58_476D_1CE4_E5B9
-    bits = (bits ^ (bits >> 27)) &* 0x94D0_49BB_1331_11EB
-    bits ^= bits >> 31
-    return Double(bits >> 11) * 0x1p-53
   }
 }

@@ -1,12 +1,13 @@
 import Foundation
+import Storage
 
-/// Normally distributed numbers from a seed: SplitMix64 (Steele, Lea and Flood, 2014) feeding the
-/// Box–Muller transform. The same seed gives the same numbers on every run.
+/// Normally distributed numbers from a seed: the Box–Muller transform of uniform ones. The same seed gives the same
+/// numbers on every run.
 struct NormalGenerator {
-  private var state: UInt64
+  private var uniform: SplitMix64
   private var spare: Double?
 
-  init(seed: UInt64) { state = seed }
+  init(seed: UInt64) { uniform = SplitMix64(seed: seed) }
 
   /// The next draw of mean 0 and standard deviation 1.
   mutating func next() -> Double {
@@ -15,19 +16,9 @@ struct NormalGenerator {
       return value
     }
     // 1 - u lies in (0, 1], where the logarithm is finite.
-    let radius = (-2 * log(1 - nextUniform())).squareRoot()
-    let angle = 2 * Double.pi * nextUniform()
+    let radius = (-2 * log(1 - uniform.nextUniform())).squareRoot()
+    let angle = 2 * Double.pi * uniform.nextUniform()
     spare = radius * sin(angle)
     return radius * cos(angle)
-  }
-
-  /// A number in [0, 1) with 53 random bits.
-  private mutating func nextUniform() -> Double {
-    state &+= 0x9E37_79B9_7F4A_7C15
-    var bits = state
-    bits = (bits ^ (bits >> 30)) &* 0xBF58_476D_1CE4_E5B9
-    bits = (bits ^ (bits >> 27)) &* 0x94D0_49BB_1331_11EB
-    bits ^= bits >> 31
-    return Double(bits >> 11) * 0x1p-53
   }
 }

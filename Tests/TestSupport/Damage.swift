@@ -1,6 +1,6 @@
 /// A copy of `bytes` with one to four faults of the kinds that disks, networks and attackers make:
 /// flipped bits, changed or inserted or removed bytes, a cut, a digit turned into another, a repeated piece.
-public func damaged(_ bytes: [UInt8], using generator: inout SeededGenerator) -> [UInt8] {
+package func damaged(_ bytes: [UInt8], using generator: inout SeededGenerator) -> [UInt8] {
   var result = bytes
   for _ in 0..<Int.random(in: 1...4, using: &generator) {
     guard !result.isEmpty else { return result }

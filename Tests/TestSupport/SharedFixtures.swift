@@ -26,15 +26,5 @@ public func withTemporaryDirectory<Result>(_ body: (String) throws -> Result) th
   return try body(path)
 }
 
-/// A small seeded generator (SplitMix64), so that a failing random case can be repeated from its seed.
-public struct SeededGenerator: RandomNumberGenerator, Sendable {
-  var state: UInt64
-  public init(seed: UInt64) { state = seed }
-  public mutating func next() -> UInt64 {
-    state &+= 0x9E37_79B9_7F4A_7C15
-    var z = state
-    z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-    z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-    return z ^ (z >> 31)
-  }
-}
+/// The generator of random tests: seeded, so that a failing case can be repeated.
+package typealias SeededGenerator = SplitMix64

@@ -1,5 +1,6 @@
 import Corpus
 import Foundation
+import Storage
 import Tokenization
 
 /// `minimind data inspect`: what prepared data hold, in counts and in samples.
@@ -153,9 +154,9 @@ private func printable(_ text: String) -> String {
 /// `count` different documents, the same for the same seed, in the order of their numbers.
 private func pickDocuments(_ count: Int, of split: TokenSplit, seed: Int) -> [Int] {
   var picked: Set<Int> = []
-  var state = UInt64(bitPattern: Int64(seed))
+  var generator = SplitMix64(seed: UInt64(bitPattern: Int64(seed)))
   while picked.count < min(count, split.documentCount) {
-    picked.insert(Int(splitMix64(&state).multipliedFullWidth(by: UInt64(split.documentCount)).high))
+    picked.insert(generator.next(below: split.documentCount))
   }
   return picked.sorted()
 }
