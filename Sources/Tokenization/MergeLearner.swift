@@ -19,7 +19,7 @@ struct MergeLearner {
 
   private var pairs = PairCounts()
   private var places = PlaceLists()
-  private var heap = MergeQueue()
+  private var heap = BinaryHeap<MergeCandidate>()
 
   private var tokens: [[UInt8]] = []
   private var spelled: [String]
@@ -62,7 +62,7 @@ struct MergeLearner {
     while tokens.count < vocabularySize, let entry = heap.pop() {
       let count = pairs.counts[entry.pair]
       if entry.count != count {
-        heap.push(MergeQueue.Entry(count: count, key: entry.key, pair: entry.pair, places: entry.places))
+        heap.push(MergeCandidate(count: count, key: entry.key, pair: entry.pair, places: entry.places))
         continue
       }
       if count < 1 { break }
@@ -94,7 +94,7 @@ struct MergeLearner {
     for pair in pairs.withNewPlaces {
       let list = pairs.takeNewPlaces(of: pair)
       if pairs.counts[pair] > 0 {
-        heap.push(MergeQueue.Entry(count: pairs.counts[pair], key: pairs.keys[pair], pair: pair, places: list))
+        heap.push(MergeCandidate(count: pairs.counts[pair], key: pairs.keys[pair], pair: pair, places: list))
       } else {
         places.free(list)
       }
@@ -102,7 +102,7 @@ struct MergeLearner {
     pairs.withNewPlaces.removeAll(keepingCapacity: true)
   }
 
-  private mutating func merge(_ entry: MergeQueue.Entry) {
+  private mutating func merge(_ entry: MergeCandidate) {
     let left = PairCounts.left(entry.key)
     let right = PairCounts.right(entry.key)
     let spelling = tokens[Int(left)] + tokens[Int(right)]

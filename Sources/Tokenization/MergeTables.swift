@@ -108,48 +108,16 @@ struct PlaceLists {
   }
 }
 
-/// A binary heap of candidate merges: the highest count first, of equals the lowest pair of ids.
-struct MergeQueue {
-  struct Entry {
-    let count: Int
-    /// The two ids, left before right.
-    let key: UInt64
-    /// The pair's number in `PairCounts`.
-    let pair: Int
-    let places: UInt32
+/// A candidate merge. The one with the highest count comes first, of equals the one with the lowest pair of ids.
+struct MergeCandidate: Comparable {
+  let count: Int
+  /// The two ids, left before right.
+  let key: UInt64
+  /// The pair's number in `PairCounts`.
+  let pair: Int
+  let places: UInt32
 
-    func precedes(_ other: Entry) -> Bool {
-      count != other.count ? count > other.count : key < other.key
-    }
-  }
-
-  private var entries: [Entry] = []
-
-  mutating func push(_ entry: Entry) {
-    var child = entries.count
-    entries.append(entry)
-    while child > 0 {
-      let parent = (child - 1) / 2
-      guard entry.precedes(entries[parent]) else { break }
-      entries[child] = entries[parent]
-      child = parent
-    }
-    entries[child] = entry
-  }
-
-  mutating func pop() -> Entry? {
-    guard let last = entries.popLast() else { return nil }
-    guard let best = entries.first else { return last }
-    var parent = 0
-    while true {
-      var child = 2 * parent + 1
-      if child >= entries.count { break }
-      if child + 1 < entries.count && entries[child + 1].precedes(entries[child]) { child += 1 }
-      guard entries[child].precedes(last) else { break }
-      entries[parent] = entries[child]
-      parent = child
-    }
-    entries[parent] = last
-    return best
+  static func < (left: MergeCandidate, right: MergeCandidate) -> Bool {
+    left.count != right.count ? left.count > right.count : left.key < right.key
   }
 }

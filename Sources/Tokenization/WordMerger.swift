@@ -56,7 +56,7 @@ final class WordMerger {
     let gone: Int32 = -1
     var next = (1...length).map { UInt32($0) }
     var previous = (0..<length).map { UInt32(truncatingIfNeeded: $0 - 1) }
-    var heap = MinimumHeap()
+    var heap = BinaryHeap<UInt64>()
     func offer(_ position: Int, _ following: Int) {
       let rank = model.rank(tokens[position], tokens[following])
       if rank != BytePairModel.noRank { heap.push(UInt64(rank) << 32 | UInt64(position)) }
@@ -84,38 +84,5 @@ final class WordMerger {
       position = Int(next[position])
     }
     return count
-  }
-}
-
-/// A binary heap of integers, the smallest first.
-private struct MinimumHeap {
-  private var entries: [UInt64] = []
-
-  mutating func push(_ entry: UInt64) {
-    var child = entries.count
-    entries.append(entry)
-    while child > 0 {
-      let parent = (child - 1) / 2
-      if entries[parent] <= entry { break }
-      entries[child] = entries[parent]
-      child = parent
-    }
-    entries[child] = entry
-  }
-
-  mutating func pop() -> UInt64? {
-    guard let last = entries.popLast() else { return nil }
-    guard let smallest = entries.first else { return last }
-    var parent = 0
-    while true {
-      var child = 2 * parent + 1
-      if child >= entries.count { break }
-      if child + 1 < entries.count && entries[child + 1] < entries[child] { child += 1 }
-      if entries[child] >= last { break }
-      entries[parent] = entries[child]
-      parent = child
-    }
-    entries[parent] = last
-    return smallest
   }
 }
