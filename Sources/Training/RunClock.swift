@@ -1,4 +1,4 @@
-import Foundation
+import Compute
 
 /// Where the time of a session goes, and how much is left.
 package struct RunClock {
@@ -17,38 +17,32 @@ package struct RunClock {
     step = firstStep
   }
 
-  package mutating func start(at now: Double = Self.now()) {
+  package mutating func start(at now: Double = monotonicSeconds()) {
     start = now
     last = now
   }
 
   /// Seconds since `start`.
-  package var seconds: Double { Self.now() - start }
+  package var seconds: Double { monotonicSeconds() - start }
 
   /// Counts the time since the last lap to a phase.
-  package mutating func lap(_ phase: WritableKeyPath<PhaseTimes, Double>, at now: Double = Self.now()) {
+  package mutating func lap(_ phase: WritableKeyPath<PhaseTimes, Double>, at now: Double = monotonicSeconds()) {
     times[keyPath: phase] += now - last
     last = now
   }
 
-  package mutating func finishStep(_ step: Int, at now: Double = Self.now()) {
+  package mutating func finishStep(_ step: Int, at now: Double = monotonicSeconds()) {
     self.step = step
     let warmup = min(10, max(1, (totalSteps - firstStep) / 10))
     if rateStart == nil, step - firstStep >= warmup { rateStart = (step, now) }
   }
 
   /// Seconds to the end of the run at the mean rate so far, evaluations and checkpoints included.
-  package var secondsLeft: Double? { secondsLeft(at: Self.now()) }
+  package var secondsLeft: Double? { secondsLeft(at: monotonicSeconds()) }
 
   package func secondsLeft(at now: Double) -> Double? {
     guard let rateStart, step > rateStart.step else { return nil }
     return (now - rateStart.seconds) / Double(step - rateStart.step) * Double(totalSteps - step)
-  }
-
-  package static func now() -> Double {
-    var time = timespec()
-    clock_gettime(CLOCK_MONOTONIC, &time)
-    return Double(time.tv_sec) + Double(time.tv_nsec) * 1e-9
   }
 }
 

@@ -1,4 +1,4 @@
-import Foundation
+import Compute
 
 /// What a worker can be doing during a pass.
 package enum PassPhase: Int, CaseIterable, Sendable {
@@ -23,11 +23,11 @@ package final class PassTimes {
   deinit { nanoseconds.deallocate() }
 
   /// Begins the count of a worker anew, without a phase.
-  func start(_ worker: Int) { nanoseconds[worker * Self.stride + Self.stride - 1] = Self.now() }
+  func start(_ worker: Int) { nanoseconds[worker * Self.stride + Self.stride - 1] = monotonicNanoseconds() }
 
   func lap(_ phase: PassPhase, _ worker: Int) {
     let base = nanoseconds + worker * Self.stride
-    let now = Self.now()
+    let now = monotonicNanoseconds()
     base[phase.rawValue] += now - base[Self.stride - 1]
     base[Self.stride - 1] = now
   }
@@ -35,11 +35,5 @@ package final class PassTimes {
   /// Seconds spent on a phase, over all workers.
   package func seconds(_ phase: PassPhase) -> Double {
     (0..<workers).reduce(0) { $0 + Double(nanoseconds[$1 * Self.stride + phase.rawValue]) / 1e9 }
-  }
-
-  private static func now() -> UInt64 {
-    var time = timespec()
-    clock_gettime(CLOCK_MONOTONIC, &time)
-    return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
   }
 }

@@ -1,3 +1,4 @@
+import Compute
 import Foundation
 import Synchronization
 
@@ -116,11 +117,4 @@ package func progressBar(share: Double, width: Int) -> String {
   let partial = eighths % 8 == 0 ? "" : String(Array(" ▏▎▍▌▋▊▉")[eighths % 8])
   let filled = String(repeating: "█", count: eighths / 8) + partial
   return "│" + padded(filled, to: width) + "│"
-}
-
-/// Seconds of a clock that only goes forward.
-package func monotonicSeconds() -> Double {
-  var time = timespec()
-  clock_gettime(CLOCK_MONOTONIC, &time)
-  return Double(time.tv_sec) + Double(time.tv_nsec) * 1e-9
 }

@@ -99,9 +99,7 @@ private struct ProductsBenchmark: Encodable {
     compute(repetitions: 2)
     var best = 0.0
     for _ in 0..<5 {
-      let start = monotonicSeconds()
-      compute(repetitions: 4)
-      let seconds = monotonicSeconds() - start
+      let seconds = measuredSeconds { compute(repetitions: 4) }
       best = max(best, Double(2 * rows * inner * columns * 4 * team.count) / seconds / 1e9)
     }
     return best

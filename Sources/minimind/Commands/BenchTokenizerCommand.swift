@@ -121,15 +121,3 @@ private struct TokenizerBenchmark: Encodable {
     return table.render() + String(format: "%@ of text, %.2f bytes a token\n", formatBytes(bytes), bytesPerToken)
   }
 }
-
-/// The median time of `body` over `runs` runs after one that does not count.
-func medianSeconds(runs: Int = 7, _ body: () throws -> Void) rethrows -> Double {
-  try body()
-  var times: [Double] = []
-  for _ in 0..<runs {
-    let start = monotonicSeconds()
-    try body()
-    times.append(monotonicSeconds() - start)
-  }
-  return times.sorted()[runs / 2]
-}

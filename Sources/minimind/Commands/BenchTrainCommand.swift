@@ -145,9 +145,7 @@ private struct TrainingBenchmark {
     var optimizerSeconds = 0.0
     var seconds: [Double] = []
     for number in 0..<steps {
-      let start = monotonicSeconds()
-      optimizerSeconds += step(number + 2)
-      seconds.append(monotonicSeconds() - start)
+      seconds.append(measuredSeconds { optimizerSeconds += step(number + 2) })
     }
     pass.times = nil
     let total = seconds.reduce(0, +)
@@ -172,14 +170,14 @@ private struct TrainingBenchmark {
     var sum = LossSum()
     for batch in batches { sum += forwardBackward(batch) }
     guard let gradients = pass.gradients else { return 0 }
-    let start = monotonicSeconds()
-    let norm = optimizer.norm(of: gradients, team: team) / sum.weight
-    optimizer.step(
-      pass,
-      AdamWStep(
-        learningRate: 1e-4, beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.1,
-        gradientScale: Float(min(1, 1 / norm) / sum.weight), step: number), team: team)
-    return monotonicSeconds() - start
+    return measuredSeconds {
+      let norm = optimizer.norm(of: gradients, team: team) / sum.weight
+      optimizer.step(
+        pass,
+        AdamWStep(
+          learningRate: 1e-4, beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.1,
+          gradientScale: Float(min(1, 1 / norm) / sum.weight), step: number), team: team)
+    }
   }
 
   private func forwardBackward(_ batch: PackedBatch) -> LossSum {
@@ -193,13 +191,9 @@ private struct TrainingBenchmark {
     team.products.forEach { $0.startRecording() }
     for batch in batches { _ = forwardBackward(batch) }
     let seconds = (0..<repetitions).map { _ in
-      let start = monotonicSeconds()
-      team.run { worker in team.products[worker].replay() }
-      return monotonicSeconds() - start
+      measuredSeconds { team.run { worker in team.products[worker].replay() } }
     }
     team.products.forEach { $0.stopRecording() }
     return median(seconds)
   }
-
-  private func median(_ values: [Double]) -> Double { values.sorted()[values.count / 2] }
 }

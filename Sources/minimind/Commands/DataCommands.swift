@@ -1,3 +1,4 @@
+import Compute
 import Corpus
 import Foundation
 import Tokenization

@@ -1,3 +1,4 @@
+import Compute
 import Corpus
 import Foundation
 import Storage
@@ -50,17 +51,15 @@ let tokenizerTrainCommand: Command = {
 let tokenizerEncodeCommand: Command = {
   let asText = Option.flag("special-as-text", help: "Reads <s>, </s> and <unk> in the text as ordinary characters.")
   let json = Option.flag("json", help: "Prints a JSON array of ids for each line.")
-  return Command(
-    "tokenizer", "encode", summary: "turns each line of text into token ids",
-    options: [tokenizerOption, linesInput, asText, json, Option.threads],
+  return lineCommand(
+    "encode", summary: "turns each line of text into token ids", options: [asText, json],
     example: "minimind tokenizer encode --tokenizer my-tokenizer --input novel.txt --json"
-  ) { invocation in
-    let tokenizer = try Tokenizer(directory: invocation[tokenizerOption])
+  ) { invocation, tokenizer in
     let handling: SpecialTokenHandling = invocation[asText] ? .asText : .parsed
     let separator = invocation[json] ? "," : " "
     let (opening, closing) = invocation[json] ? ("[", "]\n") : ("", "\n")
     let isJSONL = invocation[linesInput]?.hasSuffix(".jsonl") ?? false
-    try forEachLine(of: invocation[linesInput], threads: threadCount(invocation)) { line in
+    return { line in
       let ids: [Int32]
       if isJSONL {
         ids = tokenizer.encode(try line.withUnsafeBytes(documentText(ofJSONLine:)), specialTokens: handling)
@@ -76,19 +75,35 @@ let tokenizerEncodeCommand: Command = {
 let tokenizerDecodeCommand: Command = {
   let skips = Option.flag("skip-special-tokens", help: "Leaves out <s>, </s> and <unk>.")
   let json = Option.flag("json", help: "Prints a JSON string for each line.")
-  return Command(
-    "tokenizer", "decode", summary: "turns each line of token ids into text",
-    options: [tokenizerOption, linesInput, skips, json, Option.threads],
+  return lineCommand(
+    "decode", summary: "turns each line of token ids into text", options: [skips, json],
     example: "echo 1 320 275 201 | minimind tokenizer decode --tokenizer my-tokenizer"
-  ) { invocation in
-    let tokenizer = try Tokenizer(directory: invocation[tokenizerOption])
-    try forEachLine(of: invocation[linesInput], threads: threadCount(invocation)) { line in
+  ) { invocation, tokenizer in
+    { line in
       let ids = try tokenIDs(line, below: tokenizer.vocabularySize)
       let text = tokenizer.decode(ids, skippingSpecialTokens: invocation[skips])
       return (invocation[json] ? JSON.quoted(text) : text) + "\n"
     }
   }
 }()
+
+/// What a command prints for a line of its input.
+private typealias LineTransform = @Sendable (_ line: ArraySlice<UInt8>) throws -> String
+
+/// A command of the tokenizer that answers each line of a file or of standard input.
+private func lineCommand(
+  _ name: String, summary: String, options: [any OptionDescription], example: String,
+  makeTransform: @escaping @Sendable (Invocation, Tokenizer) -> LineTransform
+) -> Command {
+  Command(
+    "tokenizer", name, summary: summary, options: [tokenizerOption, linesInput] + options + [Option.threads],
+    example: example
+  ) { invocation in
+    let tokenizer = try Tokenizer(directory: invocation[tokenizerOption])
+    try forEachLine(
+      of: invocation[linesInput], threads: threadCount(invocation), makeTransform(invocation, tokenizer))
+  }
+}
 
 /// Ids written as `1 2 3` or as `[1, 2, 3]`.
 private func tokenIDs(_ line: ArraySlice<UInt8>, below vocabularySize: Int) throws -> [Int32] {
@@ -107,7 +122,7 @@ private func tokenIDs(_ line: ArraySlice<UInt8>, below vocabularySize: Int) thro
 
 /// Prints what `body` makes of each line, in order; an error of `body` gets file and line in front.
 private func forEachLine(
-  of path: String?, threads: Int, _ body: @Sendable (ArraySlice<UInt8>) throws -> String
+  of path: String?, threads: Int, _ body: LineTransform
 ) throws {
   var batches = try LineBatches(path)
   defer { batches.close() }
