@@ -23,12 +23,11 @@ package final class Trainer {
   private var clock: RunClock
   package private(set) var state: TrainingState
 
-  /// Continues each prompt with the model at hand.
-  package typealias Sampler = (_ prompts: [String], _ parameters: Parameters) throws -> [String]
+  /// What the model at hand makes of each `--sample-prompt`.
+  package typealias Sampler = (_ parameters: Parameters) throws -> [String]
 
   /// - Parameters:
   ///   - sinks: who is told of what happens, besides the files of the run directory.
-  ///   - sampler: for `--sample-prompt`.
   package init(
     _ plan: TrainingPlan, run: RunDirectory, team: WorkerTeam, sinks: [any MetricsSink], sampler: Sampler? = nil
   ) throws {
@@ -44,7 +43,7 @@ package final class Trainer {
     let state = try plan.checkpoint.map { try Checkpoint.load($0, into: optimizer) } ?? TrainingState()
     self.state = state
     documents = try BatchSequence(
-      plan.dataset.training, sequenceLength: plan.settings.sequenceLength,
+      plan.dataset.training, sequenceLength: plan.sequenceLength,
       shuffleSeed: UInt64(truncatingIfNeeded: plan.settings.seed), position: state.position)
     schedule = plan.schedule
     tokenizerDirectory = plan.tokenizerDirectory
@@ -158,7 +157,7 @@ package final class Trainer {
 
   private func evaluate() throws {
     let evaluation = try Evaluation.heldOut(
-      plan.dataset.heldOut, pass: pass, step: state.step, sequenceLength: plan.settings.sequenceLength,
+      plan.dataset.heldOut, pass: pass, step: state.step, sequenceLength: plan.sequenceLength,
       microBatchTokens: plan.microBatchTokens, maximumTokens: plan.settings.evalTokens, batch: &heldOutBatch)
     state.lastEvaluation = evaluation
     if let evaluation {
@@ -169,7 +168,7 @@ package final class Trainer {
     }
     let prompts = plan.settings.samplePrompt
     if let sampler, !prompts.isEmpty {
-      let continuations = try sampler(prompts, pass.parameters)
+      let continuations = try sampler(pass.parameters)
       try record(.samples(SampleReport(step: state.step, samples: Array(zip(prompts, continuations)))))
     }
     clock.lap(\.evaluation)

@@ -17,8 +17,9 @@ package struct TrainingPlan {
   /// The checkpoint to go on from.
   package let checkpoint: String?
   package let dataManifestHash: String
-  package let tokenizerHash: String
-  let tokenizerDirectory: String
+  /// The model's, with which the data were made, and where its files are.
+  package let tokenizer: Tokenizer
+  package let tokenizerDirectory: String
   private let source: ModelSource
 
   /// Where the first weights come from.
@@ -67,6 +68,7 @@ package struct TrainingPlan {
   private init(_ stage: Stage, _ settings: TrainingSettings, checkpoint: String?) throws {
     self.stage = stage
     self.checkpoint = checkpoint
+    try settings.validate()
     let manifest = try DataManifest(directory: settings.data)
     guard manifest.kind == stage.dataKind else {
       throw TrainingError(
@@ -87,18 +89,19 @@ package struct TrainingPlan {
         "the model has \(configuration.vocabularySize) tokens (vocab_size), fewer than the \(manifest.vocabularySize) "
           + "of the tokenizer that made \(settings.data). Raise vocab_size in the model's configuration.")
     }
-    guard settings.sequenceLength <= configuration.maximumSequenceLength else {
+    if let length = settings.sequenceLength, length > configuration.maximumSequenceLength {
       throw TrainingError(
-        "--sequence-length \(settings.sequenceLength) is longer than the model's \(configuration.maximumSequenceLength) "
+        "--sequence-length \(length) is longer than the model's \(configuration.maximumSequenceLength) "
           + "(max_position_embeddings). Lower it.")
     }
-    tokenizerHash = try Tokenizer(directory: tokenizerDirectory).contentHash
+    tokenizer = try Tokenizer(directory: tokenizerDirectory)
     dataManifestHash = try Self.manifestHash(settings.data)
-    dataset = try TokenShardDataset(directory: settings.data, tokenizerHash: tokenizerHash)
+    dataset = try TokenShardDataset(directory: settings.data, tokenizerHash: tokenizer.contentHash)
 
     var settings = settings
     settings.chooseBatch(stage, tokens: dataset.training.inputTokenCount)
-    try settings.validate()
+    settings.sequenceLength = min(
+      settings.sequenceLength ?? 512, configuration.maximumSequenceLength, settings.microBatchTokens!)
     totalSteps = try Self.stepCount(settings, dataset.training)
     settings.chooseIntervals(totalSteps: totalSteps, heldOutTokens: dataset.heldOut.inputTokenCount)
     self.settings = settings
@@ -119,7 +122,7 @@ package struct TrainingPlan {
     configuration.vocabularySize = manifest.vocabularySize
     configuration.beginTokenID = Int(tokenizer.beginToken)
     configuration.endTokenIDs = [Int(tokenizer.endToken)]
-    configuration.maximumSequenceLength = max(configuration.maximumSequenceLength, settings.sequenceLength)
+    configuration.maximumSequenceLength = max(configuration.maximumSequenceLength, settings.sequenceLength ?? 0)
     return configuration
   }
 
@@ -127,7 +130,7 @@ package struct TrainingPlan {
   private static func stepCount(_ settings: TrainingSettings, _ split: TokenSplit) throws -> Int {
     if let steps = settings.steps { return steps }
     var documents = try BatchSequence(
-      split, sequenceLength: settings.sequenceLength, shuffleSeed: UInt64(truncatingIfNeeded: settings.seed))
+      split, sequenceLength: settings.sequenceLength!, shuffleSeed: UInt64(truncatingIfNeeded: settings.seed))
     var steps = 0
     while !settings.isEnd(documents.position, of: split) {
       var tokens = 0
@@ -141,6 +144,7 @@ package struct TrainingPlan {
 
   // MARK: - What the loop asks
 
+  var sequenceLength: Int { settings.sequenceLength! }
   var microBatchTokens: Int { settings.microBatchTokens! }
   var evalInterval: Int { settings.evalInterval! }
   var checkpointInterval: Int { settings.checkpointInterval! }
@@ -167,7 +171,7 @@ package struct TrainingPlan {
   package func record(programVersion: String) -> RunRecord {
     RunRecord(
       stage: stage.name, options: settings, totalSteps: totalSteps, parameterCount: configuration.parameterCount,
-      dataManifestHash: dataManifestHash, tokenizerHash: tokenizerHash, programVersion: programVersion)
+      dataManifestHash: dataManifestHash, tokenizerHash: tokenizer.contentHash, programVersion: programVersion)
   }
 
   // MARK: - Memory
@@ -197,7 +201,8 @@ extension TrainingSettings {
     if epochs == nil && steps == nil { epochs = stage.defaultEpochs }
     if batchTokens == nil {
       let runTokens = tokens.multipliedReportingOverflow(by: epochs ?? stage.defaultEpochs).partialValue
-      batchTokens = max([16384, 8192, 4096].first { runTokens / $0 >= 500 } ?? 2048, microBatchTokens ?? 0)
+      batchTokens = max(
+        [16384, 8192, 4096].first { runTokens / $0 >= 500 } ?? 2048, microBatchTokens ?? 0, sequenceLength ?? 0)
     }
     microBatchTokens = microBatchTokens ?? defaultMicroBatch
   }

@@ -16,8 +16,8 @@ package struct TrainingSettings: Codable, Equatable, Sendable {
   package var batchTokens: Int?
   /// The most tokens that go through the model at once; decides the memory of activations. Nil: `defaultMicroBatch`.
   package var microBatchTokens: Int?
-  /// The most tokens of a document that the model sees at once.
-  package var sequenceLength: Int = 512
+  /// The most tokens of a document that the model sees at once. Nil until the model is known.
+  package var sequenceLength: Int?
   package var learningRate: Double
   package var schedule = LearningRateSchedule.Shape.cosine
   /// Nil until the number of steps is known: 3% of them.
@@ -95,7 +95,7 @@ package struct TrainingSettings: Codable, Equatable, Sendable {
       throw TrainingError("--epochs and --steps both say how long the run is. Give one of them.")
     }
     let microBatch = microBatchTokens ?? defaultMicroBatch
-    guard sequenceLength <= microBatch else {
+    if let sequenceLength, sequenceLength > microBatch {
       throw TrainingError(
         "--sequence-length \(sequenceLength) does not fit into --micro-batch-tokens \(microBatch). "
           + "Raise the latter or lower the former.")
@@ -107,6 +107,7 @@ package struct TrainingSettings: Codable, Equatable, Sendable {
     }
   }
 
-  /// 2048 tokens: enough rows for the matrix products to run at full rate; less where the batch is smaller.
-  var defaultMicroBatch: Int { min(2048, batchTokens ?? 2048) }
+  /// 2048 tokens: enough rows for the matrix products to run at full rate. More for longer sequences, less where the
+  /// batch is smaller.
+  var defaultMicroBatch: Int { min(max(2048, sequenceLength ?? 0), batchTokens ?? .max) }
 }

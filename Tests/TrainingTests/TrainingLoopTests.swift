@@ -159,10 +159,9 @@ struct TrainingLoopTests {
       settings.evalInterval = 2
       settings.samplePrompt = ["Anna sees", "小明"]
       let events = EventList()
-      let (_, path) = try tiny.train(settings, output: "run", sinks: [events]) { prompts, _ in prompts.map { $0 + "!" }
-      }
+      let (_, path) = try tiny.train(settings, output: "run", sinks: [events]) { _ in ["one", "two\nlines"] }
       #expect(events.samples.map(\.step) == [0, 2, 4])
-      let expected = [0, 2, 4].map { "=== step \($0)\n> Anna sees\nAnna sees!\n\n> 小明\n小明!\n\n" }.joined()
+      let expected = [0, 2, 4].map { "=== step \($0)\n> Anna sees\none\n\n> 小明\ntwo\nlines\n\n" }.joined()
       #expect(try text(path + "/samples.txt") == expected)
     }
   }

@@ -15,42 +15,51 @@ let sftCommand = trainingCommand(
 private func trainingCommand(_ stage: Stage, summary: String, example: String) -> Command {
   let options = TrainingOptions(stage)
   return Command(stage.name, summary: summary, options: options.all, example: example) { invocation in
-    let console = Console.standardOutput
-    let run: RunDirectory
-    let plan: TrainingPlan
     if let path = try options.resumedRun(invocation) {
-      run = try RunDirectory(resuming: path)
+      let run = try RunDirectory(resuming: path)
       let record = try RunRecord(of: run)
-      plan = try TrainingPlan(resuming: run, record: record, stage, options.changed(record.options, by: invocation))
-      try console.write(trainingPanel(plan, output: run.path, savedThreads: record.options.threads))
-      try plan.checkMemory()
+      let plan = try TrainingPlan(
+        resuming: run, record: record, stage, options.changed(record.options, by: invocation))
+      try train(plan, panel: trainingPanel(plan, output: run.path, savedThreads: record.options.threads)) { run }
     } else {
       let (settings, output) = try options.newSettings(invocation)
       try RunDirectory.checkIsFree(output)
-      plan = try TrainingPlan(stage, settings)
-      try console.write(trainingPanel(plan, output: output))
-      try plan.checkMemory()
-      run = try RunDirectory(creating: output)
-      try plan.record(programVersion: programVersion).write(to: run)
+      let plan = try TrainingPlan(stage, settings)
+      try train(plan, panel: trainingPanel(plan, output: output)) {
+        let run = try RunDirectory(creating: output)
+        try plan.record(programVersion: programVersion).write(to: run)
+        return run
+      }
     }
-    try train(plan, run, console)
   }
 }
 
-private func train(_ plan: TrainingPlan, _ run: RunDirectory, _ console: Console) throws {
-  Interruption.watch()
-  let display = TrainingDisplay(plan, console)
+/// Trains as planned and shows it.
+///
+/// - Parameter openRun: called when nothing but the training itself can fail any more, so that a run that cannot begin
+///   leaves no directory behind.
+private func train(_ plan: TrainingPlan, panel: String, openRun: () throws -> RunDirectory) throws {
+  let console = Console.standardOutput
   let team = WorkerTeam(count: plan.settings.threads)
-  let trainer = try Trainer(plan, run: run, team: team, sinks: [display])
-  let resumeCommand = "minimind \(plan.stage.name) --resume \(run.path)"
+  let samples = try TrainingSamples(plan, team: team)
+  try console.write(panel)
+  try plan.checkMemory()
+  Interruption.watch()
+  let run = try openRun()
+  let display = TrainingDisplay(plan, console)
   let summary: TrainingSummary
-  do { summary = try trainer.train(isStopRequested: { Interruption.isRequested }) } catch {
+  do {
+    let trainer = try Trainer(plan, run: run, team: team, sinks: [display], sampler: samples.continuations)
+    summary = try trainer.train(isStopRequested: { Interruption.isRequested })
+  } catch {
     display.finish()
     throw error
   }
   display.finish()
   try console.write(trainingSummary(summary, plan, run: run))
   guard summary.isComplete else {
-    throw Interrupted("interrupted after step \(summary.step); everything is saved. Go on with: \(resumeCommand)")
+    throw Interrupted(
+      "interrupted after step \(summary.step); everything is saved. "
+        + "Go on with: minimind \(plan.stage.name) --resume \(run.path)")
   }
 }

@@ -34,7 +34,8 @@ final class TrainingDisplay: MetricsSink {
     case .samples(let report):
       for sample in report.samples {
         let text = (sample.prompt + "→" + sample.continuation).replacingOccurrences(of: "\n", with: "⏎")
-        progress.note("\(stepName(report.step))  \(truncated(text, to: max(20, console.width - 20)))")
+        progress.note(
+          "\(stepName(report.step))  \(console.isTerminal ? truncated(text, to: max(20, console.width - 20)) : text)")
       }
     }
   }

@@ -26,8 +26,9 @@ struct TrainingOptions: Sendable {
   private let microBatchTokens = Option.optionalInteger(
     "micro-batch-tokens", in: 1...1 << 24, defaultText: "2048",
     help: "Tokens that go through the model at once; fewer take less memory.")
-  private let sequenceLength = Option.integer(
-    "sequence-length", default: 512, in: 1...1 << 20, help: "The most tokens of a document that the model sees at once."
+  private let sequenceLength = Option.optionalInteger(
+    "sequence-length", in: 1...1 << 20, defaultText: "512, or what the model can",
+    help: "The most tokens of a document that the model sees at once."
   )
   private let learningRate: Option<Double>
   private let schedule = Option.choice(
@@ -59,8 +60,13 @@ struct TrainingOptions: Sendable {
     "log-interval", default: 10, in: 1...1_000_000_000,
     help: "Steps from one line to the next where no bar can be drawn.")
 
+  private let samplePrompt: Option<[String]>
+
   init(_ stage: Stage) {
     self.stage = stage
+    samplePrompt = Option.list(
+      "sample-prompt", "TEXT",
+      help: "Texts for the model to \(stage == .sft ? "answer" : "continue") at each evaluation, kept in samples.txt.")
     epochs = Option.optionalInteger(
       "epochs", in: 1...1_000_000, defaultText: String(stage.defaultEpochs), help: "Passes over the data.")
     learningRate = Option.number(
@@ -72,6 +78,7 @@ struct TrainingOptions: Sendable {
       stage == .pretrain ? model : from, data, output, resume, epochs, steps, batchTokens, microBatchTokens,
       sequenceLength, learningRate, schedule, warmupSteps, beta1, beta2, epsilon, weightDecay, gradientClip, precision,
       Option.seed, Option.threads, evalInterval, evalTokens, checkpointInterval, keepCheckpoints, logInterval,
+      samplePrompt,
     ]
   }
 
@@ -130,6 +137,7 @@ struct TrainingOptions: Sendable {
     take(checkpointInterval, \.checkpointInterval)
     take(keepCheckpoints, \.keepCheckpoints)
     take(logInterval, \.logInterval)
+    take(samplePrompt, \.samplePrompt)
     return settings
   }
 }

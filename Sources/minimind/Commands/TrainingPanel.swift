@@ -40,7 +40,7 @@ func trainingPanel(_ plan: TrainingPlan, output: String, savedThreads: Int? = ni
     (
       "batch",
       "\(settings.microBatchTokens!) tokens × \(accumulation) = up to \(settings.batchTokens!) a step, "
-        + "sequences up to \(settings.sequenceLength)"
+        + "sequences up to \(settings.sequenceLength!)"
     ),
     (
       "optimizer",

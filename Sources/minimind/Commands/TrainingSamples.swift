@@ -1,0 +1,52 @@
+import Compute
+import Inference
+import Tokenization
+import Training
+import Transformer
+
+/// What a model in training makes of the texts of `--sample-prompt`: greedy, so that differences are the model's.
+struct TrainingSamples {
+  private let tokenizer: Tokenizer
+  private let team: WorkerTeam
+  /// Each text as the model is to read it: the beginning of a document, or a question.
+  private let prompts: [[Int32]]
+  private static let maximumTokens = 48
+
+  /// - Throws: `CommandError` for a text that does not fit into the model's context; what is wrong with a chat template.
+  init(_ plan: TrainingPlan, team: WorkerTeam) throws {
+    let tokenizer = plan.tokenizer
+    self.tokenizer = tokenizer
+    self.team = team
+    let texts = plan.settings.samplePrompt
+    if plan.stage == .sft, !texts.isEmpty {
+      let template = try ChatTemplate(tokenizerDirectory: plan.tokenizerDirectory)
+      prompts = texts.map { text in
+        template.encode([ChatMessage(role: .user, content: text)], with: tokenizer, addGenerationPrompt: true)
+          .flatMap(\.ids)
+      }
+    } else {
+      prompts = texts.map { [tokenizer.beginToken] + tokenizer.encode($0, specialTokens: .asText) }
+    }
+    for (text, prompt) in zip(texts, prompts) where prompt.count >= plan.configuration.maximumSequenceLength {
+      throw CommandError(
+        "--sample-prompt \"\(text.prefix(30))…\" has \(prompt.count) tokens and the model's context "
+          + "\(plan.configuration.maximumSequenceLength). Give a shorter one.")
+    }
+  }
+
+  func continuations(_ parameters: Parameters) throws -> [String] {
+    let model = try InferenceModel(parameters, type: .bfloat16, team: team)
+    let cache = try model.makeCache()
+    var settings = SamplingSettings()
+    settings.temperature = 0
+    return prompts.map { prompt in
+      Generator(
+        model, tokenizer, prompt: prompt, cache: cache, sampling: settings, maximumTokens: Self.maximumTokens
+      ).reduce(into: "") { result, event in
+        switch event {
+        case .token(_, let text), .end(_, let text): result += text
+        }
+      }
+    }
+  }
+}

@@ -1,0 +1,287 @@
+"""The commands `pretrain` and `sft` as processes: interrupted, killed, on a full disk, two at once, with bad input.
+
+What the loop itself promises is tested in Tests/TrainingTests; here it is that no end of the process can break it.
+"""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+NAMES, PLACES = ["Anna", "Ben", "小明", "Dora"], ["in the park", "at home", "by the river", "在学校"]
+# A step of these models takes a few milliseconds.
+FEW = ["--batch-tokens", "512", "--micro-batch-tokens", "256", "--sequence-length", "128", "--threads", "1"]
+
+
+@pytest.fixture(scope="module")
+def data(minimind, tmp_path_factory):
+    """A folder with prepared data (`pretrain`, `sft`), a tokenizer and the configuration `model.json`."""
+    folder = tmp_path_factory.mktemp("training")
+    generator = random.Random(5)
+
+    def document(number):
+        return " ".join(
+            f"{generator.choice(NAMES)} sees {generator.choice(NAMES)} {generator.choice(PLACES)}."
+            for _ in range(1 + number % 12))
+
+    documents = [document(number) for number in range(200)]
+    (folder / "text.txt").write_text("\n".join(documents))
+    (folder / "chat.jsonl").write_text(
+        "\n".join(json.dumps({"q": f"who is {number}?", "a": text}) for number, text in enumerate(documents)))
+    minimind("tokenizer", "train", "--input", folder / "text.txt", "--output", folder / "tokenizer", "--vocab-size", 300)
+    for stage, name in [("pretrain", "text.txt"), ("sft", "chat.jsonl")]:
+        minimind("data", stage, "--input", folder / name, "--tokenizer", folder / "tokenizer", "--output", folder / stage)
+    (folder / "model.json").write_text(json.dumps({
+        "architectures": ["LlamaForCausalLM"], "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2,
+        "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 300, "max_position_embeddings": 128,
+        "rms_norm_eps": 1e-5, "tie_word_embeddings": True}))
+    return folder
+
+
+def pretraining(data, output, *options):
+    return ["pretrain", "--model", data / "model.json", "--data", data / "pretrain", "--output", output, *FEW, *options]
+
+
+@pytest.fixture
+def start(binary):
+    """Starts the binary without waiting for it; whatever still runs at the end of the test is killed."""
+    processes = []
+
+    def run(*arguments):
+        process = subprocess.Popen(
+            [binary, *map(str, arguments)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            text=True)
+        processes.append(process)
+        return process
+
+    yield run
+    for process in processes:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+def steps(run):
+    """The steps of metrics.jsonl that are there in whole lines."""
+    path = Path(run) / "metrics.jsonl"
+    lines = path.read_text().split("\n")[:-1] if path.exists() else []
+    return [json.loads(line)["train/global_step"] for line in lines]
+
+
+def wait_for_step(run, step, process):
+    """Waits until the run has made a step."""
+    deadline = time.monotonic() + 60
+    while max(steps(run), default=-1) < step:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline, "the run makes no progress"
+        time.sleep(0.005)
+
+
+def weights(run):
+    return (Path(run) / "model/model.safetensors").read_bytes()
+
+
+def losses(run):
+    """The numbers of metrics.jsonl that do not depend on the clock or the memory."""
+    rows = [json.loads(line) for line in (Path(run) / "metrics.jsonl").read_text().splitlines()]
+    return [{key: row[key] for key in row if key not in ("train/tokens_per_second", "train/peak_memory_gb")} for row in rows]
+
+
+def test_killed_at_any_moment(minimind, start, data, tmp_path):
+    """Twenty kills at random moments, checkpoints being written all the time: the run ends with the same bits."""
+    options = ["--steps", 80, "--checkpoint-interval", 1, "--eval-interval", 10]
+    minimind(*pretraining(data, tmp_path / "whole", *options))
+    generator = random.Random(11)
+    run = tmp_path / "killed"
+    process = start(*pretraining(data, run, *options))
+    kills = 0
+    while kills < 20:
+        # The record is written before the first step; without it there is nothing to resume.
+        while not (run / "training.json").exists() and process.poll() is None:
+            time.sleep(0.002)
+        time.sleep(generator.uniform(0.02, 0.25))
+        if process.poll() is not None:
+            assert process.returncode == 0, process.communicate()[1]
+            break
+        process.kill()
+        process.wait()
+        kills += 1
+        # Whatever bears the name of a checkpoint is one.
+        for checkpoint in (run / "checkpoints").glob("step-*"):
+            if ".partial-" not in checkpoint.name:
+                assert json.loads((checkpoint / "state.json").read_text())["step"] == int(checkpoint.name[5:])
+        process = start("pretrain", "--resume", run)
+    assert process.wait() == 0, process.communicate()[1]
+    assert kills >= 5
+    assert weights(run) == weights(tmp_path / "whole")
+    assert losses(run) == losses(tmp_path / "whole")
+    assert not list(run.glob("**/*.partial-*"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted(minimind, start, data, tmp_path, number):
+    """A polite end saves, tells how to go on, and going on ends with the same bits."""
+    options = ["--steps", 300, "--checkpoint-interval", 100]
+    minimind(*pretraining(data, tmp_path / "whole", *options))
+    run = tmp_path / "run"
+    process = start(*pretraining(data, run, *options))
+    wait_for_step(run, 5, process)
+    process.send_signal(number)
+    output, errors = process.communicate(timeout=30)
+    assert process.returncode == 130
+    stopped = max(steps(run))
+    assert errors == (
+        f"interrupted after step {stopped}; everything is saved. Go on with: minimind pretrain --resume {run}\n")
+    assert (run / f"checkpoints/step-{stopped}/state.json").exists()
+    assert f"saved {run}/checkpoints/step-{stopped}" in output
+    minimind("pretrain", "--resume", run)
+    assert weights(run) == weights(tmp_path / "whole")
+    # Steps once each, in order; evaluations repeat the step that they follow.
+    assert steps(run) == sorted(steps(run)) and set(steps(run)) == set(range(301))
+
+
+def test_fine_tuning_resumes(minimind, start, data, tmp_path):
+    """`sft --from RUN`, interrupted and resumed, also when the run that it began from has gone."""
+    minimind(*pretraining(data, tmp_path / "base", "--steps", 5))
+    options = ["--data", data / "sft", "--epochs", 12, *FEW]
+    minimind("sft", "--from", tmp_path / "base", "--output", tmp_path / "whole", *options)
+    run = tmp_path / "run"
+    process = start("sft", "--from", tmp_path / "base", "--output", run, *options)
+    wait_for_step(run, 3, process)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=30) == 130
+    shutil.rmtree(tmp_path / "base")
+    minimind("sft", "--resume", run)
+    assert weights(run) == weights(tmp_path / "whole")
+    assert losses(run) == losses(tmp_path / "whole")
+
+
+def test_two_runs_into_one_directory(minimind, start, data, tmp_path):
+    run = tmp_path / "run"
+    process = start(*pretraining(data, run, "--steps", 100000))
+    wait_for_step(run, 1, process)
+    for arguments in [pretraining(data, run), ["pretrain", "--resume", run]]:
+        refused = minimind(*arguments, check=False)
+        assert refused.returncode == 1
+        assert refused.stderr == (
+            f"error: {run} is in use by another minimind process. Wait for it, or choose another output directory.\n")
+    assert process.poll() is None
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """Mounts a small file system: `disk("1m")`; its path."""
+    place = tmp_path / "disk"
+    place.mkdir()
+
+    def mount(size):
+        mounted = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(place)], capture_output=True, text=True)
+        if mounted.returncode != 0:
+            pytest.skip(f"no small file system can be mounted here: {mounted.stderr.strip()}")
+        return place
+
+    yield mount
+    subprocess.run(["umount", "-l", str(place)], capture_output=True)
+
+
+def test_no_room_for_a_checkpoint(minimind, data, disk):
+    """What a checkpoint needs is asked for before anything of it is written."""
+    place = disk("1m")
+    refused = minimind(*pretraining(data, place / "run", "--steps", 3), check=False)
+    assert refused.returncode == 1
+    assert "cannot save" in refused.stderr and "Free some space" in refused.stderr
+    assert not list(place.glob("run/**/step-*"))
+
+
+def test_full_disk(start, data, disk):
+    """The disk fills up during the run: a clear error, the last checkpoint whole, and with room again the run goes on."""
+    place = disk("64m")
+    run = place / "run"
+    options = ["--steps", 3000, "--checkpoint-interval", 20, "--eval-interval", 500]
+    process = start(*pretraining(data, run, *options))
+    wait_for_step(run, 45, process)
+    with open(place / "filler", "wb", buffering=0) as filler:
+        try:
+            while True:
+                filler.write(bytes(1 << 12))
+        except OSError:
+            pass
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert errors.startswith("error: cannot ") and "ree some space" in errors and errors.count("\n") == 1
+    kept = [path.name for path in (run / "checkpoints").glob("step-*")]
+    assert kept and not [name for name in kept if ".partial-" in name]
+    os.remove(place / "filler")
+    process = start("pretrain", "--resume", run)
+    wait_for_step(run, max(int(name[5:]) for name in kept) + 1, process)
+    process.kill()
+    process.wait()
+
+
+def test_bad_input(minimind, data, tmp_path):
+    """One clear sentence, exit code 1 or 2, nothing left behind."""
+    run = tmp_path / "run"
+    text, shards, model = data / "text.txt", data / "pretrain", data / "model.json"
+    small = json.loads(model.read_text()) | {"vocab_size": 200}
+    (tmp_path / "small.json").write_text(json.dumps(small))
+    cases = [
+        (2, "did you mean --learning-rate?", ["pretrain", "--learnin-rate", "1"]),
+        (2, "needs --data DIR, or --resume RUN", ["pretrain", "--model", "tiny", "--output", run]),
+        (2, "exclude each other", ["pretrain", "--resume", run, "--output", run]),
+        (1, "small", ["pretrain", "--model", "smal", "--data", shards, "--output", run]),
+        (1, "holds no run to resume", ["pretrain", "--resume", run]),
+        (1, "manifest.json", ["pretrain", "--model", model, "--data", data, "--output", run]),
+        (1, "not a directory", ["pretrain", "--model", model, "--data", text, "--output", run]),
+        (1, "was prepared for sft", ["pretrain", "--model", model, "--data", data / "sft", "--output", run]),
+        (1, "vocab_size", ["pretrain", "--model", tmp_path / "small.json", "--data", shards, "--output", run]),
+        (1, "is not a model", ["sft", "--from", data, "--data", data / "sft", "--output", run]),
+        (1, "is not empty", ["pretrain", "--model", "tiny", "--data", shards, "--output", data]),
+        (1, "a file is in the way", pretraining(data, text / "run")),
+        (1, "--micro-batch-tokens", [
+            "pretrain", "--model", model, "--data", shards, "--output", run, "--micro-batch-tokens", 64,
+            "--sequence-length", 128]),
+        (1, "--micro-batch-tokens", [
+            "pretrain", "--model", "base", "--data", shards, "--output", run, "--micro-batch-tokens", 1 << 24]),
+        (1, "context", pretraining(data, run, "--sample-prompt", "Anna " * 200)),
+    ]
+    for code, words, arguments in cases:
+        refused = minimind(*arguments, check=False)
+        assert refused.returncode == code, (arguments, refused)
+        assert words in refused.stderr and refused.stderr.count("\n") == 1, (arguments, refused.stderr)
+        assert not run.exists(), arguments
+
+
+def test_other_tokenizer(minimind, data, tmp_path):
+    """A model does not learn from data whose numbers mean something else."""
+    minimind("tokenizer", "train", "--input", data / "text.txt", "--output", tmp_path / "other", "--vocab-size", 290)
+    minimind("data", "sft", "--input", data / "chat.jsonl", "--tokenizer", tmp_path / "other", "--output", tmp_path / "d")
+    minimind(*pretraining(data, tmp_path / "base", "--steps", 1))
+    refused = minimind(
+        "sft", "--from", tmp_path / "base", "--data", tmp_path / "d", "--output", tmp_path / "run", check=False)
+    assert refused.returncode == 1 and "was prepared with another tokenizer" in refused.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_output_and_files(minimind, data, tmp_path):
+    """Plain lines without escape codes in a pipe, and the files that a run leaves."""
+    run = tmp_path / "run"
+    output = minimind(*pretraining(
+        data, run, "--steps", 20, "--log-interval", 5, "--eval-interval", 10, "--sample-prompt", "Anna sees")).stdout
+    assert "\x1b" not in output and "\r" not in output
+    for words in ["parameters", "held out", "256 tokens × 2 = up to 512 a step", "ln(vocabulary) = 5.70", "tokens/s"]:
+        assert words in output
+    assert [line.split()[1] for line in output.splitlines() if " lr " in line] == [
+        f"{step}/20" for step in [1, 5, 10, 15, 20]]
+    assert {path.name for path in run.iterdir()} - {".lock"} == {
+        "model", "checkpoints", "metrics.jsonl", "samples.txt", "loss.svg", "training.json"}
+    assert (run / "samples.txt").read_text().count("> Anna sees") == 3
+    assert json.loads((run / "training.json").read_text())["options"]["log-interval"] == 5
+    generated = minimind("generate", "--model", run, "--prompt", "Anna", "--max-tokens", 3)
+    assert generated.returncode == 0
