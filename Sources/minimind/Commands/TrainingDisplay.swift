@@ -20,7 +20,11 @@ final class TrainingDisplay: MetricsSink {
     switch event {
     case .step(let report):
       if console.isTerminal {
-        progress.update { _ in stepText(report, barWidth: 20) }
+        progress.update { _ in
+          // The bar takes what the numbers leave, in steps, so that it does not jump with every digit.
+          let room = console.width - 5 - displayWidth(stepText(report, barWidth: 0))
+          return stepText(report, barWidth: min(24, max(0, room) / 8 * 8))
+        }
       } else if report.step.isMultiple(of: logInterval) || report.step == totalSteps || report.step == 1 {
         try console.print(stepText(report, barWidth: 0))
       }
@@ -56,10 +60,11 @@ func stepText(_ report: StepReport, barWidth: Int) -> String {
   var parts = [stepLabel(report.step, of: report.totalSteps)]
   if barWidth > 0 { parts.append(progressBar(share: share, width: barWidth)) }
   parts.append(String(format: "%3.0f%%", share * 100))
+  // In front of what a narrow terminal cuts off.
+  if let left = report.secondsLeft, report.step < report.totalSteps { parts.append("\(formatDuration(left)) left") }
   parts.append(report.smoothedLoss.map { String(format: "loss %.4f", $0) } ?? "loss -")
   parts.append(String(format: "lr %.2e", report.learningRate))
   parts.append(String(format: "norm %.2f", report.gradientNorm))
   parts.append("\(formatCount(Int(report.tokensPerSecond))) tokens/s")
-  if let left = report.secondsLeft, report.step < report.totalSteps { parts.append("\(formatDuration(left)) left") }
   return parts.joined(separator: "  ")
 }
