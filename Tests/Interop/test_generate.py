@@ -96,7 +96,7 @@ class Terminal:
             os.execve(command[0], [str(part) for part in command], os.environ | {"TERM": "xterm"})
         self.unread = b""
 
-    def read_until(self, wanted, seconds=60):
+    def read_until(self, wanted, seconds=120):
         end = time.monotonic() + seconds
         while wanted not in self.unread:
             assert time.monotonic() < end, f"no {wanted} in {self.unread}"

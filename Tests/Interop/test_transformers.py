@@ -15,10 +15,10 @@ from conftest import REPOSITORY
 pytestmark = pytest.mark.heavy
 os.environ["HF_HUB_OFFLINE"] = "1"
 
-torch = pytest.importorskip("torch")
-transformers = pytest.importorskip("transformers")
-numpy = pytest.importorskip("numpy")
-safetensors = pytest.importorskip("safetensors.numpy")
+import numpy  # noqa: E402
+from safetensors import numpy as safetensors  # noqa: E402
+import torch  # noqa: E402
+import transformers  # noqa: E402
 
 VOCABULARY = 512
 #: Each exercises one freedom of config.json.
