@@ -95,7 +95,7 @@ def losses(run):
 
 def test_killed_at_any_moment(minimind, start, data, tmp_path):
     """Twenty kills at random moments, checkpoints being written all the time: the run ends with the same bits."""
-    options = ["--steps", 80, "--checkpoint-interval", 1, "--eval-interval", 10]
+    options = ["--steps", 300, "--checkpoint-interval", 1, "--eval-interval", 50]
     minimind(*pretraining(data, tmp_path / "whole", *options))
     generator = random.Random(11)
     run = tmp_path / "killed"
@@ -105,7 +105,7 @@ def test_killed_at_any_moment(minimind, start, data, tmp_path):
         # The record is written before the first step; without it there is nothing to resume.
         while not (run / "training.json").exists() and process.poll() is None:
             time.sleep(0.002)
-        time.sleep(generator.uniform(0.02, 0.25))
+        time.sleep(generator.uniform(0.02, 0.15))
         if process.poll() is not None:
             assert process.returncode == 0, process.communicate()[1]
             break
