@@ -3,12 +3,13 @@ import Foundation
 import PackageDescription
 
 /// `MINIMIND_PORTABLE=1` builds for any x86-64 or arm64 machine; otherwise for the machine at hand,
-/// which is what lets `SIMD16<Float>` become one AVX-512 register and `addingProduct` one instruction.
+/// which is what lets `SIMD16<Float>` become one AVX-512 register and `addingProduct` one instruction. A portable build
+/// does without oneDNN, too.
 let isPortable = ProcessInfo.processInfo.environment["MINIMIND_PORTABLE"] == "1"
 
 let swiftSettings: [SwiftSetting] =
   [.treatAllWarnings(as: .error)]
-  + (isPortable ? [] : [.unsafeFlags(["-Xcc", "-march=native"])])
+  + (isPortable ? [] : [.unsafeFlags(["-Xcc", "-march=native"]), .define("MINIMIND_ONEDNN")])
 let nativeCode: [CSetting] = isPortable ? [] : [.unsafeFlags(["-march=native"])]
 
 /// A module of the program. Modules may import only what is listed, so the compiler keeps the arrows.
@@ -23,19 +24,21 @@ func tests(of room: String, imports: [Target.Dependency] = [], resources: [Resou
     resources: resources, swiftSettings: swiftSettings)
 }
 
+let oneDNN: [Target] =
+  isPortable ? [] : [.target(name: "COneDNN", cSettings: nativeCode, linkerSettings: [.linkedLibrary("dnnl")])]
+
 let package = Package(
   name: "MiniMind",
   products: [.executable(name: "minimind", targets: ["minimind"])],
-  targets: [
+  targets: oneDNN + [
     // C shims: the smallest surface that Swift needs of each library.
-    .target(name: "COneDNN", cSettings: nativeCode, linkerSettings: [.linkedLibrary("dnnl")]),
     .target(name: "CKernels", cSettings: nativeCode),
     .target(name: "CSimdJSON", linkerSettings: [.linkedLibrary("simdjson")]),
     .systemLibrary(name: "CStorage", providers: [.apt(["libssl-dev"])]),
 
     // The rooms, each below those that it imports.
     room("Storage", imports: ["CStorage"]),
-    room("Compute", imports: ["COneDNN", "CKernels"]),
+    room("Compute", imports: oneDNN.map { .byName(name: $0.name) } + ["CKernels"]),
     room("Tokenization", imports: ["Storage"]),
     room("ModelFiles", imports: ["Storage"]),
     room("Transformer", imports: ["Storage", "Compute", "ModelFiles"]),
@@ -62,7 +65,7 @@ let package = Package(
       name: "interop-probe", dependencies: ["Storage", "Compute", "ModelFiles", "Transformer"],
       path: "Tests/InteropProbe", swiftSettings: swiftSettings),
     tests(of: "Storage"),
-    tests(of: "Compute", imports: ["ReferenceKernels", "COneDNN", "CKernels"]),
+    tests(of: "Compute", imports: ["ReferenceKernels", "CKernels"]),
     tests(of: "Tokenization"),
     tests(of: "ModelFiles"),
     tests(of: "Transformer", imports: ["Compute", "ModelFiles", "ReferenceKernels"], resources: [.copy("Fixtures")]),

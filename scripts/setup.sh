@@ -4,10 +4,13 @@
 #   scripts/setup.sh            what `make build` and `make test` need
 #   scripts/setup.sh PACKAGE…   those packages only
 #
+# With MINIMIND_PORTABLE=1, the build that runs on any machine, oneDNN is not needed.
+#
 # May be run any number of times; with nothing to do it takes a fraction of a second.
 set -euo pipefail
 
-packages=(libdnnl-dev libsimdjson-dev libssl-dev pkg-config python3 python3-venv ca-certificates)
+packages=(libsimdjson-dev libssl-dev pkg-config python3 python3-venv ca-certificates)
+if [ "${MINIMIND_PORTABLE:-}" != 1 ]; then packages+=(libdnnl-dev); fi
 if [ $# -gt 0 ]; then packages=("$@"); fi
 
 if [ "$(uname -s)" != Linux ] || ! command -v dpkg-query >/dev/null; then

@@ -1,5 +1,4 @@
 import CKernels
-import COneDNN
 import Foundation
 
 /// What the machine is and can do, and what of it this build uses.
@@ -23,12 +22,6 @@ package enum Machine {
 
   /// The vector instructions that this build's own kernels use. oneDNN chooses for itself when it runs.
   package static var usedInstructions: String { String(cString: ckInstructions()) }
-
-  /// The version of oneDNN, which does the matrix products.
-  package static var oneDNNVersion: String {
-    let version = cdVersion()
-    return "\(version / 10000).\(version / 100 % 100).\(version % 100)"
-  }
 
   private static func cpuinfo(_ key: String) -> String? {
     guard let text = try? String(contentsOfFile: "/proc/cpuinfo", encoding: .utf8) else { return nil }

@@ -1,4 +1,3 @@
-import COneDNN
 import Foundation
 import Synchronization
 
@@ -18,11 +17,11 @@ package final class WorkerTeam {
     products = (0..<count).map { _ in MatrixProducts() }
     let state = SharedState()
     self.state = state
-    // Each worker computes on its own core; oneDNN must not start threads of its own inside them.
-    cdUseOneThread()
+    // Each worker computes on its own core; its products must not start threads of its own inside them.
+    ProductKernel.useOneThread()
     for worker in 1..<max(count, 1) {
       let thread = Thread {
-        cdUseOneThread()
+        ProductKernel.useOneThread()
         state.work(as: worker)
       }
       thread.stackSize = 8 << 20

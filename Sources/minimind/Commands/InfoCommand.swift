@@ -33,15 +33,14 @@ private struct MachineFacts: Encodable {
   let availableBytes = MachineMemory.availableBytes
   let instructionSets = Machine.instructionSets
   let usedInstructions = Machine.usedInstructions
-  let oneDNN = Machine.oneDNNVersion
+  let products = MatrixProducts.kernelName
 
   enum CodingKeys: String, CodingKey {
-    case version, processor, cores, threads
+    case version, processor, cores, threads, products
     case memoryBytes = "memory_bytes"
     case availableBytes = "available_bytes"
     case instructionSets = "instruction_sets"
     case usedInstructions = "used_instructions"
-    case oneDNN = "onednn"
   }
 
   init(threads: Int) { self.threads = threads }
@@ -61,7 +60,7 @@ private struct MachineFacts: Encodable {
           value: instructionSets.isEmpty ? "the system does not say" : instructionSets.joined(separator: ", ")
         ),
         (name: "built for", value: usedInstructions),
-        (name: "products", value: "oneDNN \(oneDNN)"),
+        (name: "products", value: products),
       ], indent: "")
   }
 }
