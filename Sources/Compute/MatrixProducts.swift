@@ -16,7 +16,8 @@ package final class MatrixProducts {
   /// - Parameters:
   ///   - a: [rows, inner]; `aTransposed`: stored [inner, rows].
   ///   - b: [inner, columns] of the same type as `a`; `bTransposed`: stored [columns, inner], as weights are.
-  ///   - c: [rows, columns], overwritten, or added to if `accumulates`; overlaps neither `a` nor `b`.
+  ///   - c: [rows, columns], float32 or of the type of `a`, overwritten, or added to if `accumulates`; overlaps neither
+  ///     `a` nor `b`. Nothing happens if `inner` is 0.
   package func multiply(
     _ a: MatrixView, aTransposed: Bool = false, _ b: MatrixView, bTransposed: Bool = false,
     into c: MatrixView, accumulates: Bool = false
@@ -39,16 +40,16 @@ package final class MatrixProducts {
 
 /// A product that is to be computed: see `MatrixProducts.multiply`.
 package struct MatrixProduct {
-  let a: MatrixView
-  let b: MatrixView
-  let c: MatrixView
-  let aTransposed: Bool
-  let bTransposed: Bool
-  let accumulates: Bool
+  package let a: MatrixView
+  package let b: MatrixView
+  package let c: MatrixView
+  package let aTransposed: Bool
+  package let bTransposed: Bool
+  package let accumulates: Bool
 
-  var rows: Int { c.rows }
-  var inner: Int { aTransposed ? a.rows : a.columns }
-  var columns: Int { c.columns }
+  package var rows: Int { c.rows }
+  package var inner: Int { aTransposed ? a.rows : a.columns }
+  package var columns: Int { c.columns }
 
   package init(
     a: MatrixView, b: MatrixView, c: MatrixView, aTransposed: Bool, bTransposed: Bool, accumulates: Bool
@@ -62,7 +63,8 @@ package struct MatrixProduct {
     let left = aTransposed ? (a.columns, a.rows) : (a.rows, a.columns)
     let right = bTransposed ? (b.columns, b.rows) : (b.rows, b.columns)
     precondition(
-      left == (rows, inner) && right == (inner, columns) && a.type == b.type,
-      "a product of \(a.type) \(left) and \(b.type) \(right) into \((c.rows, c.columns))")
+      left == (rows, inner) && right == (inner, columns) && a.type == b.type
+        && (c.type == .float32 || c.type == a.type),
+      "a product of \(a.type) \(left) and \(b.type) \(right) into \(c.type) \((c.rows, c.columns))")
   }
 }

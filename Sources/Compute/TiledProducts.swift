@@ -75,17 +75,16 @@ package final class TiledProducts {
       let count = min(Self.blockUnits * unit, max(1, (product.inner - start) / unit * unit))
       let inner = start..<start + count
       let units = (count + unit - 1) / unit
-      var a = UnsafeRawPointer(product.a.row(rows.lowerBound)) + start * product.a.type.byteCount
-      var aStride = product.a.rowStride * product.a.type.byteCount
-      if product.aTransposed || count % unit != 0 {
-        packRows(product, rows, inner)
-        a = UnsafeRawPointer(packedRows)
-        aStride = 4 * Self.blockUnits
-      }
-      for start in stride(from: columns.lowerBound, to: columns.upperBound, by: Self.panelColumns) {
-        let part = start..<min(columns.upperBound, start + Self.panelColumns)
+      let isPacked = product.aTransposed || count % unit != 0
+      if isPacked { packRows(product, rows, inner) }
+      let a =
+        isPacked
+        ? UnsafeMutableRawPointer(packedRows) : product.a.row(rows.lowerBound) + start * product.a.type.byteCount
+      let aStride = isPacked ? 4 * Self.blockUnits : product.a.rowStride * product.a.type.byteCount
+      for column in stride(from: columns.lowerBound, to: columns.upperBound, by: Self.panelColumns) {
+        let part = column..<min(columns.upperBound, column + Self.panelColumns)
         packPanel(product, part, inner)
-        let target = c.map { $0.row(rows.lowerBound, of: Float.self) + start } ?? sums
+        let target = c.map { $0.row(rows.lowerBound, of: Float.self) + column } ?? sums
         ckTileProduct(
           unit == 2, rows.count, units, (part.count + 15) / 16, a, aStride, panel, Self.panelColumns, target,
           c?.rowStride ?? Self.panelColumns, product.accumulates || inner.lowerBound > 0)

@@ -23,7 +23,7 @@ struct MatrixProductTests {
       var all: [Variant] = []
       for switches in 0..<8 {
         for type in ElementType.allCases {
-          for resultType in ElementType.allCases {
+          for resultType in ElementType.allCases where resultType == .float32 || resultType == type {
             for layout in Layout.all {
               all.append(
                 Variant(
@@ -119,7 +119,8 @@ struct MatrixProductTests {
     let products = TiledProducts()
     var generator = SeededGenerator(seed: UInt64(inner))
     for variant in Variant.all {
-      Case(variant, rows: inner == 531 ? 390 : 7, inner: inner, columns: 83, &generator).check(products.multiply)
+      Case(variant, rows: 7, inner: inner, columns: 83, &generator).check(products.multiply)
+      Case(variant, rows: 390, inner: 33, columns: inner % 100, &generator).check(products.multiply)
     }
   }
 
