@@ -24,9 +24,6 @@ struct LayerActivations {
   /// [T, n] the residual stream as it came in, and in front of the feed-forward block.
   let input: ActivationSlot
   let middle: ActivationSlot
-  /// [T, n] the two normalised inputs.
-  let attentionInput: ActivationSlot
-  let feedForwardInput: ActivationSlot
   /// [T, 1] what each row was multiplied with.
   let attentionReciprocal: ActivationSlot
   let feedForwardReciprocal: ActivationSlot
@@ -39,7 +36,7 @@ struct LayerActivations {
   let logSumExp: ActivationSlot
   /// [T, query] the output of attention.
   let attended: ActivationSlot
-  /// [T, 2·intermediate] gates and ups.
+  /// [T, 2·intermediate] gates and ups; on the way back their gradients take the same place.
   let gateUp: ActivationSlot
 }
 
@@ -50,6 +47,10 @@ struct ActivationPlan {
   let output: ActivationSlot
   let normalizedOutput: ActivationSlot
   let outputReciprocal: ActivationSlot
+  /// [T, n] the normalised inputs of the two blocks of a layer: found again on the way back, where the gradients of
+  /// weights need them, rather than kept for every layer.
+  let attentionInput: ActivationSlot
+  let feedForwardInput: ActivationSlot
   /// [T, intermediate] silu(gate)·up; on the way back first its gradient.
   let activated: ActivationSlot
   /// [T, n] the normalised rows that have a loss, without the others.
@@ -63,8 +64,7 @@ struct ActivationPlan {
   let dNormalized: ActivationSlot
   let dFeedForwardOutput: ActivationSlot
   let dAttentionOutput: ActivationSlot
-  /// [T, 2·intermediate], [T, query], [T, query + 2·keyValue]
-  let dGateUp: ActivationSlot
+  /// [T, query], [T, query + 2·keyValue]
   let dAttended: ActivationSlot
   let dQueriesKeysValues: ActivationSlot
   let byteCount: Int
@@ -89,7 +89,6 @@ struct ActivationPlan {
     layers = (0..<(trains ? configuration.layerCount : 1)).map { _ in
       LayerActivations(
         input: slot(hidden, .float32), middle: slot(hidden, .float32),
-        attentionInput: slot(hidden, precision), feedForwardInput: slot(hidden, precision),
         attentionReciprocal: slot(1, .float32), feedForwardReciprocal: slot(1, .float32),
         queriesKeysValues: slot(fused, precision),
         rawQueriesKeysValues: slot(fused, precision, isNeeded: normalizesHeads),
@@ -100,6 +99,8 @@ struct ActivationPlan {
     output = slot(hidden, .float32)
     normalizedOutput = slot(hidden, precision)
     outputReciprocal = slot(1, .float32)
+    attentionInput = slot(hidden, precision)
+    feedForwardInput = slot(hidden, precision)
     activated = slot(intermediate, precision)
     lossRows = slot(hidden, precision)
     let chunk = Self.lossRowsPerWorker * workers
@@ -111,7 +112,6 @@ struct ActivationPlan {
     dNormalized = slot(hidden, .float32, isNeeded: trains)
     dFeedForwardOutput = slot(hidden, precision, isNeeded: trains)
     dAttentionOutput = slot(hidden, precision, isNeeded: trains)
-    dGateUp = slot(2 * intermediate, precision, isNeeded: trains)
     dAttended = slot(configuration.querySize, precision, isNeeded: trains)
     dQueriesKeysValues = slot(fused, precision, isNeeded: trains)
     byteCount = plan.byteCount

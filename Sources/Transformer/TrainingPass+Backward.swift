@@ -23,15 +23,16 @@ extension TrainingPass {
       meet(worker)
       // Here all rows are complete up to attention: what sums over tokens can be summed.
       attendBackward(layer, worker)
+      normalizeAttentionInput(layer, worker, rows)
       addWeightGradient(worker, view(plan.dFeedForwardOutput), view(plan.activated), weightGradients.layers[layer].down)
       addWeightGradient(
-        worker, view(plan.dGateUp), view(activations(layer).feedForwardInput), weightGradients.layers[layer].gateUp)
+        worker, view(activations(layer).gateUp), view(plan.feedForwardInput), weightGradients.layers[layer].gateUp)
       addWeightGradient(
         worker, view(plan.dAttentionOutput), view(activations(layer).attended),
         weightGradients.layers[layer].attentionOutput)
       meet(worker)
       addWeightGradient(
-        worker, view(plan.dQueriesKeysValues), view(activations(layer).attentionInput),
+        worker, view(plan.dQueriesKeysValues), view(plan.attentionInput),
         weightGradients.layers[layer].queriesKeysValues)
       projectionBackward(layer, worker, rows)
     }
@@ -59,15 +60,16 @@ extension TrainingPass {
     let dOutput = view(plan.dFeedForwardOutput).rows(rows)
     convert(dResidual, to: dOutput)
     lap(.copies, worker)
+    normalizeFeedForwardInput(layer, worker, rows)
     // ds = dx·W₂; then s itself takes the place of ds: W₂'s gradient needs it.
     let activated = view(plan.activated).rows(rows)
     multiply(worker, dOutput, weights.layers[layer].down, into: activated)
-    let dGateUp = view(plan.dGateUp).rows(rows)
-    swiGLUBackward(gateUp: view(place.gateUp).rows(rows), dOutput: activated, dGateUp: dGateUp, output: activated)
+    let gateUp = view(place.gateUp).rows(rows)
+    swiGLUBackward(gateUp: gateUp, dOutput: activated, dGateUp: gateUp, output: activated)
     lap(.activation, worker)
     // db = dgu·Wgu
     let dNormalized = view(plan.dNormalized).rows(rows)
-    multiply(worker, dGateUp, weights.layers[layer].gateUp, into: dNormalized)
+    multiply(worker, gateUp, weights.layers[layer].gateUp, into: dNormalized)
     rmsNormBackward(
       dOutput: dNormalized, input: view(place.middle).rows(rows), weight: normWeight(norms.layers[layer].feedForward),
       reciprocalRootMeanSquare: column(place.feedForwardReciprocal) + rows.lowerBound, dInput: dResidual,

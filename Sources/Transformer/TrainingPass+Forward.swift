@@ -23,15 +23,36 @@ extension TrainingPass {
     lap(.norms, worker)
   }
 
+  /// a = norm(x), for the worker's rows.
+  @discardableResult
+  func normalizeAttentionInput(_ layer: Int, _ worker: Int, _ rows: Range<Int>) -> MatrixView {
+    let place = activations(layer)
+    let output = view(plan.attentionInput).rows(rows)
+    rmsNormForward(
+      input: view(place.input).rows(rows), weight: normWeight(norms.layers[layer].attention),
+      epsilon: shape.rmsNormEpsilon, output: output,
+      reciprocalRootMeanSquare: column(place.attentionReciprocal) + rows.lowerBound)
+    lap(.norms, worker)
+    return output
+  }
+
+  /// b = norm(x), for the worker's rows.
+  @discardableResult
+  func normalizeFeedForwardInput(_ layer: Int, _ worker: Int, _ rows: Range<Int>) -> MatrixView {
+    let place = activations(layer)
+    let output = view(plan.feedForwardInput).rows(rows)
+    rmsNormForward(
+      input: view(place.middle).rows(rows), weight: normWeight(norms.layers[layer].feedForward),
+      epsilon: shape.rmsNormEpsilon, output: output,
+      reciprocalRootMeanSquare: column(place.feedForwardReciprocal) + rows.lowerBound)
+    lap(.norms, worker)
+    return output
+  }
+
   /// a = norm(x);  q, k, v = a·Wqkvᵀ;  q and k normalised by head if the model does so, then rotated.
   private func projectQueriesKeysValues(_ layer: Int, _ worker: Int, _ rows: Range<Int>) {
     let place = activations(layer)
-    let input = view(place.attentionInput).rows(rows)
-    rmsNormForward(
-      input: view(place.input).rows(rows), weight: normWeight(norms.layers[layer].attention),
-      epsilon: shape.rmsNormEpsilon, output: input,
-      reciprocalRootMeanSquare: column(place.attentionReciprocal) + rows.lowerBound)
-    lap(.norms, worker)
+    let input = normalizeAttentionInput(layer, worker, rows)
     let queriesKeysValues = view(place.queriesKeysValues).rows(rows)
     let normalizesHeads = shape.normalizesQueriesAndKeys
     let product = normalizesHeads ? view(place.rawQueriesKeysValues).rows(rows) : queriesKeysValues
@@ -105,11 +126,7 @@ extension TrainingPass {
   private func addFeedForward(_ layer: Int, _ worker: Int, _ rows: Range<Int>) {
     let place = activations(layer)
     let middle = view(place.middle).rows(rows)
-    let input = view(place.feedForwardInput).rows(rows)
-    rmsNormForward(
-      input: middle, weight: normWeight(norms.layers[layer].feedForward), epsilon: shape.rmsNormEpsilon,
-      output: input, reciprocalRootMeanSquare: column(place.feedForwardReciprocal) + rows.lowerBound)
-    lap(.norms, worker)
+    let input = normalizeFeedForwardInput(layer, worker, rows)
     let gateUp = view(place.gateUp).rows(rows)
     multiply(worker, input, weights.layers[layer].gateUp, bTransposed: true, into: gateUp)
     let activated = view(plan.activated).rows(rows)
