@@ -73,7 +73,7 @@ def race(arguments, precision):
 
 def mean_document_length(arguments):
     """Tokens that a model reads of a document: all but the last, which is only predicted."""
-    totals = run_json([arguments.binary, "data", "inspect", arguments.data, "--samples", "0", "--json"])["training"]
+    totals = run_json([arguments.binary, "data", "inspect", arguments.data, "--samples", "0", "--json"])["manifest"]["training"]
     return round(totals["tokens"] / totals["documents"]) - 1
 
 
