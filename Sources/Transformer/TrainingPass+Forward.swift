@@ -16,37 +16,40 @@ extension TrainingPass {
       addAttentionOutput(layer, worker, rows)
       addFeedForward(layer, worker, rows)
     }
-    rmsNormForward(
-      input: view(plan.output).rows(rows), weight: normWeight(norms.output), epsilon: shape.rmsNormEpsilon,
-      output: view(plan.normalizedOutput).rows(rows),
-      reciprocalRootMeanSquare: column(plan.outputReciprocal) + rows.lowerBound)
-    lap(.norms, worker)
+    normalize(
+      worker, rows, plan.output, weight: norms.output, into: plan.normalizedOutput, reciprocal: plan.outputReciprocal)
   }
 
-  /// a = norm(x), for the worker's rows.
+  /// norm(x) of the worker's rows, with the norm at `weight` among the parameters.
+  @discardableResult
+  private func normalize(
+    _ worker: Int, _ rows: Range<Int>, _ input: ActivationSlot, weight: Int, into output: ActivationSlot,
+    reciprocal: ActivationSlot
+  ) -> MatrixView {
+    let output = view(output).rows(rows)
+    rmsNormForward(
+      input: view(input).rows(rows), weight: normWeight(weight), epsilon: shape.rmsNormEpsilon, output: output,
+      reciprocalRootMeanSquare: column(reciprocal) + rows.lowerBound)
+    lap(.norms, worker)
+    return output
+  }
+
+  /// a = norm(x), in front of attention.
   @discardableResult
   func normalizeAttentionInput(_ layer: Int, _ worker: Int, _ rows: Range<Int>) -> MatrixView {
     let place = activations(layer)
-    let output = view(plan.attentionInput).rows(rows)
-    rmsNormForward(
-      input: view(place.input).rows(rows), weight: normWeight(norms.layers[layer].attention),
-      epsilon: shape.rmsNormEpsilon, output: output,
-      reciprocalRootMeanSquare: column(place.attentionReciprocal) + rows.lowerBound)
-    lap(.norms, worker)
-    return output
+    return normalize(
+      worker, rows, place.input, weight: norms.layers[layer].attention, into: plan.attentionInput,
+      reciprocal: place.attentionReciprocal)
   }
 
-  /// b = norm(x), for the worker's rows.
+  /// b = norm(x), in front of the feed-forward block.
   @discardableResult
   func normalizeFeedForwardInput(_ layer: Int, _ worker: Int, _ rows: Range<Int>) -> MatrixView {
     let place = activations(layer)
-    let output = view(plan.feedForwardInput).rows(rows)
-    rmsNormForward(
-      input: view(place.middle).rows(rows), weight: normWeight(norms.layers[layer].feedForward),
-      epsilon: shape.rmsNormEpsilon, output: output,
-      reciprocalRootMeanSquare: column(place.feedForwardReciprocal) + rows.lowerBound)
-    lap(.norms, worker)
-    return output
+    return normalize(
+      worker, rows, place.middle, weight: norms.layers[layer].feedForward, into: plan.feedForwardInput,
+      reciprocal: place.feedForwardReciprocal)
   }
 
   /// a = norm(x);  q, k, v = a·Wqkvᵀ;  q and k normalised by head if the model does so, then rotated.

@@ -49,7 +49,7 @@ package final class TrainingPass {
   let rotaryTable: RotaryTable
   let attentionShape: AttentionShape
   let attentionScratch: [AttentionScratch]
-  /// Each worker's own sums for the gradients of norms, as long as the block of parameters would need for norms alone.
+  /// Each worker's own sums for the gradients of norms; nil without training.
   let normGradients: NormGradients?
   private let arena: AlignedBuffer
   private let gradientBuffer: AlignedBuffer?
