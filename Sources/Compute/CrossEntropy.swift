@@ -57,7 +57,8 @@ private func zeroRow(_ view: MatrixView, _ row: Int) {
   view.row(row).initializeMemory(as: UInt8.self, repeating: 0, count: view.columns * view.type.byteCount)
 }
 
-private func largest(_ z: UnsafePointer<Float>, _ count: Int) -> Float {
+/// The largest of `count` numbers, whatever NaN among them.
+func largest(_ z: UnsafePointer<Float>, _ count: Int) -> Float {
   var a = SIMD16<Float>(repeating: -.infinity)
   var b = a
   var start = 0
@@ -74,7 +75,8 @@ private func largest(_ z: UnsafePointer<Float>, _ count: Int) -> Float {
   return ckLargest(ckMaximum(a, b))
 }
 
-private func exponentialSum(_ z: UnsafePointer<Float>, _ count: Int, minus maximum: Float) -> Float {
+/// Σ e^(z - maximum)
+func exponentialSum(_ z: UnsafePointer<Float>, _ count: Int, minus maximum: Float) -> Float {
   var sums = FourSums()
   @inline(__always) func step(_ start: Int, _ lanes: Int, _ sum: inout SIMD16<Float>) {
     sum += exponential(ckLoadFloatsOr(z + start, lanes, -.infinity) - maximum)
@@ -84,7 +86,7 @@ private func exponentialSum(_ z: UnsafePointer<Float>, _ count: Int, minus maxim
 }
 
 /// Writes e^(z - maximum) · scale.
-private func softmax<Element: VectorElement>(
+func softmax<Element: VectorElement>(
   _ z: UnsafePointer<Float>, _ count: Int, minus maximum: Float, times scale: Float,
   _ output: UnsafeMutablePointer<Element>
 ) {

@@ -9,26 +9,32 @@ final class DecodeMemory {
   let queriesKeysValues: UnsafeMutablePointer<Float>
   /// [query] what attention found.
   let attended: UnsafeMutablePointer<Float>
-  /// [intermediate]
+  /// [sharedIntermediate + expertsPerToken · intermediate] of the block that every token passes, then of each chosen
+  /// expert.
   let activated: UnsafeMutablePointer<Float>
   private let hiddenSize: Int
   /// For each worker: [hidden] its own normalised copy of the stream.
   private let normalized: UnsafeMutablePointer<Float>
-  /// For each worker: [2·intermediate] gates and ups of its rows.
+  /// For each worker: gates and ups of its rows of one block.
   private let gateUp: UnsafeMutablePointer<Float>
   private let gateUpSize: Int
   /// For each worker: [context] the scores of a query.
   private let scores: UnsafeMutablePointer<Float>
   private let contextLength: Int
+  /// For each worker: [experts + 2·expertsPerToken] its own choice of experts; see `routing`.
+  private let routes: UnsafeMutablePointer<Float>
+  private let routeSize: Int
   private let buffer: AlignedBuffer
 
   init(_ configuration: ModelConfiguration, contextLength: Int, workers: Int) throws(ComputeError) {
     hiddenSize = configuration.hiddenSize
-    gateUpSize = 2 * configuration.intermediateSize
+    gateUpSize = 2 * max(configuration.sharedIntermediateSize, configuration.intermediateSize)
+    routeSize = configuration.expertCount + 2 * configuration.expertsPerToken
     self.contextLength = contextLength
     let sizes = [
       hiddenSize, configuration.querySize + 2 * configuration.keyValueSize, configuration.querySize,
-      configuration.intermediateSize, hiddenSize * workers, gateUpSize * workers, contextLength * workers,
+      configuration.sharedIntermediateSize + configuration.expertsPerToken * configuration.intermediateSize,
+      hiddenSize * workers, gateUpSize * workers, contextLength * workers, routeSize * workers,
     ].map { ($0 + 15) / 16 * 16 }
     buffer = try AlignedBuffer(byteCount: sizes.reduce(0, +) * 4)
     let base = buffer.base.assumingMemoryBound(to: Float.self)
@@ -40,6 +46,7 @@ final class DecodeMemory {
     normalized = places[4]
     gateUp = places[5]
     scores = places[6]
+    routes = places[7]
   }
 
   /// norm(stream): every worker makes its own, which is quicker than waiting for one another.
@@ -52,6 +59,18 @@ final class DecodeMemory {
   }
 
   func gateUp(_ worker: Int) -> UnsafeMutablePointer<Float> { gateUp + worker * gateUpSize }
+
+  /// Where a worker keeps the probabilities of all experts, the chosen ones, and how much each counts.
+  func routing(
+    _ worker: Int, _ shape: ModelConfiguration
+  ) -> (probabilities: MatrixView, experts: UnsafeMutablePointer<Int32>, weights: UnsafeMutablePointer<Float>) {
+    let base = routes + worker * routeSize
+    let chosen = UnsafeMutableRawPointer(base + shape.expertCount)
+    return (
+      MatrixView(base, rows: 1, columns: shape.expertCount), chosen.assumingMemoryBound(to: Int32.self),
+      base + shape.expertCount + shape.expertsPerToken
+    )
+  }
 
   func scores(_ worker: Int) -> UnsafeMutablePointer<Float> { scores + worker * contextLength }
 }
@@ -77,7 +96,7 @@ extension InferenceModel {
         team.barrier()
         activate(layer, worker)
         team.barrier()
-        add(weights.views.layers[layer].down, step.activated, worker)
+        addFeedForward(layer, worker)
         team.barrier()
       }
     }
@@ -139,11 +158,31 @@ extension InferenceModel {
     multiplyVector(matrix.rows(rows), vector, into: step.stream + rows.lowerBound, accumulates: true)
   }
 
-  /// silu(g) ⊙ u with g, u = norm(x)·Wguᵀ, the worker's share of the numbers.
+  /// silu(g) ⊙ u with g, u = norm(x)·Wguᵀ, the worker's share of the numbers: of the block that every token passes, and
+  /// of the experts that this one takes, times their weights.
   private func activate(_ layer: Int, _ worker: Int) {
     let input = step.normalize(worker, weights.layerNorms[layer].feedForward, configuration.rmsNormEpsilon)
-    let matrix = weights.views.layers[layer].gateUp
-    let size = configuration.intermediateSize
+    let views = weights.views.layers[layer]
+    activate(views.gateUp, input, into: step.activated, rowWeight: nil, worker)
+    guard configuration.isMixture else { return }
+    // Every worker chooses by itself: a few products, and no waiting.
+    let routing = step.routing(worker, configuration)
+    routerForward(
+      input: MatrixView(UnsafeMutablePointer(mutating: input), rows: 1, columns: configuration.hiddenSize),
+      router: weights.routers[layer], probabilities: routing.probabilities,
+      expertsPerToken: configuration.expertsPerToken, experts: routing.experts, weights: routing.weights)
+    for slot in 0..<configuration.expertsPerToken {
+      activate(
+        views.experts[Int(routing.experts[slot])].gateUp, input, into: expertActivated(slot),
+        rowWeight: routing.weights + slot, worker)
+    }
+  }
+
+  private func activate(
+    _ matrix: MatrixView, _ input: UnsafePointer<Float>, into output: UnsafeMutablePointer<Float>,
+    rowWeight: UnsafePointer<Float>?, _ worker: Int
+  ) {
+    let size = matrix.rows / 2
     let share = team.share(of: size, worker: worker, multiple: 16)
     guard !share.isEmpty else { return }
     let gateUp = step.gateUp(worker)
@@ -152,6 +191,22 @@ extension InferenceModel {
       matrix.rows(size + share.lowerBound..<size + share.upperBound), input, into: gateUp + share.count)
     swiGLUForward(
       gateUp: MatrixView(gateUp, rows: 1, columns: 2 * share.count),
-      output: MatrixView(step.activated + share.lowerBound, rows: 1, columns: share.count))
+      output: MatrixView(output + share.lowerBound, rows: 1, columns: share.count), rowWeights: rowWeight)
+  }
+
+  /// x += s·W₂ᵀ of every block that `activate` computed, the worker's share of the numbers.
+  private func addFeedForward(_ layer: Int, _ worker: Int) {
+    let views = weights.views.layers[layer]
+    add(views.down, step.activated, worker)
+    guard configuration.isMixture else { return }
+    let experts = step.routing(worker, configuration).experts
+    for slot in 0..<configuration.expertsPerToken {
+      add(views.experts[Int(experts[slot])].down, expertActivated(slot), worker)
+    }
+  }
+
+  /// [intermediate] of the chosen expert `slot`.
+  private func expertActivated(_ slot: Int) -> UnsafeMutablePointer<Float> {
+    step.activated + configuration.sharedIntermediateSize + slot * configuration.intermediateSize
   }
 }

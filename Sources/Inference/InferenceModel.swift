@@ -43,7 +43,7 @@ package final class InferenceModel {
     try self.init(
       configuration, try ParameterTable(configuration, checkedAgainst: files), type: type,
       contextLength: contextLength, team: team
-    ) { entry, target in try files.copy(entry.key, to: target) }
+    ) { entry, target in try files.copy(entry, of: configuration, to: target) }
   }
 
   private init(

@@ -19,9 +19,11 @@ final class PrefillMemory {
   let attended: MatrixView
   /// [context, heads]
   let logSumExp: UnsafeMutablePointer<Float>
-  /// [rows, 2·intermediate] and [rows, intermediate]
+  /// [rows, 2·sharedIntermediate] and [rows, sharedIntermediate]
   let gateUp: MatrixView
   let activated: MatrixView
+  /// Only for a mixture of experts.
+  let experts: PrefillExperts?
   let tokens: UnsafeMutablePointer<Int32>
   let positions: UnsafeMutablePointer<Int32>
   let attentionShape: AttentionShape
@@ -39,7 +41,8 @@ final class PrefillMemory {
     let shapes: [(rows: Int, columns: Int, type: ElementType)] = [
       (capacity, configuration.hiddenSize, .float32), (capacity, configuration.hiddenSize, type),
       (context, fused, type), (context, configuration.querySize, type), (context, configuration.headCount, .float32),
-      (capacity, 2 * configuration.intermediateSize, type), (capacity, configuration.intermediateSize, type),
+      (capacity, 2 * configuration.sharedIntermediateSize, type),
+      (capacity, configuration.sharedIntermediateSize, type),
       (1, 2 * capacity, .float32),
     ]
     let sizes = shapes.map { ($0.rows * $0.columns * $0.type.byteCount + 63) / 64 * 64 }
@@ -59,6 +62,9 @@ final class PrefillMemory {
     activated = view(6)
     tokens = view(7).base.assumingMemoryBound(to: Int32.self)
     positions = tokens + capacity
+    experts =
+      configuration.isMixture
+      ? try PrefillExperts(configuration, type: type, tokens: capacity, workers: workers) : nil
     attentionShape = AttentionShape(
       headCount: configuration.headCount, keyValueHeadCount: configuration.keyValueHeadCount,
       headSize: configuration.headSize)
@@ -154,7 +160,7 @@ extension InferenceModel {
     }
   }
 
-  /// x += o·Woᵀ, then x += (silu(g) ⊙ u)·W₂ᵀ with g, u = norm(x)·Wguᵀ.
+  /// x += o·Woᵀ, then x += (silu(g) ⊙ u)·W₂ᵀ with g, u = norm(x)·Wguᵀ, and in a mixture the same of each token's experts.
   private func addAttentionAndFeedForward(_ layer: Int, _ worker: Int, _ rows: Range<Int>, _ past: Int) {
     let layerWeights = weights.views.layers[layer]
     let products = team.products[worker]
@@ -163,11 +169,15 @@ extension InferenceModel {
       chunk.attended.rows(past + rows.lowerBound..<past + rows.upperBound), layerWeights.attentionOutput,
       bTransposed: true, into: stream, accumulates: true)
     let input = normalize(rows, weights.layerNorms[layer].feedForward)
+    if let experts = chunk.experts {
+      experts.routing.choose(worker: worker, tokens: rows, input: input, router: weights.routers[layer])
+    }
     let gateUp = chunk.gateUp.rows(rows)
     let activated = chunk.activated.rows(rows)
     products.multiply(input, layerWeights.gateUp, bTransposed: true, into: gateUp)
     swiGLUForward(gateUp: gateUp, output: activated)
     products.multiply(activated, layerWeights.down, bTransposed: true, into: stream, accumulates: true)
+    if let experts = chunk.experts { addExperts(experts, layer, worker, rows) }
   }
 
   private func normalize(_ rows: Range<Int>, _ weight: UnsafePointer<Float>) -> MatrixView {

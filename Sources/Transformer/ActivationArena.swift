@@ -36,8 +36,10 @@ struct LayerActivations {
   let logSumExp: ActivationSlot
   /// [T, query] the output of attention.
   let attended: ActivationSlot
-  /// [T, 2·intermediate] gates and ups; on the way back their gradients take the same place.
+  /// [T, 2·sharedIntermediate] gates and ups; on the way back their gradients take the same place.
   let gateUp: ActivationSlot
+  /// Only in a mixture of experts.
+  let experts: ExpertActivations?
 }
 
 /// The layout of everything that a pass computes with, besides weights and gradients.
@@ -51,8 +53,10 @@ struct ActivationPlan {
   /// weights need them, rather than kept for every layer.
   let attentionInput: ActivationSlot
   let feedForwardInput: ActivationSlot
-  /// [T, intermediate] silu(gate)·up; on the way back first its gradient.
+  /// [T, sharedIntermediate] silu(gate)·up; on the way back first its gradient.
   let activated: ActivationSlot
+  /// Only in a mixture of experts.
+  let experts: ExpertWorkspace?
   /// [T, n] the normalised rows that have a loss, without the others.
   let lossRows: ActivationSlot
   /// [chunk, vocabulary] logits, and their gradients where these have another type.
@@ -81,7 +85,7 @@ struct ActivationPlan {
       plan.reserve(rows: isNeeded ? rows : 0, columns: columns, type)
     }
     let hidden = configuration.hiddenSize
-    let intermediate = configuration.intermediateSize
+    let intermediate = configuration.sharedIntermediateSize
     let fused = configuration.querySize + 2 * configuration.keyValueSize
     let normalizesHeads = configuration.normalizesQueriesAndKeys
     let heads = configuration.headCount + configuration.keyValueHeadCount
@@ -94,7 +98,9 @@ struct ActivationPlan {
         rawQueriesKeysValues: slot(fused, precision, isNeeded: normalizesHeads),
         headReciprocals: slot(heads, .float32, isNeeded: normalizesHeads),
         logSumExp: slot(configuration.headCount, .float32), attended: slot(configuration.querySize, precision),
-        gateUp: slot(2 * intermediate, precision))
+        gateUp: slot(2 * intermediate, precision),
+        experts: configuration.isMixture
+          ? plan.reserveExpertActivations(configuration, rows: rows, precision: precision, workers: workers) : nil)
     }
     output = slot(hidden, .float32)
     normalizedOutput = slot(hidden, precision)
@@ -102,6 +108,10 @@ struct ActivationPlan {
     attentionInput = slot(hidden, precision)
     feedForwardInput = slot(hidden, precision)
     activated = slot(intermediate, precision)
+    experts =
+      configuration.isMixture
+      ? plan.reserveExpertWorkspace(
+        configuration, rows: rows, precision: precision, workers: workers, trains: trains) : nil
     lossRows = slot(hidden, precision)
     let chunk = Self.lossRowsPerWorker * workers
     logits = plan.reserve(rows: chunk, columns: configuration.vocabularySize, .float32)

@@ -4,7 +4,7 @@ import Storage
 // MARK: - config.json
 
 extension ModelConfiguration {
-  /// Reads a Hugging Face `config.json` of `LlamaForCausalLM` or `Qwen3ForCausalLM`.
+  /// Reads a Hugging Face `config.json` of `LlamaForCausalLM`, `Qwen3ForCausalLM` or `Ernie4_5_MoeForCausalLM`.
   ///
   /// Absent keys have the defaults of `transformers`. A setting that would change the arithmetic and is
   /// not supported here is refused by its name, never ignored.
@@ -18,10 +18,10 @@ extension ModelConfiguration {
   ///
   /// - Parameter weightType: the element type of the weights beside it, as "float32".
   public func huggingFaceConfig(weightType: String = "float32") -> JSON {
-    let isQwen = normalizesQueriesAndKeys
+    let architecture: Architecture = isMixture ? .ernieMixture : normalizesQueriesAndKeys ? .qwen3 : .llama
     let endTokens = endTokenIDs.map(JSON.integer)
-    let members: [(String, JSON)] = [
-      ("architectures", .array([.string(isQwen ? "Qwen3ForCausalLM" : "LlamaForCausalLM")])),
+    var members: [(String, JSON)] = [
+      ("architectures", .array([.string(architecture.rawValue)])),
       ("attention_bias", .bool(false)),
       ("attention_dropout", .number(0)),
       ("bos_token_id", beginTokenID.map(JSON.integer) ?? .null),
@@ -33,7 +33,7 @@ extension ModelConfiguration {
       ("intermediate_size", .integer(intermediateSize)),
       ("max_position_embeddings", .integer(maximumSequenceLength)),
       ("mlp_bias", .bool(false)),
-      ("model_type", .string(isQwen ? "qwen3" : "llama")),
+      ("model_type", .string(architecture.modelType)),
       ("num_attention_heads", .integer(headCount)),
       ("num_hidden_layers", .integer(layerCount)),
       ("num_key_value_heads", .integer(keyValueHeadCount)),
@@ -46,6 +46,7 @@ extension ModelConfiguration {
       ("use_cache", .bool(true)),
       ("vocab_size", .integer(vocabularySize)),
     ]
+    if isMixture { members += mixtureMembers }
     return .object(members.map { JSON.Member($0.0, $0.1) })
   }
 
@@ -62,8 +63,13 @@ extension ModelConfiguration {
   }
 
   private init(_ config: HuggingFaceConfig) throws {
-    let isQwen = try config.isQwen()
+    let architecture = try config.architecture()
+    let isQwen = architecture == .qwen3
     try config.refuseUnsupportedFeatures()
+    if architecture == .ernieMixture {
+      self = try config.mixture()
+      return
+    }
     let hiddenSize = try config.integer("hidden_size")
     let headCount = try config.integer("num_attention_heads")
     let defaultHeadSize = isQwen ? 128 : hiddenSize / max(headCount, 1)
@@ -84,8 +90,23 @@ extension ModelConfiguration {
   }
 }
 
+/// The models of `transformers` that a configuration can say.
+enum Architecture: String, CaseIterable {
+  case llama = "LlamaForCausalLM"
+  case qwen3 = "Qwen3ForCausalLM"
+  case ernieMixture = "Ernie4_5_MoeForCausalLM"
+
+  var modelType: String {
+    switch self {
+    case .llama: "llama"
+    case .qwen3: "qwen3"
+    case .ernieMixture: "ernie4_5_moe"
+    }
+  }
+}
+
 /// Typed access to the members of a `config.json`.
-private struct HuggingFaceConfig {
+struct HuggingFaceConfig {
   let path: String
   let json: JSON
 
@@ -141,34 +162,25 @@ private struct HuggingFaceConfig {
     return ids.compactMap { $0 }
   }
 
-  /// Whether this is Qwen3 rather than Llama; other architectures are refused by name.
-  func isQwen() throws(ModelFileError) -> Bool {
-    let architecture: String
-    if let name = value("architectures")?.arrayValue?.first?.stringValue {
-      architecture = name
-    } else {
-      switch value("model_type")?.stringValue {
-      case "llama": architecture = "LlamaForCausalLM"
-      case "qwen3": architecture = "Qwen3ForCausalLM"
-      case let type: architecture = type ?? "none"
-      }
-    }
-    switch architecture {
-    case "LlamaForCausalLM": return false
-    case "Qwen3ForCausalLM": return true
-    default:
+  /// The architecture; one that is not supported is refused by name.
+  func architecture() throws(ModelFileError) -> Architecture {
+    let name = value("architectures")?.arrayValue?.first?.stringValue
+    let type = value("model_type")?.stringValue
+    let found = Architecture.allCases.first { name == nil ? $0.modelType == type : $0.rawValue == name }
+    guard let found else {
       throw .unsupported(
         path: path,
-        feature: "the architecture '\(architecture.prefix(60))' is not supported; "
-          + "LlamaForCausalLM and Qwen3ForCausalLM are")
+        feature: "the architecture '\((name ?? type ?? "none").prefix(60))' is not supported; "
+          + Architecture.allCases.map(\.rawValue).joined(separator: ", ") + " are")
     }
+    return found
   }
 
   /// Where the rotary settings are: `rope_parameters` since transformers 5, the object itself before.
   private var ropeParameters: JSON { value("rope_parameters") ?? json }
 
-  func ropeTheta() throws(ConfigurationError) -> Double {
-    guard let value = ropeParameters["rope_theta"] ?? value("rope_theta"), !value.isNull else { return 10_000 }
+  func ropeTheta(default fallback: Double = 10_000) throws(ConfigurationError) -> Double {
+    guard let value = ropeParameters["rope_theta"] ?? value("rope_theta"), !value.isNull else { return fallback }
     guard let theta = value.doubleValue else {
       throw invalid("rope_theta is \(value.compactText.prefix(60)), a number is expected")
     }
@@ -177,7 +189,7 @@ private struct HuggingFaceConfig {
 
   func refuseUnsupportedFeatures() throws(ModelFileError) {
     func refuse(_ text: String) -> ModelFileError { .unsupported(path: path, feature: text) }
-    for key in ["attention_bias", "mlp_bias", "use_sliding_window"] {
+    for key in ["attention_bias", "mlp_bias", "use_bias", "use_sliding_window"] {
       if let value = value(key), value != .bool(false) {
         throw refuse("\(key) is \(value.compactText.prefix(60)); only models without it are supported")
       }

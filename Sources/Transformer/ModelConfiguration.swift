@@ -23,8 +23,12 @@ public struct ModelConfiguration: Sendable, Equatable {
   public var normalizesQueriesAndKeys = false
   /// Routed experts of each layer; 0 for a dense model.
   public var expertCount = 0
+  /// The routed experts that a token passes.
   public var expertsPerToken = 0
+  /// Experts that every token passes besides: N of them are one feed-forward block N times as wide.
   public var sharedExpertCount = 0
+  /// How much the load-balance loss of a mixture of experts counts in training.
+  public var balanceLossWeight = 0.01
   public var beginTokenID: Int? = 1
   /// Tokens that end an answer.
   public var endTokenIDs: [Int] = [2]
@@ -50,12 +54,16 @@ public struct ModelConfiguration: Sendable, Equatable {
   /// The keys (or the values) of all key/value heads side by side.
   public var keyValueSize: Int { keyValueHeadCount * headSize }
 
+  public var isMixture: Bool { expertCount > 0 }
+  /// Width inside the feed-forward block that every token passes: a dense model's, or the shared experts' as one; 0 for
+  /// a mixture without shared experts.
+  public var sharedIntermediateSize: Int { isMixture ? sharedExpertCount * intermediateSize : intermediateSize }
+
   /// The number of learned values. A tied embedding counts once.
   public var parameterCount: Int {
     let embedding = vocabularySize * hiddenSize
     let attention = hiddenSize * (2 * querySize + 2 * keyValueSize) + (normalizesQueriesAndKeys ? 2 * headSize : 0)
-    let feedForward = 3 * hiddenSize * intermediateSize
-    let feedForwards = expertCount == 0 ? feedForward : feedForward * (expertCount + sharedExpertCount)
+    let feedForwards = 3 * hiddenSize * (sharedIntermediateSize + expertCount * intermediateSize)
     let router = expertCount * hiddenSize
     return embedding * (tiesEmbeddings ? 1 : 2)
       + layerCount * (attention + feedForwards + router + 2 * hiddenSize) + hiddenSize
@@ -148,10 +156,20 @@ extension ModelConfiguration {
     for token in endTokenIDs + (beginTokenID.map { [$0] } ?? []) where token < 0 || token >= vocabularySize {
       throw .invalid(source: source, fault: "token \(token) is outside the vocabulary of \(vocabularySize)")
     }
-    guard expertCount >= 0, expertCount <= 1 << 8, sharedExpertCount >= 0, sharedExpertCount <= 1 << 8,
-      expertCount == 0 || (1...expertCount).contains(expertsPerToken)
-    else {
-      throw .invalid(source: source, fault: "\(expertsPerToken) of \(expertCount) experts per token is not possible")
+    guard expertCount != 0 else { return }
+    guard (1...1 << 8).contains(expertCount), (1...expertCount).contains(expertsPerToken) else {
+      throw .invalid(
+        source: source,
+        fault: "moe_k \(expertsPerToken) of moe_num_experts \(expertCount) is not possible; expected 1 to 256 experts")
+    }
+    guard (0...1 << 8).contains(sharedExpertCount) else {
+      throw .invalid(source: source, fault: "moe_num_shared_experts is \(sharedExpertCount), expected 0 to 256")
+    }
+    guard balanceLossWeight.isFinite, balanceLossWeight >= 0 else {
+      throw .invalid(source: source, fault: "router_aux_loss_coef is \(balanceLossWeight), expected 0 or more")
+    }
+    guard !normalizesQueriesAndKeys else {
+      throw .invalid(source: source, fault: "a mixture of experts with norms of queries and keys is not supported")
     }
   }
 }
@@ -160,7 +178,6 @@ extension ModelConfiguration {
 public enum ConfigurationError: Error, Equatable, Sendable, CustomStringConvertible {
   case unknownName(String, nearest: String?)
   case invalid(source: String, fault: String)
-  case denseOnly
   case outOfMemory(byteCount: Int)
 
   public var description: String {
@@ -169,7 +186,6 @@ public enum ConfigurationError: Error, Equatable, Sendable, CustomStringConverti
       "there is no model named '\(name)'\(nearest.map { "; did you mean '\($0)'?" } ?? ".") "
         + "Known: \(ModelConfiguration.names.joined(separator: ", ")), or a config.json file."
     case .invalid(let source, let fault): "\(source): \(fault). Correct the file, or choose another model."
-    case .denseOnly: "this version trains dense models only. Choose tiny, small or base."
     case .outOfMemory(let byteCount):
       "cannot allocate \(byteCount) bytes for the model's weights. Choose a smaller model, or free some memory."
     }

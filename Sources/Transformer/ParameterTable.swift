@@ -10,6 +10,8 @@ public struct ParameterEntry: Sendable, Equatable {
   public var count: Int
   /// Matrices take weight decay, norms do not.
   public var isDecayed: Bool
+  /// Whether this matrix chooses experts: it is read in fp32 whatever the precision of the others.
+  public var isRouter: Bool
 
   public var range: Range<Int> { offset..<offset + count }
 }
@@ -17,9 +19,10 @@ public struct ParameterEntry: Sendable, Equatable {
 /// Where each weight of a model lies in one block: the single table that pairs checkpoint key, shape and place.
 ///
 /// Order: embedding; for each layer, norm, queries, keys, values, (query norm, key norm), output, norm,
-/// gate, up, down; final norm; output matrix if untied. Queries, keys and values lie without gaps, as
-/// one [query + 2·keyValue, hidden] matrix, and so do gate and up, [2·intermediate, hidden]. Apart from the
-/// inner members of these two groups every weight begins at a multiple of 16 elements (64 bytes).
+/// gate, up, down; final norm; output matrix if untied. In a mixture of experts, router and then gate, up, down of each
+/// expert, those of the shared experts as one last. Queries, keys and values lie without gaps, as one
+/// [query + 2·keyValue, hidden] matrix, and so do gate and up, [2·intermediate, hidden]. Apart from the inner members of
+/// these two groups every weight begins at a multiple of 16 elements (64 bytes).
 public struct ParameterTable: Sendable, Equatable {
   public let entries: [ParameterEntry]
   /// Elements of the whole block, gaps included.
@@ -27,14 +30,20 @@ public struct ParameterTable: Sendable, Equatable {
   private let indices: [String: Int]
 
   public init(_ configuration: ModelConfiguration) throws(ConfigurationError) {
-    guard configuration.expertCount == 0 else { throw .denseOnly }
     var entries: [ParameterEntry] = []
     var end = 0
-    func add(_ key: String, _ shape: Int..., joined: Bool = false) {
+    func add(_ key: String, _ shape: Int..., joined: Bool = false, isRouter: Bool = false) {
       if !joined { end = (end + 15) / 16 * 16 }
       let count = shape.reduce(1, *)
-      entries.append(ParameterEntry(key: key, shape: shape, offset: end, count: count, isDecayed: shape.count == 2))
+      entries.append(
+        ParameterEntry(
+          key: key, shape: shape, offset: end, count: count, isDecayed: shape.count == 2, isRouter: isRouter))
       end += count
+    }
+    func add(_ keys: ParameterKey.FeedForward, width: Int) {
+      add(keys.gate, width, configuration.hiddenSize)
+      add(keys.up, width, configuration.hiddenSize, joined: true)
+      add(keys.down, configuration.hiddenSize, width)
     }
 
     let hidden = configuration.hiddenSize
@@ -51,9 +60,13 @@ public struct ParameterTable: Sendable, Equatable {
       }
       add(key.attentionOutput, hidden, configuration.querySize)
       add(key.feedForwardNorm, hidden)
-      add(key.gate, configuration.intermediateSize, hidden)
-      add(key.up, configuration.intermediateSize, hidden, joined: true)
-      add(key.down, hidden, configuration.intermediateSize)
+      if configuration.isMixture {
+        add(key.router, configuration.expertCount, hidden, isRouter: true)
+        for expert in 0..<configuration.expertCount { add(key.expert(expert), width: configuration.intermediateSize) }
+      }
+      if configuration.sharedIntermediateSize > 0 {
+        add(key.feedForward(configuration), width: configuration.sharedIntermediateSize)
+      }
     }
     add(ParameterKey.finalNorm, hidden)
     if !configuration.tiesEmbeddings { add(ParameterKey.output, configuration.vocabularySize, hidden) }
@@ -75,7 +88,7 @@ public struct ParameterTable: Sendable, Equatable {
   }
 }
 
-/// The checkpoint keys of Hugging Face's Llama and Qwen3, kept verbatim.
+/// The checkpoint keys of Hugging Face's Llama, Qwen3 and Ernie 4.5 MoE, kept verbatim.
 public enum ParameterKey {
   public static let embedding = "model.embed_tokens.weight"
   public static let finalNorm = "model.norm.weight"
@@ -93,8 +106,22 @@ public enum ParameterKey {
     public var keyNorm: String { prefix + "self_attn.k_norm.weight" }
     public var attentionOutput: String { prefix + "self_attn.o_proj.weight" }
     public var feedForwardNorm: String { prefix + "post_attention_layernorm.weight" }
-    public var gate: String { prefix + "mlp.gate_proj.weight" }
-    public var up: String { prefix + "mlp.up_proj.weight" }
-    public var down: String { prefix + "mlp.down_proj.weight" }
+    /// The feed-forward block that every token passes: a dense model's, or the shared experts'.
+    public func feedForward(_ configuration: ModelConfiguration) -> FeedForward {
+      FeedForward(prefix: prefix + (configuration.isMixture ? "mlp.shared_experts." : "mlp."))
+    }
+    /// [experts, hidden] whose products with a token say which experts it takes.
+    public var router: String { prefix + "mlp.gate.weight" }
+    public func expert(_ expert: Int) -> FeedForward { FeedForward(prefix: prefix + "mlp.experts.\(expert).") }
+    /// [1, experts] what Ernie adds to the router's probabilities when it chooses. Always zero here.
+    public var routerBias: String { prefix + "mlp.moe_statics.e_score_correction_bias" }
+  }
+
+  /// The keys of a SwiGLU block.
+  public struct FeedForward: Sendable {
+    fileprivate let prefix: String
+    public var gate: String { prefix + "gate_proj.weight" }
+    public var up: String { prefix + "up_proj.weight" }
+    public var down: String { prefix + "down_proj.weight" }
   }
 }

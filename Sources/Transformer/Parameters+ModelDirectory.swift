@@ -14,8 +14,29 @@ extension Parameters {
     let table = try ParameterTable(configuration, checkedAgainst: weights)
     // Only now is it certain that the sizes are those of a file that exists.
     try self.init(zeroed: configuration)
-    for entry in table.entries { try weights.copy(entry.key, to: values + entry.offset) }
+    for entry in table.entries { try weights.copy(entry, of: configuration, to: values + entry.offset) }
   }
+}
+
+extension ModelWeights {
+  /// Writes a weight in fp32 to `destination`, with its rows in this program's order.
+  ///
+  /// - Precondition: the weights have been checked against the configuration's table.
+  /// - Throws: `ModelFileError` when its type is not read or a value is not finite.
+  package func copy(
+    _ entry: ParameterEntry, of configuration: ModelConfiguration, to destination: UnsafeMutablePointer<Float>
+  ) throws {
+    try copy(entry.key, to: destination)
+    if configuration.storesAdjacentPairs && entry.isRotated {
+      RotaryRows.split(
+        destination, rows: entry.shape[0], columns: entry.shape[1], headSize: configuration.headSize)
+    }
+  }
+}
+
+extension ParameterEntry {
+  /// Whether this is Wq or Wk, whose outputs rotary embedding turns.
+  fileprivate var isRotated: Bool { key.hasSuffix(".q_proj.weight") || key.hasSuffix(".k_proj.weight") }
 }
 
 extension ParameterTable {
@@ -45,6 +66,14 @@ extension ParameterTable {
       {
         continue
       }
+      if let bytes = weights.bytes(of: name), configuration.isRouterBias(name) {
+        guard bytes.allSatisfy({ $0 == 0 }) else {
+          throw ModelFileError.unsupported(
+            path: weights.filePath(of: name), feature: "'\(name)' is not zero; routers choose by probability alone here"
+          )
+        }
+        continue
+      }
       throw ModelFileError.contradiction(
         "\(weights.filePath(of: name)): '\(name.prefix(200))' is no weight of the model that config.json describes. "
           + "Check \(Self.settings(for: name)).")
@@ -60,11 +89,26 @@ extension ParameterTable {
       (".k_proj.weight", "num_key_value_heads, head_dim, hidden_size and num_hidden_layers"),
       (".v_proj.weight", "num_key_value_heads, head_dim, hidden_size and num_hidden_layers"),
       (".o_proj.weight", "num_attention_heads, head_dim, hidden_size and num_hidden_layers"),
-      ("_proj.weight", "intermediate_size, hidden_size and num_hidden_layers"),
+      (".mlp.gate.weight", "moe_num_experts, hidden_size and num_hidden_layers"),
+      ("_proj.weight", Self.feedForwardSettings(for: key)),
       ("_norm.weight", "the architecture, head_dim and num_hidden_layers"),
       ("norm.weight", "hidden_size and num_hidden_layers"),
     ]
     return settings.first { key.hasSuffix($0.suffix) }?.names ?? "the architecture"
+  }
+
+  private static func feedForwardSettings(for key: String) -> String {
+    let width = "hidden_size and num_hidden_layers"
+    if key.contains(".shared_experts.") { return "moe_num_shared_experts, moe_intermediate_size, \(width)" }
+    return key.contains(".experts.")
+      ? "moe_num_experts, moe_intermediate_size, \(width)" : "intermediate_size, \(width)"
+  }
+}
+
+extension ModelConfiguration {
+  /// Whether `name` is the correction bias of one of this model's routers.
+  fileprivate func isRouterBias(_ name: String) -> Bool {
+    isMixture && (0..<layerCount).contains { ParameterKey.Layer($0).routerBias == name }
   }
 }
 
@@ -74,7 +118,7 @@ extension Parameters {
   /// Writes a Hugging Face model directory, which appears at `modelDirectory` whole or not at all.
   ///
   /// - Parameters:
-  ///   - type: `.float32`, which loses nothing, or `.bfloat16`.
+  ///   - type: `.float32`, which loses nothing, or `.bfloat16`. The routers of a mixture of experts stay in fp32.
   ///   - tokenizerDirectory: where the tokenizer's files are copied from; without it the directory has none.
   /// - Throws: `FileError` when the disk or the permissions do not allow it.
   public func save(
@@ -88,13 +132,28 @@ extension Parameters {
       try AtomicFile.write(
         configuration.huggingFaceGenerationConfig().text() + "\n", to: directory + "/generation_config.json")
       if let tokenizerDirectory { try TokenizerFiles.copy(from: tokenizerDirectory, to: directory) }
+      let biases =
+        configuration.isMixture ? (0..<configuration.layerCount).map { ParameterKey.Layer($0).routerBias } : []
       let writer = try SafetensorsWriter(
         directory + "/model.safetensors",
-        tensors: table.entries.map { SafetensorsWriter.Plan(name: $0.key, type: type, shape: $0.shape) })
-      for entry in table.entries {
-        try writer.append(UnsafeBufferPointer(start: values + entry.offset, count: entry.count))
-      }
+        tensors: table.entries.map {
+          SafetensorsWriter.Plan(name: $0.key, type: $0.isRouter ? .float32 : type, shape: $0.shape)
+        } + biases.map { SafetensorsWriter.Plan(name: $0, type: .float32, shape: [1, configuration.expertCount]) })
+      for entry in table.entries { try append(entry, to: writer) }
+      let zeros = [Float](repeating: 0, count: configuration.expertCount)
+      for _ in biases { try zeros.withUnsafeBufferPointer { try writer.append($0) } }
       try writer.commit()
+    }
+  }
+
+  private func append(_ entry: ParameterEntry, to writer: SafetensorsWriter) throws {
+    let weight = UnsafeBufferPointer(start: values + entry.offset, count: entry.count)
+    guard configuration.storesAdjacentPairs && entry.isRotated else { return try writer.append(weight) }
+    var rows = Array(weight)
+    try rows.withUnsafeMutableBufferPointer { rows in
+      RotaryRows.interleave(
+        rows.baseAddress!, rows: entry.shape[0], columns: entry.shape[1], headSize: configuration.headSize)
+      try writer.append(UnsafeBufferPointer(rows))
     }
   }
 }

@@ -17,6 +17,8 @@ final class PassBatch {
   let positions: UnsafeMutablePointer<Int32>
   /// [documents + 1] where documents begin, the padding's included.
   private let documentOffsets: UnsafeMutablePointer<Int32>
+  /// [documents] Σ loss weight of each document's tokens, the padding's 0.
+  let documentWeights: UnsafeMutablePointer<Float>
   /// [lossCount] the rows that have a loss, then as many -1 as make the number even for the workers.
   let lossRows: UnsafeMutablePointer<Int32>
   private(set) var lossCount = 0
@@ -35,6 +37,7 @@ final class PassBatch {
     tokens = .allocate(capacity: capacity)
     positions = .allocate(capacity: capacity)
     documentOffsets = .allocate(capacity: capacity + 2)
+    documentWeights = .allocate(capacity: capacity + 1)
     lossRows = .allocate(capacity: capacity)
     targets = .allocate(capacity: capacity)
     lossWeights = .allocate(capacity: capacity)
@@ -44,6 +47,7 @@ final class PassBatch {
 
   deinit {
     for pointer in [tokens, positions, documentOffsets, lossRows, targets] { pointer.deallocate() }
+    documentWeights.deallocate()
     lossWeights.deallocate()
     losses.deallocate()
   }
@@ -52,6 +56,13 @@ final class PassBatch {
   static func padded(_ count: Int, _ workers: Int) -> Int {
     let unit = rowMultiple * workers
     return (count + unit - 1) / unit * unit
+  }
+
+  /// Documents without the padding, which comes last.
+  var realDocumentCount: Int { rows > tokenCount ? documentCount - 1 : documentCount }
+
+  func tokens(of document: Int) -> Range<Int> {
+    Int(documentOffsets[document])..<Int(documentOffsets[document + 1])
   }
 
   var documents: UnsafeBufferPointer<Int32> {
@@ -103,7 +114,12 @@ final class PassBatch {
     for document in 0..<documentCount {
       let start = self.documentOffsets[document]
       precondition(start < self.documentOffsets[document + 1], "document \(document) is empty")
-      for index in start..<self.documentOffsets[document + 1] { positions[Int(index)] = index - start }
+      var weight: Float = 0
+      for index in Int(start)..<Int(self.documentOffsets[document + 1]) {
+        positions[index] = Int32(index) - start
+        if index < tokenCount { weight += lossWeights[index] }
+      }
+      documentWeights[document] = weight
     }
     divideAttention(keyValueHeadCount: keyValueHeadCount)
   }

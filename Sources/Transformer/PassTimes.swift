@@ -2,7 +2,7 @@ import Compute
 
 /// What a worker can be doing during a pass.
 package enum PassPhase: Int, CaseIterable, Sendable {
-  case products, attention, norms, activation, loss, rotary, copies, waiting
+  case products, attention, norms, activation, loss, rotary, routing, copies, waiting
 }
 
 /// Adds up where the time of each worker goes.

@@ -27,6 +27,7 @@ extension TrainingPass {
       addWeightGradient(worker, view(plan.dFeedForwardOutput), view(plan.activated), weightGradients.layers[layer].down)
       addWeightGradient(
         worker, view(activations(layer).gateUp), view(plan.feedForwardInput), weightGradients.layers[layer].gateUp)
+      if shape.isMixture { addExpertWeightGradients(layer, worker) }
       addWeightGradient(
         worker, view(plan.dAttentionOutput), view(activations(layer).attended),
         weightGradients.layers[layer].attentionOutput)
@@ -46,7 +47,7 @@ extension TrainingPass {
   }
 
   /// W += dyᵀ·x over all tokens, each worker for its own rows of W.
-  private func addWeightGradient(_ worker: Int, _ dOutput: MatrixView, _ input: MatrixView, _ gradient: MatrixView) {
+  func addWeightGradient(_ worker: Int, _ dOutput: MatrixView, _ input: MatrixView, _ gradient: MatrixView) {
     let mine = team.share(of: gradient.rows, worker: worker, multiple: PassBatch.rowMultiple)
     multiply(
       worker, dOutput.columns(mine), aTransposed: true, input, into: gradient.rows(mine), accumulates: true)
@@ -69,7 +70,12 @@ extension TrainingPass {
     lap(.activation, worker)
     // db = dgu·Wgu
     let dNormalized = view(plan.dNormalized).rows(rows)
-    multiply(worker, gateUp, weights.layers[layer].gateUp, into: dNormalized)
+    if shape.sharedIntermediateSize > 0 {
+      multiply(worker, gateUp, weights.layers[layer].gateUp, into: dNormalized)
+    } else {
+      dNormalized.floats.update(repeating: 0, count: dNormalized.rows * dNormalized.columns)
+    }
+    if shape.isMixture { expertsBackward(layer, worker, rows) }
     rmsNormBackward(
       dOutput: dNormalized, input: view(place.middle).rows(rows), weight: normWeight(norms.layers[layer].feedForward),
       reciprocalRootMeanSquare: column(place.feedForwardReciprocal) + rows.lowerBound, dInput: dResidual,

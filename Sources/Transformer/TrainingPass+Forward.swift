@@ -4,6 +4,7 @@ extension TrainingPass {
   /// Takes a worker's rows from tokens to the normalised output of the last layer.
   func forwardLayers(_ worker: Int) {
     let rows = rows(of: worker)
+    expertUse?.begin(worker)
     embeddingForward(
       tokens: batch.tokens + rows.lowerBound, table: weights.embedding,
       output: view(activations(0).input).rows(rows))
@@ -125,11 +126,12 @@ extension TrainingPass {
       accumulates: true)
   }
 
-  /// b = norm(x);  g, u = b·Wguᵀ;  x += (silu(g) ⊙ u)·W₂ᵀ
+  /// b = norm(x);  g, u = b·Wguᵀ;  x += (silu(g) ⊙ u)·W₂ᵀ, and in a mixture the same of each token's experts.
   private func addFeedForward(_ layer: Int, _ worker: Int, _ rows: Range<Int>) {
     let place = activations(layer)
     let middle = view(place.middle).rows(rows)
     let input = normalizeFeedForwardInput(layer, worker, rows)
+    if shape.isMixture { chooseExperts(layer, worker, rows) }
     let gateUp = view(place.gateUp).rows(rows)
     multiply(worker, input, weights.layers[layer].gateUp, bTransposed: true, into: gateUp)
     let activated = view(plan.activated).rows(rows)
@@ -139,5 +141,6 @@ extension TrainingPass {
     convert(middle, to: result)
     lap(.copies, worker)
     multiply(worker, activated, weights.layers[layer].down, bTransposed: true, into: result, accumulates: true)
+    if shape.isMixture { addExperts(layer, worker, rows) }
   }
 }

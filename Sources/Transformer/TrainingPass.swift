@@ -26,8 +26,9 @@ package struct LossSum: Sendable, Equatable {
 ///
 /// Every worker owns a block of rows (tokens) and takes them through a layer alone. Two points in a layer need the
 /// others: attention, where workers share out documents and heads, and the gradients of weights, where each worker sums
-/// its own rows of a matrix over all tokens. So no gradient exists twice, and a sum has the same order in every run with
-/// the same number of workers. Nothing is allocated after `init` once each shape of product has occurred.
+/// its own rows of a matrix over all tokens. (A mixture of experts has a third: where an expert's rows begin.) So no
+/// gradient exists twice, and a sum has the same order in every run with the same number of workers. Nothing is
+/// allocated after `init` once each shape of product has occurred.
 package final class TrainingPass {
   package let parameters: Parameters
   package let precision: ElementType
@@ -36,6 +37,8 @@ package final class TrainingPass {
   /// The weights rounded to bfloat16, laid out as the parameters are; nil in fp32, where the parameters serve.
   package let workingWeights: UnsafeMutablePointer<UInt16>?
 
+  /// What became of the experts since `zeroGradients`; nil for a dense model.
+  package let expertUse: ExpertUse?
   /// Where the time goes, for whoever wants to know.
   package var times: PassTimes?
 
@@ -46,6 +49,9 @@ package final class TrainingPass {
   let weights: WeightViews
   let norms: NormOffsets
   let weightGradients: WeightViews?
+  /// [experts, n] of each layer, always fp32; none for a dense model.
+  let routers: [MatrixView]
+  let routerGradients: [MatrixView]
   let rotaryTable: RotaryTable
   let attentionShape: AttentionShape
   let attentionScratch: [AttentionScratch]
@@ -71,6 +77,8 @@ package final class TrainingPass {
       shape, rows: batch.capacity, precision: precision, workers: team.count, trains: trains)
     arena = try AlignedBuffer(byteCount: plan.byteCount)
     norms = NormOffsets(table, shape)
+    routers = WeightViews.routers(parameters.values, table, shape)
+    expertUse = shape.isMixture ? ExpertUse(shape, workers: team.count) : nil
     if precision == .bfloat16 {
       let buffer = try AlignedBuffer(byteCount: table.totalCount * 2)
       workingBuffer = buffer
@@ -86,11 +94,14 @@ package final class TrainingPass {
       gradientBuffer = buffer
       gradients = buffer.base.bindMemory(to: Float.self, capacity: table.totalCount)
       weightGradients = WeightViews(buffer.base, .float32, table, shape)
+      routerGradients = WeightViews.routers(
+        buffer.base.assumingMemoryBound(to: Float.self), table, shape)
       normGradients = try NormGradients(shape, workers: team.count)
     } else {
       gradientBuffer = nil
       gradients = nil
       weightGradients = nil
+      routerGradients = []
       normGradients = nil
     }
     rotaryTable = try RotaryTable(headSize: shape.headSize, theta: shape.ropeTheta, positions: batch.capacity)
@@ -129,13 +140,15 @@ package final class TrainingPass {
 
   package func zeroGradients() {
     guard let gradients else { preconditionFailure("this pass has no gradients") }
+    expertUse?.reset()
     team.run { worker in
       let range = team.share(of: parameters.table.totalCount, worker: worker, multiple: 16)
       (gradients + range.lowerBound).update(repeating: 0, count: range.count)
     }
   }
 
-  /// The loss of a batch; adds the gradient of Σ weight · loss to `gradients`.
+  /// The loss of a batch; adds the gradient of Σ weight · loss to `gradients`, and in a mixture of experts that of their
+  /// balance (`ExpertUse`), which the loss does not contain.
   ///
   /// - Parameters:
   ///   - tokens: [tokens] ids, document after document.
@@ -155,6 +168,7 @@ package final class TrainingPass {
       backwardLayers(worker)
     }
     normGradients.add(to: gradients, at: norms, shape)
+    expertUse?.addBatch()
     return lossSum()
   }
 

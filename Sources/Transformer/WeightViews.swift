@@ -7,7 +7,16 @@ package struct WeightViews {
     package let queriesKeysValues: MatrixView
     /// [n, query]
     package let attentionOutput: MatrixView
-    /// [2·intermediate, n] gate and up in one.
+    /// [2·sharedIntermediate, n] gate and up in one, of the block that every token passes.
+    package let gateUp: MatrixView
+    /// [n, sharedIntermediate]
+    package let down: MatrixView
+    /// The routed experts of a mixture.
+    package let experts: [Expert]
+  }
+
+  package struct Expert {
+    /// [2·intermediate, n]
     package let gateUp: MatrixView
     /// [n, intermediate]
     package let down: MatrixView
@@ -33,11 +42,35 @@ package struct WeightViews {
       ? embedding : matrix(ParameterKey.output, rows: shape.vocabularySize, columns: hidden)
     layers = (0..<shape.layerCount).map { layer in
       let key = ParameterKey.Layer(layer)
+      func gateUp(_ keys: ParameterKey.FeedForward, _ width: Int) -> MatrixView {
+        matrix(keys.gate, rows: 2 * width, columns: hidden)
+      }
+      func down(_ keys: ParameterKey.FeedForward, _ width: Int) -> MatrixView {
+        matrix(keys.down, rows: hidden, columns: width)
+      }
+      let shared = key.feedForward(shape)
+      let width = shape.sharedIntermediateSize
       return Layer(
         queriesKeysValues: matrix(key.query, rows: shape.querySize + 2 * shape.keyValueSize, columns: hidden),
         attentionOutput: matrix(key.attentionOutput, rows: hidden, columns: shape.querySize),
-        gateUp: matrix(key.gate, rows: 2 * shape.intermediateSize, columns: hidden),
-        down: matrix(key.down, rows: hidden, columns: shape.intermediateSize))
+        // A mixture without shared experts has no weights of these names: nothing, in the right shape.
+        gateUp: width > 0 ? gateUp(shared, width) : MatrixView(base, rows: 0, columns: hidden, type: type),
+        down: width > 0 ? down(shared, width) : MatrixView(base, rows: hidden, columns: 0, type: type),
+        experts: (0..<shape.expertCount).map { expert in
+          let keys = key.expert(expert)
+          return Expert(gateUp: gateUp(keys, shape.intermediateSize), down: down(keys, shape.intermediateSize))
+        })
+    }
+  }
+
+  /// [experts, n] the router of each layer, inside a block of Floats; none for a dense model.
+  package static func routers(
+    _ base: UnsafeMutablePointer<Float>, _ table: ParameterTable, _ shape: ModelConfiguration
+  ) -> [MatrixView] {
+    guard shape.isMixture else { return [] }
+    return (0..<shape.layerCount).map { layer in
+      MatrixView(
+        base + table.offset(ParameterKey.Layer(layer).router), rows: shape.expertCount, columns: shape.hiddenSize)
     }
   }
 }

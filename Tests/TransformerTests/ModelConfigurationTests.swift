@@ -47,16 +47,27 @@ import Transformer
       change(&configuration)
       #expect(throws: ConfigurationError.self) { try configuration.validate(source: "test") }
     }
+    let mixtureChanges: [(inout ModelConfiguration) -> Void] = [
+      { $0.expertsPerToken = 0 }, { $0.expertsPerToken = 5 }, { $0.expertCount = -1 }, { $0.expertCount = 1 << 20 },
+      { $0.sharedExpertCount = -1 }, { $0.sharedExpertCount = .max }, { $0.balanceLossWeight = .nan },
+      { $0.balanceLossWeight = -1 }, { $0.normalizesQueriesAndKeys = true },
+    ]
+    for change in mixtureChanges {
+      var configuration = try ModelConfiguration.named("moe")
+      change(&configuration)
+      #expect(throws: ConfigurationError.self) { try configuration.validate(source: "test") }
+    }
   }
 }
 
 @Suite struct ParameterTests {
-  @Test("the table covers every parameter once", arguments: ["tiny", "small", "base"])
+  @Test("the table covers every parameter once", arguments: ["tiny", "small", "base", "moe"])
   func tableCoversParameters(name: String) throws {
     var configuration = try ModelConfiguration.named(name)
     for variant in 0..<4 {
       configuration.tiesEmbeddings = variant & 1 == 0
       configuration.normalizesQueriesAndKeys = variant & 2 != 0
+      configuration.sharedExpertCount = configuration.isMixture ? variant : 0
       let table = try ParameterTable(configuration)
       #expect(table.entries.reduce(0) { $0 + $1.count } == configuration.parameterCount)
       for (entry, next) in zip(table.entries, table.entries.dropFirst()) {
@@ -78,7 +89,8 @@ import Transformer
       let key = ParameterKey.Layer(layer)
       #expect(table.offset(key.key) == table.offset(key.query) + 6 * 7)
       #expect(table.offset(key.value) == table.offset(key.key) + 2 * 7)
-      #expect(table.offset(key.up) == table.offset(key.gate) + 5 * 7)
+      let feedForward = key.feedForward(configuration)
+      #expect(table.offset(feedForward.up) == table.offset(feedForward.gate) + 5 * 7)
     }
   }
 
@@ -92,9 +104,11 @@ import Transformer
     #expect(first.allValues == again.allValues)
     #expect(first.allValues != other.allValues)
     let key = ParameterKey.Layer(3)
+    let feedForward = key.feedForward(configuration)
     let scaled = 0.02 / (2 * Double(configuration.layerCount)).squareRoot()
     for (name, deviation) in [
-      (ParameterKey.embedding, 0.02), (key.query, 0.02), (key.gate, 0.02), (key.down, 0.02), (key.up, scaled),
+      (ParameterKey.embedding, 0.02), (key.query, 0.02), (feedForward.gate, 0.02), (feedForward.down, 0.02),
+      (feedForward.up, scaled),
       (key.attentionOutput, scaled),
     ] {
       let values = first.copy(of: name)
@@ -110,9 +124,23 @@ import Transformer
     }
   }
 
-  @Test("a mixture of experts has no parameters to train yet, and says so")
-  func mixtureIsRefused() throws {
-    let configuration = try ModelConfiguration.named("moe")
-    #expect(throws: ConfigurationError.denseOnly) { try Parameters(configuration: configuration, seed: 0) }
+  @Test("every expert's gate and up form one matrix; shared experts are one block, as wide as all of them")
+  func experts() throws {
+    var configuration = ModelConfiguration(
+      hiddenSize: 7, layerCount: 2, headCount: 3, keyValueHeadCount: 1, headSize: 2, intermediateSize: 5,
+      vocabularySize: 11)
+    configuration.expertCount = 3
+    configuration.expertsPerToken = 2
+    configuration.sharedExpertCount = 2
+    let table = try ParameterTable(configuration)
+    for layer in 0..<2 {
+      let key = ParameterKey.Layer(layer)
+      #expect(table.entry(key.router)?.shape == [3, 7])
+      for (block, width) in (0..<3).map({ (key.expert($0), 5) }) + [(key.feedForward(configuration), 10)] {
+        #expect(table.offset(block.up) == table.offset(block.gate) + width * 7)
+        #expect(table.entry(block.down)?.shape == [7, width])
+      }
+    }
+    #expect(table.entries.filter(\.isRouter).count == 2)
   }
 }
