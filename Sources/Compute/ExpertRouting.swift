@@ -8,7 +8,7 @@
 /// This is a view of memory that somebody else owns. Each worker writes the parts of its own tokens; between `choose` and
 /// `place` all workers must have met.
 package struct ExpertRouting {
-  package static let rowMultiple = 32
+  package static let rowMultiple = 16
 
   package let expertCount: Int
   package let expertsPerToken: Int

@@ -74,6 +74,42 @@ struct ReferenceTests {
     }
   }
 
+  @Test("the router's gradient is that of its weights and of the balance", arguments: [(4, 2), (3, 3), (1, 1), (6, 1)])
+  func router(expertCount: Int, expertsPerToken: Int) {
+    let width = 5
+    let input = random(4 * width, seed: 16)
+    let router = random(expertCount * width, seed: 17)
+    let dWeights = random(4 * expertsPerToken, seed: 18)
+    let documents = [0..<3, 3..<4]
+    func routing(_ input: [Double], _ router: [Double]) -> Reference.Routing<Double> {
+      Reference.routerForward(
+        input: input, router: router, expertCount: expertCount, expertsPerToken: expertsPerToken, width: width)
+    }
+    func loss(_ input: [Double], _ router: [Double]) -> Double {
+      let routing = routing(input, router)
+      let balance = documents.reduce(0) {
+        $0 + Reference.expertBalance(routing, tokens: $1, expertCount: expertCount)
+      }
+      return dot(routing.weights.flatMap { $0 }, dWeights) + balance
+    }
+    let forward = routing(input, router)
+    let dLogits = Reference.routerBackward(
+      forward, dWeights: (0..<4).map { Array(dWeights[$0 * expertsPerToken..<($0 + 1) * expertsPerToken]) },
+      dProbabilities: documents.flatMap {
+        Reference.expertBalanceBackward(forward, tokens: $0, expertCount: expertCount)
+      })
+    let dInput = Reference.multiply(dLogits, router, rows: 4, inner: expertCount, columns: width)
+    let dRouter = Reference.multiply(
+      dLogits, aTransposed: true, input, rows: expertCount, inner: 4, columns: width)
+    // With one expert everything is constant.
+    guard expertCount > 1 else {
+      #expect(dInput.allSatisfy { $0 == 0 })
+      return
+    }
+    expectGradient(dInput, at: input, "input") { loss($0, router) }
+    expectGradient(dRouter, at: router, "router") { loss(input, $0) }
+  }
+
   @Test("the cross-entropy's gradient is that of its losses", arguments: [2, 3, 17])
   func crossEntropy(vocabulary: Int) {
     let logits = random(3 * vocabulary, seed: 10)

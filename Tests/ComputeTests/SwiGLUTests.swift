@@ -64,6 +64,41 @@ struct SwiGLUTests {
     }
   }
 
+  @Test("weights of rows multiply the output, and have gradients", arguments: oddSizes, ElementType.allCases)
+  func rowWeights(hidden: Int, type: ElementType) {
+    let data = Case(hidden, type, Layout.all[0])
+    let weights: [Float] = [0.25, 0, 1.5]
+    let (gateUp, dOutput) = (data.gateUp.doubles, data.dOutput.doubles)
+    let plain = Reference.swiGLUForward(gateUp: gateUp, hidden: hidden)
+    let weighted = plain.indices.map { plain[$0] * Double(weights[$0 / hidden]) }
+    swiGLUForward(gateUp: data.gateUp.view, output: data.output.view, rowWeights: weights)
+    let errors = weighted.map { Self.error * abs($0) }
+    expectClose(data.output.values, weighted, storedAs: type, errors: errors, "output")
+
+    var gradients = [Float](repeating: -7, count: 3)
+    data.output.values = [Float](repeating: -7, count: 3 * hidden)
+    weights.withUnsafeBufferPointer { weights in
+      gradients.withUnsafeMutableBufferPointer { gradients in
+        swiGLUBackward(
+          gateUp: data.gateUp.view, dOutput: data.dOutput.view, dGateUp: data.dGateUp.view, output: data.output.view,
+          rowWeights: (weights.baseAddress!, gradients.baseAddress!))
+      }
+    }
+    expectClose(data.output.values, weighted, storedAs: type, errors: errors, "the output computed again")
+    let scaled = dOutput.indices.map { dOutput[$0] * Double(weights[$0 / hidden]) }
+    let dExpected = Reference.swiGLUBackward(gateUp: gateUp, dOutput: scaled, hidden: hidden)
+    // Every factor is below 20; the weights are exact.
+    expectClose(data.dGateUp.values, dExpected, storedAs: type, error: 1000 * floatRoundoff, "dGateUp")
+    for row in 0..<3 {
+      let places = row * hidden..<(row + 1) * hidden
+      let terms = places.map { plain[$0] * dOutput[$0] }
+      let size = terms.reduce(0) { $0 + abs($1) }
+      let difference = abs(Double(gradients[row]) - terms.reduce(0, +))
+      #expect(difference <= size * (Self.error + Double(hidden) * floatRoundoff))
+    }
+    #expect(data.isIntactOutside)
+  }
+
   @Test("gates far from zero shut or open fully; NaN goes through")
   func extremes() {
     let gates: [Float] = [-1e30, -100, 0, 100, 1e30, .nan]

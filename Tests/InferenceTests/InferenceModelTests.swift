@@ -20,7 +20,12 @@ import Inference
     qwen.normalizesQueriesAndKeys = true
     qwen.tiesEmbeddings = false
     qwen.maximumSequenceLength = 96
-    return [plain, qwen]
+    var mixture = plain
+    (mixture.expertCount, mixture.expertsPerToken, mixture.sharedExpertCount) = (4, 2, 2)
+    var withoutShared = qwen
+    withoutShared.normalizesQueriesAndKeys = false
+    (withoutShared.expertCount, withoutShared.expertsPerToken) = (5, 3)
+    return [plain, qwen, mixture, withoutShared]
   }()
 
   static func parameters(_ shape: ModelConfiguration, seed: UInt64 = 7) throws -> Parameters {
@@ -148,9 +153,9 @@ import Inference
     }
   }
 
-  @Test("v1's greedy continuation, token for token, and its logits")
-  func golden() throws {
-    let fixture = try GoldenFixture()
+  @Test("v1's greedy continuation, token for token, and its logits", arguments: GoldenFixture.Name.allCases)
+  func golden(name: GoldenFixture.Name) throws {
+    let fixture = try GoldenFixture(name)
     let team = WorkerTeam(count: 2)
     // v1 continued the prompt with the weights that it had after five steps.
     let trained = try fixture.makeParameters()

@@ -3,7 +3,8 @@ import ModelFiles
 import Storage
 import Transformer
 
-/// MiniMind v1's own results on a tiny dense model: made by running its PyTorch code in fp32 on random weights.
+/// MiniMind v1's own results on a tiny model: made by running its PyTorch code in fp32 on random weights. That of the
+/// mixture of experts has no balance loss.
 ///
 /// `weight.*`, `grad.*` (of the masked mean loss) and `after.*` (five Adam steps later) carry v1's names;
 /// `parameters`, `gradients` and `parametersAfter` have them under checkpoint keys and in this project's row order.
@@ -16,11 +17,17 @@ public struct GoldenFixture {
   public let settings: JSON
   private let file: SafetensorsFile
 
-  /// Reads `dense_tiny` from the fixtures of TransformerTests.
-  public init() throws {
+  /// The fixtures of TransformerTests.
+  public enum Name: String, CaseIterable, Sendable {
+    case dense = "dense_tiny"
+    case mixture = "moe_tiny"
+  }
+
+  public init(_ name: Name = .dense) throws {
     let directory = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
       .appendingPathComponent("TransformerTests/Fixtures").path
-    try self.init(safetensors: directory + "/dense_tiny.safetensors", settings: directory + "/dense_tiny.json")
+    let path = directory + "/" + name.rawValue
+    try self.init(safetensors: path + ".safetensors", settings: path + ".json")
   }
 
   public init(safetensors path: String, settings settingsPath: String) throws {
@@ -37,6 +44,12 @@ public struct GoldenFixture {
     configuration.maximumSequenceLength = try number("max_seq_len")
     configuration.rmsNormEpsilon = Float(settings["norm_eps"]?.doubleValue ?? 1e-5)
     configuration.ropeTheta = settings["rope_theta"]?.doubleValue ?? 10_000
+    if settings["use_moe"]?.boolValue == true {
+      configuration.expertCount = try number("n_routed_experts")
+      configuration.expertsPerToken = try number("num_experts_per_tok")
+      configuration.sharedExpertCount = 1
+      configuration.balanceLossWeight = 0
+    }
     self.configuration = configuration
     self.settings = settings
     self.file = file
@@ -84,7 +97,7 @@ public struct GoldenFixture {
     var result: [String: [Float]] = [:]
     for tensor in file.tensors where tensor.name.hasPrefix(prefix) {
       let name = String(tensor.name.dropFirst(prefix.count))
-      let key = try checkpointKey(name)
+      let key = try checkpointKey(name, configuration)
       var values = try file.floats(of: tensor)
       if name.hasSuffix("attention.wq.weight") || name.hasSuffix("attention.wk.weight") {
         values = toHalfSplitRows(values, columns: configuration.hiddenSize, headSize: configuration.headSize)
@@ -94,7 +107,7 @@ public struct GoldenFixture {
     return result
   }
 
-  private static func checkpointKey(_ name: String) throws -> String {
+  private static func checkpointKey(_ name: String, _ configuration: ModelConfiguration) throws -> String {
     switch name {
     case "output.weight", "tok_embeddings.weight": return ParameterKey.embedding
     case "norm.weight": return ParameterKey.finalNorm
@@ -111,12 +124,21 @@ public struct GoldenFixture {
     case "attention.wv.weight": return key.value
     case "attention.wo.weight": return key.attentionOutput
     case "attention_norm.weight": return key.attentionNorm
-    case "feed_forward.w1.weight": return key.gate
-    case "feed_forward.w2.weight": return key.down
-    case "feed_forward.w3.weight": return key.up
     case "ffn_norm.weight": return key.feedForwardNorm
-    default: throw GoldenFixtureError(text: "no checkpoint key for \(name)")
+    case "feed_forward.gate.weight": return key.router
+    default: break
     }
+    // feed_forward.w1.weight, feed_forward.shared_experts.w1.weight, feed_forward.experts.3.w1.weight
+    let path = parts[2].split(separator: ".")
+    let block =
+      path.count == 5 && path[1] == "experts" ? Int(path[2]).map(key.expert) : key.feedForward(configuration)
+    switch (path.first, path.dropLast().last) {
+    case ("feed_forward", "w1"): if let block { return block.gate }
+    case ("feed_forward", "w2"): if let block { return block.down }
+    case ("feed_forward", "w3"): if let block { return block.up }
+    default: break
+    }
+    throw GoldenFixtureError(text: "no checkpoint key for \(name)")
   }
 
   /// v1 rotates adjacent dimensions (2i, 2i+1) of a head, this project (i, i + size/2): inside each head

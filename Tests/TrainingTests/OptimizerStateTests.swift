@@ -8,9 +8,11 @@ import Transformer
 @Suite("Optimizer step")
 struct OptimizerStateTests {
   /// v1's own run: five Adam steps on one batch, clipped.
-  @Test("losses, gradient norms and weights over five Adam steps are PyTorch's", arguments: [1, 2])
-  func goldenSteps(workers: Int) throws {
-    let fixture = try GoldenFixture()
+  @Test(
+    "losses, gradient norms and weights over five Adam steps are PyTorch's", arguments: [1, 2],
+    GoldenFixture.Name.allCases)
+  func goldenSteps(workers: Int, name: GoldenFixture.Name) throws {
+    let fixture = try GoldenFixture(name)
     let parameters = try fixture.makeParameters()
     let team = WorkerTeam(count: workers)
     let tokens = try fixture.integers("input_ids")

@@ -9,6 +9,12 @@ private func tinyConfiguration() -> ModelConfiguration {
   ModelConfiguration(hiddenSize: 16, layerCount: 2, headCount: 2, keyValueHeadCount: 1, vocabularySize: 40)
 }
 
+private func mixtureConfiguration() -> ModelConfiguration {
+  var configuration = tinyConfiguration()
+  (configuration.expertCount, configuration.expertsPerToken, configuration.sharedExpertCount) = (4, 2, 1)
+  return configuration
+}
+
 private func edit(_ directory: String, _ change: (String) -> String) throws {
   let path = directory + "/config.json"
   try change(try String(contentsOfFile: path, encoding: .utf8)).write(toFile: path, atomically: true, encoding: .utf8)
@@ -23,12 +29,14 @@ private func message(_ body: () throws -> Void) -> String {
 }
 
 @Suite struct ModelDirectoryTests {
-  @Test("saving and loading a model loses no bit", arguments: 0..<4)
+  @Test("saving and loading a model loses no bit", arguments: 0..<6)
   func roundTrip(variant: Int) throws {
     try withTemporaryDirectory { directory in
-      var configuration = tinyConfiguration()
+      var configuration = variant < 4 ? tinyConfiguration() : mixtureConfiguration()
       configuration.tiesEmbeddings = variant & 1 == 0
       configuration.normalizesQueriesAndKeys = variant & 2 != 0
+      configuration.sharedExpertCount = variant == 4 ? 3 : 0
+      configuration.balanceLossWeight = variant == 4 ? 0.25 : 0.01
       configuration.headSize = 6
       configuration.ropeTheta = 500_000
       configuration.rmsNormEpsilon = 1e-6
@@ -148,6 +156,86 @@ private func message(_ body: () throws -> Void) -> String {
     }
   }
 
+  @Test(
+    "what another mixture of experts does otherwise is refused by name",
+    arguments: [
+      ("\"moe_layer_start_index\": 0", "\"moe_layer_start_index\": 1", "moe_layer_start_index 1"),
+      ("\"moe_layer_end_index\": 1", "\"moe_layer_end_index\": 0", "moe_layer_end_index 0"),
+      ("\"moe_layer_interval\": 1", "\"moe_layer_interval\": 2", "moe_layer_interval 2"),
+      ("\"moe_norm_min\": 1e-12", "\"moe_norm_min\": 0.9", "moe_norm_min 0.9 would change the weights"),
+      ("\"use_bias\": false", "\"use_bias\": true", "use_bias is true"),
+      ("\"moe_num_experts\": 4", "\"moe_num_experts\": 0", "moe_num_experts is 0, expected 1 to 256"),
+      ("\"moe_num_experts\": 4", "\"moe_num_experts\": 1", "moe_k 2 of moe_num_experts 1 is not possible"),
+      ("\"moe_k\": 2", "\"moe_k\": true", "moe_k is true, a whole number is expected"),
+      ("\"router_aux_loss_coef\": 0.01", "\"router_aux_loss_coef\": -1", "router_aux_loss_coef is -1.0"),
+    ])
+  func mixtureRefusals(old: String, new: String, expected: String) throws {
+    try withTemporaryDirectory { directory in
+      let model = directory + "/model"
+      try Parameters(configuration: mixtureConfiguration(), seed: 9).save(modelDirectory: model)
+      let before = try String(contentsOfFile: model + "/config.json", encoding: .utf8)
+      #expect(before.contains(old), "\(before)")
+      try edit(model) { $0.replacingOccurrences(of: old, with: new) }
+      let text = message { _ = try Parameters(modelDirectory: model) }
+      #expect(text.contains(expected) && text.hasPrefix(model + "/config.json"), "\(text)")
+    }
+  }
+
+  @Test("a mixture's weights that the configuration does not fit are refused, and so is a router's bias")
+  func mixtureContradictions() throws {
+    try withTemporaryDirectory { directory in
+      let model = directory + "/model"
+      let parameters = try Parameters(configuration: mixtureConfiguration(), seed: 9)
+      for (old, new, expected) in [
+        (
+          "\"moe_num_experts\": 4", "\"moe_num_experts\": 5",
+          "'model.layers.0.mlp.gate.weight' is [4, 16], config.json says [5, 16]. "
+            + "Check moe_num_experts, hidden_size and num_hidden_layers."
+        ),
+        (
+          "\"moe_num_shared_experts\": 1", "\"moe_num_shared_experts\": 2",
+          "'model.layers.0.mlp.shared_experts.gate_proj.weight' is [64, 16], config.json says [128, 16]. "
+            + "Check moe_num_shared_experts, moe_intermediate_size, hidden_size and num_hidden_layers."
+        ),
+      ] {
+        try parameters.save(modelDirectory: model)
+        try edit(model) { $0.replacingOccurrences(of: old, with: new) }
+        let text = message { _ = try Parameters(modelDirectory: model) }
+        #expect(text.contains(expected), "\(text)")
+      }
+      // The last tensor of the file is the last layer's bias.
+      try parameters.save(modelDirectory: model)
+      let weights = URL(fileURLWithPath: model + "/model.safetensors")
+      var bytes = try Data(contentsOf: weights)
+      bytes[bytes.count - 1] = 0x3F
+      try bytes.write(to: weights)
+      let text = message { _ = try Parameters(modelDirectory: model) }
+      #expect(text.contains("'model.layers.1.mlp.moe_statics.e_score_correction_bias' is not zero"), "\(text)")
+    }
+  }
+
+  @Test("a mixture's file has the rows of queries and keys in the order of adjacent pairs, and its routers in fp32")
+  func adjacentPairs() throws {
+    try withTemporaryDirectory { directory in
+      let golden = try GoldenFixture(.mixture)
+      for (type, size) in [(TensorType.float32, 4), (.bfloat16, 2)] {
+        try golden.makeParameters().save(modelDirectory: directory + "/model", type: type)
+        let file = try ModelWeights(directory: directory + "/model")
+        let query = ParameterKey.Layer(1).query
+        if type == .float32 {
+          // v1 has these rows in that order, too.
+          var stored = [Float](repeating: 0, count: file.tensor(query)!.count)
+          try stored.withUnsafeMutableBufferPointer { try file.copy(query, to: $0.baseAddress!) }
+          #expect(stored == (try golden.floats("weight.layers.1.attention.wq.weight")))
+        }
+        #expect(file.tensor(query)!.type == type)
+        #expect(file.tensor(ParameterKey.Layer(0).router)!.type == .float32)
+        #expect(file.bytes(of: ParameterKey.Layer(0).routerBias)?.count == 16)
+        #expect(file.bytes(of: query)?.count == size * 64 * 64)
+      }
+    }
+  }
+
   @Test("the rotary base of transformers 5 is read")
   func ropeParameters() throws {
     try withTemporaryDirectory { directory in
@@ -209,7 +297,8 @@ private func message(_ body: () throws -> Void) -> String {
   func damage(seed: UInt64) throws {
     try withTemporaryDirectory { directory in
       let model = directory + "/model"
-      try Parameters(configuration: tinyConfiguration(), seed: 9).save(modelDirectory: model)
+      let configuration = seed % 2 == 0 ? tinyConfiguration() : mixtureConfiguration()
+      try Parameters(configuration: configuration, seed: 9).save(modelDirectory: model)
       var generator = SeededGenerator(seed: seed)
       for (name, count) in [("config.json", 1000), ("model.safetensors", 200)] {
         let url = URL(fileURLWithPath: model + "/" + name)
@@ -229,9 +318,9 @@ private func message(_ body: () throws -> Void) -> String {
 }
 
 @Suite struct GoldenFixtureTests {
-  @Test("the golden fixture has every weight, gradient and result of its model")
-  func complete() throws {
-    let golden = try GoldenFixture()
+  @Test("the golden fixture has every weight, gradient and result of its model", arguments: GoldenFixture.Name.allCases)
+  func complete(name: GoldenFixture.Name) throws {
+    let golden = try GoldenFixture(name)
     let table = try ParameterTable(golden.configuration)
     for group in [golden.parameters, golden.gradients, golden.parametersAfter] {
       #expect(group.count == table.entries.count)

@@ -18,16 +18,27 @@ struct ReferenceModel {
     return Array(values[entry.range])
   }
 
-  /// Σ weight · loss over the batch.
-  func loss(tokens: [Int], targets: [Int], lossWeights: [Double], documentOffsets: [Int]) -> Double {
-    let logits = logits(tokens: tokens, documentOffsets: documentOffsets)
+  /// Σ weight · loss over the batch, and Σ over layers and documents of the document's weight · its balance of experts.
+  func loss(
+    tokens: [Int], targets: [Int], lossWeights: [Double], documentOffsets: [Int]
+  ) -> (loss: Double, balance: Double) {
+    var balance = 0.0
+    let logits = logits(tokens: tokens, documentOffsets: documentOffsets) { routing in
+      for (start, end) in zip(documentOffsets, documentOffsets.dropFirst()) {
+        balance +=
+          lossWeights[start..<end].reduce(0, +)
+          * Reference.expertBalance(routing, tokens: start..<end, expertCount: shape.expertCount)
+      }
+    }
     let result = Reference.softmaxCrossEntropy(
       logits: logits, targets: targets, lossWeights: lossWeights, gradientScale: 1, vocabulary: shape.vocabularySize)
-    return zip(result.losses, lossWeights).reduce(0) { $0 + $1.0 * $1.1 }
+    return (zip(result.losses, lossWeights).reduce(0) { $0 + $1.0 * $1.1 }, balance)
   }
 
-  /// [tokens, vocabulary]
-  func logits(tokens: [Int], documentOffsets: [Int]) -> [Double] {
+  /// [tokens, vocabulary]; tells `observe` of each layer's routing.
+  func logits(
+    tokens: [Int], documentOffsets: [Int], observe: (Reference.Routing<Double>) -> Void = { _ in }
+  ) -> [Double] {
     let count = tokens.count
     let hidden = shape.hiddenSize
     let epsilon = Double(shape.rmsNormEpsilon)
@@ -70,10 +81,28 @@ struct ReferenceModel {
       add(project(attended, weight(key.attentionOutput), inner: shape.querySize, columns: hidden), to: &stream)
 
       let feedForward = norm(stream, key.feedForwardNorm)
-      let gates = project(feedForward, weight(key.gate), inner: hidden, columns: shape.intermediateSize)
-      let ups = project(feedForward, weight(key.up), inner: hidden, columns: shape.intermediateSize)
-      let activated = zip(gates, ups).map { $0 * Reference.sigmoid($0) * $1 }
-      add(project(activated, weight(key.down), inner: shape.intermediateSize, columns: hidden), to: &stream)
+      func block(_ keys: ParameterKey.FeedForward, _ width: Int) -> [Double] {
+        let gates = project(feedForward, weight(keys.gate), inner: hidden, columns: width)
+        let ups = project(feedForward, weight(keys.up), inner: hidden, columns: width)
+        let activated = zip(gates, ups).map { $0 * Reference.sigmoid($0) * $1 }
+        return project(activated, weight(keys.down), inner: width, columns: hidden)
+      }
+      if shape.sharedIntermediateSize > 0 {
+        add(block(key.feedForward(shape), shape.sharedIntermediateSize), to: &stream)
+      }
+      guard shape.isMixture else { continue }
+      let routing = Reference.routerForward(
+        input: feedForward, router: weight(key.router), expertCount: shape.expertCount,
+        expertsPerToken: shape.expertsPerToken, width: hidden)
+      observe(routing)
+      // Every expert for every token, the chosen ones times their weights, the others times 0.
+      for expert in 0..<shape.expertCount {
+        let output = block(key.expert(expert), shape.intermediateSize)
+        let shares = zip(routing.experts, routing.weights).map { chosen, weights in
+          chosen.firstIndex(of: expert).map { weights[$0] } ?? 0
+        }
+        add(output.indices.map { output[$0] * shares[$0 / hidden] }, to: &stream)
+      }
     }
     let output = norm(stream, ParameterKey.finalNorm)
     let matrix = weight(shape.tiesEmbeddings ? ParameterKey.embedding : ParameterKey.output)

@@ -73,7 +73,7 @@ private func relativeError(_ actual: some Sequence<Float>, _ expected: some Sequ
 struct TrainingPassTests {
   /// Shapes that exercise each switch of the configuration; all small enough for the plain twin.
   enum Variant: String, CaseIterable {
-    case tied, untied, normalizedHeads, wideHeads, oneGroup
+    case tied, untied, normalizedHeads, wideHeads, oneGroup, mixture, mixtureOfOne, mixtureWithoutShared
 
     var configuration: ModelConfiguration {
       var shape = ModelConfiguration(
@@ -85,7 +85,12 @@ struct TrainingPassTests {
       case .normalizedHeads: shape.normalizesQueriesAndKeys = true
       case .wideHeads: shape.headSize = 16
       case .oneGroup: shape.keyValueHeadCount = 1
+      case .mixture: (shape.expertCount, shape.expertsPerToken, shape.sharedExpertCount) = (4, 2, 2)
+      case .mixtureOfOne: (shape.expertCount, shape.expertsPerToken, shape.sharedExpertCount) = (1, 1, 1)
+      case .mixtureWithoutShared: (shape.expertCount, shape.expertsPerToken) = (5, 3)
       }
+      // Enough for its gradient to be seen.
+      shape.balanceLossWeight = 0.7
       return shape
     }
 
@@ -104,9 +109,11 @@ struct TrainingPassTests {
     }
   }
 
-  @Test("logits, losses and every gradient equal those of MiniMind v1's PyTorch code")
-  func golden() throws {
-    let fixture = try GoldenFixture()
+  @Test(
+    "logits, losses and every gradient equal those of MiniMind v1's PyTorch code",
+    arguments: GoldenFixture.Name.allCases)
+  func golden(name: GoldenFixture.Name) throws {
+    let fixture = try GoldenFixture(name)
     let parameters = try fixture.makeParameters()
     let pass = try TrainingPass(parameters, precision: .float32, maximumTokens: 120, team: WorkerTeam(count: 2))
     let tokens = try fixture.integers("input_ids")
@@ -129,9 +136,9 @@ struct TrainingPassTests {
     }
   }
 
-  @Test("the most likely next tokens are those that v1 generates")
-  func goldenGreedy() throws {
-    let fixture = try GoldenFixture()
+  @Test("the most likely next tokens are those that v1 generates", arguments: GoldenFixture.Name.allCases)
+  func goldenGreedy(name: GoldenFixture.Name) throws {
+    let fixture = try GoldenFixture(name)
     let parameters = try fixture.makeParameters()
     for (key, values) in fixture.parametersAfter { _ = parameters[key].update(fromContentsOf: values) }
     let pass = try TrainingPass(
@@ -154,13 +161,18 @@ struct TrainingPassTests {
     let pass = try TrainingPass(parameters, precision: .float32, maximumTokens: 40, team: WorkerTeam(count: 2))
     let sum = pass.forwardBackward(batch)
     var twin = ReferenceModel(parameters)
-    func twinLoss() -> Double {
+    func twinLosses() -> (loss: Double, balance: Double) {
       twin.loss(
         tokens: batch.tokens.map(Int.init), targets: batch.targets.map(Int.init),
         lossWeights: batch.lossWeights.map(Double.init), documentOffsets: batch.documentOffsets.map(Int.init))
     }
-    let expected = twinLoss()
-    #expect(abs(sum.loss - expected) / expected < 1e-5)
+    func twinLoss() -> Double {
+      let losses = twinLosses()
+      return losses.loss + shape.balanceLossWeight * losses.balance
+    }
+    let expected = twinLosses()
+    #expect(abs(sum.loss - expected.loss) / expected.loss < 1e-5)
+    #expect(abs((pass.expertUse?.balance ?? 0) - expected.balance) <= 1e-5 * expected.balance)
 
     // Along a random direction inside each weight, the loss must change as the gradient says.
     let gradient = pass.gradientValues
@@ -182,24 +194,30 @@ struct TrainingPassTests {
     }
   }
 
-  @Test("documents packed into one batch give what they give one by one")
-  func packing() throws {
-    let parameters = try Variant.tied.parameters()
+  @Test("documents packed into one batch give what they give one by one", arguments: [Variant.tied, .mixture])
+  func packing(variant: Variant) throws {
+    let parameters = try variant.parameters()
     let batch = Batch(lengths: [30, 7, 1, 50], vocabulary: 53, seed: 5)
     let pass = try TrainingPass(parameters, precision: .float32, maximumTokens: 100, team: WorkerTeam(count: 2))
     let together = pass.forwardBackward(batch)
     let packed = pass.gradientValues
+    let balance = pass.expertUse?.balance ?? 0
+    let shares = pass.expertUse?.shares
     pass.zeroGradients()
     var apart = LossSum()
     for document in 0..<4 { apart += pass.forwardBackward(batch.document(document)) }
     #expect(abs(together.loss - apart.loss) / apart.loss < 1e-6)
     #expect(together.weight == apart.weight && together.tokens == apart.tokens)
     #expect(relativeError(packed, pass.gradientValues) < 1e-5)
+    #expect(abs(balance - (pass.expertUse?.balance ?? 0)) <= 1e-5 * balance)
+    #expect(shares == pass.expertUse?.shares)
   }
 
-  @Test("a run repeats to the bit, and the number of workers changes only the rounding", arguments: [1, 2, 3])
-  func workers(count: Int) throws {
-    let parameters = try Variant.untied.parameters()
+  @Test(
+    "a run repeats to the bit, and the number of workers changes only the rounding", arguments: [1, 2, 3],
+    [Variant.untied, .mixture])
+  func workers(count: Int, variant: Variant) throws {
+    let parameters = try variant.parameters()
     let batch = Batch(lengths: [40, 3, 25], vocabulary: 53, seed: 6)
     func run(_ workers: Int, _ precision: ElementType) throws -> (LossSum, [Float]) {
       let pass = try TrainingPass(
@@ -216,9 +234,11 @@ struct TrainingPassTests {
     }
   }
 
-  @Test("bfloat16 follows fp32: the loss to a thousandth, the gradient to a few percent")
-  func bfloat16() throws {
-    let parameters = try Variant.normalizedHeads.parameters()
+  @Test(
+    "bfloat16 follows fp32: the loss to a thousandth, the gradient to a few percent",
+    arguments: [Variant.normalizedHeads, .mixtureOfOne])
+  func bfloat16(variant: Variant) throws {
+    let parameters = try variant.parameters()
     let batch = Batch(lengths: [40, 3, 25], vocabulary: 53, seed: 7)
     let team = WorkerTeam(count: 2)
     let exact = try TrainingPass(parameters, precision: .float32, maximumTokens: 80, team: team)
@@ -229,9 +249,10 @@ struct TrainingPassTests {
     #expect(relativeError(rounded.gradientValues, exact.gradientValues) < 0.05)
   }
 
-  @Test("a pass that does not train finds the same loss and logits with less memory")
-  func forwardOnly() throws {
-    let parameters = try Variant.tied.parameters()
+  @Test(
+    "a pass that does not train finds the same loss and logits with less memory", arguments: [Variant.tied, .mixture])
+  func forwardOnly(variant: Variant) throws {
+    let parameters = try variant.parameters()
     let batch = Batch(lengths: [40, 3, 25], vocabulary: 53, seed: 8)
     let team = WorkerTeam(count: 2)
     let training = try TrainingPass(parameters, precision: .float32, maximumTokens: 80, team: team)
