@@ -3,7 +3,8 @@ import ModelFiles
 import Storage
 
 /// `metrics.jsonl`: one JSON object a line, one line a step and one an evaluation, by the names that training tools share.
-/// `train/global_step` counts optimizer steps and never goes back.
+/// `train/global_step` counts optimizer steps and never goes back. `train/loss` is the cross-entropy alone; for a mixture
+/// of experts `train/aux_loss` stands beside it, and `train/expert_…` say how the experts were used (`ExpertReport`).
 package final class MetricsFile: MetricsSink {
   /// The losses of the file, for the plot.
   package private(set) var history = LossHistory()
@@ -37,6 +38,13 @@ package final class MetricsFile: MetricsSink {
       if let loss = report.loss {
         members.append((Key.loss, .number(loss)))
         history.training.append((report.step, loss))
+      }
+      if let experts = report.experts {
+        members += [
+          ("train/aux_loss", .number(experts.balanceLoss)), ("train/expert_max_share", .number(experts.largestShare)),
+          ("train/expert_entropy", .number(experts.entropy)),
+          ("train/expert_shares", .array(experts.shares.map { .array($0.map(JSON.number)) })),
+        ]
       }
       members += [
         ("train/learning_rate", .number(report.learningRate)), ("train/grad_norm", .number(report.gradientNorm)),

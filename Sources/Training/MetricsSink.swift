@@ -19,6 +19,8 @@ package struct StepReport: Sendable {
   /// Nats for a trained token, the mean over the step; nil when the step had no trained token.
   package var loss: Double?
   package var smoothedLoss: Double?
+  /// Nil for a dense model.
+  package var experts: ExpertReport?
   package var learningRate: Double
   /// Of the mean loss, before clipping.
   package var gradientNorm: Double

@@ -102,7 +102,12 @@ package final class Trainer {
       .step(
         StepReport(
           step: number, totalSteps: plan.totalSteps, epoch: epoch, tokens: state.tokens, loss: loss,
-          smoothedLoss: state.smoothedLoss.value, learningRate: rate, gradientNorm: norm,
+          smoothedLoss: state.smoothedLoss.value,
+          experts: pass.expertUse.map {
+            ExpertReport(
+              $0, balanceLossWeight: plan.configuration.balanceLossWeight, lossWeight: sum.weight)
+          },
+          learningRate: rate, gradientNorm: norm,
           tokensPerSecond: Double(sum.tokens) / max(1e-9, clock.seconds - began), secondsLeft: clock.secondsLeft,
           peakMemoryBytes: MachineMemory.peakBytes)))
   }

@@ -68,6 +68,11 @@ public struct ModelConfiguration: Sendable, Equatable {
     return embedding * (tiesEmbeddings ? 1 : 2)
       + layerCount * (attention + feedForwards + router + 2 * hiddenSize) + hiddenSize
   }
+
+  /// The learned values that one token meets: all but the experts that it does not take.
+  public var activeParameterCount: Int {
+    parameterCount - 3 * layerCount * hiddenSize * intermediateSize * (isMixture ? expertCount - expertsPerToken : 0)
+  }
 }
 
 // MARK: - Models by name

@@ -19,6 +19,7 @@ import numpy  # noqa: E402
 from safetensors import numpy as safetensors  # noqa: E402
 import torch  # noqa: E402
 import transformers  # noqa: E402
+from transformers.models.mixtral.modeling_mixtral import load_balancing_loss_func  # noqa: E402
 
 VOCABULARY = 512
 #: Each exercises one freedom of config.json.
@@ -29,6 +30,16 @@ VARIANTS = {
     "one key/value head": {"num_key_value_heads": 1},
     "a head each": {"num_key_value_heads": 4},
     "another theta and epsilon": {"rope_theta": 500_000.0, "rms_norm_eps": 1e-3},
+    "mixture of experts": {"architectures": ["Ernie4_5_MoeForCausalLM"], "model_type": "ernie4_5_moe", "moe_k": 2,
+                           "moe_num_experts": 4, "moe_num_shared_experts": 1, "moe_intermediate_size": 80,
+                           "moe_layer_start_index": 0},
+    "mixture without shared experts, untied": {
+        "architectures": ["Ernie4_5_MoeForCausalLM"], "model_type": "ernie4_5_moe", "moe_k": 3, "moe_num_experts": 6,
+        "moe_num_shared_experts": 0, "moe_intermediate_size": 48, "moe_layer_start_index": 0, "head_dim": 20,
+        "tie_word_embeddings": False, "rope_theta": 500_000.0},
+    "mixture with two shared experts": {
+        "architectures": ["Ernie4_5_MoeForCausalLM"], "model_type": "ernie4_5_moe", "moe_k": 1, "moe_num_experts": 3,
+        "moe_num_shared_experts": 2, "moe_intermediate_size": 64, "moe_layer_start_index": 0},
     "q/k norms": {"architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3", "head_dim": 32},
     "q/k norms, untied": {"architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3", "tie_word_embeddings": False, "head_dim": 20},
 }
@@ -51,6 +62,7 @@ def probe():
     def run(*arguments):
         completed = subprocess.run([binary, *map(str, arguments)], capture_output=True, text=True, stdin=subprocess.DEVNULL)
         assert completed.returncode == 0, completed.stderr
+        return completed.stdout
 
     return run
 
@@ -109,13 +121,15 @@ def assert_same_continuation(probe, folder, directory, model, prompt, length=40)
 def random_model(variant):
     """A model of `transformers` whose weights are larger than at a usual start, so that every part counts."""
     members = {key: value for key, value in configuration(variant).items() if key not in ("architectures", "rope_theta")}
-    is_qwen = members.pop("model_type") == "qwen3"
-    kind = transformers.Qwen3Config if is_qwen else transformers.LlamaConfig
+    kind = {"llama": transformers.LlamaConfig, "qwen3": transformers.Qwen3Config,
+            "ernie4_5_moe": transformers.Ernie4_5_MoeConfig}[members.pop("model_type")]
     rotary = {"rope_type": "default", "rope_theta": configuration(variant)["rope_theta"]}
     torch.manual_seed(5)
     model = transformers.AutoModelForCausalLM.from_config(kind(**members, rope_parameters=rotary), attn_implementation="eager")
     with torch.no_grad():
         for name, weight in model.named_parameters():
+            if name.endswith("e_score_correction_bias"):
+                continue
             weight.normal_(1 if weight.dim() == 1 else 0, 0.3 if weight.dim() == 1 else 0.15)
     return model.eval()
 
@@ -150,6 +164,57 @@ def test_a_directory_that_transformers_saved_is_the_same_model_here(probe, tmp_p
     documents = random_documents()
     assert_same_logits(our_logits(probe, tmp_path, tmp_path / "model", documents), their_logits(model, documents))
     assert_same_continuation(probe, tmp_path, tmp_path / "model", model, documents[2])
+
+
+def their_gradients(model):
+    """By the names in a checkpoint, where each expert has matrices of its own."""
+    gradients = {}
+    for name, weight in model.named_parameters():
+        if name.endswith("mlp.experts.gate_up_proj"):
+            for expert, both in enumerate(weight.grad):
+                gate, up = both.chunk(2)
+                prefix = name.replace("gate_up_proj", f"{expert}.")
+                gradients |= {prefix + "gate_proj.weight": gate, prefix + "up_proj.weight": up}
+        elif name.endswith("mlp.experts.down_proj"):
+            gradients |= {name.replace("down_proj", f"{expert}.down_proj.weight"): grad for expert, grad in enumerate(weight.grad)}
+        elif not name.endswith("e_score_correction_bias"):
+            gradients[name] = weight.grad
+    return gradients
+
+
+@pytest.mark.parametrize("variant", [variant for variant in VARIANTS if "q/k norms" not in variant])
+def test_gradients_are_those_of_pytorch_the_balance_of_experts_included(probe, tmp_path, variant):
+    coefficient = 0.3
+    model = random_model(variant)
+    model.config.router_aux_loss_coef = coefficient
+    model.save_pretrained(tmp_path / "model")
+    documents = random_documents()
+    (tmp_path / "documents.json").write_text(json.dumps(documents))
+    ours = json.loads(probe("gradients", tmp_path / "model", tmp_path / "documents.json", tmp_path / "gradients"))
+
+    # Ours weights a document by its predicted tokens; transformers' function counts choices, not their share, hence / k.
+    total = sum(len(ids) - 1 for ids in documents)
+    loss, balance = torch.zeros(()), torch.zeros(())
+    for ids in documents:
+        tokens = torch.tensor([ids])
+        if "mixture" in variant:
+            output = model(tokens, output_router_logits=True)
+            for logits in output.router_logits:
+                balance = balance + (len(ids) - 1) / total / model.config.moe_k * load_balancing_loss_func(
+                    (logits,), model.config.moe_num_experts, model.config.moe_k)
+        else:
+            output = model(tokens)
+        loss = loss + torch.nn.functional.cross_entropy(output.logits[0, :-1], tokens[0, 1:], reduction="sum") / total
+    (loss + coefficient * balance).backward()
+    assert abs(ours["loss"] - loss.item()) < 1e-4 * loss.item()
+    assert abs(ours["balance"] - balance.item()) <= 1e-4 * balance.item()
+    found = safetensors.load_file(tmp_path / "gradients/model.safetensors")
+    expected = their_gradients(model)
+    assert set(expected) <= set(found)
+    for name, gradient in expected.items():
+        gradient = gradient.numpy()
+        error = numpy.linalg.norm(found[name] - gradient) / max(numpy.linalg.norm(gradient), 1e-12)
+        assert error < 1e-4, f"{name}: relative error {error:.1e}"
 
 
 @pytest.fixture(scope="module")

@@ -7,13 +7,17 @@ import Transformer
 /// For the tests in Tests/Interop: a model's logits, and models of random weights, as files that Python reads.
 ///
 ///     interop-probe logits MODEL DOCUMENTS.json OUTPUT.safetensors
+///     interop-probe gradients MODEL DOCUMENTS.json OUTPUT
 ///     interop-probe create CONFIG.json SEED float32|bfloat16 TOKENIZER OUTPUT
 ///
 /// DOCUMENTS.json holds arrays of token ids, which are packed into one batch; the output has one tensor `logits`,
-/// [tokens, vocabulary]. `create` writes a model directory of the configuration with random weights.
+/// [tokens, vocabulary]. `gradients` writes a model directory that holds, in place of each weight, the gradient of the mean
+/// loss of predicting each document's next tokens plus the weighted balance of experts, and prints both sums as JSON.
+/// `create` writes a model directory of the configuration with random weights.
 func run(_ arguments: [String]) throws {
   switch (arguments.first, arguments.count) {
   case ("logits", 4): try writeLogits(model: arguments[1], documents: arguments[2], output: arguments[3])
+  case ("gradients", 4): try writeGradients(model: arguments[1], documents: arguments[2], output: arguments[3])
   case ("create", 6):
     guard let seed = UInt64(arguments[2]) else { throw ProbeError(description: "\(arguments[2]) is no seed") }
     try Parameters(configuration: ModelConfiguration(huggingFaceConfig: arguments[1]), seed: seed).save(
@@ -25,19 +29,42 @@ func run(_ arguments: [String]) throws {
 
 struct ProbeError: Error, CustomStringConvertible { let description: String }
 
-func writeLogits(model: String, documents path: String, output: String) throws {
-  let parameters = try Parameters(modelDirectory: try resolveModelDirectory(model))
+/// The tokens of the documents in a JSON file, end to end, and where each begins.
+func readDocuments(_ path: String, vocabularySize: Int) throws -> (tokens: [Int32], offsets: [Int32]) {
   var tokens: [Int32] = []
   var offsets: [Int32] = [0]
   for document in try JSON(contentsOf: path).arrayValue ?? [] {
     tokens += try (document.arrayValue ?? []).map { id in
-      guard let id = id.integerValue, (0..<parameters.configuration.vocabularySize).contains(id) else {
+      guard let id = id.integerValue, (0..<vocabularySize).contains(id) else {
         throw ProbeError(description: "\(path): \(id.compactText) is no token of the model")
       }
       return Int32(id)
     }
     offsets.append(Int32(tokens.count))
   }
+  return (tokens, offsets)
+}
+
+func writeGradients(model: String, documents path: String, output: String) throws {
+  let parameters = try Parameters(modelDirectory: try resolveModelDirectory(model))
+  let (tokens, offsets) = try readDocuments(path, vocabularySize: parameters.configuration.vocabularySize)
+  let ends = Set(offsets)
+  let weights = tokens.indices.map { ends.contains(Int32($0 + 1)) ? Float(0) : 1 }
+  let pass = try TrainingPass(
+    parameters, precision: .float32, maximumTokens: tokens.count, team: WorkerTeam(count: 2))
+  pass.zeroGradients()
+  let sum = pass.forwardBackward(
+    tokens: tokens, targets: Array(tokens.dropFirst()) + [0], lossWeights: weights, documentOffsets: offsets)
+  let result = try Parameters(zeroed: parameters.configuration)
+  for index in 0..<result.table.totalCount { result.values[index] = pass.gradients![index] / Float(sum.weight) }
+  try result.save(modelDirectory: output)
+  let balance = (pass.expertUse?.balance ?? 0) / sum.weight
+  print(JSON.object([.init("loss", .number(sum.loss / sum.weight)), .init("balance", .number(balance))]).compactText)
+}
+
+func writeLogits(model: String, documents path: String, output: String) throws {
+  let parameters = try Parameters(modelDirectory: try resolveModelDirectory(model))
+  let (tokens, offsets) = try readDocuments(path, vocabularySize: parameters.configuration.vocabularySize)
   let pass = try TrainingPass(
     parameters, precision: .float32, maximumTokens: tokens.count, team: WorkerTeam(count: 2), trains: false)
   let logits = pass.logits(tokens: tokens, documentOffsets: offsets)

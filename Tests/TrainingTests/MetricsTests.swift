@@ -3,6 +3,7 @@ import Storage
 import TestSupport
 import Testing
 import Training
+import Transformer
 
 @Suite("Metrics")
 struct MetricsTests {
@@ -34,6 +35,61 @@ struct MetricsTests {
         #expect(line["eval/bpb"]?.doubleValue == evaluation.bitsPerByte)
       }
     }
+  }
+
+  @Test("a mixture of experts tells how it used them, beside its loss")
+  func experts() throws {
+    try TinyRun.inFolder { tiny in
+      var settings = tiny.settings()
+      settings.model = tiny.mixtureConfiguration
+      settings.steps = 4
+      let events = EventList()
+      let (_, path) = try tiny.train(settings, output: "run", sinks: [events])
+      let lines = try text(path + "/metrics.jsonl").split(separator: "\n").map { try JSON(parsing: String($0)) }
+      let steps = lines.filter { $0["train/loss"] != nil }
+      #expect(steps.count == 4 && events.steps.count == 4)
+      for (line, report) in zip(steps, events.steps) {
+        let experts = try #require(report.experts)
+        #expect(line["train/aux_loss"]?.doubleValue == experts.balanceLoss)
+        #expect(line["train/expert_max_share"]?.doubleValue == experts.largestShare)
+        #expect(line["train/expert_entropy"]?.doubleValue == experts.entropy)
+        let shares = try #require(line["train/expert_shares"]?.arrayValue)
+        #expect(shares.map { $0.arrayValue?.compactMap(\.doubleValue) } == experts.shares)
+        #expect(experts.shares.count == 2 && experts.shares.allSatisfy { abs($0.reduce(0, +) - 1) < 1e-12 })
+        // Two layers of weight 0.01 each: 1 where all is even, and twice that at the worst for two of four experts.
+        #expect(experts.balanceLoss > 0.015 && experts.balanceLoss < 0.04)
+        #expect((0.25...0.5).contains(experts.largestShare) && (0.5...1).contains(experts.entropy))
+      }
+    }
+  }
+
+  @Test("the balance loss keeps experts in use that training without it lets go")
+  func balanceKeepsExpertsInUse() throws {
+    try TinyRun.inFolder { tiny in
+      func finalEntropy(_ weight: Double, _ output: String) throws -> Double {
+        var configuration = try ModelConfiguration(huggingFaceConfig: tiny.mixtureConfiguration)
+        configuration.balanceLossWeight = weight
+        let path = tiny.folder + "/\(output).json"
+        try Data(configuration.huggingFaceConfig().text().utf8).write(to: URL(fileURLWithPath: path))
+        var settings = tiny.settings()
+        settings.model = path
+        settings.steps = 40
+        let events = EventList()
+        try tiny.train(settings, output: output, sinks: [events])
+        return events.steps.suffix(5).reduce(0) { $0 + $1.experts!.entropy } / 5
+      }
+      let (without, with) = (try finalEntropy(0, "without"), try finalEntropy(0.1, "with"))
+      #expect(with > without && with > 0.95, "entropy \(without) without, \(with) with")
+    }
+  }
+
+  @Test("entropy is 1 where experts are used evenly and 0 where one takes all")
+  func entropy() {
+    #expect(ExpertReport(balanceLoss: 0, shares: [[0.25, 0.25, 0.25, 0.25]]).entropy == 1)
+    #expect(ExpertReport(balanceLoss: 0, shares: [[1, 0], [0, 1]]).entropy == 0)
+    #expect(ExpertReport(balanceLoss: 0, shares: [[1]]).entropy == 1)
+    #expect(ExpertReport(balanceLoss: 0, shares: [[0.5, 0.5], [1, 0]]).entropy == 0.5)
+    #expect(ExpertReport(balanceLoss: 0, shares: [[0.5, 0.5], [0.9, 0.1]]).largestShare == 0.9)
   }
 
   @Test("the smoothed loss is a mean, from the first step on, and forgets")

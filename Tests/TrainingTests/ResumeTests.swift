@@ -23,8 +23,11 @@ struct ResumeTests {
     }
   }
 
-  private func settings(_ tiny: TinyRun, _ stage: Stage, threads: Int) throws -> TrainingSettings {
+  private func settings(
+    _ tiny: TinyRun, _ stage: Stage, threads: Int, isMixture: Bool = false
+  ) throws -> TrainingSettings {
     var settings = tiny.settings(stage, threads: threads)
+    if stage == .pretrain && isMixture { settings.model = tiny.mixtureConfiguration }
     // Several steps an epoch, and a step that reaches from one epoch into the next.
     settings.steps = 40
     settings.evalInterval = 8
@@ -32,6 +35,7 @@ struct ResumeTests {
     settings.precision = .bfloat16
     if stage == .sft {
       var base = tiny.settings(threads: threads)
+      if isMixture { base.model = tiny.mixtureConfiguration }
       base.steps = 3
       settings.from = try tiny.train(base, output: "base").path
     }
@@ -40,10 +44,11 @@ struct ResumeTests {
 
   @Test(
     "N steps are k steps, a resume and N - k steps, to the bit: weights, moments, losses, held-out losses",
-    arguments: [Stage.pretrain, .sft], [1, 2])
-  func bitExact(_ stage: Stage, threads: Int) throws {
+    arguments: [(Stage.pretrain, false), (.sft, false), (.pretrain, true), (.sft, true)], [1, 2])
+  func bitExact(_ run: (stage: Stage, isMixture: Bool), threads: Int) throws {
     try TinyRun.inFolder { tiny in
-      let settings = try settings(tiny, stage, threads: threads)
+      let stage = run.stage
+      let settings = try settings(tiny, stage, threads: threads, isMixture: run.isMixture)
       let (whole, path) = try tiny.train(settings, stage: stage, output: "whole")
       let expected = try Outcome(path, step: 40)
       let stops = [1, 7, 16, 23, 39]

@@ -33,6 +33,8 @@ struct TinyRun {
   var pretrainData: String { folder + "/pretrain" }
   var conversations: String { folder + "/sft" }
   var configuration: String { folder + "/model.json" }
+  /// The same with four experts, two for each token, and a shared one.
+  var mixtureConfiguration: String { folder + "/mixture.json" }
 
   static func inFolder<Result>(_ body: (TinyRun) throws -> Result) throws -> Result {
     try withTemporaryDirectory { folder in
@@ -47,6 +49,8 @@ struct TinyRun {
         hiddenSize: 32, layerCount: 2, headCount: 4, keyValueHeadCount: 2, intermediateSize: 64, vocabularySize: 300)
       configuration.maximumSequenceLength = 128
       try Data(configuration.huggingFaceConfig().text().utf8).write(to: URL(fileURLWithPath: run.configuration))
+      (configuration.expertCount, configuration.expertsPerToken, configuration.sharedExpertCount) = (4, 2, 1)
+      try Data(configuration.huggingFaceConfig().text().utf8).write(to: URL(fileURLWithPath: run.mixtureConfiguration))
       return try body(run)
     }
   }

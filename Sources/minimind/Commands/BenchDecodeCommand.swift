@@ -37,7 +37,8 @@ private func inferenceBenchmark(
   seconds: @escaping @Sendable (_ model: InferenceModel, _ tokens: Int) throws -> Double
 ) -> Command {
   let model = Option.text(
-    "model", "MODEL", default: "small", help: "tiny, small or base with random weights, or a model directory or run.")
+    "model", "MODEL", default: "small",
+    help: "tiny, small, moe or base with random weights, or a model directory or run.")
   let tokens = Option.integer(
     "tokens", default: defaultTokens, in: 1...1 << 16, help: "Tokens of a run; the median of 7 counts.")
   return Command(

@@ -3,7 +3,7 @@ import Transformer
 
 /// `minimind bench products`: the rate of each matrix product of a training step.
 let benchProductsCommand: Command = {
-  let model = Option.text("model", "NAME|FILE", default: "small", help: "tiny, small, base, or a config.json.")
+  let model = Option.text("model", "NAME|FILE", default: "small", help: "tiny, small, moe, base, or a config.json.")
   let rows = Option.integer("rows", default: 2048, in: 64...1 << 16, help: "Tokens, over all threads.")
   return Command(
     "bench", "products", summary: "measures the matrix products that training consists of",
@@ -46,15 +46,23 @@ private struct ProductsBenchmark: Encodable {
   init(_ shape: ModelConfiguration, rows: Int, threads: Int) throws {
     self.threads = threads
     let team = WorkerTeam(count: threads)
-    let matrices = [
-      ("queries, keys, values", shape.querySize + 2 * shape.keyValueSize, shape.hiddenSize),
-      ("attention output", shape.hiddenSize, shape.querySize),
-      ("gate and up", 2 * shape.intermediateSize, shape.hiddenSize),
-      ("down", shape.hiddenSize, shape.intermediateSize),
-      ("logits", shape.vocabularySize, shape.hiddenSize),
+    var matrices = [
+      ("queries, keys, values", rows, shape.querySize + 2 * shape.keyValueSize, shape.hiddenSize),
+      ("attention output", rows, shape.hiddenSize, shape.querySize),
+      ("gate and up", rows, 2 * shape.sharedIntermediateSize, shape.hiddenSize),
+      ("down", rows, shape.hiddenSize, shape.sharedIntermediateSize),
+      ("logits", rows, shape.vocabularySize, shape.hiddenSize),
     ]
+    if shape.isMixture {
+      // As many tokens as an expert has when all have the same.
+      let tokens = max(threads, rows * shape.expertsPerToken / shape.expertCount)
+      matrices += [
+        ("an expert's gate and up", tokens, 2 * shape.intermediateSize, shape.hiddenSize),
+        ("an expert's down", tokens, shape.hiddenSize, shape.intermediateSize),
+      ]
+    }
     var products: [Row] = []
-    for (name, outputs, inputs) in matrices {
+    for (name, rows, outputs, inputs) in matrices where outputs > 0 && inputs > 0 {
       for (kind, suffix) in [(Kind.forward, ""), (.backward, ", gradient of the input"), (.weight, ", of the weight")] {
         let mine = rows / threads
         let sizes =

@@ -6,7 +6,7 @@ import Transformer
 
 /// `minimind bench train`: the speed of optimizer steps, beside what their matrix products alone would reach.
 let benchTrainCommand: Command = {
-  let model = Option.text("model", "NAME|FILE", default: "small", help: "tiny, small, base, or a config.json.")
+  let model = Option.text("model", "NAME|FILE", default: "small", help: "tiny, small, moe, base, or a config.json.")
   let data = Option.optional("data", "DIR", help: "Prepared data to train on, instead of random full sequences.")
   let precision = Option.choice("precision", default: ElementType.bfloat16, help: "Type of the matrix products.")
   let batchTokens = Option.integer(

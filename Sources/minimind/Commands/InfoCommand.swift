@@ -8,7 +8,7 @@ import Transformer
 let infoCommand: Command = {
   let model = Option.optionalPositional(
     "MODEL",
-    help: "A run, a checkpoint, a model directory, a config.json, or tiny, small, base. Without it: the machine.")
+    help: "A run, a checkpoint, a model directory, a config.json, or tiny, small, moe, base. Without it: the machine.")
   return Command(
     "info", summary: "tells what the machine can do, or what a model consists of",
     options: [model, Option.json, Option.threads], example: "minimind info my-run"

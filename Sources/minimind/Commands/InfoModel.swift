@@ -71,12 +71,15 @@ struct ModelFacts: Encodable {
       if key == ParameterKey.embedding { return "embedding" }
       if key == ParameterKey.output { return "output" }
       if key.contains("norm") { return "norms" }
+      if key.contains(".mlp.gate.") { return "routers" }
+      if key.contains(".experts.") { return "experts" }
+      if key.contains(".shared_experts.") { return "shared experts" }
       return key.contains(".mlp.") ? "feed-forward" : "attention"
     }
     let counts = Dictionary(table.entries.map { (part($0.key), $0.count) }, uniquingKeysWith: +)
-    return ["embedding", "attention", "feed-forward", "norms", "output"].compactMap { name in
-      counts[name].map { (name, $0) }
-    }
+    return [
+      "embedding", "attention", "feed-forward", "routers", "experts", "shared experts", "norms", "output",
+    ].compactMap { name in counts[name].map { (name, $0) } }
   }
 
   private static func memory(_ configuration: ModelConfiguration, _ table: ParameterTable, threads: Int) -> [Memory] {
@@ -119,7 +122,9 @@ struct ModelFacts: Encodable {
 
 extension ModelFacts {
   private enum Key: String, CodingKey {
-    case name, directory, parameters, parts, configuration, memory, tokenizer, files
+    case name, directory, parameters
+    case activeParameters = "active_parameters"
+    case parts, configuration, memory, tokenizer, files
   }
 
   func encode(to encoder: any Encoder) throws {
@@ -127,6 +132,7 @@ extension ModelFacts {
     try container.encode(name, forKey: .name)
     try container.encodeIfPresent(directory, forKey: .directory)
     try container.encode(parameters, forKey: .parameters)
+    try container.encode(configuration.activeParameterCount, forKey: .activeParameters)
     try container.encode(Dictionary(uniqueKeysWithValues: parts.map { ($0.name, $0.parameters) }), forKey: .parts)
     try container.encode(Dictionary(uniqueKeysWithValues: settings.map { ($0.key, $0.value) }), forKey: .configuration)
     try container.encode(memory, forKey: .memory)
@@ -145,6 +151,12 @@ extension ModelFacts {
       ("max_position_embeddings", Double(configuration.maximumSequenceLength)),
       ("rope_theta", configuration.ropeTheta), ("rms_norm_eps", Double("\(configuration.rmsNormEpsilon)") ?? 0),
     ]
+      + (configuration.isMixture
+        ? [
+          ("moe_num_experts", Double(configuration.expertCount)), ("moe_k", Double(configuration.expertsPerToken)),
+          ("moe_num_shared_experts", Double(configuration.sharedExpertCount)),
+          ("router_aux_loss_coef", configuration.balanceLossWeight),
+        ] : [])
   }
 
   var text: String {
@@ -155,6 +167,7 @@ extension ModelFacts {
     }
     table.add(["total", String(parameters), "100.0%"])
     let kind = [
+      configuration.isMixture ? "\(formatCount(configuration.activeParameterCount)) of them active in a token" : nil,
       configuration.normalizesQueriesAndKeys ? "query/key norms" : nil,
       configuration.tiesEmbeddings ? "output tied to the embedding" : "own output matrix",
     ].compactMap { $0 }

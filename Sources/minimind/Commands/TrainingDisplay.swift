@@ -63,6 +63,10 @@ func stepText(_ report: StepReport, barWidth: Int) -> String {
   // In front of what a narrow terminal cuts off.
   if let left = report.secondsLeft, report.step < report.totalSteps { parts.append("\(formatDuration(left)) left") }
   parts.append(report.smoothedLoss.map { String(format: "loss %.4f", $0) } ?? "loss -")
+  if let experts = report.experts {
+    parts.append(
+      String(format: "aux %.4f  busiest expert %.0f%%", experts.balanceLoss, 100 * experts.largestShare))
+  }
   parts.append(String(format: "lr %.2e", report.learningRate))
   parts.append(String(format: "norm %.2f", report.gradientNorm))
   parts.append("\(formatCount(Int(report.tokensPerSecond))) tokens/s")

@@ -10,7 +10,7 @@ struct TrainingOptions: Sendable {
   private let stage: Stage
   private let model = Option.optional(
     "model", "NAME",
-    help: "The model to train: tiny, small or base, or a configuration FILE.json. Required for a new run.")
+    help: "The model to train: tiny, small, moe or base, or a configuration FILE.json. Required for a new run.")
   private let from = Option.optional(
     "from", "MODEL", help: "The model to begin with: a run, a checkpoint or a model directory. Required for a new run.")
   private let data = Option.optional("data", "DIR", help: "Prepared data. Required for a new run.")

@@ -18,6 +18,9 @@ func trainingPanel(_ plan: TrainingPlan, output: String, savedThreads: Int? = ni
       "\(settings.model ?? settings.from ?? ""), \(formatCount(configuration.parameterCount)) parameters: "
         + "\(configuration.layerCount) layers of \(configuration.hiddenSize), "
         + "\(configuration.headCount)/\(configuration.keyValueHeadCount) heads, vocabulary \(configuration.vocabularySize)"
+        + (configuration.isMixture
+          ? ", \(configuration.expertsPerToken) of \(configuration.expertCount) experts and "
+            + "\(configuration.sharedExpertCount) shared" : "")
     ),
     (
       "data",
