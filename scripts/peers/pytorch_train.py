@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""The rival of `minimind bench train`: optimizer steps of Hugging Face's Llama in PyTorch, on the CPU.
+"""The rival of `minimind bench train`: optimizer steps of Hugging Face's Llama, or for `moe` of its
+Ernie4_5_MoeForCausalLM with the load-balance loss, in PyTorch on the CPU.
 
     .venv-interop/bin/python scripts/peers/pytorch_train.py --model small --precision bf16 --json
 
 The model has the dimensions of ours, full sequences of random tokens, AdamW and gradient clipping at 1.0. `bf16` is
-PyTorch's own way to it, autocast over fp32 weights; `torch.compile` is on unless --eager is given. The first steps,
-in which compilation happens, are not counted. With --useful-length every sequence holds that many tokens and is padded,
+PyTorch's own way to it, autocast over fp32 weights; `torch.compile` is on unless --eager is given. --experts chooses
+among the ways in which transformers computes experts. The first steps, in which compilation happens, are not counted. With --useful-length every sequence holds that many tokens and is padded,
 as MiniMind v1 feeds its documents; only those tokens are counted.
 """
 
@@ -17,26 +18,34 @@ import statistics
 import time
 
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import Ernie4_5_MoeConfig, Ernie4_5_MoeForCausalLM, LlamaConfig, LlamaForCausalLM
 
 MODELS = {
     "small": {"hidden_size": 512, "num_hidden_layers": 8, "intermediate_size": 1408},
     "base": {"hidden_size": 768, "num_hidden_layers": 16, "intermediate_size": 2048},
+    "moe": {
+        "hidden_size": 512, "num_hidden_layers": 8, "intermediate_size": 1408, "moe_intermediate_size": 1408,
+        "moe_num_experts": 4, "moe_k": 2, "moe_num_shared_experts": 1, "moe_layer_start_index": 0,
+        "router_aux_loss_coef": 0.01, "output_router_logits": True},
 }
 UNCOUNTED_STEPS = 2
 
 
-def build(name):
+def build(name, experts):
     torch.manual_seed(0)
-    configuration = LlamaConfig(
+    is_mixture = name == "moe"
+    configuration = (Ernie4_5_MoeConfig if is_mixture else LlamaConfig)(
         vocab_size=6400, num_attention_heads=16, num_key_value_heads=8, max_position_embeddings=2048,
         tie_word_embeddings=True, bos_token_id=1, eos_token_id=2, rms_norm_eps=1e-5, use_cache=False,
         attn_implementation="sdpa", **MODELS[name])
-    return LlamaForCausalLM(configuration).train()
+    model = (Ernie4_5_MoeForCausalLM if is_mixture else LlamaForCausalLM)(configuration)
+    if is_mixture and experts:
+        model.set_experts_implementation(experts)
+    return model.train()
 
 
 def measure(arguments):
-    model = build(arguments.model)
+    model = build(arguments.model, arguments.experts)
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-4, fused=True)
     forward = model if arguments.eager else torch.compile(model)
     is_bf16 = arguments.precision == "bf16"
@@ -65,6 +74,7 @@ def measure(arguments):
         "model": arguments.model,
         "precision": arguments.precision,
         "compiled": not arguments.eager,
+        "experts": arguments.experts or "default",
         "threads": torch.get_num_threads(),
         "batch_tokens": arguments.batch * arguments.sequence_length,
         "sequence_length": arguments.sequence_length,
@@ -82,6 +92,7 @@ def main():
     parser.add_argument("--steps", type=int, default=5, help="counted steps")
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--eager", action="store_true", help="without torch.compile")
+    parser.add_argument("--experts", choices=["eager", "batched_mm", "grouped_mm"], help="default: transformers' own choice")
     parser.add_argument("--json", action="store_true", help="one JSON object")
     arguments = parser.parse_args()
     if arguments.threads:
