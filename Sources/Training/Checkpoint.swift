@@ -6,7 +6,7 @@ import Transformer
 /// A moment of a run on the disk, from which it goes on to the bit:
 ///
 ///     model/                 a Hugging Face model directory, weights in fp32
-///     optimizer.safetensors  `KEY.first_moment` and `KEY.second_moment` of each weight, fp32
+///     optimizer.safetensors  `KEY.first_moment` of each weight and `KEY.second_moment` of those that AdamW moves, fp32
 ///     state.json             `TrainingState`
 ///
 /// The directory appears whole or not at all.
@@ -14,7 +14,7 @@ package enum Checkpoint {
   static let optimizerFile = "optimizer.safetensors"
   static let stateFile = "state.json"
 
-  /// Bytes that a checkpoint of such a model takes, with room for the small files.
+  /// Bytes that a checkpoint of such a model takes at most, with room for the small files.
   package static func byteCount(parameterCount: Int) -> Int { parameterCount * 12 + 16 << 20 }
 
   /// Writes a checkpoint at `path`.
@@ -33,17 +33,10 @@ package enum Checkpoint {
     }
     try AtomicDirectory.write(path) { directory in
       try parameters.save(modelDirectory: directory + "/model", tokenizerDirectory: tokenizerDirectory)
-      let table = parameters.table
       let writer = try SafetensorsWriter(
         directory + "/" + optimizerFile,
-        tensors: moments.flatMap { name in
-          table.entries.map { SafetensorsWriter.Plan(name: $0.key + name, type: .float32, shape: $0.shape) }
-        })
-      for block in [optimizer.firstMoment, optimizer.secondMoment] {
-        for entry in table.entries {
-          try writer.append(UnsafeBufferPointer(start: block + entry.offset, count: entry.count))
-        }
-      }
+        tensors: optimizer.moments.map { SafetensorsWriter.Plan(name: $0.name, type: .float32, shape: $0.shape) })
+      for moment in optimizer.moments { try writer.append(UnsafeBufferPointer(moment.values)) }
       try writer.commit()
       let encoder = JSONEncoder()
       encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
@@ -51,23 +44,17 @@ package enum Checkpoint {
     }
   }
 
-  private static let moments = [".first_moment", ".second_moment"]
-
   /// Reads the moments into `optimizer` and returns the state; the weights are in the model directory beside them.
   ///
   /// - Throws: `FileError`, `ModelFileError` or `TrainingError`, each naming the file.
   static func load(_ path: String, into optimizer: OptimizerState) throws -> TrainingState {
     let file = try SafetensorsFile(path + "/" + optimizerFile)
-    for (name, block) in zip(moments, [optimizer.firstMoment, optimizer.secondMoment]) {
-      for entry in optimizer.table.entries {
-        guard let tensor = file.tensor(entry.key + name), tensor.shape == entry.shape, tensor.type == .float32 else {
-          throw damaged(file.path, "it has no '\(entry.key + name)' of the shape \(entry.shape)")
-        }
-        try file.copy(tensor, to: block + entry.offset)
-      }
-    }
-    for block in [optimizer.firstMoment, optimizer.secondMoment] {
-      guard TensorConversion.areFinite(block, count: optimizer.table.totalCount) else {
+    for moment in optimizer.moments {
+      guard let tensor = file.tensor(moment.name), tensor.shape == moment.shape, tensor.type == .float32,
+        let values = moment.values.baseAddress
+      else { throw damaged(file.path, "it has no '\(moment.name)' of the shape \(moment.shape)") }
+      try file.copy(tensor, to: values)
+      guard TensorConversion.areFinite(values, count: moment.values.count) else {
         throw damaged(file.path, "it holds values that are not finite numbers")
       }
     }

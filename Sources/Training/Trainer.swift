@@ -38,7 +38,8 @@ package final class Trainer {
     let parameters = try plan.makeParameters()
     pass = try TrainingPass(
       parameters, precision: plan.settings.precision, maximumTokens: plan.microBatchTokens, team: team)
-    let optimizer = try OptimizerState(parameters.table)
+    let optimizer = try OptimizerState(
+      parameters.table, plan.settings.optimizer, precision: plan.settings.precision, workers: team.count)
     self.optimizer = optimizer
     let state = try plan.checkpoint.map { try Checkpoint.load($0, into: optimizer) } ?? TrainingState()
     self.state = state

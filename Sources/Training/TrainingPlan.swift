@@ -14,6 +14,8 @@ package struct TrainingPlan {
   package let dataset: TokenShardDataset
   package let configuration: ModelConfiguration
   package let totalSteps: Int
+  /// Bytes that the optimizer will hold.
+  private let optimizerBytes: Int
   /// The checkpoint to go on from.
   package let checkpoint: String?
   package let dataManifestHash: String
@@ -105,6 +107,8 @@ package struct TrainingPlan {
     totalSteps = try Self.stepCount(settings, dataset.training)
     settings.chooseIntervals(totalSteps: totalSteps, heldOutTokens: dataset.heldOut.inputTokenCount)
     self.settings = settings
+    optimizerBytes = OptimizerState.byteCount(
+      try ParameterTable(configuration), settings.optimizer, precision: settings.precision, workers: settings.threads)
   }
 
   private static func manifestHash(_ data: String) throws -> String {
@@ -179,11 +183,11 @@ package struct TrainingPlan {
   /// What the program, its libraries and their compiled products take: measured, 45 to 60 MiB.
   private static let programBytes = 56 << 20
 
-  /// Bytes that the run will hold: pass, weights and moments, and the tokens that are mapped.
+  /// Bytes that the run will hold: pass, weights, optimizer, and the tokens that are mapped.
   package var memoryBytes: Int {
     TrainingPass.memoryBytes(
       configuration, precision: settings.precision, maximumTokens: microBatchTokens, workers: settings.threads)
-      + configuration.parameterCount * 12 + Self.programBytes + dataset.training.tokenCount * 2
+      + configuration.parameterCount * 4 + optimizerBytes + Self.programBytes + dataset.training.tokenCount * 2
   }
 
   /// - Throws: `TrainingError` when the machine has less memory left than the run needs.

@@ -18,6 +18,7 @@ package struct TrainingSettings: Codable, Equatable, Sendable {
   package var microBatchTokens: Int?
   /// The most tokens of a document that the model sees at once. Nil until the model is known.
   package var sequenceLength: Int?
+  package var optimizer = OptimizerKind.adamW
   package var learningRate: Double
   package var schedule = LearningRateSchedule.Shape.cosine
   /// Nil until the number of steps is known: 3% of them.
@@ -56,6 +57,7 @@ package struct TrainingSettings: Codable, Equatable, Sendable {
     case batchTokens = "batch-tokens"
     case microBatchTokens = "micro-batch-tokens"
     case sequenceLength = "sequence-length"
+    case optimizer
     case learningRate = "learning-rate"
     case schedule
     case warmupSteps = "warmup-steps"

@@ -17,7 +17,7 @@ struct OptimizerStateTests {
     let team = WorkerTeam(count: workers)
     let tokens = try fixture.integers("input_ids")
     let pass = try TrainingPass(parameters, precision: .float32, maximumTokens: tokens.count, team: team)
-    let optimizer = try OptimizerState(parameters.table)
+    let optimizer = try OptimizerState(parameters.table, .adamW, precision: .float32, workers: workers)
     let gradients = try #require(pass.gradients)
     let targets = try fixture.integers("target_ids")
     let weights = try fixture.integers("loss_mask").map(Float.init)
@@ -66,15 +66,19 @@ struct OptimizerStateTests {
   private let settings = AdamWStep(
     learningRate: 0.1, beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.1, gradientScale: 0.5, step: 1)
 
-  @Test("norm and weights have the same bits for any number of workers")
-  func anyWorkers() throws {
+  @Test("norm and weights have the same bits for any number of workers", arguments: OptimizerKind.allCases)
+  func anyWorkers(_ kind: OptimizerKind) throws {
     var results: [(norm: Double, weights: [Float], working: [UInt16])] = []
     for workers in 1...3 {
       let pass = try makePass(workers: workers)
       let team = WorkerTeam(count: workers)
-      let optimizer = try OptimizerState(pass.parameters.table)
+      let optimizer = try OptimizerState(pass.parameters.table, kind, precision: .bfloat16, workers: workers)
       let norm = optimizer.norm(of: pass.gradients!, team: team)
-      optimizer.step(pass, settings, team: team)
+      for step in 1...2 {
+        var settings = settings
+        settings.step = step
+        optimizer.step(pass, settings, team: team)
+      }
       let working = UnsafeBufferPointer(start: pass.workingWeights, count: pass.parameters.table.totalCount)
       results.append((norm, pass.parameters.allValues, Array(working)))
     }
@@ -86,22 +90,53 @@ struct OptimizerStateTests {
     let pass = try makePass(workers: 2)
     let gradients = UnsafeBufferPointer(start: pass.gradients, count: pass.parameters.table.totalCount)
     let expected = gradients.reduce(0) { $0 + Double($1) * Double($1) }.squareRoot()
-    let found = try OptimizerState(pass.parameters.table).norm(of: pass.gradients!, team: WorkerTeam(count: 2))
+    let found = try OptimizerState(pass.parameters.table, .adamW, precision: .float32, workers: 1).norm(
+      of: pass.gradients!, team: WorkerTeam(count: 2))
     #expect(abs(found - expected) / expected < 1e-6)
   }
 
-  @Test("weight decay shrinks matrices and leaves norms alone")
-  func decay() throws {
+  @Test("weight decay shrinks matrices and leaves norms alone", arguments: OptimizerKind.allCases)
+  func decay(_ kind: OptimizerKind) throws {
     let pass = try makePass(workers: 1, precision: .float32)
     pass.zeroGradients()
     let before = Dictionary(
       uniqueKeysWithValues: pass.parameters.table.entries.map { ($0.key, pass.parameters.copy(of: $0.key)) })
-    try OptimizerState(pass.parameters.table).step(pass, settings, team: WorkerTeam(count: 1))
+    try OptimizerState(pass.parameters.table, kind, precision: .float32, workers: 1).step(
+      pass, settings, team: WorkerTeam(count: 1))
     for entry in pass.parameters.table.entries {
       let factor: Float = entry.isDecayed ? 1 - 0.1 * 0.1 : 1
       for (found, old) in zip(pass.parameters.copy(of: entry.key), before[entry.key]!) {
         #expect(abs(found - old * factor) <= abs(old) * 1e-6)
       }
     }
+  }
+
+  @Test("Muon moves the matrices of the layers, each by its own rows; AdamW the rest, as without it")
+  func muonsShare() throws {
+    let (pass, other) = (try makePass(workers: 1, precision: .float32), try makePass(workers: 1, precision: .float32))
+    let table = pass.parameters.table
+    let before = Dictionary(uniqueKeysWithValues: table.entries.map { ($0.key, pass.parameters.copy(of: $0.key)) })
+    let team = WorkerTeam(count: 1)
+    let muon = try OptimizerState(table, .muon, precision: .float32, workers: 1)
+    muon.step(pass, settings, team: team)
+    try OptimizerState(table, .adamW, precision: .float32, workers: 1).step(other, settings, team: team)
+    for entry in table.entries {
+      let found = pass.parameters.copy(of: entry.key)
+      guard entry.key.contains("_proj") else {
+        #expect(found == other.parameters.copy(of: entry.key), "\(entry.key)")
+        continue
+      }
+      // Singular values near 1: the squares of a [rows, columns] update add up to about the shorter side.
+      let (rows, columns) = (entry.shape[0], entry.shape[1])
+      let moves = zip(found, before[entry.key]!).map { Double($0) - Double($1) * (1 - 0.1 * 0.1) }
+      let rate = 0.1 * 0.2 * Double(max(rows, columns)).squareRoot()
+      let squares = moves.reduce(0) { $0 + $1 * $1 } / (rate * rate) / Double(min(rows, columns))
+      #expect((0.6...1.3).contains(squares), "\(entry.key): \(squares)")
+    }
+    let secondMoments = muon.moments.filter { $0.name.hasSuffix(".second_moment") }
+    #expect(muon.moments.count == table.entries.count + secondMoments.count)
+    #expect(!secondMoments.isEmpty && !secondMoments.contains { $0.name.contains("_proj") })
+    let bytes = OptimizerState.byteCount(table, .muon, precision: .float32, workers: 1)
+    #expect(bytes < OptimizerState.byteCount(table, .adamW, precision: .float32, workers: 1))
   }
 }

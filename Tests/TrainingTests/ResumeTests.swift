@@ -44,11 +44,15 @@ struct ResumeTests {
 
   @Test(
     "N steps are k steps, a resume and N - k steps, to the bit: weights, moments, losses, held-out losses",
-    arguments: [(Stage.pretrain, false), (.sft, false), (.pretrain, true), (.sft, true)], [1, 2])
-  func bitExact(_ run: (stage: Stage, isMixture: Bool), threads: Int) throws {
+    arguments: [
+      (Stage.pretrain, false, OptimizerKind.adamW), (.sft, false, .adamW), (.pretrain, true, .adamW),
+      (.sft, true, .adamW), (.pretrain, false, .muon), (.sft, true, .muon),
+    ], [1, 2])
+  func bitExact(_ run: (stage: Stage, isMixture: Bool, optimizer: OptimizerKind), threads: Int) throws {
     try TinyRun.inFolder { tiny in
       let stage = run.stage
-      let settings = try settings(tiny, stage, threads: threads, isMixture: run.isMixture)
+      var settings = try settings(tiny, stage, threads: threads, isMixture: run.isMixture)
+      settings.optimizer = run.optimizer
       let (whole, path) = try tiny.train(settings, stage: stage, output: "whole")
       let expected = try Outcome(path, step: 40)
       let stops = [1, 7, 16, 23, 39]
@@ -119,11 +123,13 @@ struct ResumeTests {
           $0.learningRate = 0.5
           $0.batchTokens = 1024
           $0.precision = .float32
+          $0.optimizer = .muon
           $0.keepCheckpoints = 1
         }
       }
       #expect(
-        error?.description == "\(path) cannot be resumed with another --batch-tokens, --learning-rate, --precision: "
+        error?.description
+          == "\(path) cannot be resumed with another --batch-tokens, --optimizer, --learning-rate, --precision: "
           + "it would become another run. Leave that out, or begin a new run.")
       try FileManager.default.moveItem(atPath: tiny.pretrainData, toPath: tiny.folder + "/moved")
       let summary = try tiny.resume(path) {

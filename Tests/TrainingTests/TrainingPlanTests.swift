@@ -126,7 +126,8 @@ struct TrainingPlanTests {
       let options = try #require(json?["options"] as? [String: Any])
       #expect(
         Set(options.keys) == [
-          "model", "data", "steps", "batch-tokens", "micro-batch-tokens", "sequence-length", "learning-rate",
+          "model", "data", "steps", "batch-tokens", "micro-batch-tokens", "sequence-length", "optimizer",
+          "learning-rate",
           "schedule",
           "warmup-steps", "beta1", "beta2", "epsilon", "weight-decay", "gradient-clip", "precision", "seed", "threads",
           "eval-interval", "eval-tokens", "checkpoint-interval", "keep-checkpoints", "log-interval", "sample-prompt",

@@ -9,6 +9,7 @@ let benchTrainCommand: Command = {
   let model = Option.text("model", "NAME|FILE", default: "small", help: "tiny, small, moe, base, or a config.json.")
   let data = Option.optional("data", "DIR", help: "Prepared data to train on, instead of random full sequences.")
   let precision = Option.choice("precision", default: ElementType.bfloat16, help: "Type of the matrix products.")
+  let optimizer = Option.choice("optimizer", default: OptimizerKind.adamW, help: "What moves the weights.")
   let batchTokens = Option.integer(
     "batch-tokens", default: 16384, in: 2...1 << 24, help: "The most tokens of an optimizer step.")
   let microBatchTokens = Option.integer(
@@ -20,7 +21,7 @@ let benchTrainCommand: Command = {
   return Command(
     "bench", "train", summary: "measures training, and how near it is to its matrix products alone",
     options: [
-      model, data, precision, batchTokens, microBatchTokens, sequenceLength, steps, profile, Option.json,
+      model, data, precision, optimizer, batchTokens, microBatchTokens, sequenceLength, steps, profile, Option.json,
       Option.threads,
     ], example: "minimind bench train --model small --profile"
   ) { invocation in
@@ -30,7 +31,8 @@ let benchTrainCommand: Command = {
     }
     let benchmark = try TrainingBenchmark(
       model: invocation[model], data: invocation[data], precision: invocation[precision],
-      batchTokens: invocation[batchTokens], microBatchTokens: micro, sequenceLength: invocation[sequenceLength],
+      optimizer: invocation[optimizer], batchTokens: invocation[batchTokens], microBatchTokens: micro,
+      sequenceLength: invocation[sequenceLength],
       threads: threadCount(invocation))
     let result = benchmark.run(steps: invocation[steps])
     if invocation[Option.json] {
@@ -95,7 +97,8 @@ private struct TrainingBenchmark {
   private var blank: TrainingBenchmarkResult
 
   init(
-    model: String, data: String?, precision: ElementType, batchTokens: Int, microBatchTokens: Int,
+    model: String, data: String?, precision: ElementType, optimizer: OptimizerKind, batchTokens: Int,
+    microBatchTokens: Int,
     sequenceLength: Int, threads: Int
   ) throws {
     var configuration = try modelConfiguration(model)
@@ -120,7 +123,7 @@ private struct TrainingBenchmark {
     team = WorkerTeam(count: threads)
     let parameters = try Parameters(configuration: configuration, seed: 1)
     pass = try TrainingPass(parameters, precision: precision, maximumTokens: microBatchTokens, team: team)
-    optimizer = try OptimizerState(parameters.table)
+    self.optimizer = try OptimizerState(parameters.table, optimizer, precision: precision, workers: threads)
     blank = TrainingBenchmarkResult(
       model: model, precision: precision.rawValue, threads: threads,
       batchTokens: batches.reduce(0) { $0 + $1.tokenCount }, sequenceLength: sequenceLength)

@@ -30,6 +30,9 @@ struct TrainingOptions: Sendable {
     "sequence-length", in: 1...1 << 20, defaultText: "512, or what the model can",
     help: "The most tokens of a document that the model sees at once."
   )
+  private let optimizer = Option.choice(
+    "optimizer", default: OptimizerKind.adamW,
+    help: "What moves the weights: AdamW, or Muon for the matrices inside the layers.")
   private let learningRate: Option<Double>
   private let schedule = Option.choice(
     "schedule", default: LearningRateSchedule.Shape.cosine,
@@ -70,13 +73,14 @@ struct TrainingOptions: Sendable {
     epochs = Option.optionalInteger(
       "epochs", in: 1...1_000_000, defaultText: String(stage.defaultEpochs), help: "Passes over the data.")
     learningRate = Option.number(
-      "learning-rate", default: stage.defaultLearningRate, in: 1e-12...10, help: "AdamW's learning rate at its peak.")
+      "learning-rate", default: stage.defaultLearningRate, in: 1e-12...10, help: "The learning rate at its peak.")
   }
 
   var all: [any OptionDescription] {
     [
       stage == .pretrain ? model : from, data, output, resume, epochs, steps, batchTokens, microBatchTokens,
-      sequenceLength, learningRate, schedule, warmupSteps, beta1, beta2, epsilon, weightDecay, gradientClip, precision,
+      sequenceLength, optimizer, learningRate, schedule, warmupSteps, beta1, beta2, epsilon, weightDecay, gradientClip,
+      precision,
       Option.seed, Option.threads, evalInterval, evalTokens, checkpointInterval, keepCheckpoints, logInterval,
       samplePrompt,
     ]
@@ -122,6 +126,7 @@ struct TrainingOptions: Sendable {
     take(batchTokens, \.batchTokens)
     take(microBatchTokens, \.microBatchTokens)
     take(sequenceLength, \.sequenceLength)
+    take(optimizer, \.optimizer)
     take(learningRate, \.learningRate)
     take(schedule, \.schedule)
     take(warmupSteps, \.warmupSteps)

@@ -47,7 +47,8 @@ func trainingPanel(_ plan: TrainingPlan, output: String, savedThreads: Int? = ni
     ),
     (
       "optimizer",
-      "AdamW, betas \(formatNumber(settings.beta1)) and \(formatNumber(settings.beta2)), "
+      (settings.optimizer == .muon ? "Muon, and " : "")
+        + "AdamW, betas \(formatNumber(settings.beta1)) and \(formatNumber(settings.beta2)), "
         + "weight decay \(formatNumber(settings.weightDecay)), "
         + (settings.gradientClip > 0 ? "clipped at \(formatNumber(settings.gradientClip))" : "not clipped")
     ),
