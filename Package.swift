@@ -35,12 +35,13 @@ let package = Package(
     .target(name: "CKernels", cSettings: nativeCode),
     .target(name: "CSimdJSON", linkerSettings: [.linkedLibrary("simdjson")]),
     .systemLibrary(name: "CStorage", providers: [.apt(["libssl-dev"])]),
+    .systemLibrary(name: "CLibZip", providers: [.apt(["libzip-dev"])]),
 
     // The rooms, each below those that it imports.
     room("Storage", imports: ["CStorage"]),
     room("Compute", imports: oneDNN.map { .byName(name: $0.name) } + ["CKernels"]),
     room("Tokenization", imports: ["Storage"]),
-    room("ModelFiles", imports: ["Storage"]),
+    room("ModelFiles", imports: ["Storage", "Tokenization", "CLibZip"]),
     room("Transformer", imports: ["Storage", "Compute", "ModelFiles"]),
     room("Corpus", imports: ["Storage", "Tokenization", "CSimdJSON"]),
     room("Training", imports: ["Storage", "Compute", "Tokenization", "ModelFiles", "Transformer", "Corpus"]),
@@ -67,7 +68,7 @@ let package = Package(
     tests(of: "Storage"),
     tests(of: "Compute", imports: ["ReferenceKernels", "CKernels"]),
     tests(of: "Tokenization"),
-    tests(of: "ModelFiles"),
+    tests(of: "ModelFiles", imports: ["Tokenization", "Transformer"]),
     tests(of: "Transformer", imports: ["Compute", "ModelFiles", "ReferenceKernels"], resources: [.copy("Fixtures")]),
     tests(of: "Corpus", imports: ["Tokenization"]),
     tests(of: "Training", imports: ["Compute", "Transformer", "Corpus", "Tokenization", "ModelFiles"]),

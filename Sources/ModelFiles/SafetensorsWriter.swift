@@ -64,26 +64,18 @@ public final class SafetensorsWriter {
     try file.write(bytes)
   }
 
-  /// Appends the next tensor from fp32 values, rounded when the plan says bfloat16.
+  /// Appends the next tensor from fp32 values, rounded to the plan's type.
   ///
-  /// - Precondition: the plan says F32 or BF16, and has as many elements as `values`.
-  public func append(_ values: UnsafeBufferPointer<Float>) throws(FileError) {
+  /// - Precondition: the plan says F32, BF16 or F16, and has as many elements as `values`.
+  /// - Throws: `FileError`, or `ModelFileError` when a value lies beyond the range of F16.
+  public func append(_ values: UnsafeBufferPointer<Float>) throws {
     precondition(nextIndex < plans.count, "more tensors than planned")
-    switch plans[nextIndex].type {
-    case .float32: try append(UnsafeRawBufferPointer(values))
-    case .bfloat16:
-      var rounded = [UInt16](repeating: 0, count: values.count)
-      if let base = values.baseAddress {
-        rounded.withUnsafeMutableBufferPointer {
-          TensorConversion.roundToBFloat16(base, count: values.count, to: $0.baseAddress!)
-        }
-      }
-      let result: Result<Void, FileError> = rounded.withUnsafeBytes { bytes in
-        do throws(FileError) { return .success(try append(bytes)) } catch { return .failure(error) }
-      }
-      try result.get()
-    default: preconditionFailure("fp32 values cannot be stored as \(plans[nextIndex].type)")
-    }
+    let plan = plans[nextIndex]
+    if plan.type == .float32 { return try append(UnsafeRawBufferPointer(values)) }
+    let bytes = UnsafeMutableRawBufferPointer.allocate(byteCount: values.count * plan.type.byteCount, alignment: 64)
+    defer { bytes.deallocate() }
+    try TensorConversion.narrow(values, to: plan.type, at: bytes, name: plan.name, path: file.path)
+    try append(UnsafeRawBufferPointer(bytes))
   }
 
   /// Puts the finished file in place.

@@ -46,6 +46,37 @@ public enum TensorConversion {
     return true
   }
 
+  /// Writes fp32 values as `type` to `destination`, which has exactly room for them.
+  ///
+  /// - Parameters:
+  ///   - name: the weight, and `path` the file that is being written, for the message.
+  /// - Precondition: `type` is a floating-point type of 16 or 32 bits.
+  /// - Throws: `ModelFileError` when a value lies beyond the range of fp16.
+  package static func narrow(
+    _ values: UnsafeBufferPointer<Float>, to type: TensorType, at destination: UnsafeMutableRawBufferPointer,
+    name: String, path: String
+  ) throws(ModelFileError) {
+    precondition(destination.count == values.count * type.byteCount, "\(name): room for \(destination.count) bytes")
+    guard let source = values.baseAddress, let target = destination.baseAddress else { return }
+    switch type {
+    case .float32: target.copyMemory(from: source, byteCount: destination.count)
+    case .bfloat16:
+      roundToBFloat16(source, count: values.count, to: target.bindMemory(to: UInt16.self, capacity: values.count))
+    case .float16:
+      let half = target.bindMemory(to: Float16.self, capacity: values.count)
+      var areFinite = true
+      for i in 0..<values.count {
+        half[i] = Float16(source[i])
+        areFinite = areFinite && half[i].isFinite
+      }
+      guard areFinite else {
+        throw .unsupported(
+          path: path, feature: "'\(name)' has values beyond 65504, the largest of f16; choose --type bf16 or f32")
+      }
+    default: preconditionFailure("fp32 values cannot be stored as \(type)")
+    }
+  }
+
   /// Rounds fp32 values to the bits of bfloat16, to nearest, ties to even.
   public static func roundToBFloat16(
     _ source: UnsafePointer<Float>, count: Int, to destination: UnsafeMutablePointer<UInt16>

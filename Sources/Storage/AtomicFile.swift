@@ -60,6 +60,19 @@ public final class AtomicFile {
     try synchronizeDirectory((path as NSString).deletingLastPathComponent)
   }
 
+  /// Lets `body`, a library that opens files by itself, write the file at `temporaryPath`, then puts it at `path`.
+  ///
+  /// - Throws: `FileError`, or what `body` throws; in both cases `path` is left as it was.
+  package static func write(_ path: String, using body: (_ temporaryPath: String) throws -> Void) throws {
+    let file = try AtomicFile(path)
+    try body(file.temporaryPath)
+    // The library may have replaced the file that was created for it.
+    close(file.descriptor)
+    file.descriptor = open(file.temporaryPath, O_WRONLY | O_CLOEXEC)
+    guard file.descriptor >= 0 else { throw FileError("cannot write", path, errno: errno) }
+    try file.commit()
+  }
+
   /// Writes `bytes` to `path` in one go.
   public static func write(_ bytes: [UInt8], to path: String) throws(FileError) {
     let file = try AtomicFile(path)
