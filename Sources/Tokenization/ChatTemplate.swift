@@ -44,15 +44,7 @@ package struct ChatTemplate: Sendable {
   ///
   /// - Throws: `TokenizerError` when it brings another one or none.
   package init(tokenizerDirectory: String) throws {
-    let separate = tokenizerDirectory + "/chat_template.jinja"
-    let path = tokenizerDirectory + "/tokenizer_config.json"
-    let source: TokenizerConfiguration.ChatTemplateSource
-    if FileManager.default.fileExists(atPath: separate) {
-      source = .text(String(decoding: try Tokenizer.content(separate), as: UTF8.self))
-    } else {
-      source = try Tokenizer.content(path).withUnsafeBytes { try TokenizerConfiguration($0, path: path).chatTemplate }
-    }
-    switch source {
+    switch try TokenizerConfiguration.ChatTemplateSource(tokenizerDirectory: tokenizerDirectory) {
     case .text(let text) where text.utf8.elementsEqual(Self.source.utf8): break
     case .text, .several:
       throw TokenizerError(
@@ -60,9 +52,18 @@ package struct ChatTemplate: Sendable {
           + "rendering it differently would mislead the model. Use generate with a prompt that you format yourself.")
     case .none:
       throw TokenizerError(
-        "\(path): there is no chat_template, so how to lay out a conversation is unknown. "
-          + "Use generate, or a model that was fine-tuned for chat.")
+        "\(tokenizerDirectory)/tokenizer_config.json: there is no chat_template, so how to lay out a conversation is "
+          + "unknown. Use generate, or a model that was fine-tuned for chat.")
     }
+  }
+
+  /// The Jinja text of the template that the tokenizer in `tokenizerDirectory` brings, whether it is v1's or not.
+  ///
+  /// - Returns: nil when it brings none, or several of which none is the one to take.
+  /// - Throws: `FileError` or `TokenizerError` when a file cannot be read.
+  package static func jinjaText(tokenizerDirectory: String) throws -> String? {
+    let source = try TokenizerConfiguration.ChatTemplateSource(tokenizerDirectory: tokenizerDirectory)
+    return if case .text(let text) = source { text } else { nil }
   }
 
   /// The conversation as text, to the character as v1's template renders it.

@@ -83,6 +83,14 @@ package struct Tokenizer: Sendable {
 
   /// Whether the token is one like `<s>`, which is not text.
   package func isSpecial(_ id: Int32) -> Bool { model.isSpecial(id) }
+
+  /// Whether the token is found in the text as a whole, before it is split and merged.
+  package func isAdded(_ id: Int32) -> Bool { model.addedTokens.contains { $0.id == id } }
+
+  /// The merges, best first, as `tokenizer.json` spells both sides.
+  package var mergeSpellings: [(left: String, right: String)] {
+    model.merges.map { (model.tokens[Int($0.left)], model.tokens[Int($0.right)]) }
+  }
 }
 
 /// `text` in quotation marks, shortened, for an error message.

@@ -1,3 +1,4 @@
+import Foundation
 import Storage
 
 /// The part of `tokenizer_config.json` that matters here: the names of three tokens, and the chat template.
@@ -80,5 +81,18 @@ struct TokenizerConfiguration {
       }
 
       """.utf8)
+  }
+}
+
+extension TokenizerConfiguration.ChatTemplateSource {
+  /// The template of the tokenizer in a directory: `chat_template.jinja`, or what `tokenizer_config.json` says.
+  init(tokenizerDirectory: String) throws {
+    let separate = tokenizerDirectory + "/chat_template.jinja"
+    let path = tokenizerDirectory + "/tokenizer_config.json"
+    if FileManager.default.fileExists(atPath: separate) {
+      self = .text(String(decoding: try Tokenizer.content(separate), as: UTF8.self))
+    } else {
+      self = try Tokenizer.content(path).withUnsafeBytes { try TokenizerConfiguration($0, path: path).chatTemplate }
+    }
   }
 }

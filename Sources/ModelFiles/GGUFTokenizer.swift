@@ -1,0 +1,70 @@
+import Tokenization
+
+/// A tokenizer as a GGUF file's metadata say it to llama.cpp: a byte-level BPE that is split as GPT-2 does, and to which no
+/// token is added by itself.
+package struct GGUFTokenizer {
+  /// `tokenizer.ggml.*` and `tokenizer.chat_template`.
+  package let metadata: [(key: String, value: GGUFValue)]
+  /// Whether the chat template is MiniMind's.
+  package let hasMiniMindChat: Bool
+  /// The texts of the tokens that end an answer.
+  package let stops: [String]
+
+  /// - Parameters:
+  ///   - directory: where the tokenizer and its chat template are.
+  ///   - vocabularySize: rows of the model's embedding; those without a token get one that is marked as unused.
+  ///   - beginToken: nil for a model without one.
+  ///   - endTokens: the tokens that end an answer.
+  /// - Throws: `FileError` or `TokenizerError` when there is no tokenizer that this program reads;
+  ///   `ModelFileError.contradiction` when it has more tokens than the model, or more tokens end an answer than the format
+  ///   has names for.
+  package init(directory: String, vocabularySize: Int, beginToken: Int?, endTokens: [Int]) throws {
+    let tokenizer = try Tokenizer(directory: directory)
+    guard tokenizer.vocabularySize <= vocabularySize else {
+      throw ModelFileError.contradiction(
+        "\(directory): the tokenizer has \(tokenizer.vocabularySize) tokens, the model \(vocabularySize). "
+          + "Give the model's own with --tokenizer.")
+    }
+    let endKeys = ["eos_token_id", "eot_token_id", "eom_token_id"]
+    guard endTokens.count <= endKeys.count else {
+      throw ModelFileError.contradiction(
+        "\(endTokens.count) tokens end an answer of this model, and GGUF has names for \(endKeys.count) of them.")
+    }
+    var tokens: [String] = []
+    var types: [Int32] = []
+    for id in 0..<Int32(vocabularySize) {
+      tokens.append(tokenizer.spelling(of: id) ?? "[PAD\(id)]")
+      types.append(Self.type(of: id, in: tokenizer).rawValue)
+    }
+    var metadata: [(key: String, value: GGUFValue)] = [
+      ("model", .string("gpt2")), ("pre", .string("gpt-2")), ("tokens", .strings(tokens)),
+      ("token_type", .int32s(types)),
+      ("merges", .strings(tokenizer.mergeSpellings.map { "\($0.left) \($0.right)" })),
+      ("unknown_token_id", .uint32(UInt32(tokenizer.unknownToken))),
+      ("add_bos_token", .bool(false)), ("add_eos_token", .bool(false)),
+    ]
+    if let beginToken { metadata.append(("bos_token_id", .uint32(UInt32(beginToken)))) }
+    for (key, token) in zip(endKeys, endTokens) { metadata.append((key, .uint32(UInt32(token)))) }
+    metadata = metadata.map { ("tokenizer.ggml." + $0.key, $0.value) }
+    if let chatTemplate = try ChatTemplate.jinjaText(tokenizerDirectory: directory) {
+      metadata.append(("tokenizer.chat_template", .string(chatTemplate)))
+    }
+    self.metadata = metadata
+    hasMiniMindChat = (try? ChatTemplate(tokenizerDirectory: directory)) != nil
+    stops = endTokens.compactMap { tokenizer.spelling(of: Int32($0)) }
+  }
+
+  /// `llama_token_type` in llama.h.
+  private enum TokenType: Int32 {
+    case normal = 1
+    case control = 3
+    case userDefined = 4
+    case unused = 5
+  }
+
+  private static func type(of id: Int32, in tokenizer: Tokenizer) -> TokenType {
+    if tokenizer.spelling(of: id) == nil { return .unused }
+    if tokenizer.isSpecial(id) { return .control }
+    return tokenizer.isAdded(id) ? .userDefined : .normal
+  }
+}

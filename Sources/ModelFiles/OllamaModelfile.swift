@@ -1,0 +1,30 @@
+/// The file that tells ollama how to run a GGUF file: `ollama create NAME -f FILE`.
+package enum OllamaModelfile {
+  /// MiniMind v1's chat template in the language of Go's text/template, equal to `ChatTemplate` for any conversation.
+  /// A system message counts where it comes first, and every question opens its answer.
+  private static let chatTemplate = """
+    {{- range $index, $message := .Messages }}
+    {{- if and (eq $index 0) (eq .Role "system") }}{{ .Content }}
+    {{- else if eq .Role "user" }}<s>user
+    {{ .Content }}</s>
+    <s>assistant
+    {{ else if eq .Role "assistant" }}{{ .Content }}</s>
+    {{ end }}
+    {{- end }}
+    """
+
+  /// - Parameters:
+  ///   - model: the GGUF file beside it.
+  ///   - isChat: whether the model's chat template is MiniMind's; another one is left to ollama, which then reads that of
+  ///     the GGUF file.
+  ///   - stops: the texts that end an answer.
+  ///   - contextLength: tokens.
+  package static func text(model: String, isChat: Bool, stops: [String], contextLength: Int) -> String {
+    var lines = ["FROM ./\(model)"]
+    if isChat { lines.append("TEMPLATE \"\"\"\(chatTemplate)\"\"\"") }
+    lines += stops.map { "PARAMETER stop \"\($0)\"" }
+    // MiniMind's sampling, as in generation_config.json.
+    lines += ["PARAMETER temperature 0.7", "PARAMETER top_k 8", "PARAMETER num_ctx \(contextLength)"]
+    return lines.joined(separator: "\n") + "\n"
+  }
+}
