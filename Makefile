@@ -5,7 +5,7 @@ BINARY := .build/release/minimind
 export MINIMIND_SHARED ?= $(abspath ../shared)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build test interop demo bench format lint
+.PHONY: help setup build test interop peers demo bench format lint
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -21,12 +21,17 @@ test: setup ## every test that needs no heavy package
 	@$(MAKE) --no-print-directory lint
 	swift test -c release --skip-build
 	scripts/python_environment.sh .venv scripts/requirements-test.txt
-	MINIMIND=$(abspath $(BINARY)) .venv/bin/python -m pytest -q -p no:cacheprovider -m "not heavy" Tests/Interop
+	MINIMIND=$(abspath $(BINARY)) .venv/bin/python -m pytest -q -p no:cacheprovider -m "not heavy and not peers" Tests/Interop
 
 interop: build ## the tests against PyTorch and transformers
 	$(SWIFT_BUILD) --product interop-probe
 	scripts/python_environment.sh .venv-interop scripts/requirements-interop.txt --torch
 	MINIMIND=$(abspath $(BINARY)) .venv-interop/bin/python -m pytest -q -p no:cacheprovider -m heavy Tests/Interop
+
+peers: build ## compile llama.cpp, which takes many minutes, and compare it with ours
+	@scripts/setup.sh g++
+	CMAKE_ARGS="-DGGML_NATIVE=ON -DLLAVA_BUILD=OFF" scripts/python_environment.sh .venv-peers scripts/requirements-peers.txt
+	MINIMIND=$(abspath $(BINARY)) .venv-peers/bin/python -m pytest -q -p no:cacheprovider -m peers Tests/Interop/test_llama_cpp.py
 
 demo: build ## from installed text to a chat model that answers, in under ten minutes
 	scripts/demo.sh

@@ -1,3 +1,4 @@
+import Foundation
 import ModelFiles
 import Storage
 
@@ -118,27 +119,37 @@ extension Parameters {
   /// Writes a Hugging Face model directory, which appears at `modelDirectory` whole or not at all.
   ///
   /// - Parameters:
-  ///   - type: `.float32`, which loses nothing, or `.bfloat16`. The routers of a mixture of experts stay in fp32.
+  ///   - type: `.float32`, which loses nothing, `.bfloat16` or `.float16`. The routers of a mixture of experts stay in
+  ///     fp32.
   ///   - tokenizerDirectory: where the tokenizer's files are copied from; without it the directory has none.
-  /// - Throws: `FileError` when the disk or the permissions do not allow it.
+  ///   - shardByteCount: the most bytes of weights in one file; one file when nil.
+  ///   - origin: a model directory that this model was read from. Its settings for generation are kept, and those of its
+  ///     config.json that mean nothing here.
+  /// - Throws: `FileError` when the disk or the permissions do not allow it; `ModelFileError` when a weight lies beyond the
+  ///   range of fp16.
   public func save(
-    modelDirectory: String, type: TensorType = .float32, tokenizerDirectory: String? = nil
+    modelDirectory: String, type: TensorType = .float32, tokenizerDirectory: String? = nil,
+    shardByteCount: Int? = nil, keepingSettingsOf origin: String? = nil
   ) throws {
-    precondition(type == .float32 || type == .bfloat16, "weights cannot be saved as \(type)")
+    let typeNames: [TensorType: String] = [.float32: "float32", .bfloat16: "bfloat16", .float16: "float16"]
+    guard let typeName = typeNames[type] else { preconditionFailure("weights cannot be saved as \(type)") }
     try AtomicDirectory.write(modelDirectory) { directory in
-      let typeName = type == .float32 ? "float32" : "bfloat16"
-      try AtomicFile.write(
-        configuration.huggingFaceConfig(weightType: typeName).text() + "\n", to: directory + "/config.json")
-      try AtomicFile.write(
-        configuration.huggingFaceGenerationConfig().text() + "\n", to: directory + "/generation_config.json")
+      let original = try origin.flatMap { try JSON(ifPresentAt: $0 + "/config.json") }
+      let config = configuration.huggingFaceConfig(weightType: typeName).adding(unknownSettingsOf: original)
+      try AtomicFile.write(config.text() + "\n", to: directory + "/config.json")
+      let generation =
+        try origin.flatMap { try JSON(ifPresentAt: $0 + "/generation_config.json") }
+        ?? configuration.huggingFaceGenerationConfig()
+      try AtomicFile.write(generation.text() + "\n", to: directory + "/generation_config.json")
       if let tokenizerDirectory { try TokenizerFiles.copy(from: tokenizerDirectory, to: directory) }
       let biases =
         configuration.isMixture ? (0..<configuration.layerCount).map { ParameterKey.Layer($0).routerBias } : []
-      let writer = try SafetensorsWriter(
-        directory + "/model.safetensors",
+      let writer = try ModelWeightsWriter(
+        directory: directory,
         tensors: table.entries.map {
           SafetensorsWriter.Plan(name: $0.key, type: $0.isRouter ? .float32 : type, shape: $0.shape)
-        } + biases.map { SafetensorsWriter.Plan(name: $0, type: .float32, shape: [1, configuration.expertCount]) })
+        } + biases.map { SafetensorsWriter.Plan(name: $0, type: .float32, shape: [1, configuration.expertCount]) },
+        shardByteCount: shardByteCount)
       for entry in table.entries { try append(entry, to: writer) }
       let zeros = [Float](repeating: 0, count: configuration.expertCount)
       for _ in biases { try zeros.withUnsafeBufferPointer { try writer.append($0) } }
@@ -146,7 +157,7 @@ extension Parameters {
     }
   }
 
-  private func append(_ entry: ParameterEntry, to writer: SafetensorsWriter) throws {
+  private func append(_ entry: ParameterEntry, to writer: ModelWeightsWriter) throws {
     let weight = UnsafeBufferPointer(start: values + entry.offset, count: entry.count)
     guard configuration.storesAdjacentPairs && entry.isRotated else { return try writer.append(weight) }
     var rows = Array(weight)
@@ -155,5 +166,24 @@ extension Parameters {
         rows.baseAddress!, rows: entry.shape[0], columns: entry.shape[1], headSize: configuration.headSize)
       try writer.append(UnsafeBufferPointer(rows))
     }
+  }
+}
+
+extension JSON {
+  /// The settings file at `path`; nil when there is none.
+  fileprivate init?(ifPresentAt path: String) throws {
+    guard FileManager.default.fileExists(atPath: path) else { return nil }
+    try self.init(contentsOf: path)
+  }
+
+  /// This object of settings, with the members of `original` that it does not have itself.
+  ///
+  /// Settings that mean something were read and stand in this object; the others, such as `pad_token_id` or the version
+  /// of `transformers`, belong to other programs. Left out are other spellings of what is written here.
+  fileprivate func adding(unknownSettingsOf original: JSON?) -> JSON {
+    guard case .object(let members) = self, case .object(let originals)? = original else { return self }
+    let respelled = ["dtype", "rope_parameters"]
+    return .object(
+      members + originals.filter { original in self[original.key] == nil && !respelled.contains(original.key) })
   }
 }

@@ -1,6 +1,7 @@
 """Oracle tests: the `minimind` binary against the packages whose formats and numbers it must match.
 
-`make test` runs those that need small packages only; tests marked `heavy` (PyTorch, transformers) run in `make interop`.
+`make test` runs those that need small packages only; tests marked `heavy` (PyTorch, transformers) run in
+`make interop`, those marked `peers` (llama.cpp) in `make peers`.
 """
 
 import os
@@ -12,14 +13,20 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
+#: Files that import packages which not every environment has, and the marker of their tests.
+MARKERS = {"test_transformers.py": "heavy", "test_convert_torch.py": "heavy", "test_llama_cpp.py": "peers"}
+
+
 def pytest_configure(config):
     config.addinivalue_line("markers", "heavy: needs PyTorch or transformers (make interop)")
+    config.addinivalue_line("markers", "peers: needs llama.cpp (make peers)")
 
 
 def pytest_ignore_collect(collection_path, config):
-    """Leaves out the file that imports the heavy packages where only the others are wanted; elsewhere a package that is
-    missing is an error, not a skipped test."""
-    return True if config.getoption("markexpr") == "not heavy" and collection_path.name == "test_transformers.py" else None
+    """Leaves out a file whose packages belong to another run; in its own a package that is missing is an error, not a
+    skipped test."""
+    expression, marker = config.getoption("markexpr"), MARKERS.get(collection_path.name)
+    return True if marker and expression and expression != marker else None
 
 
 @pytest.fixture(scope="session")

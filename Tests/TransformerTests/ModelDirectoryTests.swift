@@ -293,22 +293,29 @@ private func message(_ body: () throws -> Void) -> String {
     }
   }
 
-  @Test("thousands of damaged model directories are read or refused, never a trap", arguments: 0..<4)
+  @Test("ten thousand damaged configurations and as many indices are read or refused, never a trap", arguments: 0..<4)
   func damage(seed: UInt64) throws {
     try withTemporaryDirectory { directory in
       let model = directory + "/model"
       let configuration = seed % 2 == 0 ? tinyConfiguration() : mixtureConfiguration()
       try Parameters(configuration: configuration, seed: 9).save(modelDirectory: model)
+      try Parameters(configuration: configuration, seed: 9).save(
+        modelDirectory: directory + "/sharded", shardByteCount: 4000)
       var generator = SeededGenerator(seed: seed)
-      for (name, count) in [("config.json", 1000), ("model.safetensors", 200)] {
-        let url = URL(fileURLWithPath: model + "/" + name)
+      let files = [
+        ("model/config.json", 2500), ("model/model.safetensors", 200), ("sharded/model.safetensors.index.json", 2500),
+      ]
+      for (name, count) in files {
+        let url = URL(fileURLWithPath: directory + "/" + name)
+        let model = url.deletingLastPathComponent().path
         let good = Array(try Data(contentsOf: url))
         for _ in 0..<count {
           try Data(damaged(good, using: &generator)).write(to: url)
           do {
             _ = try Parameters(modelDirectory: model)
           } catch {
-            #expect(error is ModelFileError || error is ConfigurationError, "seed \(seed): \(error)")
+            #expect(
+              error is ModelFileError || error is ConfigurationError || error is FileError, "seed \(seed): \(error)")
           }
         }
         try Data(good).write(to: url)

@@ -145,15 +145,22 @@ extension Option where Value == Double? {
 extension Option where Value: CaseIterable & RawRepresentable, Value.RawValue == String {
   /// `--name a|b|c`: one of the raw values of an enumeration.
   package static func choice(_ name: String, default defaultValue: Value, help: String) -> Self {
-    let names = Value.allCases.map(\.rawValue)
-    return Option(
-      name: name, style: .single, placeholder: names.joined(separator: "|"), help: help,
+    Option(
+      name: name, style: .single, placeholder: choiceNames(Value.self).joined(separator: "|"), help: help,
       defaultText: defaultValue.rawValue, isRequired: false
-    ) { texts in
-      guard let text = texts.first else { return defaultValue }
-      if let value = Value(rawValue: text) { return value }
-      throw UsageError("--\(name) is \"\(text)\"; it must be \(names.joined(separator: ", ")).")
-    }
+    ) { try $0.first.map { try parseChoice($0, name) } ?? defaultValue }
+  }
+}
+
+extension Option {
+  /// `--name a|b|c`, or nil when absent; `defaultText` says what happens then.
+  package static func optionalChoice<Choice: CaseIterable & RawRepresentable & Sendable>(
+    _ name: String, defaultText: String? = nil, help: String
+  ) -> Self where Value == Choice?, Choice.RawValue == String {
+    Option(
+      name: name, style: .single, placeholder: choiceNames(Choice.self).joined(separator: "|"), help: help,
+      defaultText: defaultText, isRequired: false
+    ) { try $0.first.map { try parseChoice($0, name) } }
   }
 }
 
@@ -199,4 +206,15 @@ private func parseNumber(_ text: String, _ name: String, _ range: ClosedRange<Do
     throw UsageError("--\(name) is \(text); it must be \(bounds).")
   }
   return value
+}
+
+private func choiceNames<Choice: CaseIterable & RawRepresentable>(_: Choice.Type) -> [String]
+where Choice.RawValue == String {
+  Choice.allCases.map(\.rawValue)
+}
+
+private func parseChoice<Choice: CaseIterable & RawRepresentable>(_ text: String, _ name: String) throws -> Choice
+where Choice.RawValue == String {
+  if let value = Choice(rawValue: text) { return value }
+  throw UsageError("--\(name) is \"\(text)\"; it must be \(choiceNames(Choice.self).joined(separator: ", ")).")
 }

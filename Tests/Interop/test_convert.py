@@ -1,0 +1,196 @@
+"""`minimind convert`: GGUF files as the `gguf` package reads them, round trips between formats, and its refusals.
+
+What needs PyTorch stands in test_convert_torch.py, what needs llama.cpp in test_llama_cpp.py.
+"""
+
+import json
+import shutil
+from pathlib import Path
+
+import gguf
+import numpy as np
+import pytest
+from gguf import GGUFReader
+from random_model import make_model
+from safetensors.numpy import load_file
+
+TEMPLATE_TYPES = {"f32": gguf.GGMLQuantizationType.F32, "f16": gguf.GGMLQuantizationType.F16,
+                  "bf16": gguf.GGMLQuantizationType.BF16, "q8_0": gguf.GGMLQuantizationType.Q8_0}
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory, minimind):
+    folder = tmp_path_factory.mktemp("tokenizer")
+    (folder / "text.txt").write_text("The quick brown fox. 你好，世界。\n" * 9, encoding="utf-8")
+    minimind("tokenizer", "train", "--input", folder / "text.txt", "--output", folder / "tokenizer", "--vocab-size", 280)
+    return folder / "tokenizer"
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory, tokenizer):
+    return make_model(tmp_path_factory.mktemp("model") / "model", tokenizer, scale=0.15)
+
+
+def weights(directory):
+    """All weights of a Hugging Face directory, one file or shards."""
+    return {name: value for path in sorted(Path(directory).glob("*.safetensors")) for name, value in load_file(path).items()}
+
+
+def adjacent_pairs(rows, heads):
+    """Rows of Wq or Wk in the order that rotates adjacent dimensions: `permute` in llama.cpp's conversion/llama.py."""
+    return rows.reshape(heads, 2, rows.shape[0] // heads // 2, -1).swapaxes(1, 2).reshape(rows.shape)
+
+
+def gguf_name(name):
+    """The name of a Llama weight in GGUF, from the package's own table."""
+    return gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, 2).get_name(name, try_suffixes=(".weight",))
+
+
+def value(reader, key):
+    return reader.fields[key].contents()
+
+
+@pytest.mark.parametrize("encoding", TEMPLATE_TYPES)
+def test_a_gguf_file_holds_the_model_in_the_requested_type(minimind, model, tmp_path, encoding):
+    minimind("convert", "--from", model, "--to", tmp_path / "m.gguf", "--type", encoding)
+    reader = GGUFReader(tmp_path / "m.gguf")
+    assert value(reader, "GGUF.version") == 3 and value(reader, "general.architecture") == "llama"
+    expected = {gguf_name(name): array for name, array in weights(model).items()}
+    assert {tensor.name for tensor in reader.tensors} == set(expected)
+    for tensor in reader.tensors:
+        array = expected[tensor.name]
+        for part, heads in (("attn_q.", 4), ("attn_k.", 2)):
+            if part in tensor.name:
+                array = adjacent_pairs(array, heads)
+        kind = TEMPLATE_TYPES["f32" if array.ndim == 1 else encoding]
+        assert tensor.tensor_type == kind and tensor.shape.tolist() == list(array.shape[::-1])
+        # To the bit what the package's own quantisation makes of the weights.
+        assert np.array_equal(tensor.data.view(np.uint8).ravel(), gguf.quantize(array, kind).view(np.uint8).ravel())
+
+
+def test_a_gguf_file_says_the_sizes_the_tokenizer_and_the_chat(minimind, model, tokenizer, tmp_path):
+    minimind("convert", "--from", model, "--to", tmp_path / "my model.gguf")
+    reader = GGUFReader(tmp_path / "my model.gguf")
+    sizes = {"context_length": 512, "embedding_length": 64, "block_count": 2, "feed_forward_length": 128, "vocab_size": 280,
+             "attention.head_count": 4, "attention.head_count_kv": 2, "attention.key_length": 16,
+             "attention.value_length": 16, "rope.dimension_count": 16, "rope.freq_base": 10000.0}
+    assert {key: value(reader, "llama." + key) for key in sizes} == sizes
+    assert value(reader, "llama.attention.layer_norm_rms_epsilon") == np.float32(1e-5)
+    assert value(reader, "general.name") == "my model"
+    file = json.loads((tokenizer / "tokenizer.json").read_text(encoding="utf-8"))
+    ids = file["model"]["vocab"]
+    assert value(reader, "tokenizer.ggml.tokens") == sorted(ids, key=ids.get)
+    assert value(reader, "tokenizer.ggml.merges") == [" ".join(pair) for pair in file["model"]["merges"]]
+    assert value(reader, "tokenizer.ggml.token_type") == [3] * 3 + [1] * 277
+    assert value(reader, "tokenizer.ggml.model") == "gpt2" and value(reader, "tokenizer.ggml.pre") == "gpt-2"
+    for name, token in (("bos", 1), ("eos", 2), ("unknown", 0)):
+        assert value(reader, f"tokenizer.ggml.{name}_token_id") == token
+    assert not value(reader, "tokenizer.ggml.add_bos_token") and not value(reader, "tokenizer.ggml.add_eos_token")
+    settings = json.loads((tokenizer / "tokenizer_config.json").read_text(encoding="utf-8"))
+    assert value(reader, "tokenizer.chat_template") == settings["chat_template"]
+    modelfile = (tmp_path / "my model.Modelfile").read_text(encoding="utf-8")
+    assert modelfile.startswith("FROM ./my model.gguf\n") and 'PARAMETER stop "</s>"\n' in modelfile
+    assert "TEMPLATE" in modelfile
+
+
+def test_another_chat_template_goes_along_and_ollama_is_left_to_read_it(minimind, model, tmp_path):
+    shutil.copytree(model, tmp_path / "model")
+    (tmp_path / "model/chat_template.jinja").write_text("{{ messages[0].content }}")
+    minimind("convert", "--from", tmp_path / "model", "--to", tmp_path / "m.gguf")
+    assert value(GGUFReader(tmp_path / "m.gguf"), "tokenizer.chat_template") == "{{ messages[0].content }}"
+    assert "TEMPLATE" not in (tmp_path / "m.Modelfile").read_text()
+
+
+def test_a_vocabulary_larger_than_the_tokenizer_is_filled_with_unused_tokens(minimind, tokenizer, tmp_path):
+    make_model(tmp_path / "model", tokenizer, vocabulary=320)
+    minimind("convert", "--from", tmp_path / "model", "--to", tmp_path / "m.gguf")
+    reader = GGUFReader(tmp_path / "m.gguf")
+    assert value(reader, "tokenizer.ggml.tokens")[280:] == [f"[PAD{i}]" for i in range(280, 320)]
+    assert value(reader, "tokenizer.ggml.token_type")[279:281] == [1, 5]
+
+
+def test_weights_survive_every_round_trip_to_the_bit(minimind, model, tmp_path):
+    original = weights(model)
+    (tmp_path / "config").mkdir()
+    config = json.loads((model / "config.json").read_text()) | {"pad_token_id": 0, "transformers_version": "9.9"}
+    shutil.copytree(model, tmp_path / "model")
+    (tmp_path / "model/config.json").write_text(json.dumps(config))
+    (tmp_path / "model/generation_config.json").write_text('{"temperature": 0.25}')
+    source = tmp_path / "model"
+    steps = [("a.pth", []), ("b", ["--heads", 4]), ("c.pth", []), ("d", ["--heads", 4, "--max-shard-size", 1])]
+    for name, options in steps:
+        minimind("convert", "--from", source, "--to", tmp_path / name, *options)
+        source = tmp_path / name
+    for directory in ("b", "d"):
+        result = weights(tmp_path / directory)
+        assert result.keys() == original.keys()
+        assert all(np.array_equal(result[name].view(np.uint32), original[name].view(np.uint32)) for name in original)
+
+    minimind("convert", "--from", tmp_path / "model", "--to", tmp_path / "sharded", "--type", "f16", "--max-shard-size", 1)
+    kept = json.loads((tmp_path / "sharded/config.json").read_text())
+    assert kept["pad_token_id"] == 0 and kept["transformers_version"] == "9.9" and kept["torch_dtype"] == "float16"
+    assert json.loads((tmp_path / "sharded/generation_config.json").read_text()) == {"temperature": 0.25}
+    assert all(np.array_equal(array, original[name].astype(np.float16)) for name, array in weights(tmp_path / "sharded").items())
+    minimind("convert", "--from", tmp_path / "sharded", "--to", tmp_path / "whole")
+    assert all(np.array_equal(array, original[name].astype(np.float16)) for name, array in weights(tmp_path / "whole").items())
+
+
+def test_shards_are_no_larger_than_asked_and_an_index_lists_them(minimind, tokenizer, tmp_path):
+    make_model(tmp_path / "model", tokenizer, vocabulary=20000)
+    minimind("convert", "--from", tmp_path / "model", "--to", tmp_path / "sharded", "--max-shard-size", 1)
+    shards = sorted(path.name for path in (tmp_path / "sharded").glob("*.safetensors"))
+    assert len(shards) > 1 and shards[0] == f"model-00001-of-{len(shards):05}.safetensors"
+    index = json.loads((tmp_path / "sharded/model.safetensors.index.json").read_text())
+    for name in shards:
+        held = load_file(tmp_path / "sharded" / name)
+        assert {key for key, shard in index["weight_map"].items() if shard == name} == set(held)
+        assert len(held) == 1 or sum(array.nbytes for array in held.values()) <= 1_000_000
+    assert index["metadata"]["total_size"] == sum(array.nbytes for array in weights(tmp_path / "model").values())
+    again, original = weights(tmp_path / "sharded"), weights(tmp_path / "model")
+    assert again.keys() == original.keys() and all(np.array_equal(again[name], original[name]) for name in original)
+
+
+def test_the_tokenizer_that_is_named_goes_along(minimind, model, tokenizer, tmp_path):
+    minimind("convert", "--from", model, "--to", tmp_path / "a.pth")
+    minimind("convert", "--from", tmp_path / "a.pth", "--to", tmp_path / "b", "--heads", 4, "--tokenizer", tokenizer)
+    assert (tmp_path / "b/tokenizer.json").read_bytes() == (tokenizer / "tokenizer.json").read_bytes()
+    minimind("convert", "--from", tmp_path / "a.pth", "--to", tmp_path / "b.gguf", "--heads", 4, "--tokenizer", tokenizer)
+    minimind("generate", "--model", tmp_path / "b", "--prompt", "The", "--max-tokens", 3)
+
+
+@pytest.mark.parametrize("options, code, text", [
+    (["--from", "MODEL", "--to", "MODEL"], 1, "exists already. Choose another --to, or remove it."),
+    (["--from", "MODEL", "--to", "new", "--type", "q8_0"], 2, "--type q8_0 goes with --format gguf"),
+    (["--from", "MODEL", "--to", "new.gguf", "--max-shard-size", "5"], 2, "--max-shard-size goes with --format hf"),
+    (["--from", "MODEL", "--to", "new.pth", "--tokenizer", "MODEL"], 2, "a .pth holds weights only"),
+    (["--from", "MODEL", "--to", "new", "--heads", "4"], 2, "--heads and --experts-per-token go with a v1 .pth"),
+    (["--from", "MODEL", "--to", "new", "--format", "zip"], 2, '--format is "zip"; it must be hf, pth, gguf.'),
+    (["--from", "nowhere", "--to", "new"], 1, "nowhere is not a model"),
+    (["--from", "MODEL/config.json", "--to", "new"], 1, "it is no zip archive"),
+    (["--from", "MODEL/empty", "--to", "new"], 1, "the file is empty"),
+    (["--from", "PTH", "--to", "new", "--heads", "7"], 1, "a width of 64 cannot be cut into 7 heads"),
+    (["--from", "PTH", "--to", "new.gguf", "--heads", "4"], 2, "give its directory with --tokenizer"),
+])
+def test_what_cannot_be_done_is_refused_in_one_sentence_and_leaves_nothing(minimind, model, tmp_path, options, code, text):
+    shutil.copytree(model, tmp_path / "model")
+    (tmp_path / "model/empty").touch()
+    minimind("convert", "--from", model, "--to", tmp_path / "v1.pth")
+    before = sorted(tmp_path.rglob("*"))
+    names = {"MODEL": "model", "PTH": "v1.pth"}
+    places = [option if option.startswith("--") or previous not in ("--from", "--to", "--tokenizer")
+              else tmp_path / names.get(option, option.replace("MODEL", "model"))
+              for previous, option in zip([""] + options, options)]
+    refused = minimind("convert", *places, check=False)
+    assert refused.returncode == code and text in refused.stderr and refused.stdout == ""
+    assert refused.stderr.count("\n") == 1
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_q8_0_needs_rows_of_whole_blocks(minimind, tmp_path, tokenizer):
+    from random_model import SHAPES
+    SHAPES["odd"] = SHAPES["tiny"] | {"hidden_size": 48, "intermediate_size": 100}
+    make_model(tmp_path / "model", tokenizer, shape="odd")
+    refused = minimind("convert", "--from", tmp_path / "model", "--to", tmp_path / "m.gguf", "--type", "q8_0", check=False)
+    assert refused.returncode == 1 and "has rows of 48; choose --type bf16, f16 or f32" in refused.stderr
+    assert not (tmp_path / "m.gguf").exists()
+    minimind("convert", "--from", tmp_path / "model", "--to", tmp_path / "m.gguf", "--type", "f16")
