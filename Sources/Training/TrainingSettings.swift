@@ -18,7 +18,7 @@ package struct TrainingSettings: Codable, Equatable, Sendable {
   package var microBatchTokens: Int?
   /// The most tokens of a document that the model sees at once. Nil until the model is known.
   package var sequenceLength: Int?
-  package var optimizer = OptimizerKind.adamW
+  package var optimizer: OptimizerKind
   package var learningRate: Double
   package var schedule = LearningRateSchedule.Shape.cosine
   /// Nil until the number of steps is known: 3% of them.
@@ -49,6 +49,7 @@ package struct TrainingSettings: Codable, Equatable, Sendable {
   package init(stage: Stage, data: String, threads: Int) {
     self.data = data
     self.threads = threads
+    optimizer = stage.defaultOptimizer
     learningRate = stage.defaultLearningRate
   }
 

@@ -3,6 +3,7 @@ import Foundation
 import Inference
 import ModelFiles
 import Tokenization
+import Training
 import Transformer
 
 /// What `info MODEL` says.
@@ -90,10 +91,12 @@ struct ModelFacts: Encodable {
           + KeyValueCache.byteCount(configuration, type: type, tokens: configuration.maximumSequenceLength))
     }
     memory += ElementType.allCases.map { type in
-      // The fp32 weights and AdamW's two moments stand beside what the pass holds.
+      // The fp32 weights and the optimizer stand beside what the pass holds.
       Memory(
         use: "training, \(microBatchTokens) tokens at once", type: type.rawValue,
-        bytes: configuration.parameterCount * 12
+        bytes: configuration.parameterCount * 4
+          + OptimizerState.byteCount(
+            table, Stage.pretrain.defaultOptimizer, precision: type, workers: threads)
           + TrainingPass.memoryBytes(
             configuration, precision: type, maximumTokens: microBatchTokens, workers: threads))
     }

@@ -30,9 +30,7 @@ struct TrainingOptions: Sendable {
     "sequence-length", in: 1...1 << 20, defaultText: "512, or what the model can",
     help: "The most tokens of a document that the model sees at once."
   )
-  private let optimizer = Option.choice(
-    "optimizer", default: OptimizerKind.adamW,
-    help: "What moves the weights: AdamW, or Muon for the matrices inside the layers.")
+  private let optimizer: Option<OptimizerKind>
   private let learningRate: Option<Double>
   private let schedule = Option.choice(
     "schedule", default: LearningRateSchedule.Shape.cosine,
@@ -72,6 +70,9 @@ struct TrainingOptions: Sendable {
       help: "Texts for the model to \(stage == .sft ? "answer" : "continue") at each evaluation, kept in samples.txt.")
     epochs = Option.optionalInteger(
       "epochs", in: 1...1_000_000, defaultText: String(stage.defaultEpochs), help: "Passes over the data.")
+    optimizer = Option.choice(
+      "optimizer", default: stage.defaultOptimizer,
+      help: "What moves the weights: AdamW, or Muon for the matrices inside the layers.")
     learningRate = Option.number(
       "learning-rate", default: stage.defaultLearningRate, in: 1e-12...10, help: "The learning rate at its peak.")
   }
