@@ -3,80 +3,104 @@ import Foundation
 /// The cosines and sines by which positions turn the pairs of a head; Su et al. 2021 (arXiv 2104.09864).
 ///
 /// Pair i of a head consists of elements i and i + headSize/2, as in Hugging Face's Llama, and turns by
-/// position · θ^(-2i/headSize).
+/// position · θ^(-2i/headSize), or what `RotaryScaling` makes of that.
 ///
-/// - Unchecked Sendable: the memory is written by `init` only.
+/// Row p of the table is position p of a sequence that ends there. Only where angles depend on the sequence's length
+/// (`RotaryScaling.dynamic`) does a whole document need other rows: `firstRow(ofDocument:)` makes them.
+///
+/// - Unchecked Sendable: rows are written by `init`, and by `firstRow` between the runs of a team that reads them.
 package struct RotaryTable: @unchecked Sendable {
-  package let headSize: Int
+  package let settings: RotarySettings
   package let positions: Int
+  private let rowCount: Int
   private let buffer: AlignedBuffer
-  /// [positions, headSize/2]
-  fileprivate let cosines: UnsafePointer<Float>
-  fileprivate let sines: UnsafePointer<Float>
+  /// [rowCount, headSize/2]
+  fileprivate let cosines: UnsafeMutablePointer<Float>
+  fileprivate let sines: UnsafeMutablePointer<Float>
 
+  /// - Parameter positions: the most tokens of a document, and of all documents of a batch together.
   /// - Throws: `ComputeError.outOfMemory`.
-  package init(headSize: Int, theta: Double, positions: Int) throws(ComputeError) {
+  package init(_ settings: RotarySettings, positions: Int) throws(ComputeError) {
+    let headSize = settings.headSize
     precondition(headSize > 0 && headSize % 2 == 0 && positions > 0, "\(positions) positions, heads of \(headSize)")
-    self.headSize = headSize
+    self.settings = settings
     self.positions = positions
-    let half = headSize / 2
-    let count = positions * half
+    rowCount = settings.dependsOnLength(positions) ? 2 * positions : positions
+    let count = rowCount * headSize / 2
     buffer = try AlignedBuffer(byteCount: 2 * count * MemoryLayout<Float>.stride)
-    let cosines = buffer.base.assumingMemoryBound(to: Float.self)
-    let sines = cosines + count
-    for pair in 0..<half {
-      let frequency = pow(theta, -2 * Double(pair) / Double(headSize))
-      for position in 0..<positions {
-        cosines[position * half + pair] = Float(cos(Double(position) * frequency))
-        sines[position * half + pair] = Float(sin(Double(position) * frequency))
-      }
+    cosines = buffer.base.assumingMemoryBound(to: Float.self)
+    sines = cosines + count
+    var frequencies = settings.frequencies(length: 1)
+    for position in 0..<positions {
+      if settings.dependsOnLength(position + 1) { frequencies = settings.frequencies(length: position + 1) }
+      fill(row: position, position: position, frequencies)
     }
-    self.cosines = UnsafePointer(cosines)
-    self.sines = UnsafePointer(sines)
   }
+
+  /// The row that turns the first token of a document; the rows of the others follow it.
+  ///
+  /// - Parameter document: where the document lies in its batch, whose documents do not overlap.
+  package func firstRow(ofDocument document: Range<Int>) -> Int {
+    precondition(document.upperBound <= positions, "a document at \(document), a table for \(positions) positions")
+    guard settings.dependsOnLength(document.count) else { return 0 }
+    let frequencies = settings.frequencies(length: document.count)
+    let first = positions + document.lowerBound
+    for position in 0..<document.count { fill(row: first + position, position: position, frequencies) }
+    return first
+  }
+
+  private func fill(row: Int, position: Int, _ frequencies: [Double]) {
+    for (pair, frequency) in frequencies.enumerated() {
+      let angle = Double(position) * frequency
+      cosines[row * frequencies.count + pair] = Float(cos(angle) * settings.amplitude)
+      sines[row * frequencies.count + pair] = Float(sin(angle) * settings.amplitude)
+    }
+  }
+
+  fileprivate func checkRow(_ row: Int) { precondition(row >= 0 && row < rowCount, "row \(row) of \(rowCount)") }
 }
 
 /// Turns each pair (a, b) of each head to (a·cos φ - b·sin φ, b·cos φ + a·sin φ), in place.
 ///
 /// - Parameters:
 ///   - heads: [rows, headCount·headSize]; queries and keys that lie side by side are heads alike.
-///   - positions: [rows], each in 0 ..< table.positions, counted from the start of the document.
+///   - tableRows: [rows] the row of the table for each: `table.firstRow(ofDocument:)` + the position in the document.
 package func rotaryForward(
-  _ heads: MatrixView, headSize: Int, positions: UnsafePointer<Int32>, table: RotaryTable
+  _ heads: MatrixView, headSize: Int, tableRows: UnsafePointer<Int32>, table: RotaryTable
 ) {
-  rotate(heads, headSize, positions, table, direction: 1)
+  rotate(heads, headSize, tableRows, table, direction: 1)
 }
 
-/// The gradient of `rotaryForward`, in place: a rotation's transpose is the turn back.
+/// The gradient of `rotaryForward`, in place: a rotation's transpose is the turn back, a factor stays.
 package func rotaryBackward(
-  _ heads: MatrixView, headSize: Int, positions: UnsafePointer<Int32>, table: RotaryTable
+  _ heads: MatrixView, headSize: Int, tableRows: UnsafePointer<Int32>, table: RotaryTable
 ) {
-  rotate(heads, headSize, positions, table, direction: -1)
+  rotate(heads, headSize, tableRows, table, direction: -1)
 }
 
 private func rotate(
-  _ heads: MatrixView, _ headSize: Int, _ positions: UnsafePointer<Int32>, _ table: RotaryTable, direction: Float
+  _ heads: MatrixView, _ headSize: Int, _ tableRows: UnsafePointer<Int32>, _ table: RotaryTable, direction: Float
 ) {
   precondition(
-    headSize == table.headSize && heads.columns % headSize == 0,
-    "heads of \(headSize) in \(heads.columns) columns, a table for \(table.headSize)")
+    headSize == table.settings.headSize && heads.columns % headSize == 0,
+    "heads of \(headSize) in \(heads.columns) columns, a table for \(table.settings.headSize)")
   switch heads.type {
-  case .float32: rotate(heads, positions, table, direction, Float.self)
-  case .bfloat16: rotate(heads, positions, table, direction, BFloat16.self)
+  case .float32: rotate(heads, tableRows, table, direction, Float.self)
+  case .bfloat16: rotate(heads, tableRows, table, direction, BFloat16.self)
   }
 }
 
 private func rotate<Element: VectorElement>(
-  _ heads: MatrixView, _ positions: UnsafePointer<Int32>, _ table: RotaryTable, _ direction: Float, _: Element.Type
+  _ heads: MatrixView, _ tableRows: UnsafePointer<Int32>, _ table: RotaryTable, _ direction: Float, _: Element.Type
 ) {
-  let half = table.headSize / 2
+  let half = table.settings.headSize / 2
   let width = heads.columns
   for row in 0..<heads.rows {
-    let position = Int(positions[row])
-    precondition(position >= 0 && position < table.positions, "position \(position) of \(table.positions)")
+    let tableRow = Int(tableRows[row])
+    table.checkRow(tableRow)
     let x = heads.row(row, of: Element.self)
-    let cosines = table.cosines + position * half
-    let sines = table.sines + position * half
+    let cosines = UnsafePointer(table.cosines + tableRow * half)
+    let sines = UnsafePointer(table.sines + tableRow * half)
     // All heads of a row turn by the same angles.
     @inline(__always) func step(_ start: Int, _ lanes: Int) {
       let cosine = Float.load(cosines + start, lanes)

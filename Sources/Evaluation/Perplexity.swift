@@ -52,9 +52,11 @@ package final class PerplexityMeter {
   /// - Parameters:
   ///   - tokenizer: its tokens are all in the model's vocabulary.
   ///   - sequenceLength: the most tokens that the model sees at once.
+  ///   - rotaryScaling: the model's own when nil.
   /// - Throws: `ComputeError.outOfMemory`.
   package init(
-    _ parameters: Parameters, _ tokenizer: Tokenizer, precision: ElementType, sequenceLength: Int, team: WorkerTeam
+    _ parameters: Parameters, _ tokenizer: Tokenizer, precision: ElementType, sequenceLength: Int,
+    rotaryScaling: RotaryScaling? = nil, team: WorkerTeam
   ) throws(ComputeError) {
     precondition(
       tokenizer.vocabularySize <= parameters.configuration.vocabularySize,
@@ -62,7 +64,9 @@ package final class PerplexityMeter {
     self.tokenizer = tokenizer
     self.sequenceLength = sequenceLength
     batchTokens = max(sequenceLength, Self.leastBatchTokens)
-    pass = try TrainingPass(parameters, precision: precision, maximumTokens: batchTokens, team: team, trains: false)
+    pass = try TrainingPass(
+      parameters, precision: precision, maximumTokens: batchTokens, team: team, trains: false,
+      rotaryScaling: rotaryScaling)
   }
 
   /// Adds a text, UTF-8.

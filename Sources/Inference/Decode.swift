@@ -78,7 +78,9 @@ final class DecodeMemory {
 extension InferenceModel {
   /// Takes one token through all layers: its keys and values go into the cache, the end of its residual stream into
   /// `step.stream`.
-  func addToken(_ token: Int32, _ cache: KeyValueCache) {
+  ///
+  /// - Parameter rotaryRow: the row of the rotary table for the token.
+  func addToken(_ token: Int32, _ cache: KeyValueCache, rotaryRow: Int) {
     precondition(cache.room > 0 && cache.type == type && cache.capacity <= contextLength, "no room for a token")
     let position = cache.count
     withUnsafePointer(to: token) { token in
@@ -90,7 +92,7 @@ extension InferenceModel {
       for layer in 0..<configuration.layerCount {
         projectQueriesKeysValues(layer, worker)
         team.barrier()
-        attend(layer, worker, position, cache)
+        attend(layer, worker, position, rotaryRow, cache)
         team.barrier()
         add(weights.views.layers[layer].attentionOutput, step.attended, worker)
         team.barrier()
@@ -112,15 +114,17 @@ extension InferenceModel {
   }
 
   /// o = attention(q, k, v) for the worker's key/value heads and the query heads that share them.
-  private func attend(_ layer: Int, _ worker: Int, _ position: Int, _ cache: KeyValueCache) {
+  private func attend(
+    _ layer: Int, _ worker: Int, _ position: Int, _ rotaryRow: Int, _ cache: KeyValueCache
+  ) {
     let size = configuration.headSize
     let groupSize = configuration.headCount / configuration.keyValueHeadCount
     let heads = team.share(of: configuration.keyValueHeadCount, worker: worker)
     guard !heads.isEmpty else { return }
     let queries = step.queriesKeysValues + heads.lowerBound * groupSize * size
     let keys = step.queriesKeysValues + configuration.querySize + heads.lowerBound * size
-    turn(queries, heads.count * groupSize, weights.layerNorms[layer].query, position)
-    turn(keys, heads.count, weights.layerNorms[layer].key, position)
+    turn(queries, heads.count * groupSize, weights.layerNorms[layer].query, rotaryRow)
+    turn(keys, heads.count, weights.layerNorms[layer].key, rotaryRow)
     for head in heads {
       let index = head - heads.lowerBound
       let key = MatrixView(keys + index * size, rows: 1, columns: size)
@@ -138,7 +142,7 @@ extension InferenceModel {
 
   /// Normalises heads, if the model does so, and rotates them.
   private func turn(
-    _ heads: UnsafeMutablePointer<Float>, _ count: Int, _ norm: UnsafePointer<Float>?, _ position: Int
+    _ heads: UnsafeMutablePointer<Float>, _ count: Int, _ norm: UnsafePointer<Float>?, _ rotaryRow: Int
   ) {
     let size = configuration.headSize
     if let norm {
@@ -146,9 +150,9 @@ extension InferenceModel {
       rmsNormForward(
         input: view, weight: norm, epsilon: configuration.rmsNormEpsilon, output: view, reciprocalRootMeanSquare: nil)
     }
-    withUnsafePointer(to: Int32(position)) { position in
+    withUnsafePointer(to: Int32(rotaryRow)) { row in
       rotaryForward(
-        MatrixView(heads, rows: 1, columns: count * size), headSize: size, positions: position, table: rotaryTable)
+        MatrixView(heads, rows: 1, columns: count * size), headSize: size, tableRows: row, table: rotaryTable)
     }
   }
 

@@ -33,12 +33,16 @@ package final class InferenceModel {
 
   /// The model in a Hugging Face directory.
   ///
-  /// - Parameter modelDirectory: the directory itself; `resolveModelDirectory` finds it for a run or checkpoint.
+  /// - Parameters:
+  ///   - modelDirectory: the directory itself; `resolveModelDirectory` finds it for a run or checkpoint.
+  ///   - rotaryScaling: the model's own when nil.
   /// - Throws: `FileError`, `ModelFileError`, `ConfigurationError` or `ComputeError`, each saying what is wrong.
   package convenience init(
-    modelDirectory: String, type: ElementType, contextLength: Int? = nil, team: WorkerTeam
+    modelDirectory: String, type: ElementType, contextLength: Int? = nil, rotaryScaling: RotaryScaling? = nil,
+    team: WorkerTeam
   ) throws {
-    let configuration = try ModelConfiguration(huggingFaceConfig: modelDirectory + "/config.json")
+    var configuration = try ModelConfiguration(huggingFaceConfig: modelDirectory + "/config.json")
+    if let rotaryScaling { configuration.rotaryScaling = rotaryScaling }
     let files = try ModelWeights(directory: modelDirectory)
     try self.init(
       configuration, try ParameterTable(configuration, checkedAgainst: files), type: type,
@@ -56,8 +60,7 @@ package final class InferenceModel {
     let contextLength = contextLength ?? configuration.maximumSequenceLength
     self.contextLength = contextLength
     weights = try InferenceWeights(configuration, table, type: type, read: read)
-    rotaryTable = try RotaryTable(
-      headSize: configuration.headSize, theta: configuration.ropeTheta, positions: contextLength)
+    rotaryTable = try RotaryTable(configuration.rotarySettings(), positions: contextLength)
     step = try DecodeMemory(configuration, contextLength: contextLength, workers: team.count)
     chunk = try PrefillMemory(configuration, type: type, contextLength: contextLength, workers: team.count)
   }
@@ -77,24 +80,29 @@ package final class InferenceModel {
     var common = zip(tokens, cache.tokens).prefix { $0 == $1 }.count
     // The last token is always read: its logits are not kept.
     common = min(common, tokens.count - 1)
+    // Keys that were turned for a sequence of another length are of no use.
+    if rotaryTable.settings.dependsOnLength(max(tokens.count, cache.count)) { common = 0 }
     cache.truncate(to: common)
     return prefill(tokens[common...], cache)
   }
 
   /// Adds tokens to a sequence.
   ///
+  /// With dynamic rotary scaling and beyond the trained length, they turn as the length with them asks for, and tokens
+  /// that are in the cache already stay as they were, as in `transformers`.
+  ///
   /// - Parameter tokens: at least one, each in the vocabulary; no more than the cache has room for.
   /// - Returns: the logits of the token behind the last one, [vocabulary].
   package func prefill(_ tokens: some RandomAccessCollection<Int32>, _ cache: KeyValueCache) -> [Float] {
     precondition(!tokens.isEmpty && tokens.count <= cache.room, "\(tokens.count) tokens, room for \(cache.room)")
     var rest = tokens[...]
+    let firstRow = rotaryTable.firstRow(ofDocument: 0..<cache.count + tokens.count)
     while rest.count > PrefillMemory.fewTokens {
       let count = min(rest.count, PrefillMemory.chunkLength)
-      addChunk(Array(rest.prefix(count)), cache)
+      addChunk(Array(rest.prefix(count)), cache, firstRotaryRow: firstRow)
       rest = rest.dropFirst(count)
     }
-    if rest.isEmpty { return logits() }
-    for token in rest { addToken(token, cache) }
+    for token in rest { addToken(token, cache, rotaryRow: firstRow + cache.count) }
     return logits()
   }
 
@@ -102,7 +110,7 @@ package final class InferenceModel {
   ///
   /// - Returns: the logits of the token behind it, [vocabulary].
   package func decode(_ token: Int32, _ cache: KeyValueCache) -> [Float] {
-    addToken(token, cache)
+    addToken(token, cache, rotaryRow: cache.count)
     return logits()
   }
 

@@ -25,7 +25,8 @@ final class PrefillMemory {
   /// Only for a mixture of experts.
   let experts: PrefillExperts?
   let tokens: UnsafeMutablePointer<Int32>
-  let positions: UnsafeMutablePointer<Int32>
+  /// [rows] the row of the rotary table for each token.
+  let rotaryRows: UnsafeMutablePointer<Int32>
   let attentionShape: AttentionShape
   let attentionScratch: [AttentionScratch]
   private let rowMultiple: Int
@@ -61,7 +62,7 @@ final class PrefillMemory {
     gateUp = view(5)
     activated = view(6)
     tokens = view(7).base.assumingMemoryBound(to: Int32.self)
-    positions = tokens + capacity
+    rotaryRows = tokens + capacity
     experts =
       configuration.isMixture
       ? try PrefillExperts(configuration, type: type, tokens: capacity, workers: workers) : nil
@@ -84,7 +85,9 @@ final class PrefillMemory {
 extension InferenceModel {
   /// Takes some tokens through all layers at once: their keys and values go into the cache, the end of the last one's
   /// residual stream into `step.stream`.
-  func addChunk(_ tokens: [Int32], _ cache: KeyValueCache) {
+  ///
+  /// - Parameter firstRotaryRow: the row of the rotary table for the sequence's first token.
+  func addChunk(_ tokens: [Int32], _ cache: KeyValueCache, firstRotaryRow: Int) {
     precondition(
       tokens.count <= min(PrefillMemory.chunkLength, cache.room) && cache.type == type
         && cache.capacity <= contextLength, "no room for \(tokens.count) tokens")
@@ -93,7 +96,7 @@ extension InferenceModel {
     for row in 0..<rowCount {
       // Rows that pad the chunk are tokens at the first position that nothing looks at.
       chunk.tokens[row] = row < tokens.count ? tokens[row] : 0
-      chunk.positions[row] = row < tokens.count ? Int32(past + row) : 0
+      chunk.rotaryRows[row] = row < tokens.count ? Int32(firstRotaryRow + past + row) : 0
     }
     team.run { worker in
       let rows = team.share(of: rowCount, worker: worker, multiple: 16)
@@ -129,7 +132,7 @@ extension InferenceModel {
     }
     rotaryForward(
       output.columns(0..<configuration.querySize + configuration.keyValueSize), headSize: configuration.headSize,
-      positions: chunk.positions + rows.lowerBound, table: rotaryTable)
+      tableRows: chunk.rotaryRows + rows.lowerBound, table: rotaryTable)
   }
 
   /// Puts the keys and values of earlier tokens before those of the chunk, for the worker's heads.

@@ -39,7 +39,7 @@ extension ModelConfiguration {
       ("num_key_value_heads", .integer(keyValueHeadCount)),
       // The shortest decimal that reads back as the same Float, rather than its exact expansion.
       ("rms_norm_eps", .number(Double("\(rmsNormEpsilon)") ?? Double(rmsNormEpsilon))),
-      ("rope_scaling", .null),
+      ("rope_scaling", huggingFaceRopeScaling),
       ("rope_theta", .number(ropeTheta)),
       ("tie_word_embeddings", .bool(tiesEmbeddings)),
       ("torch_dtype", .string(weightType)),
@@ -80,6 +80,7 @@ extension ModelConfiguration {
       intermediateSize: try config.integer("intermediate_size"), vocabularySize: try config.integer("vocab_size"))
     maximumSequenceLength = try config.integer("max_position_embeddings", default: isQwen ? 32768 : 2048)
     ropeTheta = try config.ropeTheta()
+    rotaryScaling = try config.rotaryScaling(trainedLength: maximumSequenceLength)
     rmsNormEpsilon = Float(try config.number("rms_norm_eps", default: 1e-6))
     tiesEmbeddings = try config.boolean("tie_word_embeddings", default: false)
     normalizesQueriesAndKeys = isQwen
@@ -112,14 +113,19 @@ struct HuggingFaceConfig {
 
   init(path: String, json: JSON) throws(ConfigurationError) {
     guard case .object = json else { throw .invalid(source: path, fault: "it is not a JSON object") }
-    self.path = path
-    self.json = json
+    self.init(path: path, members: json)
   }
 
-  private func invalid(_ fault: String) -> ConfigurationError { .invalid(source: path, fault: fault) }
+  /// - Parameter members: an object, the file's own or one inside it.
+  init(path: String, members: JSON) {
+    self.path = path
+    json = members
+  }
+
+  func invalid(_ fault: String) -> ConfigurationError { .invalid(source: path, fault: fault) }
 
   /// The value of `key`, with null meaning absent as it does to `transformers`.
-  private func value(_ key: String) -> JSON? {
+  func value(_ key: String) -> JSON? {
     guard let value = json[key], !value.isNull else { return nil }
     return value
   }
@@ -176,17 +182,6 @@ struct HuggingFaceConfig {
     return found
   }
 
-  /// Where the rotary settings are: `rope_parameters` since transformers 5, the object itself before.
-  private var ropeParameters: JSON { value("rope_parameters") ?? json }
-
-  func ropeTheta(default fallback: Double = 10_000) throws(ConfigurationError) -> Double {
-    guard let value = ropeParameters["rope_theta"] ?? value("rope_theta"), !value.isNull else { return fallback }
-    guard let theta = value.doubleValue else {
-      throw invalid("rope_theta is \(value.compactText.prefix(60)), a number is expected")
-    }
-    return theta
-  }
-
   func refuseUnsupportedFeatures() throws(ModelFileError) {
     func refuse(_ text: String) -> ModelFileError { .unsupported(path: path, feature: text) }
     for key in ["attention_bias", "mlp_bias", "use_bias", "use_sliding_window"] {
@@ -196,21 +191,6 @@ struct HuggingFaceConfig {
     }
     if let value = value("hidden_act"), value.stringValue != "silu", value.stringValue != "swish" {
       throw refuse("hidden_act \(value.compactText.prefix(60)) is not supported; silu is")
-    }
-    for settings in [value("rope_scaling"), value("rope_parameters")].compactMap({ $0 }) {
-      guard case .object = settings else {
-        throw refuse("the rotary settings \(settings.compactText.prefix(60)) are not an object")
-      }
-      let type = settings["rope_type"] ?? settings["type"] ?? .string("default")
-      if type != .string("default") {
-        throw refuse("rope scaling of type \(type.compactText.prefix(60)) is not supported; plain rotary embedding is")
-      }
-      if let factor = settings["partial_rotary_factor"], !factor.isNull, factor.doubleValue != 1 {
-        throw refuse("partial_rotary_factor \(factor.compactText.prefix(60)) is not supported; whole heads are rotated")
-      }
-    }
-    if let factor = value("partial_rotary_factor"), factor.doubleValue != 1 {
-      throw refuse("partial_rotary_factor \(factor.compactText.prefix(60)) is not supported; whole heads are rotated")
     }
     if value("quantization_config") != nil { throw refuse("quantized weights (quantization_config) are not supported") }
     if let types = value("layer_types")?.arrayValue, let other = types.first(where: { $0 != .string("full_attention") })

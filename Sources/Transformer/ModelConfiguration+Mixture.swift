@@ -39,6 +39,7 @@ extension HuggingFaceConfig {
     result.balanceLossWeight = try number("router_aux_loss_coef", default: 0.001)
     result.maximumSequenceLength = try integer("max_position_embeddings", default: 131072)
     result.ropeTheta = try ropeTheta(default: 500_000)
+    result.rotaryScaling = try rotaryScaling(trainedLength: result.maximumSequenceLength)
     result.rmsNormEpsilon = Float(try number("rms_norm_eps", default: 1e-5))
     result.tiesEmbeddings = try boolean("tie_word_embeddings", default: true)
     result.beginTokenID = try tokens("bos_token_id", default: [1]).first

@@ -1,3 +1,5 @@
+import Compute
+
 /// The shape of a model: everything that its weights alone do not say.
 ///
 /// A Llama-style decoder; Qwen3's per-head normalisation of queries and keys is a switch, a mixture of
@@ -16,6 +18,8 @@ public struct ModelConfiguration: Sendable, Equatable {
   /// The sequence length that the model is made for. Inference can go beyond, training does not.
   public var maximumSequenceLength: Int = 512
   public var ropeTheta: Double = 10_000
+  /// How sequences beyond the trained length are read.
+  package var rotaryScaling = RotaryScaling.none
   public var rmsNormEpsilon: Float = 1e-5
   /// Whether the logits come from the embedding matrix.
   public var tiesEmbeddings = true
@@ -155,6 +159,7 @@ extension ModelConfiguration {
     guard ropeTheta.isFinite, ropeTheta > 0 else {
       throw .invalid(source: source, fault: "rope_theta is \(ropeTheta), a positive number is needed")
     }
+    try validateRotaryScaling(source: source)
     guard rmsNormEpsilon.isFinite, rmsNormEpsilon > 0 else {
       throw .invalid(source: source, fault: "rms_norm_eps is \(rmsNormEpsilon), a positive number is needed")
     }

@@ -12,9 +12,9 @@ final class PassBatch {
   private(set) var rows = 0
   private(set) var tokenCount = 0
   private(set) var documentCount = 0
-  /// [rows] ids, and each token's place in its document.
+  /// [rows] ids, and the row of the rotary table for each: its place in its document.
   let tokens: UnsafeMutablePointer<Int32>
-  let positions: UnsafeMutablePointer<Int32>
+  let rotaryRows: UnsafeMutablePointer<Int32>
   /// [documents + 1] where documents begin, the padding's included.
   private let documentOffsets: UnsafeMutablePointer<Int32>
   /// [documents] Σ loss weight of each document's tokens, the padding's 0.
@@ -35,7 +35,7 @@ final class PassBatch {
     self.workers = workers
     capacity = Self.padded(maximumTokens, workers)
     tokens = .allocate(capacity: capacity)
-    positions = .allocate(capacity: capacity)
+    rotaryRows = .allocate(capacity: capacity)
     documentOffsets = .allocate(capacity: capacity + 2)
     documentWeights = .allocate(capacity: capacity + 1)
     lossRows = .allocate(capacity: capacity)
@@ -46,7 +46,7 @@ final class PassBatch {
   }
 
   deinit {
-    for pointer in [tokens, positions, documentOffsets, lossRows, targets] { pointer.deallocate() }
+    for pointer in [tokens, rotaryRows, documentOffsets, lossRows, targets] { pointer.deallocate() }
     documentWeights.deallocate()
     lossWeights.deallocate()
     losses.deallocate()
@@ -74,7 +74,7 @@ final class PassBatch {
   /// - Precondition: 1 to `maximumTokens` tokens, each below `vocabularySize`; offsets rise from 0 to their number.
   func fill(
     tokens: [Int32], targets: [Int32], lossWeights: [Float], documentOffsets: [Int32], vocabularySize: Int,
-    keyValueHeadCount: Int
+    keyValueHeadCount: Int, rotaryTable: RotaryTable
   ) {
     precondition(
       (1...capacity).contains(tokens.count) && targets.count == tokens.count && lossWeights.count == tokens.count,
@@ -112,11 +112,12 @@ final class PassBatch {
       self.documentOffsets[documentCount] = Int32(rows)
     }
     for document in 0..<documentCount {
-      let start = self.documentOffsets[document]
-      precondition(start < self.documentOffsets[document + 1], "document \(document) is empty")
+      let range = self.tokens(of: document)
+      precondition(!range.isEmpty, "document \(document) is empty")
+      let first = rotaryTable.firstRow(ofDocument: range)
       var weight: Float = 0
-      for index in Int(start)..<Int(self.documentOffsets[document + 1]) {
-        positions[index] = Int32(index) - start
+      for index in range {
+        rotaryRows[index] = Int32(first + index - range.lowerBound)
         if index < tokenCount { weight += lossWeights[index] }
       }
       documentWeights[document] = weight

@@ -102,7 +102,7 @@ extension TrainingPass {
       for heads in [queries, key..<key + 1] {
         rotaryBackward(
           gradient.rows(tokens).columns(heads.lowerBound * headSize..<heads.upperBound * headSize), headSize: headSize,
-          positions: batch.positions + tokens.lowerBound, table: rotaryTable)
+          tableRows: batch.rotaryRows + tokens.lowerBound, table: rotaryTable)
         if shape.normalizesQueriesAndKeys { normalizeHeadsBackward(layer, worker, heads, tokens) }
       }
       lap(.rotary, worker)

@@ -67,7 +67,7 @@ extension TrainingPass {
     }
     rotaryForward(
       queriesKeysValues.columns(0..<shape.querySize + shape.keyValueSize), headSize: shape.headSize,
-      positions: batch.positions + rows.lowerBound, table: rotaryTable)
+      tableRows: batch.rotaryRows + rows.lowerBound, table: rotaryTable)
     lap(.rotary, worker)
   }
 

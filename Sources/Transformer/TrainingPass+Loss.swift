@@ -62,7 +62,7 @@ extension TrainingPass {
   }
 
   /// Copies the rows with a loss, from the `first` of them, side by side; the padding becomes zero.
-  private func gather(_ all: MatrixView, first: Int, into target: MatrixView) {
+  func gather(_ all: MatrixView, first: Int, into target: MatrixView) {
     let byteCount = all.columns * all.type.byteCount
     for row in 0..<target.rows {
       let source = Int(batch.lossRows[first + row])

@@ -64,8 +64,10 @@ package final class TrainingPass {
   /// - Parameters:
   ///   - maximumTokens: the most tokens of a batch, and of a document.
   ///   - trains: false for a pass that only finds losses and logits, which needs a fraction of the memory.
+  ///   - rotaryScaling: the model's own when nil.
   package init(
-    _ parameters: Parameters, precision: ElementType, maximumTokens: Int, team: WorkerTeam, trains: Bool = true
+    _ parameters: Parameters, precision: ElementType, maximumTokens: Int, team: WorkerTeam, trains: Bool = true,
+    rotaryScaling: RotaryScaling? = nil
   ) throws(ComputeError) {
     self.parameters = parameters
     self.precision = precision
@@ -104,7 +106,7 @@ package final class TrainingPass {
       routerGradients = []
       normGradients = nil
     }
-    rotaryTable = try RotaryTable(headSize: shape.headSize, theta: shape.ropeTheta, positions: batch.capacity)
+    rotaryTable = try RotaryTable(shape.rotarySettings(scaling: rotaryScaling), positions: batch.capacity)
     let attentionShape = AttentionShape(
       headCount: shape.headCount, keyValueHeadCount: shape.keyValueHeadCount, headSize: shape.headSize)
     self.attentionShape = attentionShape
@@ -184,29 +186,11 @@ package final class TrainingPass {
     return lossSum()
   }
 
-  /// The logits of every token: [tokens, vocabulary], fp32.
-  package func logits(tokens: [Int32], documentOffsets: [Int32]) -> [Float] {
-    fill(
-      tokens, [Int32](repeating: 0, count: tokens.count), [Float](repeating: 0, count: tokens.count), documentOffsets)
-    let vocabulary = shape.vocabularySize
-    var result = [Float](repeating: 0, count: batch.rows * vocabulary)
-    result.withUnsafeMutableBufferPointer { buffer in
-      let logits = MatrixView(buffer.baseAddress!, rows: batch.rows, columns: vocabulary)
-      team.run { worker in
-        forwardLayers(worker)
-        let rows = rows(of: worker)
-        multiply(
-          worker, view(plan.normalizedOutput).rows(rows), weights.output, bTransposed: true, into: logits.rows(rows))
-      }
-    }
-    result.removeLast((batch.rows - tokens.count) * vocabulary)
-    return result
-  }
-
-  private func fill(_ tokens: [Int32], _ targets: [Int32], _ lossWeights: [Float], _ documentOffsets: [Int32]) {
+  func fill(_ tokens: [Int32], _ targets: [Int32], _ lossWeights: [Float], _ documentOffsets: [Int32]) {
     batch.fill(
       tokens: tokens, targets: targets, lossWeights: lossWeights, documentOffsets: documentOffsets,
-      vocabularySize: shape.vocabularySize, keyValueHeadCount: shape.keyValueHeadCount)
+      vocabularySize: shape.vocabularySize, keyValueHeadCount: shape.keyValueHeadCount,
+      rotaryTable: rotaryTable)
   }
 
   private func lossSum() -> LossSum {

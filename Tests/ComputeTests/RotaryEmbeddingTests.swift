@@ -4,10 +4,14 @@ import TestSupport
 import Testing
 
 struct RotaryEmbeddingTests {
+  static func settings(_ headSize: Int) -> RotarySettings {
+    RotarySettings(headSize: headSize, theta: 10_000, trainedLength: 512)
+  }
+
   @Test(
     "both directions agree with the plain twin", arguments: [2, 4, 6, 16, 30, 32, 34, 48, 64, 96, 128], Layout.all)
   func agrees(headSize: Int, layout: Layout) throws {
-    let table = try RotaryTable(headSize: headSize, theta: 10_000, positions: 600)
+    let table = try RotaryTable(Self.settings(headSize), positions: 600)
     let positions: [Int32] = [0, 1, 5, 599, 0]
     var generator = SeededGenerator(seed: UInt64(headSize))
     for type in ElementType.allCases {
@@ -34,12 +38,12 @@ struct RotaryEmbeddingTests {
   @Test("a turn keeps lengths, and products depend on the distance of the positions only")
   func distances() throws {
     let headSize = 32
-    let table = try RotaryTable(headSize: headSize, theta: 10_000, positions: 1000)
+    let table = try RotaryTable(Self.settings(headSize), positions: 1000)
     var generator = SeededGenerator(seed: 7)
     let (query, key) = (randomFloats(headSize, using: &generator), randomFloats(headSize, using: &generator))
     func product(_ queryPosition: Int32, _ keyPosition: Int32) -> Double {
       let heads = GuardedMatrix(query + key, rows: 2, columns: headSize)
-      rotaryForward(heads.view, headSize: headSize, positions: [queryPosition, keyPosition], table: table)
+      rotaryForward(heads.view, headSize: headSize, tableRows: [queryPosition, keyPosition], table: table)
       return dot(Array(heads.doubles[..<headSize]), Array(heads.doubles[headSize...]))
     }
     // 32 products of numbers up to 2·√2 in size, each turned with four roundings.
@@ -53,13 +57,13 @@ struct RotaryEmbeddingTests {
 
   @Test("turning back undoes the turn")
   func inverse() throws {
-    let table = try RotaryTable(headSize: 48, theta: 10_000, positions: 20)
+    let table = try RotaryTable(Self.settings(48), positions: 20)
     var generator = SeededGenerator(seed: 8)
     let values = randomFloats(2 * 96, using: &generator)
     let heads = GuardedMatrix(values, rows: 2, columns: 96)
-    rotaryForward(heads.view, headSize: 48, positions: [3, 19], table: table)
+    rotaryForward(heads.view, headSize: 48, tableRows: [3, 19], table: table)
     #expect(heads.values != values)
-    rotaryBackward(heads.view, headSize: 48, positions: [3, 19], table: table)
+    rotaryBackward(heads.view, headSize: 48, tableRows: [3, 19], table: table)
     expectClose(heads.values, values.map(Double.init), error: 2 * 4 * 4 * floatRoundoff, "heads")
   }
 }

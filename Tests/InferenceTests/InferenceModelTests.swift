@@ -99,6 +99,45 @@ import Inference
     #expect(Self.largestDifference(logits, expected.suffix(Self.shapes[0].vocabularySize)) < Self.tolerance)
   }
 
+  static let scalings: [RotaryScaling] = [
+    .linear(factor: 4), .dynamic(factor: 2), .yarn(YaRN(factor: 4, originalLength: 96)),
+  ]
+
+  @Test(
+    "with every rotary scaling, a prompt beyond the trained length equals the full forward pass", arguments: scalings)
+  func rotaryScaling(scaling: RotaryScaling) throws {
+    let team = WorkerTeam(count: 2)
+    var shape = Self.shapes[0]
+    shape.rotaryScaling = scaling
+    let parameters = try Self.parameters(shape)
+    let tokens = Self.tokens(700, shape)
+    func expected(_ count: Int) throws -> ArraySlice<Float> {
+      try Self.fullLogits(parameters, Array(tokens[..<count]), team).suffix(shape.vocabularySize)
+    }
+    let model = try InferenceModel(parameters, type: .float32, contextLength: 700, team: team)
+    let cache = try model.makeCache()
+    // Longer, shorter, and within the trained length, each time with what the cache then holds.
+    for count in [50, 200, 203, 700, 150, 96, 60] {
+      let logits = model.logits(after: Array(tokens[..<count]), cache)
+      #expect(Self.largestDifference(logits, try expected(count)) < Self.tolerance, "\(count) tokens")
+    }
+    #expect(try Self.fullLogits(try Self.parameters(Self.shapes[0]), tokens, team).suffix(130) != expected(700))
+  }
+
+  @Test("documents of different lengths in one batch turn as each by itself", arguments: scalings)
+  func rotaryScalingInBatches(scaling: RotaryScaling) throws {
+    let team = WorkerTeam(count: 2)
+    var shape = Self.shapes[1]
+    shape.rotaryScaling = scaling
+    let parameters = try Self.parameters(shape)
+    let documents = [150, 20, 96, 200].map { Self.tokens($0, shape, seed: UInt64($0)) }
+    let pass = try TrainingPass(
+      parameters, precision: .float32, maximumTokens: 466, team: team, trains: false)
+    let packed = pass.logits(tokens: documents.flatMap { $0 }, documentOffsets: [0, 150, 170, 266, 466])
+    let alone = try documents.flatMap { try Self.fullLogits(parameters, $0, team) }
+    #expect(Self.largestDifference(packed, alone) < Self.tolerance)
+  }
+
   @Test("a cache cut short goes on as if the rest had never been", arguments: shapes)
   func truncation(shape: ModelConfiguration) throws {
     let team = WorkerTeam(count: 2)

@@ -1,3 +1,4 @@
+import Compute
 import Foundation
 import ModelFiles
 import Storage
@@ -134,8 +135,17 @@ private func message(_ body: () throws -> Void) -> String {
       ("\"hidden_act\": \"silu\"", "\"hidden_act\": \"gelu\"", "hidden_act \"gelu\" is not supported"),
       ("\"attention_bias\": false", "\"attention_bias\": true", "attention_bias is true"),
       ("\"mlp_bias\": false", "\"mlp_bias\": true", "mlp_bias is true"),
-      ("\"rope_scaling\": null", "\"rope_scaling\": {\"rope_type\": \"yarn\", \"factor\": 4}", "type \"yarn\""),
-      ("\"rope_scaling\": null", "\"rope_parameters\": {\"type\": \"linear\"}", "type \"linear\""),
+      ("\"rope_scaling\": null", "\"rope_scaling\": {\"rope_type\": \"llama3\", \"factor\": 4}", "type \"llama3\""),
+      ("\"rope_scaling\": null", "\"rope_parameters\": {\"type\": \"linear\"}", "the rotary scaling has no factor"),
+      ("\"rope_scaling\": null", "\"rope_scaling\": [4]", "the rotary settings [4] are not an object"),
+      (
+        "\"rope_scaling\": null", "\"rope_scaling\": {\"type\": \"dynamic\", \"factor\": 0.5}",
+        "the rotary scaling's factor is 0.5, a number of at least 1.0 is needed"
+      ),
+      (
+        "\"rope_scaling\": null", "\"rope_scaling\": {\"type\": \"yarn\", \"factor\": 2, \"beta_fast\": -1}",
+        "beta_fast is -1.0"
+      ),
       ("\"rope_scaling\": null", "\"partial_rotary_factor\": 0.5", "partial_rotary_factor 0.5"),
       ("\"rope_scaling\": null", "\"quantization_config\": {}", "quantization_config"),
       ("\"LlamaForCausalLM\"", "\"MixtralForCausalLM\"", "the architecture 'MixtralForCausalLM' is not supported"),
@@ -248,6 +258,49 @@ private func message(_ body: () throws -> Void) -> String {
       }
       #expect(try ModelConfiguration(huggingFaceConfig: model + "/config.json").ropeTheta == 1234.5)
     }
+  }
+
+  static let scalings: [RotaryScaling] = {
+    var yarn = YaRN(factor: 4, originalLength: 32)
+    yarn.fastTurns = 20
+    yarn.slowTurns = 2.5
+    yarn.attentionFactor = 1.25
+    yarn.roundsBounds = false
+    return [.none, .linear(factor: 4), .dynamic(factor: 2.5), .yarn(YaRN(factor: 8, originalLength: 64)), .yarn(yarn)]
+  }()
+
+  @Test("rotary scaling is kept in config.json", arguments: scalings)
+  func rotaryScaling(scaling: RotaryScaling) throws {
+    try withTemporaryDirectory { directory in
+      var configuration = tinyConfiguration()
+      configuration.rotaryScaling = scaling
+      try Parameters(configuration: configuration, seed: 9).save(modelDirectory: directory + "/model")
+      #expect(try Parameters(modelDirectory: directory + "/model").configuration == configuration)
+    }
+  }
+
+  @Test("YaRN's defaults are those of transformers, its scales of attention and the outer length included")
+  func yarnDefaults() throws {
+    let plain = YaRN(factor: 2, originalLength: 64)
+    var scaled = plain
+    scaled.attentionFactor = (0.1 * 0.7 * log(2.0) + 1) / (0.1 * 0.5 * log(2.0) + 1)
+    for (settings, expected) in [
+      (#""factor": 2"#, plain), (#""factor": 2, "mscale": 0.7, "mscale_all_dim": 0.5"#, scaled),
+      (#""original_max_position_embeddings": 32"#, YaRN(factor: 2, originalLength: 32)),
+    ] {
+      try withTemporaryDirectory { directory in
+        var configuration = tinyConfiguration()
+        configuration.maximumSequenceLength = 64
+        try Parameters(configuration: configuration, seed: 9).save(modelDirectory: directory + "/model")
+        try edit(directory + "/model") {
+          $0.replacingOccurrences(
+            of: "\"rope_scaling\": null", with: "\"rope_scaling\": {\"type\": \"yarn\", \(settings)}")
+        }
+        let read = try ModelConfiguration(huggingFaceConfig: directory + "/model/config.json")
+        #expect(read.rotaryScaling == .yarn(expected), "\(settings)")
+      }
+    }
+    #expect(plain.attentionFactor == 0.1 * log(2.0) + 1)
   }
 
   @Test("a weight that is not a number is found at loading")

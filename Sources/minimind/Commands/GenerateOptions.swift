@@ -3,6 +3,7 @@ import Foundation
 import Inference
 import ModelFiles
 import Tokenization
+import Transformer
 
 /// Options of the commands that let a model write.
 enum GenerateOptions {
@@ -11,7 +12,7 @@ enum GenerateOptions {
   static let type = Option.choice(
     "type", default: ElementType.bfloat16, help: "How weights are kept in memory; bf16 is quicker, fp32 exact.")
   static let context = Option.optionalInteger(
-    "context", in: 16...1 << 20, defaultText: "the model's own",
+    "context", in: 16...1 << 20, defaultText: "the model's own, times --rope-factor with --rope",
     help: "Most tokens of prompt and answer together. Beyond the length of the model's training quality falls.")
   static let maximumTokens = Option.optionalInteger(
     "max-tokens", in: 1...Int.max, defaultText: "until the model ends", help: "Most tokens to write.")
@@ -29,7 +30,8 @@ enum GenerateOptions {
   static let stop = Option.list("stop", "TEXT", help: "Ends the answer before this text; may be given several times.")
 
   static let all: [any OptionDescription] = [
-    maximumTokens, temperature, topK, topP, minP, repetitionPenalty, stop, Option.seed, type, context, Option.threads,
+    maximumTokens, temperature, topK, topP, minP, repetitionPenalty, stop, Option.seed, type, context,
+    RotaryOptions.mode, RotaryOptions.factor, Option.threads,
   ]
 
   static func sampling(_ invocation: Invocation) -> SamplingSettings {
@@ -54,9 +56,14 @@ struct LoadedModel {
   init(_ invocation: Invocation) throws {
     directory = try resolveModelDirectory(invocation[GenerateOptions.model])
     tokenizer = try modelTokenizer(directory)
+    let configuration = try ModelConfiguration(huggingFaceConfig: directory + "/config.json")
+    let scaling = try RotaryOptions.scaling(invocation, configuration)
+    let growth = scaling == nil || scaling == RotaryScaling.none ? 1 : invocation[RotaryOptions.factor]
     model = try InferenceModel(
       modelDirectory: directory, type: invocation[GenerateOptions.type],
-      contextLength: invocation[GenerateOptions.context], team: WorkerTeam(count: threadCount(invocation)))
+      contextLength: invocation[GenerateOptions.context]
+        ?? Int(Double(configuration.maximumSequenceLength) * growth),
+      rotaryScaling: scaling, team: WorkerTeam(count: threadCount(invocation)))
     try checkVocabulary(tokenizer, model.configuration.vocabularySize, directory)
   }
 }
