@@ -44,11 +44,14 @@ let package = Package(
     room("ModelFiles", imports: ["Storage", "Tokenization", "CLibZip"]),
     room("Transformer", imports: ["Storage", "Compute", "ModelFiles"]),
     room("Corpus", imports: ["Storage", "Tokenization", "CSimdJSON"]),
-    room("Training", imports: ["Storage", "Compute", "Tokenization", "ModelFiles", "Transformer", "Corpus"]),
+    room("Plotting", imports: ["Storage"]),
+    room(
+      "Training",
+      imports: ["Storage", "Compute", "Tokenization", "ModelFiles", "Transformer", "Corpus", "Plotting"]),
     room("Inference", imports: ["Storage", "Compute", "Tokenization", "ModelFiles", "Transformer"]),
     room(
       "Evaluation",
-      imports: ["Storage", "Compute", "Tokenization", "ModelFiles", "Transformer", "Corpus", "Inference"]),
+      imports: ["Storage", "Compute", "Tokenization", "ModelFiles", "Transformer", "Corpus", "Inference", "Plotting"]),
     .executableTarget(
       name: "minimind",
       dependencies: [
@@ -73,7 +76,9 @@ let package = Package(
     tests(of: "Corpus", imports: ["Tokenization"]),
     tests(of: "Training", imports: ["Compute", "Transformer", "Corpus", "Tokenization", "ModelFiles"]),
     tests(of: "Inference", imports: ["Compute", "Transformer", "Tokenization", "ModelFiles"]),
-    tests(of: "Evaluation", imports: ["Compute", "Transformer", "Corpus", "Inference", "Tokenization", "ModelFiles"]),
+    tests(
+      of: "Evaluation",
+      imports: ["Compute", "Transformer", "Corpus", "Inference", "Tokenization", "ModelFiles", "Plotting"]),
     tests(of: "minimind"),
   ],
   swiftLanguageModes: [.v6],

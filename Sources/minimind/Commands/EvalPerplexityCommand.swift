@@ -3,8 +3,15 @@ import Corpus
 import Evaluation
 import Foundation
 import ModelFiles
+import Storage
 import Tokenization
 import Transformer
+
+/// Options of the commands that measure a model.
+enum EvaluationOptions {
+  static let precision = Option.choice(
+    "precision", default: ElementType.bfloat16, help: "What the matrix products take in; weights are kept in fp32.")
+}
 
 /// `minimind eval perplexity`: how well a model predicts text.
 let evalPerplexityCommand: Command = {
@@ -12,35 +19,64 @@ let evalPerplexityCommand: Command = {
     "input", "FILE", help: "Texts: JSONL, JSON, CSV or plain text files, or directories of them.")
   let data = Option.optional(
     "data", "DIR", help: "Prepared data instead: the documents held out from training, as data pretrain or sft chose.")
-  let precision = Option.choice(
-    "precision", default: ElementType.bfloat16, help: "What the matrix products take in; weights are kept in fp32.")
   let sequenceLength = Option.optionalInteger(
     "sequence-length", in: 1...1 << 20, defaultText: "the model's own",
     help: "The most tokens that the model sees at once; longer documents are read in pieces of that length. "
       + "A document is <s>, its text, and </s>; the prediction of </s> counts in loss and bits/byte, "
       + "while bytes are those of the text.")
+  let wholeFiles = Option.flag("whole-files", help: "A plain text file is one document, not a document a line.")
+  let byPosition = Option.flag(
+    "by-position",
+    help: "Measures the loss over the position in the text instead, once without rotary scaling and once by each kind. "
+      + "Only texts of --sequence-length tokens or more are used, which then is --rope-factor times the model's own "
+      + "unless given.")
+  let plot = Option.optional("plot", "FILE", help: "With --by-position: draws the losses as SVG.")
   return Command(
     "eval", "perplexity", summary: "measures how well a model predicts text",
-    options: [GenerateOptions.model, inputs, data, sequenceLength, precision, Option.json, Option.threads],
+    options: [
+      GenerateOptions.model, inputs, wholeFiles, data, sequenceLength, byPosition, plot, RotaryOptions.mode,
+      RotaryOptions.factor, EvaluationOptions.precision, Option.json, Option.threads,
+    ],
     example: "minimind eval perplexity --model my-run --input heldout.jsonl"
   ) { invocation in
     guard invocation[inputs].isEmpty != (invocation[data] == nil) else {
       throw UsageError("minimind eval perplexity needs either --input FILE or --data DIR.")
     }
+    let isByPosition = invocation[byPosition]
+    if isByPosition, invocation[data] != nil || invocation.isGiven(RotaryOptions.mode) {
+      throw UsageError(
+        "--by-position takes texts by --input, and measures every --rope by itself; leave the others out.")
+    }
+    if !isByPosition, invocation[plot] != nil { throw UsageError("--plot needs --by-position.") }
     let directory = try resolveModelDirectory(invocation[GenerateOptions.model])
     let tokenizer = try modelTokenizer(directory)
     let parameters = try Parameters(modelDirectory: directory)
     try checkVocabulary(tokenizer, parameters.configuration.vocabularySize, directory)
-    let meter = try PerplexityMeter(
-      parameters, tokenizer, precision: invocation[precision],
-      sequenceLength: invocation[sequenceLength] ?? parameters.configuration.maximumSequenceLength,
-      team: WorkerTeam(count: threadCount(invocation)))
-    let start = monotonicSeconds()
+    let team = WorkerTeam(count: threadCount(invocation))
     Interruption.watch()
+    if isByPosition {
+      let factor = invocation[RotaryOptions.factor]
+      let trainedLength = parameters.configuration.maximumSequenceLength
+      // A path that cannot be written is told before the work.
+      let plotFile = try invocation[plot].map { try AtomicFile($0) }
+      let report = try PositionReport(
+        invocation[GenerateOptions.model], parameters, tokenizer,
+        DocumentReader(inputs: invocation[inputs], wholeFiles: invocation[wholeFiles]),
+        length: max(PositionLosses.bucketCount, invocation[sequenceLength] ?? Int(Double(trainedLength) * factor)),
+        factor: factor, precision: invocation[EvaluationOptions.precision], team: team)
+      try plotFile?.write(report.plot)
+      try plotFile?.commit()
+      return try invocation[Option.json] ? printJSON(report) : Console.standardOutput.write(report.text)
+    }
+    let meter = try PerplexityMeter(
+      parameters, tokenizer, precision: invocation[EvaluationOptions.precision],
+      sequenceLength: invocation[sequenceLength] ?? parameters.configuration.maximumSequenceLength,
+      rotaryScaling: RotaryOptions.scaling(invocation, parameters.configuration), team: team)
+    let start = monotonicSeconds()
     if let path = invocation[data] {
       try measure(TokenShardDataset(directory: path, tokenizerHash: tokenizer.contentHash), meter)
     } else {
-      try measure(invocation[inputs], meter)
+      try measure(DocumentReader(inputs: invocation[inputs], wholeFiles: invocation[wholeFiles]), meter)
     }
     guard let result = meter.finish() else {
       throw CommandError("there is no text to predict. Give files with text.")
@@ -68,8 +104,7 @@ private func measure(_ dataset: TokenShardDataset, _ meter: PerplexityMeter) thr
   }
 }
 
-private func measure(_ inputs: [String], _ meter: PerplexityMeter) throws {
-  let reader = try DocumentReader(inputs: inputs)
+private func measure(_ reader: DocumentReader, _ meter: PerplexityMeter) throws {
   let progress = ProgressLine("evaluating", total: reader.totalBytes, unit: .bytes, console: .standardError)
   defer { progress.finish() }
   var bytes = 0
