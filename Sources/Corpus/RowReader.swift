@@ -1,19 +1,21 @@
 /// Takes rows apart: the fields of a row by name, whatever the file's format. Use one per thread.
-final class RowReader {
+package final class RowReader {
   private let parser = JSONParser()
   private var fields = CSVFields()
 
+  package init() {}
+
   /// A row with its fields, valid until the reader reads the next.
-  enum Row {
+  package enum Row {
     case json(JSONValue)
     case csv(columns: [String], CSVFields)
     case text(UnsafeRawBufferPointer)
   }
 
   /// Whether a row is nothing but white space: not a row, then.
-  static func isBlank(_ bytes: UnsafeRawBufferPointer) -> Bool { bytes.allSatisfy { $0 <= 0x20 } }
+  package static func isBlank(_ bytes: UnsafeRawBufferPointer) -> Bool { bytes.allSatisfy { $0 <= 0x20 } }
 
-  func read(_ record: Record, of block: Block) throws(RowProblem) -> Row {
+  package func read(_ record: Record, of block: Block) throws(RowProblem) -> Row {
     let bytes = block.bytes(of: record)
     switch block.file.format {
     case .json, .jsonLines:

@@ -4,6 +4,6 @@ package let allCommands: [Command] = [
   dataPretrainCommand, dataSFTCommand, dataInspectCommand,
   pretrainCommand, sftCommand,
   generateCommand, chatCommand,
-  evalPerplexityCommand, convertCommand, infoCommand,
+  evalPerplexityCommand, evalChoicesCommand, convertCommand, infoCommand,
   benchTrainCommand, benchPrefillCommand, benchDecodeCommand, benchProductsCommand, benchTokenizerCommand,
 ]

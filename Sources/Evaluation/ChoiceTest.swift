@@ -1,0 +1,112 @@
+import Compute
+import Corpus
+import Tokenization
+import Transformer
+
+/// How many of some questions were answered right.
+package struct ChoiceScore: Sendable, Equatable {
+  package private(set) var correct = 0
+  package private(set) var total = 0
+
+  package init() {}
+
+  mutating func add(isCorrect: Bool) {
+    total += 1
+    if isCorrect { correct += 1 }
+  }
+
+  package var accuracy: Double { Double(correct) / Double(total) }
+  /// Of the accuracy, were the questions drawn at random: √(p·(1 - p)/(n - 1)). Nil for one question.
+  package var standardError: Double? {
+    total > 1 ? (accuracy * (1 - accuracy) / Double(total - 1)).squareRoot() : nil
+  }
+}
+
+/// What a model answered to a question.
+package struct ChoiceAnswer: Sendable, Equatable {
+  /// Indices into the test's subjects, and the questions of one.
+  package var subject: Int
+  package var question: Int
+  /// [letters] the logit of each letter as the next token.
+  package var logits: [Float]
+  package var promptTokens: Int
+  /// Examples that the prompt had.
+  package var exampleCount: Int
+
+  package init(subject: Int, question: Int, logits: [Float], promptTokens: Int, exampleCount: Int) {
+    self.subject = subject
+    self.question = question
+    self.logits = logits
+    self.promptTokens = promptTokens
+    self.exampleCount = exampleCount
+  }
+
+  /// The index of the letter with the highest logit; of equals the first.
+  package var chosen: Int { logits.indices.reduce(0) { logits[$1] > logits[$0] ? $1 : $0 } }
+}
+
+/// Asks a model the questions of a test. The prompts are packed into batches without padding, and only the last token
+/// of each goes through the output layer.
+package struct ChoiceTest {
+  private let set: QuestionSet
+  /// In the order of the questions.
+  private var prompts: [(subject: Int, question: Int, tokens: [Int32], exampleCount: Int)] = []
+  private let letterTokens: [Int32]
+  /// Enough rows for the products to run at full speed.
+  private static let batchTokens = 4096
+
+  /// - Parameters:
+  ///   - exampleCount: the first so many of each subject's examples come before each question.
+  ///   - maximumTokens: of a prompt with examples.
+  package init(_ set: QuestionSet, _ prompt: ChoicePrompt, exampleCount: Int, maximumTokens: Int) {
+    self.set = set
+    letterTokens = prompt.letterTokens
+    for (number, subject) in set.subjects.enumerated() {
+      let examples = subject.examples.prefix(exampleCount).map(prompt.encode(example:))
+      for (index, question) in subject.questions.enumerated() {
+        let (tokens, count) = prompt.encode(question, examples: examples, maximumTokens: maximumTokens)
+        prompts.append((number, index, tokens, count))
+      }
+    }
+  }
+
+  /// The tokens of all prompts.
+  package var tokenCount: Int { prompts.reduce(0) { $0 + $1.tokens.count } }
+
+  /// - Parameter progress: called after each batch with the questions answered so far; what it throws ends the test.
+  /// - Returns: the answers in the order of the questions.
+  /// - Throws: `ComputeError.outOfMemory`, and what `progress` throws.
+  package func run(
+    _ parameters: Parameters, precision: ElementType, rotaryScaling: RotaryScaling? = nil, team: WorkerTeam,
+    progress: (_ questions: Int) throws -> Void = { _ in }
+  ) throws -> [ChoiceAnswer] {
+    let longest = prompts.map(\.tokens.count).max() ?? 1
+    let batchTokens = max(longest, min(Self.batchTokens, tokenCount))
+    let pass = try TrainingPass(
+      parameters, precision: precision, maximumTokens: batchTokens, team: team, trains: false,
+      rotaryScaling: rotaryScaling)
+    var answers: [ChoiceAnswer] = []
+    while answers.count < prompts.count {
+      var tokens: [Int32] = []
+      var offsets: [Int32] = [0]
+      var rest = prompts[answers.count...]
+      while let next = rest.first, tokens.count + next.tokens.count <= batchTokens {
+        tokens += next.tokens
+        offsets.append(Int32(tokens.count))
+        rest.removeFirst()
+      }
+      let logits = pass.logits(tokens: tokens, documentOffsets: offsets, rows: offsets.dropFirst().map { Int($0) - 1 })
+      let vocabulary = parameters.configuration.vocabularySize
+      for row in 0..<offsets.count - 1 {
+        let prompt = prompts[answers.count]
+        answers.append(
+          ChoiceAnswer(
+            subject: prompt.subject, question: prompt.question,
+            logits: letterTokens.map { logits[row * vocabulary + Int($0)] }, promptTokens: prompt.tokens.count,
+            exampleCount: prompt.exampleCount))
+      }
+      try progress(answers.count)
+    }
+    return answers
+  }
+}
