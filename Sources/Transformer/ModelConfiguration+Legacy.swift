@@ -1,3 +1,4 @@
+import Compute
 import ModelFiles
 
 extension ModelConfiguration {
@@ -65,6 +66,7 @@ extension ModelConfiguration {
       (!tiesEmbeddings, "an output matrix of its own"), (normalizesQueriesAndKeys, "norms of queries and keys"),
       (querySize != hiddenSize, "heads of \(headSize) that do not add up to its width of \(hiddenSize)"),
       (ropeTheta != 10_000, "the rotary base \(ropeTheta)"), (rmsNormEpsilon != 1e-5, "the epsilon \(rmsNormEpsilon)"),
+      (rotaryScaling != .none, "rotary scaling"),
       (isMixture && sharedExpertCount > 1, "\(sharedExpertCount) shared experts"),
     ]
     if let difference = differences.first(where: \.isOther) {

@@ -1,3 +1,4 @@
+import Compute
 import ModelFiles
 import Storage
 
@@ -26,7 +27,9 @@ extension Parameters {
       }
       return GGUFWriter.Tensor(name: weight.name, shape: weight.shape, encoding: isMatrix ? encoding : .float32)
     }
-    let metadata = configuration.ggufMetadata(name: name, encoding: encoding) + tokenizer
+    let metadata =
+      try configuration.ggufMetadata(name: name, encoding: encoding) + configuration.ggufRotaryScaling(path: path)
+      + tokenizer
     let writer = try GGUFWriter(path, metadata: metadata, tensors: tensors)
     for weight in weights { try withValues(of: weight) { try writer.append($0) } }
     try writer.commit()
@@ -34,9 +37,33 @@ extension Parameters {
 }
 
 extension ModelConfiguration {
+  private var ggufArchitecture: String { isMixture ? "ernie4_5-moe" : normalizesQueriesAndKeys ? "qwen3" : "llama" }
+
+  /// The rotary scaling, of which llama.cpp knows `linear` and YaRN as the paper has it.
+  ///
+  /// - Throws: `ModelFileError.unsupported` for what llama.cpp would compute otherwise.
+  func ggufRotaryScaling(path: String) throws(ModelFileError) -> [(key: String, value: GGUFValue)] {
+    func key(_ name: String) -> String { "\(ggufArchitecture).rope.scaling.\(name)" }
+    switch rotaryScaling {
+    case .none: return []
+    case .linear(let factor): return [(key("type"), .string("linear")), (key("factor"), .float32(Float(factor)))]
+    case .yarn(let yarn) where yarn == YaRN(factor: yarn.factor, originalLength: yarn.originalLength):
+      return [
+        (key("type"), .string("yarn")), (key("factor"), .float32(Float(yarn.factor))),
+        (key("original_context_length"), .uint32(UInt32(clamping: yarn.originalLength))),
+      ]
+    case .dynamic:
+      throw .unsupported(path: path, feature: "llama.cpp has no dynamic rotary scaling; choose --format hf")
+    case .yarn:
+      throw .unsupported(
+        path: path,
+        feature: "llama.cpp has YaRN with its usual settings only; choose --format hf, or change config.json")
+    }
+  }
+
   /// `general.*` and the sizes of the model, under the keys that llama.cpp reads for its architecture.
   func ggufMetadata(name: String, encoding: WeightEncoding) -> [(key: String, value: GGUFValue)] {
-    let architecture = isMixture ? "ernie4_5-moe" : normalizesQueriesAndKeys ? "qwen3" : "llama"
+    let architecture = ggufArchitecture
     let sizes: [(String, Int)] = [
       ("vocab_size", vocabularySize), ("context_length", maximumSequenceLength), ("embedding_length", hiddenSize),
       ("block_count", layerCount), ("feed_forward_length", intermediateSize), ("attention.head_count", headCount),

@@ -109,6 +109,27 @@ def test_a_vocabulary_larger_than_the_tokenizer_is_filled_with_unused_tokens(min
     assert value(reader, "tokenizer.ggml.token_type")[279:281] == [1, 5]
 
 
+def test_rotary_scaling_goes_along_where_the_format_has_it(minimind, model, tmp_path):
+    shutil.copytree(model, tmp_path / "model")
+    config = json.loads((model / "config.json").read_text())
+
+    def convert(scaling, name):
+        (tmp_path / "model/config.json").write_text(json.dumps(config | {"rope_scaling": scaling}))
+        return minimind("convert", "--from", tmp_path / "model", "--to", tmp_path / name, check=False)
+
+    for scaling, original in (({"rope_type": "linear", "factor": 2.0}, None), ({"rope_type": "yarn", "factor": 4.0}, 512)):
+        assert convert(scaling, "m.gguf").returncode == 0
+        reader = GGUFReader(tmp_path / "m.gguf")
+        assert value(reader, "llama.rope.scaling.type") == scaling["rope_type"]
+        assert value(reader, "llama.rope.scaling.factor") == scaling["factor"]
+        if original:
+            assert value(reader, "llama.rope.scaling.original_context_length") == original
+    for scaling in ({"rope_type": "dynamic", "factor": 2.0}, {"rope_type": "yarn", "factor": 4.0, "beta_fast": 16}):
+        assert convert(scaling, "m.pth").returncode == 1
+        run = convert(scaling, "other.gguf")
+        assert run.returncode == 1 and "llama.cpp has" in run.stderr and not (tmp_path / "other.gguf").exists()
+
+
 def test_weights_survive_every_round_trip_to_the_bit(minimind, model, tmp_path):
     original = weights(model)
     (tmp_path / "config").mkdir()

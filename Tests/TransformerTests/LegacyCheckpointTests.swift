@@ -1,3 +1,4 @@
+import Compute
 import Foundation
 import ModelFiles
 import Storage
@@ -152,6 +153,7 @@ private func writeEdited(
         ("norms of queries and keys", { $0.normalizesQueriesAndKeys = true }),
         ("heads of 6 that do not add up to its width of 16", { $0.headSize = 6 }),
         ("the rotary base 500000.0", { $0.ropeTheta = 500_000 }), ("the epsilon 1e-06", { $0.rmsNormEpsilon = 1e-6 }),
+        ("rotary scaling", { $0.rotaryScaling = .linear(factor: 2) }),
       ]
       for (fault, change) in changes {
         var configuration = tinyConfiguration()

@@ -37,7 +37,7 @@ struct PositionReport: Encodable {
         "none of \(windows.shortDocuments) documents has \(length) tokens. Give longer texts (--whole-files makes a "
           + "plain text file one document), or a smaller --sequence-length.")
     }
-    let modes: [RotaryOptions.Mode] = [.none, .linear, .dynamic, .yarn]
+    let modes = RotaryOptions.Mode.allCases
     let perMode = windows.windows.count * length
     let progress = ProgressLine(
       "evaluating", total: modes.count * perMode, unit: .things("tokens"), console: .standardError)
