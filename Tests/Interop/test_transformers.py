@@ -48,6 +48,10 @@ VARIANTS = {
     "YaRN with settings": {
         "rope_scaling": {"rope_type": "yarn", "factor": 2.0, "original_max_position_embeddings": 40, "beta_fast": 4.0,
                          "beta_slow": 0.5, "attention_factor": 1.3, "truncate": False}, "max_position_embeddings": 80},
+    "mixture with YaRN": {
+        "architectures": ["Ernie4_5_MoeForCausalLM"], "model_type": "ernie4_5_moe", "moe_k": 2, "moe_num_experts": 4,
+        "moe_num_shared_experts": 1, "moe_intermediate_size": 80, "moe_layer_start_index": 0, "max_position_embeddings": 128,
+        "rope_scaling": {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32}},
     "q/k norms": {"architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3", "head_dim": 32},
     "q/k norms, untied": {"architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3", "tie_word_embeddings": False, "head_dim": 20},
 }
