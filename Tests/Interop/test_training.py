@@ -37,10 +37,14 @@ def data(minimind, tmp_path_factory):
     minimind("tokenizer", "train", "--input", folder / "text.txt", "--output", folder / "tokenizer", "--vocab-size", 300)
     for stage, name in [("pretrain", "text.txt"), ("sft", "chat.jsonl")]:
         minimind("data", stage, "--input", folder / name, "--tokenizer", folder / "tokenizer", "--output", folder / stage)
-    (folder / "model.json").write_text(json.dumps({
+    model = {
         "architectures": ["LlamaForCausalLM"], "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2,
         "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 300, "max_position_embeddings": 128,
-        "rms_norm_eps": 1e-5, "tie_word_embeddings": True}))
+        "rms_norm_eps": 1e-5, "tie_word_embeddings": True}
+    (folder / "model.json").write_text(json.dumps(model))
+    (folder / "mixture.json").write_text(json.dumps(model | {
+        "architectures": ["Ernie4_5_MoeForCausalLM"], "moe_intermediate_size": 64, "moe_num_experts": 4, "moe_k": 2,
+        "moe_num_shared_experts": 1, "moe_layer_start_index": 0, "router_aux_loss_coef": 0.02}))
     return folder
 
 
@@ -285,3 +289,40 @@ def test_output_and_files(minimind, data, tmp_path):
     assert json.loads((run / "training.json").read_text())["options"]["log-interval"] == 5
     generated = minimind("generate", "--model", run, "--prompt", "Anna", "--max-tokens", 3)
     assert generated.returncode == 0
+
+
+def test_a_mixture_of_experts_goes_through_every_stage(minimind, data, tmp_path):
+    """Pretraining, its resume, fine-tuning and every command that takes a model; what training adds for the balance of
+    experts stays out of its losses."""
+    base, chat = tmp_path / "base", tmp_path / "chat"
+    pretraining_options = ["--model", data / "mixture.json", "--data", data / "pretrain", *FEW, "--learning-rate", 0.01]
+    training = minimind("pretrain", *pretraining_options, "--output", base, "--steps", 60, "--log-interval", 1)
+    assert "2 of 4 experts and 1 shared" in training.stdout
+    assert "busiest expert" in training.stdout and "aux 0.0" in training.stdout
+    rows = [json.loads(line) for line in (base / "metrics.jsonl").read_text().splitlines()]
+    trained = [row for row in rows if "train/loss" in row]
+    held_out = [row["eval/loss"] for row in rows if "eval/loss" in row]
+    assert held_out[-1] < 0.6 * held_out[0]
+    for row in trained:
+        # Two layers of weight 0.02: 0.04 where all is even, twice that at the worst for two of four experts.
+        assert 0.03 < row["train/aux_loss"] < 0.08
+        assert len(row["train/expert_shares"]) == 2 and all(abs(sum(layer) - 1) < 1e-9 for layer in row["train/expert_shares"])
+        assert row["train/expert_max_share"] == max(max(layer) for layer in row["train/expert_shares"])
+        assert 0 < row["train/expert_entropy"] <= 1
+    minimind("sft", "--from", base, "--data", data / "sft", "--output", chat, *FEW, "--steps", 20)
+    for run in (base, chat):
+        config = json.loads((run / "model/config.json").read_text())
+        assert config["architectures"] == ["Ernie4_5_MoeForCausalLM"] and config["router_aux_loss_coef"] == 0.02
+    facts = json.loads(minimind("info", chat, "--json").stdout)
+    assert facts["parts"]["experts"] == 2 * 4 * 3 * 32 * 64 and facts["parts"]["routers"] == 2 * 4 * 32
+    assert facts["parameters"] - facts["active_parameters"] == 2 * 2 * 3 * 32 * 64
+    measured = json.loads(minimind("eval", "perplexity", "--model", base, "--data", data / "pretrain", "--json").stdout)
+    # bf16 and other batches than in training.
+    assert abs(measured["loss"] - held_out[-1]) < 0.01 * held_out[-1]
+    text = json.loads(minimind("generate", "--model", base, "--prompt", "Anna sees", "--temperature", 0, "--max-tokens", 12,
+                               "--json").stdout)["text"]
+    assert any(word in text for word in NAMES + PLACES)
+    assert minimind("chat", "--model", chat, "--temperature", 0, "--max-tokens", 8, input="who is 3?\n").stdout.strip()
+    rates = json.loads(minimind("bench", "train", "--model", data / "mixture.json", "--steps", 1, "--batch-tokens", 512,
+                                "--micro-batch-tokens", 256, "--sequence-length", 64, "--json").stdout)
+    assert rates["profile"]["routing"] > 0 and rates["tokens_per_second"] > 0

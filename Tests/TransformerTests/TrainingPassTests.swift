@@ -236,7 +236,7 @@ struct TrainingPassTests {
 
   @Test(
     "bfloat16 follows fp32: the loss to a thousandth, the gradient to a few percent",
-    arguments: [Variant.normalizedHeads, .mixtureOfOne])
+    arguments: [Variant.normalizedHeads, .mixtureOfOne, .mixture])
   func bfloat16(variant: Variant) throws {
     let parameters = try variant.parameters()
     let batch = Batch(lengths: [40, 3, 25], vocabulary: 53, seed: 7)
