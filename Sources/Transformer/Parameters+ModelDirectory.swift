@@ -59,6 +59,8 @@ extension ParameterTable {
             + "Check \(Self.settings(for: entry.key)).")
       }
     }
+    let mixtureLayers = configuration.isMixture ? configuration.layerCount : 0
+    let routerBiases = Set((0..<mixtureLayers).map { ParameterKey.Layer($0).routerBias })
     for name in weights.names.sorted() where entry(name) == nil {
       // Old Llama checkpoints store the rotary frequencies, which follow from the configuration.
       if name.hasSuffix(".rotary_emb.inv_freq") { continue }
@@ -67,7 +69,7 @@ extension ParameterTable {
       {
         continue
       }
-      if let bytes = weights.bytes(of: name), configuration.isRouterBias(name) {
+      if routerBiases.contains(name), let bytes = weights.bytes(of: name) {
         guard bytes.allSatisfy({ $0 == 0 }) else {
           throw ModelFileError.unsupported(
             path: weights.filePath(of: name), feature: "'\(name)' is not zero; routers choose by probability alone here"
@@ -103,13 +105,6 @@ extension ParameterTable {
     if key.contains(".shared_experts.") { return "moe_num_shared_experts, moe_intermediate_size, \(width)" }
     return key.contains(".experts.")
       ? "moe_num_experts, moe_intermediate_size, \(width)" : "intermediate_size, \(width)"
-  }
-}
-
-extension ModelConfiguration {
-  /// Whether `name` is the correction bias of one of this model's routers.
-  fileprivate func isRouterBias(_ name: String) -> Bool {
-    isMixture && (0..<layerCount).contains { ParameterKey.Layer($0).routerBias == name }
   }
 }
 
