@@ -29,6 +29,16 @@ package func addRows(_ source: MatrixView, into target: MatrixView) {
   }
 }
 
+/// matrix *= factor, in place.
+///
+/// - Parameter matrix: [rows, columns], of either type.
+package func scale(_ matrix: MatrixView, by factor: Float) {
+  switch matrix.type {
+  case .float32: scale(matrix, factor, Float.self)
+  case .bfloat16: scale(matrix, factor, BFloat16.self)
+  }
+}
+
 private func checkSameShape(_ source: MatrixView, _ target: MatrixView) {
   precondition(
     source.rows == target.rows && source.columns == target.columns,
@@ -56,5 +66,15 @@ private func addRows<Source: VectorElement>(_ source: MatrixView, _ target: Matr
       Float.store(Float.load(to + start, lanes) + Source.load(from + start, lanes), to: to + start, lanes)
     }
     forEachSixteen(source.columns, step)
+  }
+}
+
+private func scale<Element: VectorElement>(_ matrix: MatrixView, _ factor: Float, _: Element.Type) {
+  for row in 0..<matrix.rows {
+    let values = matrix.row(row, of: Element.self)
+    @inline(__always) func step(_ start: Int, _ lanes: Int) {
+      Element.store(Element.load(values + start, lanes) * factor, to: values + start, lanes)
+    }
+    forEachSixteen(matrix.columns, step)
   }
 }

@@ -1,5 +1,4 @@
 import Compute
-import ModelFiles
 import Transformer
 
 /// A model that continues sequences: tokens in, logits of the next token out.
@@ -19,16 +18,14 @@ package final class InferenceModel {
   let step: DecodeMemory
   let chunk: PrefillMemory
 
-  /// A copy of `parameters`, for trying out a model in training.
+  /// A copy of `parameters`.
   ///
   /// - Parameter contextLength: the model's own when nil.
   /// - Throws: `ComputeError.outOfMemory`.
   package convenience init(
     _ parameters: Parameters, type: ElementType, contextLength: Int? = nil, team: WorkerTeam
   ) throws {
-    try self.init(
-      parameters.configuration, parameters.table, type: type, contextLength: contextLength, team: team
-    ) { entry, target in target.update(from: parameters.values + entry.offset, count: entry.count) }
+    try self.init(TrainedModel.whole(parameters).frozenCopy(type: type), contextLength: contextLength, team: team)
   }
 
   /// The model in a Hugging Face directory.
@@ -41,25 +38,23 @@ package final class InferenceModel {
     modelDirectory: String, type: ElementType, contextLength: Int? = nil, rotaryScaling: RotaryScaling? = nil,
     team: WorkerTeam
   ) throws {
-    var configuration = try ModelConfiguration(huggingFaceConfig: modelDirectory + "/config.json")
-    if let rotaryScaling { configuration.rotaryScaling = rotaryScaling }
-    let files = try ModelWeights(directory: modelDirectory)
     try self.init(
-      configuration, try ParameterTable(configuration, checkedAgainst: files), type: type,
-      contextLength: contextLength, team: team
-    ) { entry, target in try files.copy(entry, of: configuration, to: target) }
+      FrozenWeights(modelDirectory: modelDirectory, type: type), contextLength: contextLength,
+      rotaryScaling: rotaryScaling, team: team)
   }
 
-  private init(
-    _ configuration: ModelConfiguration, _ table: ParameterTable, type: ElementType, contextLength: Int?,
-    team: WorkerTeam, read: (ParameterEntry, UnsafeMutablePointer<Float>) throws -> Void
+  package init(
+    _ frozen: FrozenWeights, contextLength: Int? = nil, rotaryScaling: RotaryScaling? = nil, team: WorkerTeam
   ) throws {
+    var configuration = frozen.configuration
+    if let rotaryScaling { configuration.rotaryScaling = rotaryScaling }
+    let type = frozen.type
     self.configuration = configuration
     self.type = type
     self.team = team
     let contextLength = contextLength ?? configuration.maximumSequenceLength
     self.contextLength = contextLength
-    weights = try InferenceWeights(configuration, table, type: type, read: read)
+    weights = InferenceWeights(frozen)
     rotaryTable = try RotaryTable(configuration.rotarySettings(), positions: contextLength)
     step = try DecodeMemory(configuration, contextLength: contextLength, workers: team.count)
     chunk = try PrefillMemory(configuration, type: type, contextLength: contextLength, workers: team.count)

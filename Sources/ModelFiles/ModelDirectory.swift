@@ -3,8 +3,8 @@ import Storage
 
 /// The Hugging Face directory that a MODEL argument stands for.
 ///
-/// - Parameter path: such a directory itself, a run directory (its `model/`), or a checkpoint of a run
-///   (`RUN/checkpoints/step-N`, its `model/`).
+/// - Parameter path: such a directory itself, that of an adapter whose settings name such a directory, a run directory
+///   (its `model/`), or a checkpoint of a run (`RUN/checkpoints/step-N`, its `model/`).
 /// - Throws: `ModelFileError.notAModel`.
 public func resolveModelDirectory(_ path: String) throws(ModelFileError) -> String {
   var isDirectory: ObjCBool = false
@@ -15,10 +15,18 @@ public func resolveModelDirectory(_ path: String) throws(ModelFileError) -> Stri
     throw .notAModel(path: path, reason: "it is a file, a directory with config.json and model.safetensors is expected")
   }
   for candidate in [path, path + "/model"]
-  where FileManager.default.fileExists(atPath: candidate + "/config.json") {
+  where FileManager.default.fileExists(atPath: candidate + "/config.json") || PEFTAdapter.isAdapter(candidate) {
     return candidate
   }
-  throw .notAModel(path: path, reason: "neither it nor its subdirectory 'model' has a config.json")
+  throw .notAModel(
+    path: path,
+    reason: "neither it nor its subdirectory 'model' has a config.json or an \(PEFTConfiguration.fileName)")
+}
+
+/// The `config.json` of the model in a directory; of an adapter, that of its base.
+package func configurationPath(ofModel directory: String) throws -> String {
+  let model = PEFTAdapter.isAdapter(directory) ? try PEFTAdapter(directory: directory).baseDirectory() : directory
+  return model + "/config.json"
 }
 
 /// The files beside the weights that make up a tokenizer, those that exist being copied with a model.

@@ -2,16 +2,31 @@ import Foundation
 import Storage
 
 /// The weights of a Hugging Face model directory: `model.safetensors`, or the shards that
-/// `model.safetensors.index.json` lists.
+/// `model.safetensors.index.json` lists. Of an adapter's directory: its base's weights, with the adapter merged into them
+/// as they are read.
 public final class ModelWeights: Sendable {
   public let directory: String
   /// The file that a message about missing weights should name.
   public let path: String
   private let files: [SafetensorsFile]
   private let fileIndices: [String: Int]
+  private let adapter: PEFTAdapter?
 
-  public init(directory: String) throws {
+  /// The weights in a directory of either kind.
+  ///
+  /// - Throws: `FileError` or `ModelFileError`, also when an adapter does not belong to its base.
+  public convenience init(directory: String) throws {
+    let adapter = PEFTAdapter.isAdapter(directory) ? try PEFTAdapter(directory: directory) : nil
+    try self.init(modelDirectory: adapter?.baseDirectory() ?? directory, adapter: adapter)
+  }
+
+  /// The weights of a model with those of an adapter merged into them.
+  ///
+  /// - Parameter directory: the model's.
+  /// - Throws: `FileError` or `ModelFileError`, also when the adapter does not belong to the model.
+  package init(modelDirectory directory: String, adapter: PEFTAdapter?) throws {
     self.directory = directory
+    self.adapter = adapter
     let single = directory + "/model.safetensors"
     let index = single + ".index.json"
     if FileManager.default.fileExists(atPath: single) || !FileManager.default.fileExists(atPath: index) {
@@ -23,6 +38,7 @@ public final class ModelWeights: Sendable {
       let file = try SafetensorsFile(single)
       files = [file]
       fileIndices = Dictionary(uniqueKeysWithValues: file.tensors.map { ($0.name, 0) })
+      try adapter?.check(base: self)
       return
     }
     path = index
@@ -52,6 +68,7 @@ public final class ModelWeights: Sendable {
     }
     self.files = files
     self.fileIndices = fileIndices
+    try adapter?.check(base: self)
   }
 
   /// The names of all weights.
@@ -65,9 +82,11 @@ public final class ModelWeights: Sendable {
   /// The file that holds a weight.
   public func filePath(of name: String) -> String { fileIndices[name].map { files[$0].path } ?? path }
 
-  /// The stored bytes of a weight, at any alignment. Valid while this object lives.
+  /// The stored bytes of a weight, at any alignment; nil for one that an adapter changes. Valid while this object lives.
   public func bytes(of name: String) -> UnsafeRawBufferPointer? {
-    guard let index = fileIndices[name], let tensor = files[index].tensor(name) else { return nil }
+    guard adapter?.modules[name] == nil, let index = fileIndices[name], let tensor = files[index].tensor(name) else {
+      return nil
+    }
     return files[index].bytes(of: tensor)
   }
 
@@ -80,9 +99,38 @@ public final class ModelWeights: Sendable {
       preconditionFailure("no weight is named \(name)")
     }
     try files[index].copy(tensor, to: destination)
+    try adapter?.merge(into: name, destination)
     guard TensorConversion.areFinite(destination, count: tensor.count) else {
       throw ModelFileError.malformed(
         path: files[index].path, fault: "'\(name)' holds values that are not finite numbers")
     }
+  }
+
+  /// SHA-256 of the model's weights, in hexadecimal: over their names, shapes and fp32 values in the order of their names.
+  /// So it does not depend on how the weights are stored, as long as that loses nothing; an adapter does not count.
+  package func contentHash() throws -> String {
+    let hash = SHA256()
+    for name in names.sorted() {
+      guard let index = fileIndices[name], let tensor = files[index].tensor(name) else { continue }
+      Array("\(name) \(tensor.shape)\n".utf8).withUnsafeBytes(hash.update)
+      try files[index].floats(of: tensor).withUnsafeBytes(hash.update)
+    }
+    return SHA256.hexadecimal(hash.finalize())
+  }
+
+  // MARK: - Merged adapters
+
+  /// The key, in the metadata of a weights' file, of the `PEFTAdapter.contentHash` of all adapters that are merged into it.
+  private static let mergedKey = "minimind.merged_adapters"
+
+  /// The adapters that the stored weights hold already, as far as the file says so.
+  package var mergedAdapters: [String] {
+    files.first?.metadata[Self.mergedKey]?.split(separator: ",").map(String.init) ?? []
+  }
+
+  /// The metadata for a file of these weights, in which the adapter is merged.
+  package func mergedMetadata() -> [String: String] {
+    let adapters = mergedAdapters + (adapter.map { [$0.contentHash()] } ?? [])
+    return adapters.isEmpty ? [:] : [Self.mergedKey: adapters.joined(separator: ",")]
   }
 }

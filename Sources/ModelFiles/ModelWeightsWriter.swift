@@ -6,6 +6,7 @@ package final class ModelWeightsWriter {
   private let directory: String
   /// The files and what each will hold.
   private let shards: [(name: String, tensors: [SafetensorsWriter.Plan])]
+  private let metadata: [String: String]
   private var shardIndex = 0
   private var tensorIndex = 0
   private var writer: SafetensorsWriter
@@ -14,8 +15,12 @@ package final class ModelWeightsWriter {
   ///   - directory: exists.
   ///   - tensors: not empty; their values follow in this order.
   ///   - shardByteCount: the most bytes of weights in one file, if it has more than one weight; one file when nil.
-  package init(directory: String, tensors: [SafetensorsWriter.Plan], shardByteCount: Int?) throws(FileError) {
+  ///   - metadata: what each file is to say of itself, besides its format.
+  package init(
+    directory: String, tensors: [SafetensorsWriter.Plan], shardByteCount: Int?, metadata: [String: String] = [:]
+  ) throws(FileError) {
     self.directory = directory
+    self.metadata = metadata.merging(["format": "pt"]) { $1 }
     var groups: [[SafetensorsWriter.Plan]] = [[]]
     var byteCount = 0
     for tensor in tensors {
@@ -31,7 +36,8 @@ package final class ModelWeightsWriter {
     shards = groups.enumerated().map { index, tensors in
       (count == 1 ? "model.safetensors" : "model-\(number(index + 1))-of-\(number(count)).safetensors", tensors)
     }
-    writer = try SafetensorsWriter(directory + "/" + shards[0].name, tensors: shards[0].tensors)
+    writer = try SafetensorsWriter(
+      directory + "/" + shards[0].name, tensors: shards[0].tensors, metadata: self.metadata)
   }
 
   /// Appends the next tensor from fp32 values, rounded to the type that was planned.
@@ -44,7 +50,7 @@ package final class ModelWeightsWriter {
       shardIndex += 1
       tensorIndex = 0
       let shard = shards[shardIndex]
-      writer = try SafetensorsWriter(directory + "/" + shard.name, tensors: shard.tensors)
+      writer = try SafetensorsWriter(directory + "/" + shard.name, tensors: shard.tensors, metadata: metadata)
     }
     try writer.append(values)
     tensorIndex += 1

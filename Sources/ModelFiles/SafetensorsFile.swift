@@ -123,6 +123,9 @@ public final class SafetensorsFile: Sendable {
   /// The tensor of this name, if the file has it.
   public func tensor(_ name: String) -> Tensor? { indices[name].map { tensors[$0] } }
 
+  /// The whole file. Valid while this object lives.
+  var bytes: UnsafeRawBufferPointer { file.bytes }
+
   /// The bytes of a tensor of this file, at any alignment. Valid while this object lives.
   public func bytes(of tensor: Tensor) -> UnsafeRawBufferPointer {
     UnsafeRawBufferPointer(rebasing: file.bytes[tensor.offset..<tensor.offset + tensor.byteCount])

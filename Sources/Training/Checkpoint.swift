@@ -5,7 +5,7 @@ import Transformer
 
 /// A moment of a run on the disk, from which it goes on to the bit:
 ///
-///     model/                 a Hugging Face model directory, weights in fp32
+///     model/                 a Hugging Face model directory, or an adapter's; weights in fp32
 ///     optimizer.safetensors  `KEY.first_moment` of each weight and `KEY.second_moment` of those that AdamW moves, fp32
 ///     state.json             `TrainingState`
 ///
@@ -14,25 +14,25 @@ package enum Checkpoint {
   static let optimizerFile = "optimizer.safetensors"
   static let stateFile = "state.json"
 
-  /// Bytes that a checkpoint of such a model takes at most, with room for the small files.
+  /// Bytes that a checkpoint of so many trained values takes at most, with room for the small files.
   package static func byteCount(parameterCount: Int) -> Int { parameterCount * 12 + 16 << 20 }
 
   /// Writes a checkpoint at `path`.
   ///
   /// - Throws: `FileError` when the disk does not have room (found before anything is written) or cannot be written.
   static func save(
-    _ path: String, parameters: Parameters, optimizer: OptimizerState, state: TrainingState, tokenizerDirectory: String
+    _ path: String, model: TrainedModel, optimizer: OptimizerState, state: TrainingState, tokenizerDirectory: String
   ) throws {
     let parent = (path as NSString).deletingLastPathComponent
     try createDirectory(parent)
-    let needed = byteCount(parameterCount: parameters.configuration.parameterCount)
+    let needed = byteCount(parameterCount: model.trained.table.totalCount)
     if let available = availableDiskBytes(at: parent), available < needed {
       throw FileError(
         "cannot save \(path): it needs \(needed >> 20) MiB and the disk has \(available >> 20) MiB left. "
           + "Free some space, then resume from the last checkpoint.")
     }
     try AtomicDirectory.write(path) { directory in
-      try parameters.save(modelDirectory: directory + "/model", tokenizerDirectory: tokenizerDirectory)
+      try model.save(modelDirectory: directory + "/model", tokenizerDirectory: tokenizerDirectory)
       let writer = try SafetensorsWriter(
         directory + "/" + optimizerFile,
         tensors: optimizer.moments.map { SafetensorsWriter.Plan(name: $0.name, type: .float32, shape: $0.shape) })

@@ -8,6 +8,7 @@ import Transformer
 package final class Trainer {
   private let plan: TrainingPlan
   private let run: RunDirectory
+  private let model: TrainedModel
   private let pass: TrainingPass
   private let optimizer: OptimizerState
   private let team: WorkerTeam
@@ -24,7 +25,7 @@ package final class Trainer {
   package private(set) var state: TrainingState
 
   /// What the model at hand makes of each `--sample-prompt`.
-  package typealias Sampler = (_ parameters: Parameters) throws -> [String]
+  package typealias Sampler = (_ model: TrainedModel) throws -> [String]
 
   /// - Parameters:
   ///   - sinks: who is told of what happens, besides the files of the run directory.
@@ -35,11 +36,13 @@ package final class Trainer {
     self.run = run
     self.team = team
     self.sampler = sampler
-    let parameters = try plan.makeParameters()
+    let model = try plan.makeModel()
+    self.model = model
     pass = try TrainingPass(
-      parameters, precision: plan.settings.precision, maximumTokens: plan.microBatchTokens, team: team)
+      model, precision: plan.settings.precision, maximumTokens: plan.microBatchTokens, team: team,
+      seed: UInt64(truncatingIfNeeded: plan.settings.seed))
     let optimizer = try OptimizerState(
-      parameters.table, plan.settings.optimizer, precision: plan.settings.precision, workers: team.count)
+      model.trained.table, plan.settings.optimizer, precision: plan.settings.precision, workers: team.count)
     self.optimizer = optimizer
     let state = try plan.checkpoint.map { try Checkpoint.load($0, into: optimizer) } ?? TrainingState()
     self.state = state
@@ -123,7 +126,7 @@ package final class Trainer {
       clock.lap(\.data)
       sum += pass.forwardBackward(
         tokens: batch.tokens, targets: batch.targets, lossWeights: batch.lossWeights,
-        documentOffsets: batch.documentOffsets)
+        documentOffsets: batch.documentOffsets, tokensBefore: state.tokens + sum.tokens)
       clock.lap(\.passes)
       guard sum.loss.isFinite else { throw nonFinite("the loss", step: step, rate: rate) }
     } while !plan.isStepComplete(tokens: sum.tokens, position: documents.position)
@@ -174,7 +177,7 @@ package final class Trainer {
     }
     let prompts = plan.settings.samplePrompt
     if let sampler, !prompts.isEmpty {
-      let continuations = try sampler(pass.parameters)
+      let continuations = try sampler(model)
       try record(.samples(SampleReport(step: state.step, samples: Array(zip(prompts, continuations)))))
     }
     clock.lap(\.evaluation)
@@ -196,7 +199,7 @@ package final class Trainer {
     try metrics.synchronize()
     let path = run.checkpointPath(state.step)
     try Checkpoint.save(
-      path, parameters: pass.parameters, optimizer: optimizer, state: state,
+      path, model: model, optimizer: optimizer, state: state,
       tokenizerDirectory: tokenizerDirectory)
     try publish()
     try LossPlot(title: plan.title, history: metrics.history, totalSteps: plan.totalSteps).write(to: run.plotPath)

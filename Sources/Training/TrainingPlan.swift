@@ -28,6 +28,8 @@ package struct TrainingPlan {
   private enum ModelSource {
     case random
     case directory(String)
+    /// An adapter for the model in a directory: a new one, or that of a checkpoint.
+    case base(String, adapter: String?)
   }
 
   // MARK: - Making a plan
@@ -77,10 +79,16 @@ package struct TrainingPlan {
         "\(settings.data) was prepared for \(manifest.kind.rawValue), not for \(stage.name). "
           + "Prepare the text with: minimind data \(stage.dataKind.rawValue)")
     }
-    if let directory = try checkpoint.map({ $0 + "/model" }) ?? settings.from.map(resolveModelDirectory) {
+    let saved = checkpoint.map { $0 + "/model" }
+    if settings.lora != nil, let from = settings.from {
+      let directory = try Self.baseDirectory(from)
+      source = .base(directory, adapter: saved)
+      tokenizerDirectory = saved ?? directory
+      configuration = try ModelConfiguration(modelDirectory: directory)
+    } else if let directory = try saved ?? settings.from.map(resolveModelDirectory) {
       source = .directory(directory)
       tokenizerDirectory = directory
-      configuration = try ModelConfiguration(huggingFaceConfig: directory + "/config.json")
+      configuration = try ModelConfiguration(modelDirectory: directory)
     } else {
       source = .random
       tokenizerDirectory = settings.data
@@ -101,14 +109,29 @@ package struct TrainingPlan {
     dataset = try TokenShardDataset(directory: settings.data, tokenizerHash: tokenizer.contentHash)
 
     var settings = settings
+    try settings.chooseAdapter(for: configuration)
     settings.chooseBatch(stage, tokens: dataset.training.inputTokenCount)
     settings.sequenceLength = min(
       settings.sequenceLength ?? 512, configuration.maximumSequenceLength, settings.microBatchTokens!)
     totalSteps = try Self.stepCount(settings, dataset.training)
     settings.chooseIntervals(totalSteps: totalSteps, heldOutTokens: dataset.heldOut.inputTokenCount)
     self.settings = settings
+    let trained =
+      if let lora = settings.lora { ParameterTable(lora, configuration) } else { try ParameterTable(configuration) }
     optimizerBytes = OptimizerState.byteCount(
-      try ParameterTable(configuration), settings.optimizer, precision: settings.precision, workers: settings.threads)
+      trained, settings.optimizer, precision: settings.precision, workers: settings.threads)
+  }
+
+  /// The directory of the model that an adapter is to be trained on.
+  private static func baseDirectory(_ from: String) throws -> String {
+    let directory = try resolveModelDirectory(from)
+    guard !PEFTAdapter.isAdapter(directory) else {
+      throw TrainingError(
+        "\(from) is an adapter, and another one cannot be trained on it. "
+          + "Make it a model first: minimind merge --adapter \(from) --to DIR")
+    }
+    // An adapter names its base, and may be read from elsewhere.
+    return URL(fileURLWithPath: directory).standardizedFileURL.path
   }
 
   private static func manifestHash(_ data: String) throws -> String {
@@ -162,12 +185,27 @@ package struct TrainingPlan {
     settings.isStepComplete(tokens: tokens, position: position, of: dataset.training)
   }
 
-  func makeParameters() throws -> Parameters {
+  func makeModel() throws -> TrainedModel {
+    let seed = UInt64(truncatingIfNeeded: settings.seed)
     switch source {
-    case .random:
-      return try Parameters(configuration: configuration, seed: UInt64(truncatingIfNeeded: settings.seed))
-    case .directory(let directory): return try Parameters(modelDirectory: directory)
+    case .random: return .whole(try Parameters(configuration: configuration, seed: seed))
+    case .directory(let directory): return .whole(try Parameters(modelDirectory: directory))
+    case .base(let directory, let saved):
+      guard let lora = settings.lora else { preconditionFailure("an adapter without a rank") }
+      let base = LoRABase(path: directory, contentHash: try ModelWeights(directory: directory).contentHash())
+      let adapter =
+        if let saved {
+          try LoRAAdapter(directory: saved, lora, model: configuration, base: base)
+        } else {
+          try LoRAAdapter(lora, model: configuration, base: base, seed: seed)
+        }
+      return .adapter(adapter, on: try FrozenWeights(modelDirectory: directory, type: settings.precision))
     }
+  }
+
+  /// Values that the optimizer changes.
+  package var trainedParameterCount: Int {
+    settings.lora?.parameterCount(configuration) ?? configuration.parameterCount
   }
 
   var title: String { "minimind \(stage.name): \(settings.model ?? settings.from ?? "") on \(settings.data)" }
@@ -186,8 +224,9 @@ package struct TrainingPlan {
   /// Bytes that the run will hold: pass, weights, optimizer, and the tokens that are mapped.
   package var memoryBytes: Int {
     TrainingPass.memoryBytes(
-      configuration, precision: settings.precision, maximumTokens: microBatchTokens, workers: settings.threads)
-      + configuration.parameterCount * 4 + optimizerBytes + Self.programBytes + dataset.training.tokenCount * 2
+      configuration, precision: settings.precision, maximumTokens: microBatchTokens, workers: settings.threads,
+      lora: settings.lora)
+      + trainedParameterCount * 4 + optimizerBytes + Self.programBytes + dataset.training.tokenCount * 2
   }
 
   /// - Throws: `TrainingError` when the machine has less memory left than the run needs.
@@ -200,6 +239,20 @@ package struct TrainingPlan {
 }
 
 extension TrainingSettings {
+  /// Fills in an adapter's settings where they were left out.
+  fileprivate mutating func chooseAdapter(for configuration: ModelConfiguration) throws(TrainingError) {
+    guard lora != nil else { return }
+    loraAlpha = loraAlpha ?? Self.defaultLoRAAlpha
+    loraDropout = loraDropout ?? Self.defaultLoRADropout
+    let possible = LoRATarget.allCases.filter { $0.exists(in: configuration) }
+    loraTargets = loraTargets ?? possible
+    for target in loraTargets! where !possible.contains(target) {
+      throw TrainingError(
+        "--lora-targets \(target.rawValue): in a mixture of experts that means the routed experts, which cannot have "
+          + "adapters. Name layers of attention: --lora-targets \(possible.map(\.rawValue).joined(separator: " "))")
+    }
+  }
+
   /// Fills in the length of the run and the batch sizes where they were left out.
   ///
   /// The batch is the largest power of two from 2048 to 16384 tokens that still gives the run 500 steps: few data are

@@ -1,5 +1,6 @@
 import Compute
 import Foundation
+import Transformer
 
 /// The options of a training run. Each has one name: of its flag, and of its key in `training.json`.
 package struct TrainingSettings: Codable, Equatable, Sendable {
@@ -31,6 +32,11 @@ package struct TrainingSettings: Codable, Equatable, Sendable {
   /// The largest norm of the gradient; a longer one is shortened to it. 0 for no limit.
   package var gradientClip: Double = 1
   package var precision = ElementType.bfloat16
+  /// Of the adapter that is trained in place of the model; nil or 0: the model is, and the other three have no meaning.
+  package var loraRank: Int?
+  package var loraAlpha: Double?
+  package var loraDropout: Double?
+  package var loraTargets: [LoRATarget]?
   package var seed: Int = 42
   package var threads: Int
   /// Steps from one held-out evaluation to the next. Nil until the number of steps is known.
@@ -51,7 +57,20 @@ package struct TrainingSettings: Codable, Equatable, Sendable {
     self.threads = threads
     optimizer = stage.defaultOptimizer
     learningRate = stage.defaultLearningRate
+    if stage.defaultLoRARank > 0 { loraRank = stage.defaultLoRARank }
   }
+
+  /// The adapter that is trained; nil for the whole model.
+  package var lora: LoRAConfiguration? {
+    guard let loraRank, loraRank > 0 else { return nil }
+    return LoRAConfiguration(
+      rank: loraRank, alpha: loraAlpha ?? Self.defaultLoRAAlpha, dropout: loraDropout ?? Self.defaultLoRADropout,
+      targets: loraTargets ?? LoRATarget.allCases)
+  }
+
+  /// Hu et al. and v1: twice the usual rank.
+  package static let defaultLoRAAlpha = 16.0
+  package static let defaultLoRADropout = 0.1
 
   enum CodingKeys: String, CodingKey, CaseIterable {
     case model, from, data, epochs, steps
@@ -65,7 +84,12 @@ package struct TrainingSettings: Codable, Equatable, Sendable {
     case beta1, beta2, epsilon
     case weightDecay = "weight-decay"
     case gradientClip = "gradient-clip"
-    case precision, seed, threads
+    case precision
+    case loraRank = "lora-rank"
+    case loraAlpha = "lora-alpha"
+    case loraDropout = "lora-dropout"
+    case loraTargets = "lora-targets"
+    case seed, threads
     case evalInterval = "eval-interval"
     case evalTokens = "eval-tokens"
     case checkpointInterval = "checkpoint-interval"
@@ -96,6 +120,17 @@ package struct TrainingSettings: Codable, Equatable, Sendable {
   func validate() throws(TrainingError) {
     guard epochs == nil || steps == nil else {
       throw TrainingError("--epochs and --steps both say how long the run is. Give one of them.")
+    }
+    guard lora != nil || (loraAlpha == nil && loraDropout == nil && loraTargets == nil) else {
+      throw TrainingError("--lora-alpha, --lora-dropout and --lora-targets need a --lora-rank above 0. Give one.")
+    }
+    guard lora == nil || optimizer == .adamW else {
+      throw TrainingError(
+        "--optimizer \(optimizer.rawValue) is for the matrices of a model, which an adapter leaves as they are. "
+          + "Leave it out.")
+    }
+    guard loraTargets?.isEmpty != true else {
+      throw TrainingError("--lora-targets names no layer. Leave it out for all of them.")
     }
     let microBatch = microBatchTokens ?? defaultMicroBatch
     if let sequenceLength, sequenceLength > microBatch {

@@ -14,6 +14,11 @@ extension ModelConfiguration {
     try self.init(HuggingFaceConfig(path: path, json: JSON(contentsOf: path)))
   }
 
+  /// The configuration of the model in a directory, or of the base of the adapter in it.
+  package init(modelDirectory: String) throws {
+    try self.init(huggingFaceConfig: configurationPath(ofModel: modelDirectory))
+  }
+
   /// This configuration as the object of a `config.json`, in the form that `transformers` 4 and 5 read.
   ///
   /// - Parameter weightType: the element type of the weights beside it, as "float32".

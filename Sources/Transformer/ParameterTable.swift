@@ -71,8 +71,13 @@ public struct ParameterTable: Sendable, Equatable {
     add(ParameterKey.finalNorm, hidden)
     if !configuration.tiesEmbeddings { add(ParameterKey.output, configuration.vocabularySize, hidden) }
 
+    self.init(entries)
+  }
+
+  /// - Parameter entries: weights that are laid out already, one behind the other.
+  init(_ entries: [ParameterEntry]) {
     self.entries = entries
-    totalCount = (end + 15) / 16 * 16
+    totalCount = ((entries.last?.range.upperBound ?? 0) + 15) / 16 * 16
     indices = Dictionary(uniqueKeysWithValues: entries.enumerated().map { ($1.key, $0) })
   }
 

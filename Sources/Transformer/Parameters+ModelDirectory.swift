@@ -10,8 +10,12 @@ extension Parameters {
   /// - Parameter modelDirectory: the directory itself; `resolveModelDirectory` finds it for a run or checkpoint.
   /// - Throws: `FileError`, `ModelFileError` or `ConfigurationError`, each saying which file and what is wrong.
   public convenience init(modelDirectory: String) throws {
-    let configuration = try ModelConfiguration(huggingFaceConfig: modelDirectory + "/config.json")
-    let weights = try ModelWeights(directory: modelDirectory)
+    try self.init(
+      ModelConfiguration(modelDirectory: modelDirectory), ModelWeights(directory: modelDirectory))
+  }
+
+  /// Reads the model of a configuration from its files.
+  package convenience init(_ configuration: ModelConfiguration, _ weights: ModelWeights) throws {
     let table = try ParameterTable(configuration, checkedAgainst: weights)
     // Only now is it certain that the sizes are those of a file that exists.
     try self.init(zeroed: configuration)
@@ -120,11 +124,13 @@ extension Parameters {
   ///   - shardByteCount: the most bytes of weights in one file; one file when nil.
   ///   - origin: a model directory that this model was read from. Its settings for generation are kept, and those of its
   ///     config.json that mean nothing here.
+  ///   - metadata: what the weights' files are to say of themselves.
   /// - Throws: `FileError` when the disk or the permissions do not allow it; `ModelFileError` when a weight lies beyond the
   ///   range of fp16.
   public func save(
     modelDirectory: String, type: TensorType = .float32, tokenizerDirectory: String? = nil,
-    shardByteCount: Int? = nil, keepingSettingsOf origin: String? = nil
+    shardByteCount: Int? = nil, keepingSettingsOf origin: String? = nil,
+    metadata: [String: String] = [:]
   ) throws {
     let typeNames: [TensorType: String] = [.float32: "float32", .bfloat16: "bfloat16", .float16: "float16"]
     guard let typeName = typeNames[type] else { preconditionFailure("weights cannot be saved as \(type)") }
@@ -144,7 +150,7 @@ extension Parameters {
         tensors: table.entries.map {
           SafetensorsWriter.Plan(name: $0.key, type: $0.isRouter ? .float32 : type, shape: $0.shape)
         } + biases.map { SafetensorsWriter.Plan(name: $0, type: .float32, shape: [1, configuration.expertCount]) },
-        shardByteCount: shardByteCount)
+        shardByteCount: shardByteCount, metadata: metadata)
       for entry in table.entries { try append(entry, to: writer) }
       let zeros = [Float](repeating: 0, count: configuration.expertCount)
       for _ in biases { try zeros.withUnsafeBufferPointer { try writer.append($0) } }

@@ -1,12 +1,12 @@
-import Foundation
-
-/// The weights of one model in fp32: a single block of memory and the table that says what lies where.
+/// The weights of one model in fp32.
 public final class Parameters {
   public let configuration: ModelConfiguration
-  public let table: ParameterTable
+  /// The weights themselves and what lies where.
+  package let block: ParameterBlock
+
+  public var table: ParameterTable { block.table }
   /// `table.totalCount` values, 64-byte aligned. The gaps between weights are zero. Valid while this object lives.
-  public let values: UnsafeMutablePointer<Float>
-  private let byteCount: Int
+  public var values: UnsafeMutablePointer<Float> { block.values }
 
   /// All weights zero.
   ///
@@ -14,15 +14,8 @@ public final class Parameters {
   public init(zeroed configuration: ModelConfiguration) throws(ConfigurationError) {
     try configuration.validate(source: "model configuration")
     self.configuration = configuration
-    table = try ParameterTable(configuration)
-    byteCount = table.totalCount * MemoryLayout<Float>.stride
-    // Anonymous pages come zeroed and page-aligned, and a size that cannot be had is an error rather than a trap.
-    let pages = mmap(nil, byteCount, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
-    guard let pages, pages != MAP_FAILED else { throw .outOfMemory(byteCount: byteCount) }
-    values = pages.bindMemory(to: Float.self, capacity: table.totalCount)
+    block = try ParameterBlock(zeroed: ParameterTable(configuration))
   }
-
-  deinit { munmap(values, byteCount) }
 
   /// A new model: weights normal with standard deviation 0.02, norms 1. The two matrices `o_proj` and
   /// `up_proj` of each layer use 0.02/√(2·layers), which keeps the residual stream's variance in check.

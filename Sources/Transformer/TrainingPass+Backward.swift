@@ -4,7 +4,7 @@ import Compute
 extension TrainingPass {
   /// Takes the gradient from the normalised output back to the embedding, adding up the gradients of all weights.
   func backwardLayers(_ worker: Int) {
-    guard let normGradients, let weightGradients else { preconditionFailure("this pass has no gradients") }
+    guard let normGradients else { preconditionFailure("this pass has no gradients") }
     let rows = rows(of: worker)
     // h = norm(x)
     rmsNormBackward(
@@ -17,26 +17,32 @@ extension TrainingPass {
       // x += o·Woᵀ, so do = dx·Wo
       convert(view(plan.dResidual).rows(rows), to: view(plan.dAttentionOutput).rows(rows))
       lap(.copies, worker)
-      multiply(
-        worker, view(plan.dAttentionOutput).rows(rows), weights.layers[layer].attentionOutput,
-        into: view(plan.dAttended).rows(rows))
+      let dOutput = view(plan.dAttentionOutput).rows(rows)
+      let dAttended = view(plan.dAttended).rows(rows)
+      multiply(worker, dOutput, weights.layers[layer].attentionOutput, into: dAttended)
+      addAdapterInputGradient(.attentionOutput, layer, worker, rows, dOutput: dOutput, to: dAttended)
+      addAdapterGradients(
+        .attentionOutput, layer, worker, rows, dOutput: dOutput,
+        input: view(activations(layer).attended).rows(rows))
       meet(worker)
       // Here all rows are complete up to attention: what sums over tokens can be summed.
       attendBackward(layer, worker)
       normalizeAttentionInput(layer, worker, rows)
-      addWeightGradient(worker, view(plan.dFeedForwardOutput), view(plan.activated), weightGradients.layers[layer].down)
-      addWeightGradient(
-        worker, view(activations(layer).gateUp), view(plan.feedForwardInput), weightGradients.layers[layer].gateUp)
-      if shape.isMixture { addExpertWeightGradients(layer, worker) }
-      addWeightGradient(
-        worker, view(plan.dAttentionOutput), view(activations(layer).attended),
-        weightGradients.layers[layer].attentionOutput)
+      if let gradients = weightGradients?.layers[layer] {
+        addWeightGradient(worker, view(plan.dFeedForwardOutput), view(plan.activated), gradients.down)
+        addWeightGradient(worker, view(activations(layer).gateUp), view(plan.feedForwardInput), gradients.gateUp)
+        if shape.isMixture { addExpertWeightGradients(layer, worker) }
+        addWeightGradient(
+          worker, view(plan.dAttentionOutput), view(activations(layer).attended), gradients.attentionOutput)
+      }
       meet(worker)
-      addWeightGradient(
-        worker, view(plan.dQueriesKeysValues), view(plan.attentionInput),
-        weightGradients.layers[layer].queriesKeysValues)
+      if let gradients = weightGradients?.layers[layer] {
+        addWeightGradient(
+          worker, view(plan.dQueriesKeysValues), view(plan.attentionInput), gradients.queriesKeysValues)
+      }
       projectionBackward(layer, worker, rows)
     }
+    guard let weightGradients else { return }
     meet(worker)
     // x = E[token]: each worker adds all tokens for its own columns.
     let columns = team.share(of: shape.hiddenSize, worker: worker, multiple: 16)
@@ -61,13 +67,15 @@ extension TrainingPass {
     let dOutput = view(plan.dFeedForwardOutput).rows(rows)
     convert(dResidual, to: dOutput)
     lap(.copies, worker)
-    normalizeFeedForwardInput(layer, worker, rows)
+    let input = normalizeFeedForwardInput(layer, worker, rows)
     // ds = dx·W₂; then s itself takes the place of ds: W₂'s gradient needs it.
     let activated = view(plan.activated).rows(rows)
     multiply(worker, dOutput, weights.layers[layer].down, into: activated)
+    addAdapterInputGradient(.feedForwardOutput, layer, worker, rows, dOutput: dOutput, to: activated)
     let gateUp = view(place.gateUp).rows(rows)
     swiGLUBackward(gateUp: gateUp, dOutput: activated, dGateUp: gateUp, output: activated)
     lap(.activation, worker)
+    addAdapterGradients(.feedForwardOutput, layer, worker, rows, dOutput: dOutput, input: activated)
     // db = dgu·Wgu
     let dNormalized = view(plan.dNormalized).rows(rows)
     if shape.sharedIntermediateSize > 0 {
@@ -76,6 +84,8 @@ extension TrainingPass {
       dNormalized.floats.update(repeating: 0, count: dNormalized.rows * dNormalized.columns)
     }
     if shape.isMixture { expertsBackward(layer, worker, rows) }
+    addAdapterInputGradient(.feedForwardInput, layer, worker, rows, dOutput: gateUp, to: dNormalized)
+    addAdapterGradients(.feedForwardInput, layer, worker, rows, dOutput: gateUp, input: input)
     rmsNormBackward(
       dOutput: dNormalized, input: view(place.middle).rows(rows), weight: normWeight(norms.layers[layer].feedForward),
       reciprocalRootMeanSquare: column(place.feedForwardReciprocal) + rows.lowerBound, dInput: dResidual,
@@ -128,8 +138,11 @@ extension TrainingPass {
     guard let normGradients else { return }
     let place = activations(layer)
     let dNormalized = view(plan.dNormalized).rows(rows)
-    multiply(
-      worker, view(plan.dQueriesKeysValues).rows(rows), weights.layers[layer].queriesKeysValues, into: dNormalized)
+    let dOutput = view(plan.dQueriesKeysValues).rows(rows)
+    multiply(worker, dOutput, weights.layers[layer].queriesKeysValues, into: dNormalized)
+    addAdapterInputGradient(.attentionInput, layer, worker, rows, dOutput: dOutput, to: dNormalized)
+    addAdapterGradients(
+      .attentionInput, layer, worker, rows, dOutput: dOutput, input: view(plan.attentionInput).rows(rows))
     rmsNormBackward(
       dOutput: dNormalized, input: view(place.input).rows(rows), weight: normWeight(norms.layers[layer].attention),
       reciprocalRootMeanSquare: column(place.attentionReciprocal) + rows.lowerBound,

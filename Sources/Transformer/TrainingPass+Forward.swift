@@ -61,6 +61,7 @@ extension TrainingPass {
     let normalizesHeads = shape.normalizesQueriesAndKeys
     let product = normalizesHeads ? view(place.rawQueriesKeysValues).rows(rows) : queriesKeysValues
     multiply(worker, input, weights.layers[layer].queriesKeysValues, bTransposed: true, into: product)
+    addAdapters(.attentionInput, layer, worker, rows, input: input, to: product)
     if normalizesHeads {
       normalizeHeads(layer, product, into: queriesKeysValues, rows)
       lap(.norms, worker)
@@ -121,9 +122,10 @@ extension TrainingPass {
     let middle = view(place.middle).rows(rows)
     convert(view(place.input).rows(rows), to: middle)
     lap(.copies, worker)
+    let attended = view(place.attended).rows(rows)
     multiply(
-      worker, view(place.attended).rows(rows), weights.layers[layer].attentionOutput, bTransposed: true, into: middle,
-      accumulates: true)
+      worker, attended, weights.layers[layer].attentionOutput, bTransposed: true, into: middle, accumulates: true)
+    addAdapters(.attentionOutput, layer, worker, rows, input: attended, to: middle)
   }
 
   /// b = norm(x);  g, u = b·Wguᵀ;  x += (silu(g) ⊙ u)·W₂ᵀ, and in a mixture the same of each token's experts.
@@ -134,6 +136,7 @@ extension TrainingPass {
     if shape.isMixture { chooseExperts(layer, worker, rows) }
     let gateUp = view(place.gateUp).rows(rows)
     multiply(worker, input, weights.layers[layer].gateUp, bTransposed: true, into: gateUp)
+    addAdapters(.feedForwardInput, layer, worker, rows, input: input, to: gateUp)
     let activated = view(plan.activated).rows(rows)
     swiGLUForward(gateUp: gateUp, output: activated)
     lap(.activation, worker)
@@ -141,6 +144,7 @@ extension TrainingPass {
     convert(middle, to: result)
     lap(.copies, worker)
     multiply(worker, activated, weights.layers[layer].down, bTransposed: true, into: result, accumulates: true)
+    addAdapters(.feedForwardOutput, layer, worker, rows, input: activated, to: result)
     if shape.isMixture { addExperts(layer, worker, rows) }
   }
 }

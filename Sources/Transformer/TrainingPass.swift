@@ -30,11 +30,12 @@ package struct LossSum: Sendable, Equatable {
 /// gradient exists twice, and a sum has the same order in every run with the same number of workers. Nothing is
 /// allocated after `init` once each shape of product has occurred.
 package final class TrainingPass {
-  package let parameters: Parameters
+  /// What is trained: the weights of the whole model, or those of an adapter.
+  package let parameters: ParameterBlock
   package let precision: ElementType
   /// The gradient of Σ weight · loss since `zeroGradients`, laid out as the parameters are. Nil without training.
   package let gradients: UnsafeMutablePointer<Float>?
-  /// The weights rounded to bfloat16, laid out as the parameters are; nil in fp32, where the parameters serve.
+  /// The parameters rounded to bfloat16, laid out as they are; nil in fp32, where they serve themselves.
   package let workingWeights: UnsafeMutablePointer<UInt16>?
 
   /// What became of the experts since `zeroGradients`; nil for a dense model.
@@ -48,63 +49,90 @@ package final class TrainingPass {
   let batch: PassBatch
   let weights: WeightViews
   let norms: NormOffsets
+  /// Nil without training, and where the weights are frozen.
   let weightGradients: WeightViews?
   /// [experts, n] of each layer, always fp32; none for a dense model.
   let routers: [MatrixView]
   let routerGradients: [MatrixView]
+  /// The adapter, if that is what is trained.
+  let lora: LoRAPass?
   let rotaryTable: RotaryTable
   let attentionShape: AttentionShape
   let attentionScratch: [AttentionScratch]
   /// Each worker's own sums for the gradients of norms; nil without training.
   let normGradients: NormGradients?
+  /// Where the norms' offsets count from.
+  private let normValues: UnsafePointer<Float>
+  private let model: TrainedModel
   private let arena: AlignedBuffer
   private let gradientBuffer: AlignedBuffer?
   private let workingBuffer: AlignedBuffer?
 
+  /// A pass of a whole model.
+  ///
   /// - Parameters:
   ///   - maximumTokens: the most tokens of a batch, and of a document.
   ///   - trains: false for a pass that only finds losses and logits, which needs a fraction of the memory.
   ///   - rotaryScaling: the model's own when nil.
-  package init(
+  package convenience init(
     _ parameters: Parameters, precision: ElementType, maximumTokens: Int, team: WorkerTeam, trains: Bool = true,
     rotaryScaling: RotaryScaling? = nil
   ) throws(ComputeError) {
-    self.parameters = parameters
+    try self.init(
+      .whole(parameters), precision: precision, maximumTokens: maximumTokens, team: team, trains: trains,
+      rotaryScaling: rotaryScaling)
+  }
+
+  /// - Parameters:
+  ///   - model: frozen weights are of the type `precision`.
+  ///   - seed: of an adapter's dropout.
+  package init(
+    _ model: TrainedModel, precision: ElementType, maximumTokens: Int, team: WorkerTeam, trains: Bool = true,
+    rotaryScaling: RotaryScaling? = nil, seed: UInt64 = 0
+  ) throws(ComputeError) {
+    self.model = model
+    parameters = model.trained
     self.precision = precision
     self.team = team
-    shape = parameters.configuration
+    shape = model.configuration
     let table = parameters.table
     batch = PassBatch(maximumTokens: maximumTokens, workers: team.count)
     plan = ActivationPlan(
       shape, rows: batch.capacity, precision: precision, workers: team.count, trains: trains)
     arena = try AlignedBuffer(byteCount: plan.byteCount)
-    norms = NormOffsets(table, shape)
-    routers = WeightViews.routers(parameters.values, table, shape)
     expertUse = shape.isMixture ? ExpertUse(shape, workers: team.count) : nil
+    var trained = UnsafeMutableRawPointer(parameters.values)
     if precision == .bfloat16 {
       let buffer = try AlignedBuffer(byteCount: table.totalCount * 2)
+      trained = buffer.base
       workingBuffer = buffer
       workingWeights = buffer.base.bindMemory(to: UInt16.self, capacity: table.totalCount)
-      weights = WeightViews(buffer.base, .bfloat16, table, shape)
     } else {
       workingBuffer = nil
       workingWeights = nil
-      weights = WeightViews(UnsafeMutableRawPointer(parameters.values), .float32, table, shape)
     }
-    if trains {
-      let buffer = try AlignedBuffer(byteCount: table.totalCount * 4)
-      gradientBuffer = buffer
-      gradients = buffer.base.bindMemory(to: Float.self, capacity: table.totalCount)
-      weightGradients = WeightViews(buffer.base, .float32, table, shape)
-      routerGradients = WeightViews.routers(
-        buffer.base.assumingMemoryBound(to: Float.self), table, shape)
-      normGradients = try NormGradients(shape, workers: team.count)
-    } else {
-      gradientBuffer = nil
-      gradients = nil
+    gradientBuffer = trains ? try AlignedBuffer(byteCount: table.totalCount * 4) : nil
+    gradients = gradientBuffer?.base.bindMemory(to: Float.self, capacity: table.totalCount)
+    normGradients = trains ? try NormGradients(shape, workers: team.count) : nil
+    switch model {
+    case .whole(let parameters):
+      weights = WeightViews(trained, precision, table, shape)
+      norms = NormOffsets(table, shape)
+      routers = WeightViews.routers(parameters.values, table, shape)
+      normValues = UnsafePointer(parameters.values)
+      weightGradients = gradientBuffer.map { [shape] in WeightViews($0.base, .float32, table, shape) }
+      routerGradients = gradients.map { [shape] in WeightViews.routers($0, table, shape) } ?? []
+      lora = nil
+    case .adapter(let adapter, let base):
+      precondition(base.type == precision, "frozen weights of \(base.type) in a pass of \(precision)")
+      weights = base.views
+      norms = NormOffsets(base.exactTable, shape)
+      routers = base.routers
+      normValues = base.exactValues
       weightGradients = nil
       routerGradients = []
-      normGradients = nil
+      lora = try LoRAPass(
+        adapter, weights: trained, precision: precision, rows: batch.capacity, workers: team.count, seed: seed)
     }
     rotaryTable = try RotaryTable(shape.rotarySettings(scaling: rotaryScaling), positions: batch.capacity)
     let attentionShape = AttentionShape(
@@ -118,14 +146,21 @@ package final class TrainingPass {
     refreshWorkingWeights()
   }
 
-  /// Bytes that a pass holds besides the parameters: activations, gradients and the working copy of the weights.
+  /// Bytes that a pass holds besides the parameters: activations, gradients, the parameters' working copy, and frozen
+  /// weights.
+  ///
+  /// - Parameter lora: the adapter that is trained; nil for the whole model.
   package static func memoryBytes(
-    _ configuration: ModelConfiguration, precision: ElementType, maximumTokens: Int, workers: Int, trains: Bool = true
+    _ configuration: ModelConfiguration, precision: ElementType, maximumTokens: Int, workers: Int, trains: Bool = true,
+    lora: LoRAConfiguration? = nil
   ) -> Int {
     let rows = PassBatch.padded(maximumTokens, workers)
     let plan = ActivationPlan(configuration, rows: rows, precision: precision, workers: workers, trains: trains)
     let perParameter = (trains ? 4 : 0) + (precision == .bfloat16 ? 2 : 0)
-    return plan.byteCount + configuration.parameterCount * perParameter
+    guard let lora else { return plan.byteCount + configuration.parameterCount * perParameter }
+    return plan.byteCount + lora.parameterCount(configuration) * perParameter
+      + configuration.parameterCount * precision.byteCount
+      + LoRAPass.memoryBytes(lora, configuration, precision: precision, rows: rows, workers: workers)
   }
 
   /// Rounds the parameters into the working weights; to be called whenever anybody but the optimizer changed them.
@@ -157,19 +192,28 @@ package final class TrainingPass {
   ///   - targets: [tokens] what each is to predict.
   ///   - lossWeights: [tokens] how much each prediction counts; rows of weight 0 skip the output layer.
   ///   - documentOffsets: [documents + 1] where each document begins, and the end.
+  ///   - tokensBefore: tokens that the run has read before these: dropout numbers its rows by them.
   package func forwardBackward(
-    tokens: [Int32], targets: [Int32], lossWeights: [Float], documentOffsets: [Int32]
+    tokens: [Int32], targets: [Int32], lossWeights: [Float], documentOffsets: [Int32], tokensBefore: Int = 0
   ) -> LossSum {
     guard let gradients, let normGradients else { preconditionFailure("this pass has no gradients") }
     fill(tokens, targets, lossWeights, documentOffsets)
+    lora?.dropoutOrigin = tokensBefore
+    defer { lora?.dropoutOrigin = nil }
     team.run { worker in
       times?.start(worker)
       forwardLayers(worker)
       normGradients.zero(worker)
+      lora?.zeroGradients(worker)
       outputLoss(worker, findsGradients: true)
       backwardLayers(worker)
+      guard let lora else { return }
+      meet(worker)
+      lora.addGradients(team.share(of: parameters.table.totalCount, worker: worker, multiple: 16), to: gradients)
+      lap(.copies, worker)
     }
-    normGradients.add(to: gradients, at: norms, shape)
+    // Frozen norms have no use for theirs.
+    if lora == nil { normGradients.add(to: gradients, at: norms, shape) }
     expertUse?.addBatch()
     return lossSum()
   }
@@ -245,5 +289,5 @@ package final class TrainingPass {
     view(layer + 1 < shape.layerCount ? activations(layer + 1).input : plan.output)
   }
 
-  func normWeight(_ offset: Int) -> UnsafePointer<Float> { UnsafePointer(parameters.values + offset) }
+  func normWeight(_ offset: Int) -> UnsafePointer<Float> { normValues + offset }
 }

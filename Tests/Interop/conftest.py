@@ -14,7 +14,9 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 #: Files that import packages which not every environment has, and the marker of their tests.
-MARKERS = {"test_transformers.py": "heavy", "test_convert_torch.py": "heavy", "test_llama_cpp.py": "peers"}
+MARKERS = {
+    "test_transformers.py": "heavy", "test_convert_torch.py": "heavy", "test_peft.py": "heavy",
+    "test_llama_cpp.py": "peers"}
 
 
 def pytest_configure(config):

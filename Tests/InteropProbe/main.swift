@@ -11,8 +11,9 @@ import Transformer
 ///     interop-probe create CONFIG.json SEED float32|bfloat16 TOKENIZER OUTPUT
 ///
 /// DOCUMENTS.json holds arrays of token ids, which are packed into one batch; the output has one tensor `logits`,
-/// [tokens, vocabulary]. `gradients` writes a model directory that holds, in place of each weight, the gradient of the mean
-/// loss of predicting each document's next tokens plus the weighted balance of experts, and prints both sums as JSON.
+/// [tokens, vocabulary]. `gradients` writes a directory like MODEL's, a model's or an adapter's, that holds in place of
+/// each weight the gradient of the mean loss of predicting each document's next tokens plus the weighted balance of experts,
+/// and prints both sums as JSON; nothing is dropped out.
 /// `create` writes a model directory of the configuration with random weights.
 func run(_ arguments: [String]) throws {
   switch (arguments.first, arguments.count) {
@@ -45,19 +46,35 @@ func readDocuments(_ path: String, vocabularySize: Int) throws -> (tokens: [Int3
   return (tokens, offsets)
 }
 
-func writeGradients(model: String, documents path: String, output: String) throws {
-  let parameters = try Parameters(modelDirectory: try resolveModelDirectory(model))
-  let (tokens, offsets) = try readDocuments(path, vocabularySize: parameters.configuration.vocabularySize)
+/// The model in a directory as training has it: an adapter's directory is an adapter on its base.
+func readTrainedModel(_ directory: String) throws -> TrainedModel {
+  guard PEFTAdapter.isAdapter(directory) else { return .whole(try Parameters(modelDirectory: directory)) }
+  let files = try PEFTAdapter(directory: directory)
+  let base = try files.baseDirectory()
+  let frozen = try FrozenWeights(modelDirectory: base, type: .float32)
+  let peft = files.configuration
+  let adapter = try LoRAAdapter(
+    directory: directory,
+    LoRAConfiguration(
+      rank: peft.rank, alpha: peft.alpha, dropout: 0, targets: peft.targets.compactMap(LoRATarget.init(rawValue:))),
+    model: frozen.configuration,
+    base: LoRABase(path: base, contentHash: try ModelWeights(directory: base).contentHash()))
+  return .adapter(adapter, on: frozen)
+}
+
+func writeGradients(model path: String, documents: String, output: String) throws {
+  let model = try readTrainedModel(try resolveModelDirectory(path))
+  let (tokens, offsets) = try readDocuments(documents, vocabularySize: model.configuration.vocabularySize)
   let ends = Set(offsets)
   let weights = tokens.indices.map { ends.contains(Int32($0 + 1)) ? Float(0) : 1 }
   let pass = try TrainingPass(
-    parameters, precision: .float32, maximumTokens: tokens.count, team: WorkerTeam(count: 2))
+    model, precision: .float32, maximumTokens: tokens.count, team: WorkerTeam(count: 2))
   pass.zeroGradients()
   let sum = pass.forwardBackward(
     tokens: tokens, targets: Array(tokens.dropFirst()) + [0], lossWeights: weights, documentOffsets: offsets)
-  let result = try Parameters(zeroed: parameters.configuration)
-  for index in 0..<result.table.totalCount { result.values[index] = pass.gradients![index] / Float(sum.weight) }
-  try result.save(modelDirectory: output)
+  let trained = model.trained
+  for index in 0..<trained.table.totalCount { trained.values[index] = pass.gradients![index] / Float(sum.weight) }
+  try model.save(modelDirectory: output, tokenizerDirectory: nil)
   let balance = (pass.expertUse?.balance ?? 0) / sum.weight
   print(JSON.object([.init("loss", .number(sum.loss / sum.weight)), .init("balance", .number(balance))]).compactText)
 }

@@ -14,7 +14,9 @@ struct ResumeTests {
 
     init(_ path: String, step: Int) throws {
       let checkpoint = "\(path)/checkpoints/step-\(step)"
-      weights = try bytes(checkpoint + "/model/model.safetensors")
+      let model = checkpoint + "/model/"
+      let adapter = model + "adapter_model.safetensors"
+      weights = try bytes(FileManager.default.fileExists(atPath: adapter) ? adapter : model + "model.safetensors")
       moments = try bytes(checkpoint + "/optimizer.safetensors")
       losses = try text(path + "/metrics.jsonl").split(separator: "\n").map { line in
         // "train/tokens" is the last number that is the same in every run.
@@ -33,7 +35,7 @@ struct ResumeTests {
     settings.evalInterval = 8
     settings.checkpointInterval = 16
     settings.precision = .bfloat16
-    if stage == .sft {
+    if stage.hasStartModel {
       var base = tiny.settings(threads: threads)
       if isMixture { base.model = tiny.mixtureConfiguration }
       base.steps = 3
@@ -46,7 +48,8 @@ struct ResumeTests {
     "N steps are k steps, a resume and N - k steps, to the bit: weights, moments, losses, held-out losses",
     arguments: [
       (Stage.pretrain, false, OptimizerKind.adamW), (.sft, false, .adamW), (.pretrain, true, .adamW),
-      (.sft, true, .adamW), (.pretrain, false, .muon), (.sft, true, .muon),
+      (.sft, true, .adamW), (.pretrain, false, .muon), (.sft, true, .muon), (.lora, false, .adamW),
+      (.lora, true, .adamW),
     ], [1, 2])
   func bitExact(_ run: (stage: Stage, isMixture: Bool, optimizer: OptimizerKind), threads: Int) throws {
     try TinyRun.inFolder { tiny in

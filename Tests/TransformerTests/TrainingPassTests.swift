@@ -6,7 +6,7 @@ import Testing
 import Transformer
 
 /// A batch of packed documents of random tokens.
-private struct Batch {
+struct Batch {
   var tokens: [Int32] = []
   var targets: [Int32] = []
   var lossWeights: [Float] = []
@@ -41,25 +41,25 @@ private struct Batch {
 }
 
 extension TrainingPass {
-  fileprivate func forwardBackward(_ batch: Batch) -> LossSum {
+  func forwardBackward(_ batch: Batch, tokensBefore: Int = 0) -> LossSum {
     forwardBackward(
       tokens: batch.tokens, targets: batch.targets, lossWeights: batch.lossWeights,
-      documentOffsets: batch.documentOffsets)
+      documentOffsets: batch.documentOffsets, tokensBefore: tokensBefore)
   }
 
-  fileprivate func forward(_ batch: Batch) -> LossSum {
+  func forward(_ batch: Batch) -> LossSum {
     forward(
       tokens: batch.tokens, targets: batch.targets, lossWeights: batch.lossWeights,
       documentOffsets: batch.documentOffsets)
   }
 
-  fileprivate var gradientValues: [Float] {
+  var gradientValues: [Float] {
     Array(UnsafeBufferPointer(start: gradients, count: parameters.table.totalCount))
   }
 }
 
 /// ‖actual - expected‖ / ‖expected‖
-private func relativeError(_ actual: some Sequence<Float>, _ expected: some Sequence<Float>) -> Double {
+func relativeError(_ actual: some Sequence<Float>, _ expected: some Sequence<Float>) -> Double {
   var difference = 0.0
   var size = 0.0
   for (left, right) in zip(actual, expected) {

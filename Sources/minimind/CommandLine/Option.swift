@@ -164,6 +164,27 @@ extension Option {
   }
 }
 
+extension Option {
+  /// `--name a b c`: some of the raw values of an enumeration, or nil when absent; `defaultText` says what happens then.
+  package static func choices<Choice: CaseIterable & RawRepresentable & Sendable>(
+    _ name: String, of: Choice.Type, defaultText: String, help: String
+  ) -> Self where Choice.RawValue == String, Value == [Choice]? {
+    let names = Choice.allCases.map(\.rawValue)
+    return Option(
+      name: name, style: .repeatable, placeholder: names.joined(separator: "|"), help: help, defaultText: defaultText,
+      isRequired: false
+    ) { texts in
+      guard !texts.isEmpty else { return nil }
+      return try texts.map { text in
+        guard let value = Choice(rawValue: text) else {
+          throw UsageError("--\(name) has \"\(text)\"; it can have \(names.joined(separator: ", ")).")
+        }
+        return value
+      }
+    }
+  }
+}
+
 /// Options that mean the same in every command.
 extension Option where Value == Int? {
   package static var threads: Self {

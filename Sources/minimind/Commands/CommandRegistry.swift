@@ -2,7 +2,7 @@
 package let allCommands: [Command] = [
   tokenizerTrainCommand, tokenizerEncodeCommand, tokenizerDecodeCommand,
   dataPretrainCommand, dataSFTCommand, dataInspectCommand,
-  pretrainCommand, sftCommand,
+  pretrainCommand, sftCommand, loraCommand, mergeCommand,
   generateCommand, chatCommand,
   evalPerplexityCommand, evalChoicesCommand, convertCommand, infoCommand,
   benchTrainCommand, benchPrefillCommand, benchDecodeCommand, benchProductsCommand, benchTokenizerCommand,

@@ -56,7 +56,7 @@ struct LoadedModel {
   init(_ invocation: Invocation) throws {
     directory = try resolveModelDirectory(invocation[GenerateOptions.model])
     tokenizer = try modelTokenizer(directory)
-    let configuration = try ModelConfiguration(huggingFaceConfig: directory + "/config.json")
+    let configuration = try ModelConfiguration(modelDirectory: directory)
     let scaling = try RotaryOptions.scaling(invocation, configuration)
     let growth = scaling == nil || scaling == RotaryScaling.none ? 1 : invocation[RotaryOptions.factor]
     model = try InferenceModel(

@@ -34,6 +34,8 @@ struct ModelFacts: Encodable {
   let name: String
   /// Nil for a configuration without weights.
   let directory: String?
+  /// The model that an adapter in the directory belongs to; nil for a model.
+  let base: String?
   let parameters: Int
   /// By part of the model, in the order of the pass.
   let parts: [(name: String, parameters: Int)]
@@ -51,12 +53,14 @@ struct ModelFacts: Encodable {
       || ModelConfiguration.names.contains(name) && !FileManager.default.fileExists(atPath: name)
     directory = isConfiguration ? nil : try resolveModelDirectory(name)
     if let directory {
-      configuration = try ModelConfiguration(huggingFaceConfig: directory + "/config.json")
+      configuration = try ModelConfiguration(modelDirectory: directory)
       // Says what is wrong with the weights before their numbers are believed.
       _ = try ParameterTable(configuration, checkedAgainst: ModelWeights(directory: directory))
       tokenizer = try Self.tokenizer(directory)
       files = Self.files(directory)
+      base = PEFTAdapter.isAdapter(directory) ? try PEFTAdapter(directory: directory).baseDirectory() : nil
     } else {
+      base = nil
       configuration = try modelConfiguration(name)
       tokenizer = nil
       files = []
@@ -125,7 +129,7 @@ struct ModelFacts: Encodable {
 
 extension ModelFacts {
   private enum Key: String, CodingKey {
-    case name, directory, parameters
+    case name, directory, base, parameters
     case activeParameters = "active_parameters"
     case parts, configuration, memory, tokenizer, files
   }
@@ -134,6 +138,7 @@ extension ModelFacts {
     var container = encoder.container(keyedBy: Key.self)
     try container.encode(name, forKey: .name)
     try container.encodeIfPresent(directory, forKey: .directory)
+    try container.encodeIfPresent(base, forKey: .base)
     try container.encode(parameters, forKey: .parameters)
     try container.encode(configuration.activeParameterCount, forKey: .activeParameters)
     try container.encode(Dictionary(uniqueKeysWithValues: parts.map { ($0.name, $0.parameters) }), forKey: .parts)
@@ -170,6 +175,7 @@ extension ModelFacts {
     }
     table.add(["total", String(parameters), "100.0%"])
     let kind = [
+      base.map { "an adapter on \($0)" },
       configuration.isMixture ? "\(formatCount(configuration.activeParameterCount)) of them active in a token" : nil,
       configuration.normalizesQueriesAndKeys ? "query/key norms" : nil,
       configuration.tiesEmbeddings ? "output tied to the embedding" : "own output matrix",

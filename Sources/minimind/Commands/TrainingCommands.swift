@@ -12,6 +12,11 @@ let sftCommand = trainingCommand(
   .sft, summary: "fine-tunes a model on conversations",
   example: "minimind sft --from my-run --data my-conversations --output my-chat")
 
+/// `minimind lora`: the same with an adapter.
+let loraCommand = trainingCommand(
+  .lora, summary: "fine-tunes an adapter for a model on conversations, the model itself being left as it is",
+  example: "minimind lora --from my-run --data my-conversations --output my-adapter")
+
 private func trainingCommand(_ stage: Stage, summary: String, example: String) -> Command {
   let options = TrainingOptions(stage)
   return Command(stage.name, summary: summary, options: options.all, example: example) { invocation in

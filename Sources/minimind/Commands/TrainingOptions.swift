@@ -1,6 +1,7 @@
 import Compute
 import Foundation
 import Training
+import Transformer
 
 /// The options of the commands that train, and the settings that they make.
 ///
@@ -46,6 +47,15 @@ struct TrainingOptions: Sendable {
     "gradient-clip", default: 1, in: 0...1e9, help: "The largest norm of the gradient; 0 for no limit.")
   private let precision = Option.choice(
     "precision", default: ElementType.bfloat16, help: "What the matrix products take in; weights are kept in fp32.")
+  private let loraRank: Option<Int?>
+  private let loraAlpha = Option.optionalNumber(
+    "lora-alpha", in: 0...1e6, defaultText: formatNumber(TrainingSettings.defaultLoRAAlpha),
+    help: "The adapter's product is multiplied by this over the rank.")
+  private let loraDropout = Option.optionalNumber(
+    "lora-dropout", in: 0...0.95, defaultText: formatNumber(TrainingSettings.defaultLoRADropout),
+    help: "The share of an adapter's input that each step leaves out.")
+  private let loraTargets = Option.choices(
+    "lora-targets", of: LoRATarget.self, defaultText: "all", help: "The linear layers that get an adapter.")
   private let evalInterval = Option.optionalInteger(
     "eval-interval", in: 1...1_000_000_000,
     defaultText: "a twentieth of the steps, at most 250; more where it would take long",
@@ -67,7 +77,13 @@ struct TrainingOptions: Sendable {
     self.stage = stage
     samplePrompt = Option.list(
       "sample-prompt", "TEXT",
-      help: "Texts for the model to \(stage == .sft ? "answer" : "continue") at each evaluation, kept in samples.txt.")
+      help:
+        "Texts for the model to \(stage.dataKind == .sft ? "answer" : "continue") at each evaluation, kept in samples.txt."
+    )
+    loraRank = Option.optionalInteger(
+      "lora-rank", in: (stage == .lora ? 1 : 0)...4096, defaultText: String(stage.defaultLoRARank),
+      help: stage == .lora
+        ? "Rank of the adapter." : "Trains an adapter of this rank in place of the model; 0: the whole model.")
     epochs = Option.optionalInteger(
       "epochs", in: 1...1_000_000, defaultText: String(stage.defaultEpochs), help: "Passes over the data.")
     optimizer = Option.choice(
@@ -78,13 +94,14 @@ struct TrainingOptions: Sendable {
   }
 
   var all: [any OptionDescription] {
-    [
-      stage == .pretrain ? model : from, data, output, resume, epochs, steps, batchTokens, microBatchTokens,
+    let adapter: [any OptionDescription] = stage.hasStartModel ? [loraRank, loraAlpha, loraDropout, loraTargets] : []
+    return [
+      stage.hasStartModel ? from : model, data, output, resume, epochs, steps, batchTokens, microBatchTokens,
       sequenceLength, optimizer, learningRate, schedule, warmupSteps, beta1, beta2, epsilon, weightDecay, gradientClip,
       precision,
       Option.seed, Option.threads, evalInterval, evalTokens, checkpointInterval, keepCheckpoints, logInterval,
       samplePrompt,
-    ]
+    ] + adapter
   }
 
   /// The run to go on with, if any.
@@ -106,7 +123,7 @@ struct TrainingOptions: Sendable {
       }
       return value
     }
-    _ = try required(stage == .pretrain ? model : from)
+    _ = try required(stage.hasStartModel ? from : model)
     let data = try required(data)
     let output = try required(output)
     let settings = TrainingSettings(stage: stage, data: data, threads: threadCount(invocation))
@@ -119,7 +136,15 @@ struct TrainingOptions: Sendable {
     func take<Value>(_ option: Option<Value>, _ property: WritableKeyPath<TrainingSettings, Value>) {
       if invocation.isGiven(option) { settings[keyPath: property] = invocation[option] }
     }
-    if stage == .pretrain { take(model, \.model) } else { take(from, \.from) }
+    if stage.hasStartModel {
+      take(from, \.from)
+      take(loraRank, \.loraRank)
+      take(loraAlpha, \.loraAlpha)
+      take(loraDropout, \.loraDropout)
+      take(loraTargets, \.loraTargets)
+    } else {
+      take(model, \.model)
+    }
     if let path = invocation[data] { settings.data = path }
     if let threads = invocation[Option.threads] { settings.threads = threads }
     take(epochs, \.epochs)

@@ -21,7 +21,20 @@ func trainingPanel(_ plan: TrainingPlan, output: String, savedThreads: Int? = ni
         + (configuration.isMixture
           ? ", \(configuration.expertsPerToken) of \(configuration.expertCount) experts and "
             + "\(configuration.sharedExpertCount) shared" : "")
-    ),
+    )
+  ]
+  if let lora = settings.lora {
+    let share = Double(plan.trainedParameterCount) / Double(configuration.parameterCount) * 100
+    pairs.append(
+      (
+        "adapter",
+        "rank \(lora.rank), alpha \(formatNumber(lora.alpha)), dropout \(formatNumber(lora.dropout)) on "
+          + lora.targets.map(\.rawValue).joined(separator: ", ")
+          + ": \(formatCount(plan.trainedParameterCount)) parameters are trained, "
+          + String(format: "%.1f%% of the model's", share)
+      ))
+  }
+  pairs += [
     (
       "data",
       "\(settings.data): \(formatCount(data.tokenCount)) tokens in \(formatCount(data.documentCount)) documents"
@@ -116,6 +129,6 @@ func lossText(_ evaluation: Evaluation) -> String {
 }
 
 private func nextCommand(_ plan: TrainingPlan, _ run: RunDirectory) -> String {
-  plan.stage == .pretrain
+  plan.stage.dataKind == .pretrain
     ? "minimind generate --model \(run.path) --prompt \"…\"" : "minimind chat --model \(run.path)"
 }

@@ -18,7 +18,7 @@ struct TrainingSamples {
     self.tokenizer = tokenizer
     self.team = team
     let texts = plan.settings.samplePrompt
-    if plan.stage == .sft, !texts.isEmpty {
+    if plan.stage.dataKind == .sft, !texts.isEmpty {
       let template = try ChatTemplate(tokenizerDirectory: plan.tokenizerDirectory)
       prompts = texts.map { text in
         template.encode([ChatMessage(role: .user, content: text)], with: tokenizer, addGenerationPrompt: true)
@@ -34,8 +34,8 @@ struct TrainingSamples {
     }
   }
 
-  func continuations(_ parameters: Parameters) throws -> [String] {
-    let model = try InferenceModel(parameters, type: .bfloat16, team: team)
+  func continuations(_ trained: TrainedModel) throws -> [String] {
+    let model = try InferenceModel(trained.frozenCopy(type: .bfloat16), team: team)
     let cache = try model.makeCache()
     var settings = SamplingSettings()
     settings.temperature = 0

@@ -1,0 +1,42 @@
+import Foundation
+import ModelFiles
+import Storage
+import Transformer
+
+/// `minimind merge`: an adapter and its base become a model of their own.
+let mergeCommand: Command = {
+  let adapter = Option.required(
+    "adapter", "ADAPTER", help: "A run of minimind lora, a checkpoint of it, or a directory in PEFT's format.")
+  let from = Option.optional(
+    "from", "BASE", help: "The model that the adapter was trained on, where it is not where the adapter says.")
+  let to = Option.required("to", "DIR", help: "The directory of the new model, which must not exist.")
+  return Command(
+    "merge", summary: "merges an adapter into the model that it was trained on", options: [adapter, from, to],
+    example: "minimind merge --adapter my-adapter --to my-model"
+  ) { invocation in
+    let output = invocation[to]
+    guard !FileManager.default.fileExists(atPath: output) else {
+      throw CommandError("\(output) exists already. Choose another --to, which will be created.")
+    }
+    let directory = try resolveModelDirectory(invocation[adapter])
+    guard PEFTAdapter.isAdapter(directory) else {
+      throw CommandError(
+        "\(directory) is no adapter (it has no \(PEFTConfiguration.fileName)). Give a run of minimind lora.")
+    }
+    let files = try PEFTAdapter(directory: directory)
+    let base = try invocation[from].map(resolveModelDirectory) ?? files.baseDirectory()
+    guard !PEFTAdapter.isAdapter(base) else {
+      throw CommandError("\(base) is itself an adapter. Merge that one first, then give the result by --from.")
+    }
+    let weights = try ModelWeights(modelDirectory: base, adapter: files)
+    let parameters = try Parameters(ModelConfiguration(modelDirectory: base), weights)
+    let tokenizer = [directory, base].first {
+      FileManager.default.fileExists(atPath: $0 + "/" + TokenizerFiles.names[0])
+    }
+    try parameters.save(
+      modelDirectory: output, tokenizerDirectory: tokenizer, keepingSettingsOf: base,
+      metadata: weights.mergedMetadata())
+    try Console.standardOutput.print(
+      "merged \(files.modules.count) adapted layers of \(directory) into \(base): \(output)")
+  }
+}()
