@@ -58,28 +58,38 @@ package final class AttentionScratch {
     paddedHeadSize = padded
     let block = Self.keyBlock
     let keys = (maximumSequenceLength + block - 1) / block * block
-    let sizes = [
-      padded * lanes, padded * lanes, lanes * padded, lanes * padded, block * lanes, block * lanes, block * lanes,
-      block * lanes, padded * lanes, block * padded, lanes, lanes, padded * keys, keys * padded, keys * padded,
-    ]
-    buffer = try AlignedBuffer(byteCount: 4 * sizes.reduce(0, +))
-    let base = buffer.base.assumingMemoryBound(to: Float.self)
-    let places = sizes.indices.map { base + sizes[..<$0].reduce(0, +) }
-    queries = places[0]
-    dOutput = places[1]
-    queryPairs = places[2]
-    dOutputPairs = places[3]
-    scores = places[4]
-    dScores = places[5]
-    weightRows = places[6]
-    dScoreRows = places[7]
-    columns = places[8]
-    rows = places[9]
-    first = places[10]
-    second = places[11]
-    transposed = places[12]
-    dKeys = places[13]
-    dValues = places[14]
+    var plan = ArenaPlan()
+    let queries = plan.reserve(rows: padded, columns: lanes)
+    let dOutput = plan.reserve(rows: padded, columns: lanes)
+    let queryPairs = plan.reserve(rows: lanes, columns: padded)
+    let dOutputPairs = plan.reserve(rows: lanes, columns: padded)
+    let scores = plan.reserve(rows: block, columns: lanes)
+    let dScores = plan.reserve(rows: block, columns: lanes)
+    let weightRows = plan.reserve(rows: block, columns: lanes)
+    let dScoreRows = plan.reserve(rows: block, columns: lanes)
+    let columns = plan.reserve(rows: padded, columns: lanes)
+    let rows = plan.reserve(rows: block, columns: padded)
+    let first = plan.reserve(rows: 1, columns: lanes)
+    let second = plan.reserve(rows: 1, columns: lanes)
+    let transposed = plan.reserve(rows: keys, columns: padded)
+    let dKeys = plan.reserve(rows: keys, columns: padded)
+    let dValues = plan.reserve(rows: keys, columns: padded)
+    buffer = try AlignedBuffer(plan)
+    self.queries = buffer.floats(queries)
+    self.dOutput = buffer.floats(dOutput)
+    self.queryPairs = buffer.floats(queryPairs)
+    self.dOutputPairs = buffer.floats(dOutputPairs)
+    self.scores = buffer.floats(scores)
+    self.dScores = buffer.floats(dScores)
+    self.weightRows = buffer.floats(weightRows)
+    self.dScoreRows = buffer.floats(dScoreRows)
+    self.columns = buffer.floats(columns)
+    self.rows = buffer.floats(rows)
+    self.first = buffer.floats(first)
+    self.second = buffer.floats(second)
+    self.transposed = buffer.floats(transposed)
+    self.dKeys = buffer.floats(dKeys)
+    self.dValues = buffer.floats(dValues)
   }
 }
 

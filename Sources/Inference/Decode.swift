@@ -31,22 +31,26 @@ final class DecodeMemory {
     gateUpSize = 2 * max(configuration.sharedIntermediateSize, configuration.intermediateSize)
     routeSize = configuration.expertCount + 2 * configuration.expertsPerToken
     self.contextLength = contextLength
-    let sizes = [
-      hiddenSize, configuration.querySize + 2 * configuration.keyValueSize, configuration.querySize,
-      configuration.sharedIntermediateSize + configuration.expertsPerToken * configuration.intermediateSize,
-      hiddenSize * workers, gateUpSize * workers, contextLength * workers, routeSize * workers,
-    ].map { ($0 + 15) / 16 * 16 }
-    buffer = try AlignedBuffer(byteCount: sizes.reduce(0, +) * 4)
-    let base = buffer.base.assumingMemoryBound(to: Float.self)
-    let places = sizes.indices.map { base + sizes[..<$0].reduce(0, +) }
-    stream = places[0]
-    queriesKeysValues = places[1]
-    attended = places[2]
-    activated = places[3]
-    normalized = places[4]
-    gateUp = places[5]
-    scores = places[6]
-    routes = places[7]
+    let activatedSize =
+      configuration.sharedIntermediateSize + configuration.expertsPerToken * configuration.intermediateSize
+    var plan = ArenaPlan()
+    let stream = plan.reserve(rows: 1, columns: hiddenSize)
+    let queriesKeysValues = plan.reserve(rows: 1, columns: configuration.querySize + 2 * configuration.keyValueSize)
+    let attended = plan.reserve(rows: 1, columns: configuration.querySize)
+    let activated = plan.reserve(rows: 1, columns: activatedSize)
+    let normalized = plan.reserve(rows: workers, columns: hiddenSize)
+    let gateUp = plan.reserve(rows: workers, columns: gateUpSize)
+    let scores = plan.reserve(rows: workers, columns: contextLength)
+    let routes = plan.reserve(rows: workers, columns: routeSize)
+    buffer = try AlignedBuffer(plan)
+    self.stream = buffer.floats(stream)
+    self.queriesKeysValues = buffer.floats(queriesKeysValues)
+    self.attended = buffer.floats(attended)
+    self.activated = buffer.floats(activated)
+    self.normalized = buffer.floats(normalized)
+    self.gateUp = buffer.floats(gateUp)
+    self.scores = buffer.floats(scores)
+    self.routes = buffer.floats(routes)
   }
 
   /// norm(stream): every worker makes its own, which is quicker than waiting for one another.

@@ -39,30 +39,26 @@ final class PrefillMemory {
     capacity = Self.padded(min(contextLength, Self.chunkLength), rowMultiple)
     let context = contextLength + rowMultiple
     let fused = configuration.querySize + 2 * configuration.keyValueSize
-    let shapes: [(rows: Int, columns: Int, type: ElementType)] = [
-      (capacity, configuration.hiddenSize, .float32), (capacity, configuration.hiddenSize, type),
-      (context, fused, type), (context, configuration.querySize, type), (context, configuration.headCount, .float32),
-      (capacity, 2 * configuration.sharedIntermediateSize, type),
-      (capacity, configuration.sharedIntermediateSize, type),
-      (1, 2 * capacity, .float32),
-    ]
-    let sizes = shapes.map { ($0.rows * $0.columns * $0.type.byteCount + 63) / 64 * 64 }
-    let buffer = try AlignedBuffer(byteCount: sizes.reduce(0, +))
-    self.buffer = buffer
-    func view(_ index: Int) -> MatrixView {
-      MatrixView(
-        buffer.base + sizes[..<index].reduce(0, +), rows: shapes[index].rows, columns: shapes[index].columns,
-        type: shapes[index].type)
-    }
-    stream = view(0)
-    normalized = view(1)
-    queriesKeysValues = view(2)
-    attended = view(3)
-    logSumExp = view(4).floats
-    gateUp = view(5)
-    activated = view(6)
-    tokens = view(7).base.assumingMemoryBound(to: Int32.self)
-    rotaryRows = tokens + capacity
+    var plan = ArenaPlan()
+    let stream = plan.reserve(rows: capacity, columns: configuration.hiddenSize)
+    let normalized = plan.reserve(rows: capacity, columns: configuration.hiddenSize, type)
+    let queriesKeysValues = plan.reserve(rows: context, columns: fused, type)
+    let attended = plan.reserve(rows: context, columns: configuration.querySize, type)
+    let logSumExp = plan.reserve(rows: context, columns: configuration.headCount)
+    let gateUp = plan.reserve(rows: capacity, columns: 2 * configuration.sharedIntermediateSize, type)
+    let activated = plan.reserve(rows: capacity, columns: configuration.sharedIntermediateSize, type)
+    // Integers, as wide as floats.
+    let tokensAndRotaryRows = plan.reserve(rows: 2, columns: capacity)
+    buffer = try AlignedBuffer(plan)
+    self.stream = buffer.view(stream)
+    self.normalized = buffer.view(normalized)
+    self.queriesKeysValues = buffer.view(queriesKeysValues)
+    self.attended = buffer.view(attended)
+    self.logSumExp = buffer.floats(logSumExp)
+    self.gateUp = buffer.view(gateUp)
+    self.activated = buffer.view(activated)
+    tokens = buffer.view(tokensAndRotaryRows).row(0).assumingMemoryBound(to: Int32.self)
+    rotaryRows = buffer.view(tokensAndRotaryRows).row(1).assumingMemoryBound(to: Int32.self)
     experts =
       configuration.isMixture
       ? try PrefillExperts(configuration, type: type, tokens: capacity, workers: workers) : nil

@@ -11,28 +11,27 @@ final class PrefillExperts {
   let activated: MatrixView
   /// [rows, hidden] what one expert makes of each worker's tokens.
   let output: MatrixView
-  private let buffers: [AlignedBuffer]
+  private let buffer: AlignedBuffer
 
   init(_ configuration: ModelConfiguration, type: ElementType, tokens: Int, workers: Int) throws(ComputeError) {
     let (count, chosen) = (configuration.expertCount, configuration.expertsPerToken)
-    let routingBuffer = try AlignedBuffer(
-      byteCount: ExpertRouting.byteCount(
-        tokens: tokens, expertCount: count, expertsPerToken: chosen, workers: workers))
-    routing = ExpertRouting(
-      routingBuffer.base, tokens: tokens, expertCount: count, expertsPerToken: chosen, workers: workers)
-    var buffers = [routingBuffer]
-    func matrix(_ rows: Int, _ columns: Int, _ type: ElementType) throws(ComputeError) -> MatrixView {
-      let buffer = try AlignedBuffer(byteCount: rows * columns * type.byteCount)
-      buffers.append(buffer)
-      return MatrixView(buffer.base, rows: rows, columns: columns, type: type)
-    }
     let rows = ExpertRouting.rowCapacity(
       tokens: tokens, expertCount: count, expertsPerToken: chosen, workers: workers)
-    input = try matrix(rows, configuration.hiddenSize, type)
-    gateUp = try matrix(rows, 2 * configuration.intermediateSize, type)
-    activated = try matrix(rows, configuration.intermediateSize, type)
-    output = try matrix(tokens, configuration.hiddenSize, .float32)
-    self.buffers = buffers
+    let routingBytes = ExpertRouting.byteCount(
+      tokens: tokens, expertCount: count, expertsPerToken: chosen, workers: workers)
+    var plan = ArenaPlan()
+    let routing = plan.reserve(rows: 1, columns: routingBytes / 4)
+    let input = plan.reserve(rows: rows, columns: configuration.hiddenSize, type)
+    let gateUp = plan.reserve(rows: rows, columns: 2 * configuration.intermediateSize, type)
+    let activated = plan.reserve(rows: rows, columns: configuration.intermediateSize, type)
+    let output = plan.reserve(rows: tokens, columns: configuration.hiddenSize)
+    buffer = try AlignedBuffer(plan)
+    self.routing = ExpertRouting(
+      buffer.view(routing).base, tokens: tokens, expertCount: count, expertsPerToken: chosen, workers: workers)
+    self.input = buffer.view(input)
+    self.gateUp = buffer.view(gateUp)
+    self.activated = buffer.view(activated)
+    self.output = buffer.view(output)
   }
 }
 

@@ -1,43 +1,24 @@
 import Compute
 
-/// A matrix of activations with a place in the arena: as many rows as the batch has tokens.
-struct ActivationSlot {
-  let offset: Int
-  let columns: Int
-  let type: ElementType
-}
-
-/// Lays matrices out one after another in one block of memory.
-struct ArenaPlan {
-  private(set) var byteCount = 0
-
-  /// Reserves `rows` rows of `columns` elements at a multiple of 64 bytes.
-  mutating func reserve(rows: Int, columns: Int, _ type: ElementType) -> ActivationSlot {
-    let slot = ActivationSlot(offset: byteCount, columns: columns, type: type)
-    byteCount += (rows * columns * type.byteCount + 63) / 64 * 64
-    return slot
-  }
-}
-
 /// What a forward pass leaves behind for the backward pass, for one layer. n = hiddenSize, T = tokens.
 struct LayerActivations {
   /// [T, n] the residual stream as it came in, and in front of the feed-forward block.
-  let input: ActivationSlot
-  let middle: ActivationSlot
+  let input: ArenaSlot
+  let middle: ArenaSlot
   /// [T, 1] what each row was multiplied with.
-  let attentionReciprocal: ActivationSlot
-  let feedForwardReciprocal: ActivationSlot
+  let attentionReciprocal: ArenaSlot
+  let feedForwardReciprocal: ArenaSlot
   /// [T, query + 2·keyValue] queries, keys and values as attention takes them: rotated.
-  let queriesKeysValues: ActivationSlot
+  let queriesKeysValues: ArenaSlot
   /// The same before normalisation, and [T, heads] what each head was multiplied with; only with q/k normalisation.
-  let rawQueriesKeysValues: ActivationSlot
-  let headReciprocals: ActivationSlot
+  let rawQueriesKeysValues: ArenaSlot
+  let headReciprocals: ArenaSlot
   /// [T, heads] the logarithm of each softmax's sum.
-  let logSumExp: ActivationSlot
+  let logSumExp: ArenaSlot
   /// [T, query] the output of attention.
-  let attended: ActivationSlot
+  let attended: ArenaSlot
   /// [T, 2·sharedIntermediate] gates and ups; on the way back their gradients take the same place.
-  let gateUp: ActivationSlot
+  let gateUp: ArenaSlot
   /// Only in a mixture of experts.
   let experts: ExpertActivations?
 }
@@ -46,31 +27,31 @@ struct LayerActivations {
 struct ActivationPlan {
   let layers: [LayerActivations]
   /// [T, n] the residual stream behind the last layer, its normalisation, and what each row was multiplied with.
-  let output: ActivationSlot
-  let normalizedOutput: ActivationSlot
-  let outputReciprocal: ActivationSlot
+  let output: ArenaSlot
+  let normalizedOutput: ArenaSlot
+  let outputReciprocal: ArenaSlot
   /// [T, n] the normalised inputs of the two blocks of a layer: found again on the way back, where the gradients of
   /// weights need them, rather than kept for every layer.
-  let attentionInput: ActivationSlot
-  let feedForwardInput: ActivationSlot
+  let attentionInput: ArenaSlot
+  let feedForwardInput: ArenaSlot
   /// [T, sharedIntermediate] silu(gate)·up; on the way back first its gradient.
-  let activated: ActivationSlot
+  let activated: ArenaSlot
   /// Only in a mixture of experts.
   let experts: ExpertWorkspace?
   /// [T, n] the normalised rows that have a loss, without the others.
-  let lossRows: ActivationSlot
+  let lossRows: ArenaSlot
   /// [chunk, vocabulary] logits, and their gradients where these have another type.
-  let logits: ActivationSlot
-  let dLogits: ActivationSlot
+  let logits: ArenaSlot
+  let dLogits: ArenaSlot
   /// Only on the way back: [T, n] gradient of the residual stream, of a norm's output, and the stream's gradient in the
   /// type of the products in front of each block.
-  let dResidual: ActivationSlot
-  let dNormalized: ActivationSlot
-  let dFeedForwardOutput: ActivationSlot
-  let dAttentionOutput: ActivationSlot
+  let dResidual: ArenaSlot
+  let dNormalized: ArenaSlot
+  let dFeedForwardOutput: ArenaSlot
+  let dAttentionOutput: ArenaSlot
   /// [T, query], [T, query + 2·keyValue]
-  let dAttended: ActivationSlot
-  let dQueriesKeysValues: ActivationSlot
+  let dAttended: ArenaSlot
+  let dQueriesKeysValues: ArenaSlot
   let byteCount: Int
 
   /// Rows of logits that one worker has at a time: enough for the product to be efficient, little enough for the cache.
@@ -81,7 +62,7 @@ struct ActivationPlan {
   ///   - trains: keep every layer's activations for a backward pass; otherwise one layer's place serves all.
   init(_ configuration: ModelConfiguration, rows: Int, precision: ElementType, workers: Int, trains: Bool) {
     var plan = ArenaPlan()
-    func slot(_ columns: Int, _ type: ElementType, isNeeded: Bool = true) -> ActivationSlot {
+    func slot(_ columns: Int, _ type: ElementType, isNeeded: Bool = true) -> ArenaSlot {
       plan.reserve(rows: isNeeded ? rows : 0, columns: columns, type)
     }
     let hidden = configuration.hiddenSize

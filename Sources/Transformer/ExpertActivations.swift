@@ -3,26 +3,26 @@ import Compute
 /// What a forward pass leaves behind for the backward pass, for one layer of a mixture of experts. R = the experts' rows.
 struct ExpertActivations {
   /// The memory of an `ExpertRouting`.
-  let routing: ActivationSlot
+  let routing: ArenaSlot
   /// [documents, experts] the load of each expert in each document.
-  let load: ActivationSlot
+  let load: ArenaSlot
   /// [R, 2·intermediate] gates and ups; on the way back their gradients take the same place.
-  let gateUp: ActivationSlot
+  let gateUp: ArenaSlot
 }
 
 /// Working memory of a pass over a mixture of experts, which all layers share. m = intermediate size of an expert.
 struct ExpertWorkspace {
   /// [R, n] the tokens' normalised rows, expert by expert; zero where a row has no token.
-  let input: ActivationSlot
+  let input: ArenaSlot
   /// [R, m] silu(gate)·up, times the expert's weight; on the way back first its gradient.
-  let activated: ActivationSlot
+  let activated: ArenaSlot
   /// [T, n] float32: what one expert makes of a worker's tokens, and of their gradients on the way back.
-  let output: ActivationSlot
+  let output: ArenaSlot
   /// Only on the way back: [R, n] gradients of the experts' outputs; [R, 1] of the experts' weights; [T, experts] of the
   /// router's logits.
-  let dOutput: ActivationSlot
-  let dRowWeights: ActivationSlot
-  let dRouterLogits: ActivationSlot
+  let dOutput: ArenaSlot
+  let dRowWeights: ArenaSlot
+  let dRouterLogits: ArenaSlot
 }
 
 extension ArenaPlan {

@@ -22,15 +22,15 @@ final class LoRAPass {
   /// The layout of the adapters' activations. T = rows.
   private struct Plan {
     /// [T, adapters · rank] scale · dropout(x)·Aᵀ, by layer and site; without columns where nothing is adapted.
-    let hidden: [[ActivationSlot]]
+    let hidden: [[ArenaSlot]]
     /// [T, adapters · rank] its gradient, and [T, inputs] dropout(x) or its gradient, by site.
-    let dHidden: [ActivationSlot]
-    let dropped: [ActivationSlot]
+    let dHidden: [ArenaSlot]
+    let dropped: [ArenaSlot]
     let byteCount: Int
 
     init(_ configuration: LoRAConfiguration, _ model: ModelConfiguration, rows: Int, precision: ElementType) {
       var plan = ArenaPlan()
-      func slots(_ columns: (LoRASite) -> Int) -> [ActivationSlot] {
+      func slots(_ columns: (LoRASite) -> Int) -> [ArenaSlot] {
         LoRASite.allCases.map { site in plan.reserve(rows: rows, columns: columns(site), precision) }
       }
       func hiddenCount(_ site: LoRASite) -> Int {
@@ -99,7 +99,7 @@ final class LoRAPass {
 
   func dropped(_ site: LoRASite, _ rows: Range<Int>) -> MatrixView { view(plan.dropped[site.rawValue], rows) }
 
-  private func view(_ slot: ActivationSlot, _ rows: Range<Int>) -> MatrixView {
+  private func view(_ slot: ArenaSlot, _ rows: Range<Int>) -> MatrixView {
     MatrixView(arena.base + slot.offset, rows: rows.upperBound, columns: slot.columns, type: slot.type).rows(rows)
   }
 

@@ -7,7 +7,7 @@ extension TrainingPass {
   func routing(_ layer: Int) -> ExpertRouting {
     guard let place = activations(layer).experts else { preconditionFailure("a dense model has no experts") }
     return ExpertRouting(
-      view(place.routing).base, tokens: batch.rows, expertCount: shape.expertCount,
+      arena.view(place.routing).base, tokens: batch.rows, expertCount: shape.expertCount,
       expertsPerToken: shape.expertsPerToken, workers: team.count)
   }
 
@@ -135,15 +135,14 @@ extension TrainingPass {
   // MARK: - Places
 
   /// The rows of a slot that has one for each of the experts' rows.
-  private func expertView(_ slot: ActivationSlot) -> MatrixView {
-    MatrixView(
-      view(slot).base, rows: shape.expertRows(batch.rows, team.count), columns: slot.columns, type: slot.type)
+  private func expertView(_ slot: ArenaSlot) -> MatrixView {
+    arena.view(slot, rows: shape.expertRows(batch.rows, team.count))
   }
 
   /// Copies the rows of an expert's tokens side by side.
   @discardableResult
   private func gather(
-    _ source: ActivationSlot, _ routing: ExpertRouting, _ rows: Range<Int>, into target: ActivationSlot, _ worker: Int
+    _ source: ArenaSlot, _ routing: ExpertRouting, _ rows: Range<Int>, into target: ArenaSlot, _ worker: Int
   ) -> MatrixView {
     let target = expertView(target).rows(rows)
     gatherRows(view(source), routing.rowTokens + rows.lowerBound, into: target)

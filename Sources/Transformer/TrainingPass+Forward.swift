@@ -24,8 +24,8 @@ extension TrainingPass {
   /// norm(x) of the worker's rows, with the norm at `weight` among the parameters.
   @discardableResult
   private func normalize(
-    _ worker: Int, _ rows: Range<Int>, _ input: ActivationSlot, weight: Int, into output: ActivationSlot,
-    reciprocal: ActivationSlot
+    _ worker: Int, _ rows: Range<Int>, _ input: ArenaSlot, weight: Int, into output: ArenaSlot,
+    reciprocal: ArenaSlot
   ) -> MatrixView {
     let output = view(output).rows(rows)
     rmsNormForward(

@@ -54,12 +54,7 @@ extension TrainingPass {
   }
 
   /// Rows of the logits' places, which hold one chunk.
-  private func chunk(_ slot: ActivationSlot, _ rows: Range<Int>) -> MatrixView {
-    let all = view(slot)
-    return MatrixView(
-      all.base, rows: ActivationPlan.lossRowsPerWorker * team.count, columns: slot.columns, type: slot.type
-    ).rows(rows)
-  }
+  private func chunk(_ slot: ArenaSlot, _ rows: Range<Int>) -> MatrixView { arena.view(slot).rows(rows) }
 
   /// Copies the rows with a loss, from the `first` of them, side by side; the padding becomes zero.
   func gather(_ all: MatrixView, first: Int, into target: MatrixView) {

@@ -64,7 +64,7 @@ package final class TrainingPass {
   /// Where the norms' offsets count from.
   private let normValues: UnsafePointer<Float>
   private let model: TrainedModel
-  private let arena: AlignedBuffer
+  let arena: AlignedBuffer
   private let gradientBuffer: AlignedBuffer?
   private let workingBuffer: AlignedBuffer?
 
@@ -269,12 +269,10 @@ package final class TrainingPass {
   // MARK: - Places
 
   /// The matrix of the current batch in a slot.
-  func view(_ slot: ActivationSlot) -> MatrixView {
-    MatrixView(arena.base + slot.offset, rows: batch.rows, columns: slot.columns, type: slot.type)
-  }
+  func view(_ slot: ArenaSlot) -> MatrixView { arena.view(slot, rows: batch.rows) }
 
   /// The numbers of a slot that holds one a row.
-  func column(_ slot: ActivationSlot) -> UnsafeMutablePointer<Float> { view(slot).floats }
+  func column(_ slot: ArenaSlot) -> UnsafeMutablePointer<Float> { view(slot).floats }
 
   /// The rows of the batch that a worker owns.
   func rows(of worker: Int) -> Range<Int> {
