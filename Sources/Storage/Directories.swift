@@ -6,15 +6,19 @@ public enum AtomicDirectory {
   /// Lets `body` fill a new directory beside `path`, then puts it at `path`, replacing what was there.
   ///
   /// A crash, or an error thrown by `body`, leaves `path` as it was. Replacing an existing directory
-  /// swaps the two in one system call, so that `path` always exists.
+  /// swaps the two in one system call, so that `path` always exists. What a writer that was killed has left beside
+  /// `path` is removed first.
   public static func write(_ path: String, _ body: (_ temporaryPath: String) throws -> Void) throws {
     let trimmed = path.count > 1 && path.hasSuffix("/") ? String(path.dropLast()) : path
     let parent = (trimmed as NSString).deletingLastPathComponent
     try createDirectory(parent.isEmpty ? "." : parent)
     let temporaryPath = "\(trimmed).partial-\(getpid())"
     try? FileManager.default.removeItem(atPath: temporaryPath)
+    removeAbandoned(trimmed, in: parent.isEmpty ? "." : parent)
     do {
       try createDirectory(temporaryPath)
+      let lock = lockedDirectory(temporaryPath)
+      defer { if let lock { close(lock) } }
       try body(temporaryPath)
       try synchronizeDirectory(temporaryPath)
       var exists = stat()
@@ -27,6 +31,28 @@ public enum AtomicDirectory {
       try? FileManager.default.removeItem(atPath: temporaryPath)
       throw error
     }
+  }
+
+  /// Removes the temporary directories of processes that are gone. A process on another machine or in another container
+  /// has a number that says nothing here, but holds a lock on its directory.
+  private static func removeAbandoned(_ path: String, in parent: String) {
+    let prefix = (path as NSString).lastPathComponent + ".partial-"
+    for name in (try? FileManager.default.contentsOfDirectory(atPath: parent)) ?? [] where name.hasPrefix(prefix) {
+      guard let process = pid_t(name.dropFirst(prefix.count)), process > 0, kill(process, 0) != 0, errno == ESRCH,
+        let lock = lockedDirectory(parent + "/" + name)
+      else { continue }
+      try? FileManager.default.removeItem(atPath: parent + "/" + name)
+      close(lock)
+    }
+  }
+
+  /// A descriptor of a directory that holds it for this process; nil where that is not to be had.
+  private static func lockedDirectory(_ path: String) -> Int32? {
+    let descriptor = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+    guard descriptor >= 0 else { return nil }
+    if flock(descriptor, LOCK_EX | LOCK_NB) == 0 { return descriptor }
+    close(descriptor)
+    return nil
   }
 }
 

@@ -1,6 +1,7 @@
 """`minimind data`: what the commands write, checked against Python's own csv, json and repr, and against `tokenizers`."""
 
 import csv
+import fcntl
 import json
 import os
 import random
@@ -241,6 +242,35 @@ def test_ctrl_c_stops_and_leaves_what_was_there_before(minimind, binary, tokeniz
     errors = process.communicate(timeout=60)[1]
     assert process.returncode == 130 and errors == "interrupted.\n"
     assert (sorted(os.listdir(tmp_path)), manifest(tmp_path / "out")) == before
+
+
+def test_the_next_run_removes_what_a_killed_one_left_and_nothing_else(minimind, binary, tokenizer, tmp_path):
+    (tmp_path / "large.txt").write_text("".join(f"{i} the cat sat on {i * 7919 % 10007}\n" for i in range(2_000_000)))
+    process = subprocess.Popen(
+        [binary, "data", "pretrain", "--input", tmp_path / "large.txt", "--tokenizer", tokenizer, "--output", tmp_path / "out"],
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    left = tmp_path / f"out.partial-{process.pid}"
+    deadline = time.monotonic() + 30
+    while not (left / "manifest.json").exists() and not any(left.glob("*")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    assert left.is_dir()
+    # A process that lives, one that is gone but whose directory is held, no number, a file, and another output's.
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    kept = [tmp_path / f"out.partial-{os.getpid()}", tmp_path / f"out.partial-{gone.pid}", tmp_path / "out.partial-removed",
+            tmp_path / f"out2.partial-{process.pid}"]
+    for directory in kept:
+        directory.mkdir()
+    held = os.open(kept[1], os.O_RDONLY)
+    fcntl.flock(held, fcntl.LOCK_EX)
+    (tmp_path / "small.txt").write_text("before\n")
+    prepare(minimind, tokenizer, "pretrain", tmp_path / "out", "--input", tmp_path / "small.txt")
+    assert not left.exists() and all(directory.is_dir() for directory in kept)
+    os.close(held)
+    prepare(minimind, tokenizer, "pretrain", tmp_path / "out", "--input", tmp_path / "small.txt")
+    assert [directory.is_dir() for directory in kept] == [True, False, True, True]
 
 
 def test_memory_stays_far_below_the_size_of_the_input(binary, tokenizer, tmp_path):
