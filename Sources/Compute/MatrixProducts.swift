@@ -6,6 +6,9 @@ package final class MatrixProducts {
   /// Who computes the products, as "oneDNN 2.6.3".
   package static var kernelName: String { ProductKernel.name }
 
+  /// What the code of the products takes in memory, libraries and compiled products included: measured.
+  package static var codeBytes: Int { ProductKernel.codeBytes }
+
   private let kernel = ProductKernel()
   private var recorded: [MatrixProduct]?
 

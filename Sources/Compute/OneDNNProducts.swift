@@ -16,6 +16,9 @@
       return "oneDNN \(version / 10000).\(version / 100 % 100).\(version % 100)"
     }
 
+    /// The library, and the products of a training run.
+    static let codeBytes = 18 << 20
+
     /// From now on products that this thread makes and runs use this thread only.
     static func useOneThread() { cdUseOneThread() }
 

@@ -12,6 +12,9 @@ package final class TiledProducts {
   /// What `info` calls these products.
   static let name = "own kernel"
 
+  /// These products are part of the program, and take half a megabyte a worker.
+  static let codeBytes = 1 << 20
+
   /// Does nothing: these products never start threads.
   static func useOneThread() {}
 

@@ -60,6 +60,12 @@ package final class InferenceModel {
     chunk = try PrefillMemory(configuration, type: type, contextLength: contextLength, workers: team.count)
   }
 
+  /// Bytes that a model and a short sequence take: the weights, and the largest of them in fp32 while they are read. The
+  /// rest of the context is address space until it is used.
+  package static func memoryBytes(_ configuration: ModelConfiguration, type: ElementType) -> Int {
+    configuration.parameterCount * type.byteCount + configuration.vocabularySize * configuration.hiddenSize * 4
+  }
+
   /// An empty cache for one sequence.
   ///
   /// - Throws: `ComputeError.outOfMemory`.

@@ -40,7 +40,7 @@ package final class Trainer {
     self.model = model
     pass = try TrainingPass(
       model, precision: plan.settings.precision, maximumTokens: plan.microBatchTokens, team: team,
-      seed: UInt64(truncatingIfNeeded: plan.settings.seed))
+      recomputes: plan.settings.recomputeActivations, seed: UInt64(truncatingIfNeeded: plan.settings.seed))
     let optimizer = try OptimizerState(
       model.trained.table, plan.settings.optimizer, precision: plan.settings.precision, workers: team.count)
     self.optimizer = optimizer

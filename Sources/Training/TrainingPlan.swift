@@ -218,22 +218,27 @@ package struct TrainingPlan {
 
   // MARK: - Memory
 
-  /// What the program, its libraries and their compiled products take: measured, 45 to 60 MiB.
-  private static let programBytes = 56 << 20
+  /// What the program and its libraries take, but for the products: measured.
+  private static let programBytes = 38 << 20
 
   /// Bytes that the run will hold: pass, weights, optimizer, and the tokens that are mapped.
   package var memoryBytes: Int {
-    TrainingPass.memoryBytes(
+    let passBytes = TrainingPass.memoryBytes(
       configuration, precision: settings.precision, maximumTokens: microBatchTokens, workers: settings.threads,
-      lora: settings.lora)
-      + trainedParameterCount * 4 + optimizerBytes + Self.programBytes + dataset.training.tokenCount * 2
+      recomputes: settings.recomputeActivations, lora: settings.lora)
+    let codeBytes = Self.programBytes + MatrixProducts.codeBytes
+    return passBytes + trainedParameterCount * 4 + optimizerBytes + dataset.training.tokenCount * 2 + codeBytes
   }
 
+  /// - Parameter samplingBytes: what `--sample-prompt` takes besides.
   /// - Throws: `TrainingError` when the machine has less memory left than the run needs.
-  package func checkMemory(availableBytes: Int? = MachineMemory.availableBytes) throws(TrainingError) {
-    guard let availableBytes, memoryBytes > availableBytes else { return }
+  package func checkMemory(
+    samplingBytes: Int = 0, availableBytes: Int? = MachineMemory.availableBytes
+  ) throws(TrainingError) {
+    let neededBytes = memoryBytes + samplingBytes
+    guard let availableBytes, neededBytes > availableBytes else { return }
     throw TrainingError(
-      "this run needs about \(memoryBytes >> 20) MiB of memory and \(availableBytes >> 20) MiB are available. "
+      "this run needs about \(neededBytes >> 20) MiB of memory and \(availableBytes >> 20) MiB are available. "
         + "Lower --micro-batch-tokens (\(microBatchTokens)) or choose a smaller model.")
   }
 }

@@ -32,6 +32,8 @@ package struct TrainingSettings: Codable, Equatable, Sendable {
   /// The largest norm of the gradient; a longer one is shortened to it. 0 for no limit.
   package var gradientClip: Double = 1
   package var precision = ElementType.bfloat16
+  /// Activation checkpointing: of every layer only the input is kept, and the rest found again on the way back.
+  package var recomputeActivations = false
   /// Of the adapter that is trained in place of the model; nil or 0: the model is, and the other three have no meaning.
   package var loraRank: Int?
   package var loraAlpha: Double?
@@ -85,6 +87,7 @@ package struct TrainingSettings: Codable, Equatable, Sendable {
     case weightDecay = "weight-decay"
     case gradientClip = "gradient-clip"
     case precision
+    case recomputeActivations = "recompute-activations"
     case loraRank = "lora-rank"
     case loraAlpha = "lora-alpha"
     case loraDropout = "lora-dropout"
@@ -101,7 +104,8 @@ package struct TrainingSettings: Codable, Equatable, Sendable {
   /// Options that may differ when a run is resumed, since they change nothing of what is learned. `threads` changes the
   /// last bits only: sums are then split otherwise. `data` may be another path to the same data.
   private static let changeableOnResume: Set<CodingKeys> = [
-    .data, .threads, .evalInterval, .checkpointInterval, .keepCheckpoints, .logInterval, .samplePrompt,
+    .data, .threads, .recomputeActivations, .evalInterval, .checkpointInterval, .keepCheckpoints, .logInterval,
+    .samplePrompt,
   ]
 
   /// The flags, as "--seed", whose values in `other` would make another run of this one.

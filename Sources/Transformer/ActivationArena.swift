@@ -60,7 +60,11 @@ struct ActivationPlan {
   /// - Parameters:
   ///   - rows: the most tokens of a batch.
   ///   - trains: keep every layer's activations for a backward pass; otherwise one layer's place serves all.
-  init(_ configuration: ModelConfiguration, rows: Int, precision: ElementType, workers: Int, trains: Bool) {
+  ///   - recomputes: of every layer keep the input alone, and where its tokens went in a mixture of experts; the rest has
+  ///     one place, and is found again on the way back.
+  init(
+    _ configuration: ModelConfiguration, rows: Int, precision: ElementType, workers: Int, trains: Bool, recomputes: Bool
+  ) {
     var plan = ArenaPlan()
     func slot(_ columns: Int, _ type: ElementType, isNeeded: Bool = true) -> ArenaSlot {
       plan.reserve(rows: isNeeded ? rows : 0, columns: columns, type)
@@ -71,18 +75,27 @@ struct ActivationPlan {
     let normalizesHeads = configuration.normalizesQueriesAndKeys
     let heads = configuration.headCount + configuration.keyValueHeadCount
 
-    layers = (0..<(trains ? configuration.layerCount : 1)).map { _ in
+    /// A layer's places; all but those that it must keep are those of another layer, if there is one to share with.
+    func layer(sharing other: LayerActivations?) -> LayerActivations {
       LayerActivations(
-        input: slot(hidden, .float32), middle: slot(hidden, .float32),
-        attentionReciprocal: slot(1, .float32), feedForwardReciprocal: slot(1, .float32),
-        queriesKeysValues: slot(fused, precision),
-        rawQueriesKeysValues: slot(fused, precision, isNeeded: normalizesHeads),
-        headReciprocals: slot(heads, .float32, isNeeded: normalizesHeads),
-        logSumExp: slot(configuration.headCount, .float32), attended: slot(configuration.querySize, precision),
-        gateUp: slot(2 * intermediate, precision),
+        input: slot(hidden, .float32), middle: other?.middle ?? slot(hidden, .float32),
+        attentionReciprocal: other?.attentionReciprocal ?? slot(1, .float32),
+        feedForwardReciprocal: other?.feedForwardReciprocal ?? slot(1, .float32),
+        queriesKeysValues: other?.queriesKeysValues ?? slot(fused, precision),
+        rawQueriesKeysValues: other?.rawQueriesKeysValues ?? slot(fused, precision, isNeeded: normalizesHeads),
+        headReciprocals: other?.headReciprocals ?? slot(heads, .float32, isNeeded: normalizesHeads),
+        logSumExp: other?.logSumExp ?? slot(configuration.headCount, .float32),
+        attended: other?.attended ?? slot(configuration.querySize, precision),
+        gateUp: other?.gateUp ?? slot(2 * intermediate, precision),
         experts: configuration.isMixture
-          ? plan.reserveExpertActivations(configuration, rows: rows, precision: precision, workers: workers) : nil)
+          ? plan.reserveExpertActivations(
+            configuration, rows: rows, precision: precision, workers: workers, sharing: other?.experts) : nil)
     }
+    var layers: [LayerActivations] = []
+    for _ in 0..<(trains ? configuration.layerCount : 1) {
+      layers.append(layer(sharing: recomputes ? layers.first : nil))
+    }
+    self.layers = layers
     output = slot(hidden, .float32)
     normalizedOutput = slot(hidden, precision)
     outputReciprocal = slot(1, .float32)

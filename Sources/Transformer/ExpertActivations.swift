@@ -26,16 +26,19 @@ struct ExpertWorkspace {
 }
 
 extension ArenaPlan {
-  /// - Parameter rows: the most tokens of a batch.
+  /// - Parameters:
+  ///   - rows: the most tokens of a batch.
+  ///   - other: another layer's activations, whose gates and ups have the same place.
   mutating func reserveExpertActivations(
-    _ shape: ModelConfiguration, rows: Int, precision: ElementType, workers: Int
+    _ shape: ModelConfiguration, rows: Int, precision: ElementType, workers: Int, sharing other: ExpertActivations?
   ) -> ExpertActivations {
     let routingBytes = ExpertRouting.byteCount(
       tokens: rows, expertCount: shape.expertCount, expertsPerToken: shape.expertsPerToken, workers: workers)
     return ExpertActivations(
       routing: reserve(rows: 1, columns: routingBytes / 4, .float32),
       load: reserve(rows: rows, columns: shape.expertCount, .float32),
-      gateUp: reserve(rows: shape.expertRows(rows, workers), columns: 2 * shape.intermediateSize, precision))
+      gateUp: other?.gateUp
+        ?? reserve(rows: shape.expertRows(rows, workers), columns: 2 * shape.intermediateSize, precision))
   }
 
   mutating func reserveExpertWorkspace(

@@ -13,6 +13,11 @@ extension TrainingPass {
       dInput: view(plan.dResidual).rows(rows), accumulates: false, dWeight: normGradients.output(worker))
     lap(.norms, worker)
     for layer in (0..<shape.layerCount).reversed() {
+      if recomputes && layer < shape.layerCount - 1 {
+        // The places still hold the layer above, which others may be reading.
+        meet(worker)
+        findActivations(layer, worker, rows, isAgain: true)
+      }
       feedForwardBackward(layer, worker, rows)
       // x += o·Woᵀ, so do = dx·Wo
       convert(view(plan.dResidual).rows(rows), to: view(plan.dAttentionOutput).rows(rows))

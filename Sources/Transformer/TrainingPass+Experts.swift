@@ -13,36 +13,48 @@ extension TrainingPass {
 
   // MARK: - Forward
 
-  /// p = softmax(Wg·b), the largest of it, and their weights, of the worker's tokens.
+  /// p = softmax(Wg·b), the largest of it, and their weights, of the worker's tokens; then, as soon as all workers have
+  /// chosen, the experts' rows.
   func chooseExperts(_ layer: Int, _ worker: Int, _ rows: Range<Int>) {
-    routing(layer).choose(
+    let routing = routing(layer)
+    routing.choose(
       worker: worker, tokens: rows, input: view(plan.feedForwardInput).rows(rows), router: routers[layer])
     lap(.routing, worker)
-  }
-
-  /// x += Σ over the chosen experts of (w · silu(g) ⊙ u)·W₂ᵀ with g, u = b·Wguᵀ: each expert at once for all of the
-  /// worker's tokens that take it.
-  func addExperts(_ layer: Int, _ worker: Int, _ rows: Range<Int>) {
-    guard let place = activations(layer).experts, let space = plan.experts else { return }
     // All workers' choices say where the rows of each expert begin.
     meet(worker)
-    let routing = routing(layer)
     routing.place(worker: worker, tokens: rows)
     measureBalance(layer, worker, routing)
     lap(.routing, worker)
+  }
+
+  /// g, u = b·Wguᵀ of each expert, at once for all of the worker's tokens that take it.
+  func projectExpertsGateUp(_ layer: Int, _ worker: Int) {
+    guard let place = activations(layer).experts, let space = plan.experts else { return }
+    let routing = routing(layer)
+    for expert in 0..<shape.expertCount {
+      let mine = routing.rows(of: expert, worker: worker)
+      let input = gather(plan.feedForwardInput, routing, mine, into: space.input, worker)
+      multiply(
+        worker, input, weights.layers[layer].experts[expert].gateUp, bTransposed: true,
+        into: expertView(place.gateUp).rows(mine))
+    }
+  }
+
+  /// x += Σ over the chosen experts of (w · silu(g) ⊙ u)·W₂ᵀ.
+  func addExperts(_ layer: Int, _ worker: Int, _ rows: Range<Int>) {
+    guard let place = activations(layer).experts, let space = plan.experts else { return }
+    let routing = routing(layer)
     let result = residualAfter(layer)
     for expert in 0..<shape.expertCount {
       let mine = routing.rows(of: expert, worker: worker)
-      let expertWeights = weights.layers[layer].experts[expert]
-      let input = gather(plan.feedForwardInput, routing, mine, into: space.input, worker)
-      let gateUp = expertView(place.gateUp).rows(mine)
-      multiply(worker, input, expertWeights.gateUp, bTransposed: true, into: gateUp)
       let activated = expertView(space.activated).rows(mine)
-      swiGLUForward(gateUp: gateUp, output: activated, rowWeights: routing.rowWeights + mine.lowerBound)
+      swiGLUForward(
+        gateUp: expertView(place.gateUp).rows(mine), output: activated, rowWeights: routing.rowWeights + mine.lowerBound
+      )
       lap(.activation, worker)
       // A token takes an expert once: a worker's rows of one expert are no more than its tokens.
       let output = view(space.output).rows(rows.lowerBound..<rows.lowerBound + mine.count)
-      multiply(worker, activated, expertWeights.down, bTransposed: true, into: output)
+      multiply(worker, activated, weights.layers[layer].experts[expert].down, bTransposed: true, into: output)
       scatterAddRows(output, routing.rowTokens + mine.lowerBound, into: result)
       lap(.copies, worker)
     }

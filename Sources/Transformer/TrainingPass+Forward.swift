@@ -10,15 +10,21 @@ extension TrainingPass {
       output: view(activations(0).input).rows(rows))
     lap(.copies, worker)
     for layer in 0..<shape.layerCount {
-      projectQueriesKeysValues(layer, worker, rows)
-      meet(worker)
-      attend(layer, worker)
-      meet(worker)
-      addAttentionOutput(layer, worker, rows)
+      findActivations(layer, worker, rows, isAgain: false)
       addFeedForward(layer, worker, rows)
     }
     normalize(
       worker, rows, plan.output, weight: norms.output, into: plan.normalizedOutput, reciprocal: plan.outputReciprocal)
+  }
+
+  /// Everything of a layer that the backward pass needs, from its input on: what recomputation does again.
+  func findActivations(_ layer: Int, _ worker: Int, _ rows: Range<Int>, isAgain: Bool) {
+    projectQueriesKeysValues(layer, worker, rows)
+    meet(worker)
+    attend(layer, worker)
+    meet(worker)
+    addAttentionOutput(layer, worker, rows)
+    projectGateUp(layer, worker, rows, isAgain: isAgain)
   }
 
   /// norm(x) of the worker's rows, with the norm at `weight` among the parameters.
@@ -128,20 +134,24 @@ extension TrainingPass {
     addAdapters(.attentionOutput, layer, worker, rows, input: attended, to: middle)
   }
 
-  /// b = norm(x);  g, u = b·Wguᵀ;  x += (silu(g) ⊙ u)·W₂ᵀ, and in a mixture the same of each token's experts.
-  private func addFeedForward(_ layer: Int, _ worker: Int, _ rows: Range<Int>) {
-    let place = activations(layer)
-    let middle = view(place.middle).rows(rows)
+  /// b = norm(x);  g, u = b·Wguᵀ, and in a mixture the same of each token's experts.
+  private func projectGateUp(_ layer: Int, _ worker: Int, _ rows: Range<Int>, isAgain: Bool) {
     let input = normalizeFeedForwardInput(layer, worker, rows)
-    if shape.isMixture { chooseExperts(layer, worker, rows) }
-    let gateUp = view(place.gateUp).rows(rows)
+    if shape.isMixture && !isAgain { chooseExperts(layer, worker, rows) }
+    let gateUp = view(activations(layer).gateUp).rows(rows)
     multiply(worker, input, weights.layers[layer].gateUp, bTransposed: true, into: gateUp)
     addAdapters(.feedForwardInput, layer, worker, rows, input: input, to: gateUp)
+    if shape.isMixture { projectExpertsGateUp(layer, worker) }
+  }
+
+  /// x += (silu(g) ⊙ u)·W₂ᵀ, and in a mixture the same of each token's experts.
+  private func addFeedForward(_ layer: Int, _ worker: Int, _ rows: Range<Int>) {
+    let place = activations(layer)
     let activated = view(plan.activated).rows(rows)
-    swiGLUForward(gateUp: gateUp, output: activated)
+    swiGLUForward(gateUp: view(place.gateUp).rows(rows), output: activated)
     lap(.activation, worker)
     let result = residualAfter(layer).rows(rows)
-    convert(middle, to: result)
+    convert(view(place.middle).rows(rows), to: result)
     lap(.copies, worker)
     multiply(worker, activated, weights.layers[layer].down, bTransposed: true, into: result, accumulates: true)
     addAdapters(.feedForwardOutput, layer, worker, rows, input: activated, to: result)

@@ -44,6 +44,8 @@ package final class TrainingPass {
   package var times: PassTimes?
 
   let team: WorkerTeam
+  /// Whether a layer's activations are found again on the way back, from its input, rather than kept.
+  let recomputes: Bool
   let shape: ModelConfiguration
   let plan: ActivationPlan
   let batch: PassBatch
@@ -73,14 +75,16 @@ package final class TrainingPass {
   /// - Parameters:
   ///   - maximumTokens: the most tokens of a batch, and of a document.
   ///   - trains: false for a pass that only finds losses and logits, which needs a fraction of the memory.
+  ///   - recomputes: keep of every layer its input alone, and go forward through it once more on the way back: less
+  ///     memory for more time, and the same bits (Chen et al. 2016, arXiv 1604.06174).
   ///   - rotaryScaling: the model's own when nil.
   package convenience init(
     _ parameters: Parameters, precision: ElementType, maximumTokens: Int, team: WorkerTeam, trains: Bool = true,
-    rotaryScaling: RotaryScaling? = nil
+    recomputes: Bool = false, rotaryScaling: RotaryScaling? = nil
   ) throws(ComputeError) {
     try self.init(
       .whole(parameters), precision: precision, maximumTokens: maximumTokens, team: team, trains: trains,
-      rotaryScaling: rotaryScaling)
+      recomputes: recomputes, rotaryScaling: rotaryScaling)
   }
 
   /// - Parameters:
@@ -88,17 +92,18 @@ package final class TrainingPass {
   ///   - seed: of an adapter's dropout.
   package init(
     _ model: TrainedModel, precision: ElementType, maximumTokens: Int, team: WorkerTeam, trains: Bool = true,
-    rotaryScaling: RotaryScaling? = nil, seed: UInt64 = 0
+    recomputes: Bool = false, rotaryScaling: RotaryScaling? = nil, seed: UInt64 = 0
   ) throws(ComputeError) {
     self.model = model
     parameters = model.trained
     self.precision = precision
     self.team = team
+    self.recomputes = recomputes
     shape = model.configuration
     let table = parameters.table
     batch = PassBatch(maximumTokens: maximumTokens, workers: team.count)
     plan = ActivationPlan(
-      shape, rows: batch.capacity, precision: precision, workers: team.count, trains: trains)
+      shape, rows: batch.capacity, precision: precision, workers: team.count, trains: trains, recomputes: recomputes)
     arena = try AlignedBuffer(byteCount: plan.byteCount)
     expertUse = shape.isMixture ? ExpertUse(shape, workers: team.count) : nil
     var trained = UnsafeMutableRawPointer(parameters.values)
@@ -152,10 +157,11 @@ package final class TrainingPass {
   /// - Parameter lora: the adapter that is trained; nil for the whole model.
   package static func memoryBytes(
     _ configuration: ModelConfiguration, precision: ElementType, maximumTokens: Int, workers: Int, trains: Bool = true,
-    lora: LoRAConfiguration? = nil
+    recomputes: Bool = false, lora: LoRAConfiguration? = nil
   ) -> Int {
     let rows = PassBatch.padded(maximumTokens, workers)
-    let plan = ActivationPlan(configuration, rows: rows, precision: precision, workers: workers, trains: trains)
+    let plan = ActivationPlan(
+      configuration, rows: rows, precision: precision, workers: workers, trains: trains, recomputes: recomputes)
     let perParameter = (trains ? 4 : 0) + (precision == .bfloat16 ? 2 : 0)
     guard let lora else { return plan.byteCount + configuration.parameterCount * perParameter }
     return plan.byteCount + lora.parameterCount(configuration) * perParameter
@@ -279,7 +285,7 @@ package final class TrainingPass {
     team.share(of: batch.rows, worker: worker, multiple: PassBatch.rowMultiple)
   }
 
-  /// A layer's activations; without training all layers share one place.
+  /// A layer's activations. Without training all layers share one place; with recomputation all but their inputs.
   func activations(_ layer: Int) -> LayerActivations { plan.layers[min(layer, plan.layers.count - 1)] }
 
   /// The residual stream behind a layer: what the next one takes in.

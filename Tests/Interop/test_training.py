@@ -6,6 +6,7 @@ What the loop itself promises is tested in Tests/TrainingTests; here it is that 
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -126,6 +127,21 @@ def test_killed_at_any_moment(minimind, start, data, tmp_path):
     assert weights(run) == weights(tmp_path / "whole")
     assert losses(run) == losses(tmp_path / "whole")
     assert not list(run.glob("**/*.partial-*"))
+
+
+@pytest.mark.parametrize("options", [
+    ["--threads", 1], ["--threads", 2], ["--precision", "fp32"], ["--micro-batch-tokens", 8192, "--recompute-activations"],
+    ["--sample-prompt", "Anna sees"]], ids=str)
+def test_the_peak_of_memory_is_what_was_announced(minimind, data, tmp_path, options):
+    written = minimind(
+        "pretrain", "--model", "tiny", "--data", data / "pretrain", "--output", tmp_path / "run", "--steps", 2,
+        *options).stdout
+
+    def megabytes(name):
+        number, unit = re.search(rf"^ *{name} +(?:about )?([0-9.]+) (MB|GB)", written, re.MULTILINE).groups()
+        return float(number) * {"MB": 1, "GB": 1024}[unit]
+
+    assert megabytes("peak memory") == pytest.approx(megabytes("memory"), rel=0.1)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -112,6 +112,9 @@ struct TrainingPlanTests {
       try plan.checkMemory(availableBytes: plan.memoryBytes)
       try plan.checkMemory(availableBytes: nil)
       let error = #expect(throws: TrainingError.self) { try plan.checkMemory(availableBytes: plan.memoryBytes - 1) }
+      #expect(throws: TrainingError.self) {
+        try plan.checkMemory(samplingBytes: 1, availableBytes: plan.memoryBytes)
+      }
       #expect(error?.description.contains("Lower --micro-batch-tokens (256)") == true)
     }
   }
@@ -129,7 +132,8 @@ struct TrainingPlanTests {
           "model", "data", "steps", "batch-tokens", "micro-batch-tokens", "sequence-length", "optimizer",
           "learning-rate",
           "schedule",
-          "warmup-steps", "beta1", "beta2", "epsilon", "weight-decay", "gradient-clip", "precision", "seed", "threads",
+          "warmup-steps", "beta1", "beta2", "epsilon", "weight-decay", "gradient-clip", "precision",
+          "recompute-activations", "seed", "threads",
           "eval-interval", "eval-tokens", "checkpoint-interval", "keep-checkpoints", "log-interval", "sample-prompt",
         ])
       #expect(options["precision"] as? String == "bf16" && options["threads"] as? Int == 1)

@@ -272,6 +272,28 @@ struct TrainingPassTests {
     #expect(bytes(false) < bytes(true) / 3)
   }
 
+  @Test(
+    "activations that are found again on the way back give the same bits", arguments: Variant.allCases, [1, 2, 3])
+  func recomputation(variant: Variant, workers: Int) throws {
+    let parameters = try variant.parameters()
+    let batch = Batch(lengths: [40, 3, 25], vocabulary: 53, seed: 10)
+    let team = WorkerTeam(count: workers)
+    for precision in ElementType.allCases {
+      var results: [(LossSum, [Float])] = []
+      for recomputes in [false, true] {
+        let pass = try TrainingPass(
+          parameters, precision: precision, maximumTokens: 80, team: team, recomputes: recomputes)
+        results.append((pass.forwardBackward(batch), pass.gradientValues))
+      }
+      #expect(results[0] == results[1])
+    }
+    let small = try ModelConfiguration.named("small")
+    func bytes(_ recomputes: Bool) -> Int {
+      TrainingPass.memoryBytes(small, precision: .bfloat16, maximumTokens: 8192, workers: 2, recomputes: recomputes)
+    }
+    #expect(bytes(true) < bytes(false) * 3 / 5)
+  }
+
   @Test("a batch without anything to train on has no loss and leaves the gradients alone")
   func nothingTrained() throws {
     let parameters = try Variant.tied.parameters()

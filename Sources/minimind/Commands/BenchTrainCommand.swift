@@ -21,8 +21,8 @@ let benchTrainCommand: Command = {
   return Command(
     "bench", "train", summary: "measures training, and how near it is to its matrix products alone",
     options: [
-      model, data, precision, optimizer, batchTokens, microBatchTokens, sequenceLength, steps, profile, Option.json,
-      Option.threads,
+      model, data, precision, optimizer, batchTokens, microBatchTokens, sequenceLength,
+      TrainingOptions.recomputeActivations, steps, profile, Option.json, Option.threads,
     ], example: "minimind bench train --model small --profile"
   ) { invocation in
     let micro = invocation[microBatchTokens]
@@ -32,7 +32,7 @@ let benchTrainCommand: Command = {
     let benchmark = try TrainingBenchmark(
       model: invocation[model], data: invocation[data], precision: invocation[precision],
       optimizer: invocation[optimizer], batchTokens: invocation[batchTokens], microBatchTokens: micro,
-      sequenceLength: invocation[sequenceLength],
+      sequenceLength: invocation[sequenceLength], recomputes: invocation[TrainingOptions.recomputeActivations],
       threads: threadCount(invocation))
     let result = benchmark.run(steps: invocation[steps])
     if invocation[Option.json] {
@@ -98,8 +98,7 @@ private struct TrainingBenchmark {
 
   init(
     model: String, data: String?, precision: ElementType, optimizer: OptimizerKind, batchTokens: Int,
-    microBatchTokens: Int,
-    sequenceLength: Int, threads: Int
+    microBatchTokens: Int, sequenceLength: Int, recomputes: Bool, threads: Int
   ) throws {
     var configuration = try modelConfiguration(model)
     if let data {
@@ -122,7 +121,8 @@ private struct TrainingBenchmark {
     }
     team = WorkerTeam(count: threads)
     let parameters = try Parameters(configuration: configuration, seed: 1)
-    pass = try TrainingPass(parameters, precision: precision, maximumTokens: microBatchTokens, team: team)
+    pass = try TrainingPass(
+      parameters, precision: precision, maximumTokens: microBatchTokens, team: team, recomputes: recomputes)
     self.optimizer = try OptimizerState(parameters.table, optimizer, precision: precision, workers: threads)
     blank = TrainingBenchmarkResult(
       model: model, precision: precision.rawValue, threads: threads,

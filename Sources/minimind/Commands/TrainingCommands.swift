@@ -48,7 +48,7 @@ private func train(_ plan: TrainingPlan, panel: String, openRun: () throws -> Ru
   let team = WorkerTeam(count: plan.settings.threads)
   let samples = try TrainingSamples(plan, team: team)
   try console.write(panel)
-  try plan.checkMemory()
+  try plan.checkMemory(samplingBytes: TrainingSamples.memoryBytes(plan))
   Interruption.watch()
   let run = try openRun()
   let display = TrainingDisplay(plan, console)

@@ -47,6 +47,9 @@ struct TrainingOptions: Sendable {
     "gradient-clip", default: 1, in: 0...1e9, help: "The largest norm of the gradient; 0 for no limit.")
   private let precision = Option.choice(
     "precision", default: ElementType.bfloat16, help: "What the matrix products take in; weights are kept in fp32.")
+  static let recomputeActivations = Option.flag(
+    "recompute-activations",
+    help: "Keeps of every layer its input alone and computes the rest again: less memory, more time, the same result.")
   private let loraRank: Option<Int?>
   private let loraAlpha = Option.optionalNumber(
     "lora-alpha", in: 0...1e6, defaultText: formatNumber(TrainingSettings.defaultLoRAAlpha),
@@ -98,8 +101,8 @@ struct TrainingOptions: Sendable {
     return [
       stage.hasStartModel ? from : model, data, output, resume, epochs, steps, batchTokens, microBatchTokens,
       sequenceLength, optimizer, learningRate, schedule, warmupSteps, beta1, beta2, epsilon, weightDecay, gradientClip,
-      precision,
-      Option.seed, Option.threads, evalInterval, evalTokens, checkpointInterval, keepCheckpoints, logInterval,
+      precision, Self.recomputeActivations, Option.seed, Option.threads, evalInterval, evalTokens, checkpointInterval,
+      keepCheckpoints, logInterval,
       samplePrompt,
     ] + adapter
   }
@@ -162,6 +165,7 @@ struct TrainingOptions: Sendable {
     take(weightDecay, \.weightDecay)
     take(gradientClip, \.gradientClip)
     take(precision, \.precision)
+    take(Self.recomputeActivations, \.recomputeActivations)
     take(Option.seed, \.seed)
     take(evalInterval, \.evalInterval)
     take(evalTokens, \.evalTokens)

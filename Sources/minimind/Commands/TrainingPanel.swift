@@ -70,7 +70,7 @@ func trainingPanel(_ plan: TrainingPlan, output: String, savedThreads: Int? = ni
       "\(formatNumber(settings.learningRate)), \(settings.schedule.rawValue), warm-up to step \(settings.warmupSteps!)"
     ),
     ("precision", "\(settings.precision.rawValue), \(settings.threads) thread\(settings.threads == 1 ? "" : "s")"),
-    ("memory", "about \(formatBytes(plan.memoryBytes))\(available)"),
+    ("memory", "about \(formatBytes(plan.memoryBytes + TrainingSamples.memoryBytes(plan)))\(available)"),
     ("seed", String(settings.seed)),
     ("output", output),
   ]

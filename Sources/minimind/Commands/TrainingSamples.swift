@@ -34,6 +34,11 @@ struct TrainingSamples {
     }
   }
 
+  /// Bytes that sampling takes while it lasts: a copy of the model.
+  static func memoryBytes(_ plan: TrainingPlan) -> Int {
+    plan.settings.samplePrompt.isEmpty ? 0 : InferenceModel.memoryBytes(plan.configuration, type: .bfloat16)
+  }
+
   func continuations(_ trained: TrainedModel) throws -> [String] {
     let model = try InferenceModel(trained.frozenCopy(type: .bfloat16), team: team)
     let cache = try model.makeCache()
