@@ -65,6 +65,7 @@ let package = Package(
     .target(
       name: "TestSupport", dependencies: ["Storage", "ModelFiles", "Transformer"], path: "Tests/TestSupport",
       swiftSettings: swiftSettings),
+    .target(name: "AllocationCounter", path: "Tests/AllocationCounter"),
     .executableTarget(
       name: "interop-probe", dependencies: ["Storage", "Compute", "ModelFiles", "Transformer"],
       path: "Tests/InteropProbe", swiftSettings: swiftSettings),
@@ -74,7 +75,8 @@ let package = Package(
     tests(of: "ModelFiles", imports: ["Tokenization", "Transformer"]),
     tests(of: "Transformer", imports: ["Compute", "ModelFiles", "ReferenceKernels"], resources: [.copy("Fixtures")]),
     tests(of: "Corpus", imports: ["Tokenization"]),
-    tests(of: "Training", imports: ["Compute", "Transformer", "Corpus", "Tokenization", "ModelFiles"]),
+    tests(
+      of: "Training", imports: ["AllocationCounter", "Compute", "Transformer", "Corpus", "Tokenization", "ModelFiles"]),
     tests(of: "Inference", imports: ["Compute", "Transformer", "Tokenization", "ModelFiles"]),
     tests(
       of: "Evaluation",
