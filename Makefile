@@ -36,7 +36,7 @@ peers: build ## compile llama.cpp, which takes many minutes, and compare it with
 demo: build ## from installed text to a chat model that answers, in under ten minutes
 	scripts/demo.sh
 
-bench: build ## race training against PyTorch, the tokenizer against tiktoken and rustbpe
+bench: build ## race training against PyTorch, the tokenizer against tiktoken and rustbpe (an hour or two)
 	@scripts/setup.sh g++
 	scripts/python_environment.sh .venv-interop scripts/requirements-interop.txt --torch
 	.venv-interop/bin/python scripts/bench_train.py

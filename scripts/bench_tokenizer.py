@@ -13,14 +13,12 @@ bench/tokenizer.json with every figure and bench/tokenizer.md with the table pri
 import argparse
 import json
 import statistics
-import subprocess
 import sys
 from pathlib import Path
 
-from bench_train import REPOSITORY, machine, run_json
+from bench_train import REPOSITORY, TEXT, fetch_text, machine, run, run_json
 
 PEER = REPOSITORY / "scripts/peers/tokenizer_rates.py"
-TEXT = REPOSITORY / "runs/text-large"
 
 
 def race(arguments, tokenizer):
@@ -31,7 +29,7 @@ def race(arguments, tokenizer):
     pairs = []
     for index in range(arguments.pairs):
         order = (ours, theirs) if index % 2 == 0 else (theirs, ours)
-        results = [run_json(list(map(str, command))) for command in order]
+        results = [run_json(command) for command in order]
         pairs.append(tuple(results if index % 2 == 0 else reversed(results)))
         print(f"tokenizer pair {index + 1}/{arguments.pairs} done", file=sys.stderr, flush=True)
     return pairs
@@ -65,13 +63,11 @@ def main():
     parser.add_argument("--output", type=Path, default=REPOSITORY / "bench")
     arguments = parser.parse_args()
 
-    if not arguments.input.exists() and arguments.input == TEXT / "train.jsonl":
-        subprocess.run(
-            [sys.executable, REPOSITORY / "scripts/extract_corpora.py", "--set", "large", "--output", TEXT], check=True, stdout=sys.stderr)
+    if arguments.input == TEXT / "train.jsonl":
+        fetch_text()
     arguments.output.mkdir(exist_ok=True)
     tokenizer = arguments.output / "tokenizer"
-    subprocess.run(
-        [arguments.binary, "tokenizer", "train", "--input", arguments.input, "--output", tokenizer], check=True, stdout=subprocess.DEVNULL)
+    run([arguments.binary, "tokenizer", "train", "--input", arguments.input, "--output", tokenizer])
     pairs = race(arguments, tokenizer)
     host = machine()
     size = pairs[0][0]["bytes"]

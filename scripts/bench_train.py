@@ -1,38 +1,54 @@
 #!/usr/bin/env python3
-"""Races `minimind bench train` against PyTorch, alternating, and prints the ratio of each pair.
+"""Races training: `minimind bench train` against PyTorch, and against itself with less threads or longer sequences.
 
     make bench
-    .venv-interop/bin/python scripts/bench_train.py --model small --precision bf16 fp32 --pairs 3
-    .venv-interop/bin/python scripts/bench_train.py --data my-data
+    .venv-interop/bin/python scripts/bench_train.py --races small base --pairs 5
 
-For `--model moe` PyTorch runs compiled and eager, with the quickest way of computing experts that transformers has on a
-CPU, and the quicker of the two counts. With --data both train on documents of that length: ours packed as prepared, PyTorch's padded to 512 tokens each, as
-MiniMind v1 does; the rates count real tokens only.
+The races, all of them if none is named:
 
-The two run one after the other on the same cores, so that what slows the machine slows both; the median of the ratios
-is the result. Writes bench/train-MODEL.json with every figure and bench/train-MODEL.md with the table printed here.
+    small, base, fp32   full sequences of 512 tokens, against PyTorch; fp32 is small without bf16
+    experts             the same for moe, against Ernie4_5_MoeForCausalLM, compiled or eager, whichever is quicker
+    questions, text     prepared questions and answers, and prepared text: ours packed, PyTorch's padded to 512 tokens a
+                        document, as MiniMind v1 does; only real tokens count
+    threads             one worker against two
+    lengths             sequences of 512 tokens against 2048, beside what the arithmetic of attention explains
+    waiting             the share of its time that a training run waits for data
+
+PyTorch trains with the batch size that is its fastest among --batches, found first; ours with as many tokens a step.
+The two sides run one after the other on the same cores and take turns in going first, so that what slows the machine
+slows both; the median of the pairs' ratios is the result. Questions and text are the large set of
+scripts/extract_corpora.py, fetched when it is not there yet. Writes bench/train.json with every figure and
+bench/train.md with the table printed here.
 """
 
 import argparse
 import json
 import os
 import platform
+import re
 import statistics
 import subprocess
 import sys
+import tempfile
 from datetime import date
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PEER = REPOSITORY / "scripts/peers/pytorch_train.py"
+TEXT = REPOSITORY / "runs/text-large"
+
+
+def run(command):
+    """What a command prints on standard output; its failure ends the program."""
+    completed = subprocess.run(list(map(str, command)), stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
+    if completed.returncode != 0:
+        sys.exit(f"{Path(sys.argv[0]).name}: {' '.join(map(str, command))} ended with exit code {completed.returncode}.")
+    return completed.stdout
 
 
 def run_json(command):
     """The JSON object that a command prints last on standard output."""
-    completed = subprocess.run(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
-    if completed.returncode != 0:
-        sys.exit(f"bench_train.py: {' '.join(map(str, command))} ended with exit code {completed.returncode}.")
-    return json.loads(completed.stdout.strip().splitlines()[-1])
+    return json.loads(run(command).strip().splitlines()[-1])
 
 
 def machine():
@@ -44,93 +60,152 @@ def machine():
     return {"processor": name, "cores": os.cpu_count(), "system": platform.platform(), "date": date.today().isoformat()}
 
 
-def race(arguments, precision):
-    """The pairs of one precision: a list of (ours, theirs)."""
-    ours = [arguments.binary, "bench", "train", "--model", arguments.model, "--precision", precision, "--json"]
-    ours += ["--batch-tokens", str(512 * arguments.batch)]
-    theirs = [sys.executable, PEER, "--model", arguments.model, "--precision", precision, "--json"]
-    theirs += ["--batch", str(arguments.batch)]
-    if arguments.data:
-        ours += ["--data", arguments.data]
-        theirs += ["--useful-length", str(mean_document_length(arguments))]
-    if arguments.eager:
-        theirs.append("--eager")
-    if arguments.threads:
-        ours += ["--threads", str(arguments.threads)]
-        theirs += ["--threads", str(arguments.threads)]
-    rivals = [theirs]
-    if arguments.model == "moe":
-        theirs += ["--experts", "eager"]
-        if not arguments.eager:
-            rivals.append([*theirs, "--eager"])
-    pairs = []
-    for index in range(arguments.pairs):
-        # Alternate who goes first: heat and background work then favour neither.
-        order = ([ours], rivals) if index % 2 == 0 else (rivals, [ours])
-        results = [
-            max((run_json(list(map(str, command))) for command in side), key=lambda result: result["tokens_per_second"])
-            for side in order]
-        pair = tuple(results if index % 2 == 0 else reversed(results))
-        pairs.append(pair)
-        print(
-            f"{arguments.model} {precision} pair {index + 1}/{arguments.pairs}: minimind "
-            f"{pair[0]['tokens_per_second']:.0f} tokens/s, PyTorch {pair[1]['tokens_per_second']:.0f} tokens/s, "
-            f"ratio {ratio(pair):.2f}", file=sys.stderr, flush=True)
-    return pairs
+def fetch_text():
+    """The large set of texts, in runs/text-large."""
+    if not (TEXT / "train.jsonl").exists():
+        run([sys.executable, REPOSITORY / "scripts/extract_corpora.py", "--set", "large", "--output", TEXT])
+    return TEXT
 
 
-def mean_document_length(arguments):
-    """Tokens that a model reads of a document: all but the last, which is only predicted."""
-    totals = run_json([arguments.binary, "data", "inspect", arguments.data, "--samples", "0", "--json"])["manifest"]["training"]
-    return round(totals["tokens"] / totals["documents"]) - 1
+class Race:
+    """Two commands and what came out: `pairs` holds (first, second) for each pair."""
+
+    def __init__(self, name, sides, first, second, pairs, remark=""):
+        self.name, self.sides, self.remark, self.pairs = name, sides, remark, []
+        for index in range(pairs):
+            order = (first, second) if index % 2 == 0 else (second, first)
+            results = [run_json(command) for command in order]
+            self.pairs.append(tuple(results if index % 2 == 0 else reversed(results)))
+            print(f"{name} {index + 1}/{pairs}: {self.ratios()[-1]:.2f}", file=sys.stderr, flush=True)
+
+    def ratios(self):
+        return [first["tokens_per_second"] / second["tokens_per_second"] for first, second in self.pairs]
+
+    def median(self, side, key):
+        return statistics.median(pair[side][key] for pair in self.pairs)
+
+    def row(self):
+        cells = [f"{side} {self.median(index, 'tokens_per_second'):.0f}" for index, side in enumerate(self.sides)]
+        peaks = " and ".join(f"{self.median(side, 'peak_memory_bytes') / 2**20:.0f} MiB" for side in (0, 1))
+        return (f"| {self.name} | {' | '.join(cells)} | {statistics.median(self.ratios()):.2f} "
+                f"| {min(self.ratios()):.2f}–{max(self.ratios()):.2f} | {peaks} | {self.remark} |")
 
 
-def ratio(pair):
-    return pair[0]["tokens_per_second"] / pair[1]["tokens_per_second"]
+class Bench:
+    def __init__(self, arguments):
+        self.arguments = arguments
+        self.binary = arguments.binary
+        self.rivals = {}
+
+    def ours(self, model="small", precision="bf16", *options):
+        return [self.binary, "bench", "train", "--model", model, "--precision", precision, "--json", *options]
+
+    def theirs(self, model, precision, *options):
+        command = [sys.executable, PEER, "--model", model, "--precision", precision, "--json", *options]
+        return command + ["--eager"] * self.arguments.eager
+
+    def best_rival(self, model, precision):
+        """The sequences a step, and for experts the way of running, with which PyTorch is fastest."""
+        if (model, precision) not in self.rivals:
+            # Of the ways in which transformers computes experts on a CPU, its loop over them is the quickest.
+            ways = [["--experts", "eager"], ["--experts", "eager", "--eager"]] if model == "moe" else [[]]
+            rates = {}
+            for options in [["--batch", str(batch), *way] for way in ways for batch in self.arguments.batches]:
+                rates[tuple(options)] = run_json(self.theirs(model, precision, *options, "--steps", 3))["tokens_per_second"]
+                print(f"PyTorch {model} {precision} {' '.join(options)}: {rates[tuple(options)]:.0f} tokens/s", file=sys.stderr, flush=True)
+            self.rivals[model, precision] = max(rates, key=rates.get)
+        return self.rivals[model, precision]
+
+    def against_pytorch(self, name, model="small", precision="bf16", data=None):
+        rival = self.best_rival(model, precision)
+        ours = self.ours(model, precision, "--batch-tokens", 512 * int(rival[1]))
+        theirs = self.theirs(model, precision, *rival)
+        remark = f"PyTorch's best: {' '.join(rival)} of batches {self.arguments.batches}"
+        if data:
+            length = self.mean_length(data)
+            ours += ["--data", data]
+            theirs += ["--useful-length", length]
+            remark += f"; {length} tokens a document"
+        return Race(name, ("minimind", "PyTorch"), ours, theirs, self.arguments.pairs, remark)
+
+    def prepared(self, kind):
+        """Data from the large set: of questions (`sft`) or of text (`pretrain`)."""
+        text, tokenizer = fetch_text(), self.arguments.output / "tokenizer"
+        data = self.arguments.output / f"data-{kind}"
+        if not tokenizer.exists():
+            run([self.binary, "tokenizer", "train", "--input", text / "train.jsonl", "--output", tokenizer])
+        source = text / ("questions.jsonl" if kind == "sft" else "train.jsonl")
+        run([self.binary, "data", kind, "--input", source, "--tokenizer", tokenizer, "--output", data])
+        return data
+
+    def mean_length(self, data):
+        """Tokens that a model reads of a document: all but the last, which is only predicted."""
+        totals = run_json([self.binary, "data", "inspect", data, "--samples", 0, "--json"])["manifest"]["training"]
+        return min(512, round(totals["tokens"] / totals["documents"]) - 1)
+
+    def threads(self):
+        return Race("two threads, one", ("two", "one"), self.ours(), [*self.ours(), "--threads", 1], self.arguments.pairs)
+
+    def lengths(self):
+        race = Race(
+            "2048 tokens, 512", ("2048", "512"), [*self.ours(), "--sequence-length", 2048],
+            [*self.ours(), "--sequence-length", 512], self.arguments.pairs)
+        # A token sees half the sequence on average; two products forward, five on the way back, each two operations for
+        # each of 16 heads of 32; 8 layers. Four times the keys take four times attention's share of the time.
+        operations = {length: 8 * 7 * 2 * 16 * 32 * (length + 1) / 2 for length in (512, 2048)}
+        share = statistics.median(short["profile"]["attention"] for _, short in race.pairs)
+        explained = 1 / (1 + share * (operations[2048] / operations[512] - 1))
+        race.remark = (f"attention {operations[512] / 1e6:.1f} and {operations[2048] / 1e6:.1f} MFLOP a token beside 161 of "
+                       f"products, {share:.1%} of the time at 512: explains a ratio of {explained:.2f}")
+        return race
+
+    def waiting(self):
+        """Where the time of a short training run goes, in the program's own words."""
+        data = self.prepared("pretrain")
+        with tempfile.TemporaryDirectory() as folder:
+            written = run([self.binary, "pretrain", "--model", "small", "--data", data, "--output", f"{folder}/run", "--steps", 20])
+        return re.search(r"time share +(.*)", written).group(1)
 
 
-def table(model, races):
-    """A Markdown table, a row a precision: medians over the pairs, and the ratio of each pair."""
-    lines = [
-        "| model | precision | minimind tokens/s | PyTorch tokens/s | ratio (median) | ratio (range) | minimind peak | PyTorch peak |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    for precision, pairs in races.items():
-        ratios = [ratio(pair) for pair in pairs]
-
-        def median(side, key):
-            return statistics.median(pair[side][key] for pair in pairs)
-
-        lines.append(
-            f"| {model} | {precision} | {median(0, 'tokens_per_second'):.0f} | {median(1, 'tokens_per_second'):.0f} "
-            f"| {statistics.median(ratios):.2f} | {min(ratios):.2f}–{max(ratios):.2f} "
-            f"| {median(0, 'peak_memory_bytes') / 2**20:.0f} MiB | {median(1, 'peak_memory_bytes') / 2**20:.0f} MiB |")
-    return lines
+RACES = {
+    "small": lambda bench: bench.against_pytorch("small, bf16"),
+    "base": lambda bench: bench.against_pytorch("base, bf16", model="base"),
+    "fp32": lambda bench: bench.against_pytorch("small, fp32", precision="fp32"),
+    "experts": lambda bench: bench.against_pytorch("moe, bf16", model="moe"),
+    "questions": lambda bench: bench.against_pytorch("small, questions", data=bench.prepared("sft")),
+    "text": lambda bench: bench.against_pytorch("small, text", data=bench.prepared("pretrain")),
+    "threads": Bench.threads,
+    "lengths": Bench.lengths,
+}
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="small", choices=["small", "base", "moe"])
-    parser.add_argument("--precision", nargs="+", default=["bf16"], choices=["bf16", "fp32"])
-    parser.add_argument("--pairs", type=int, default=3)
-    parser.add_argument("--batch", type=int, default=8, help="sequences of 512 tokens in an optimizer step, on both sides")
-    parser.add_argument("--threads", type=int, default=0, help="default: every core")
-    parser.add_argument("--data", help="prepared data with short documents, instead of full sequences")
+    parser.add_argument("--races", nargs="+", default=[*RACES, "waiting"], choices=[*RACES, "waiting"])
+    parser.add_argument("--pairs", type=int, default=5)
+    parser.add_argument("--batches", type=int, nargs="+", default=[4, 8, 16, 32], help="PyTorch's sequences a step to try")
     parser.add_argument("--eager", action="store_true", help="PyTorch without torch.compile")
     parser.add_argument("--binary", type=Path, default=REPOSITORY / ".build/release/minimind")
     parser.add_argument("--output", type=Path, default=REPOSITORY / "bench")
     arguments = parser.parse_args()
 
-    races = {precision: race(arguments, precision) for precision in arguments.precision}
-    host = machine()
-    versions = next(iter(races.values()))[0][1]
-    lines = table(arguments.model, races)
-    lines += ["", f"{host['processor']}, {host['cores']} cores, {host['date']}; PyTorch {versions['torch']}"
-              f"{' with torch.compile' if versions['compiled'] else ''}, {arguments.pairs} alternating pairs, medians."]
     arguments.output.mkdir(exist_ok=True)
-    name = f"train-{arguments.model}{'-documents' if arguments.data else ''}"
-    (arguments.output / f"{name}.json").write_text(json.dumps({"machine": host, "races": races}, indent=1) + "\n")
-    (arguments.output / f"{name}.md").write_text("\n".join(lines) + "\n")
+    bench = Bench(arguments)
+    races = [RACES[name](bench) for name in arguments.races if name in RACES]
+    host = machine()
+    lines = []
+    if races:
+        lines += ["| race | tokens/s | against | ratio (median) | ratio (range) | peaks of memory | |", "|---|---|---|---|---|---|---|"]
+        lines += [race.row() for race in races] + [""]
+    if "waiting" in arguments.races:
+        lines += [f"A training run's time: {bench.waiting()}.", ""]
+    versions = {f"PyTorch {result['torch']}{' with torch.compile' if result['compiled'] else ''}"
+                for race in races for pair in race.pairs for result in pair if "torch" in result}
+    lines += ["; ".join([f"{host['processor']}, {host['cores']} cores, {host['date']}", *versions,
+                         f"{arguments.pairs} alternating pairs, medians."])]
+    record = {"machine": host, "races": {race.name: race.pairs for race in races}}
+    (arguments.output / "train.json").write_text(json.dumps(record, indent=1) + "\n")
+    (arguments.output / "train.md").write_text("\n".join(lines) + "\n")
     print("\n".join(lines))
 
 
