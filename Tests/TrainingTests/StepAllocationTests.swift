@@ -37,7 +37,7 @@ private struct TeamAllocations {
 struct StepAllocationTests {
   private static let maximumTokens = 320
 
-  enum Case: CaseIterable { case alone, together, recomputed, mixture }
+  enum Variant: CaseIterable { case alone, together, recomputed, mixture }
 
   /// A batch with tokens from `range`, as many with a loss as `trainedShare` says, in documents of random lengths.
   private static func batch(
@@ -62,13 +62,13 @@ struct StepAllocationTests {
   @Test(
     "nothing, whatever its documents, but what oneDNN takes inside a product",
     .enabled(if: acIsCounting(), "allocations are counted with glibc, without a sanitizer"),
-    arguments: ElementType.allCases, Case.allCases)
-  func step(precision: ElementType, case: Case) throws {
-    let workers = `case` == .alone ? 1 : 2
+    arguments: ElementType.allCases, Variant.allCases)
+  func step(precision: ElementType, variant: Variant) throws {
+    let workers = variant == .alone ? 1 : 2
     var generator = SeededGenerator(seed: 11)
     var configuration = ModelConfiguration(
       hiddenSize: 32, layerCount: 3, headCount: 4, keyValueHeadCount: 2, intermediateSize: 64, vocabularySize: 300)
-    switch `case` {
+    switch variant {
     case .alone, .together: break
     case .recomputed: configuration.normalizesQueriesAndKeys = true
     case .mixture:
@@ -78,8 +78,9 @@ struct StepAllocationTests {
     let parameters = try Parameters(configuration: configuration, seed: 1)
     let pass = try TrainingPass(
       parameters, precision: precision, maximumTokens: Self.maximumTokens, team: team,
-      recomputes: `case` == .recomputed)
-    let optimizer = try OptimizerState(parameters.table)
+      recomputes: variant == .recomputed)
+    let optimizer = try OptimizerState(
+      parameters.table, variant == .alone ? .adamW : .muon, precision: precision, workers: workers)
     let gradients = try #require(pass.gradients)
     func step(_ batches: ArraySlice<PackedBatch>, _ number: Int) {
       pass.zeroGradients()
@@ -94,7 +95,7 @@ struct StepAllocationTests {
         pass,
         AdamWStep(
           // With weights that change, tokens would choose other experts, which makes other shapes of products.
-          learningRate: `case` == .mixture ? 0 : 1e-3, beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.1,
+          learningRate: variant == .mixture ? 0 : 1e-3, beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.1,
           gradientScale: Float(min(1, 1 / norm) / sum.weight), step: number), team: team)
     }
 
@@ -110,7 +111,7 @@ struct StepAllocationTests {
     let batches = (0..<40).map { _ in
       Self.batch(1...Self.maximumTokens, trainedShare: Double.random(in: 0.1...1, using: &generator), &generator)
     }
-    if `case` == .mixture { step(batches[...], 1) }
+    if variant == .mixture { step(batches[...], 1) }
     let counter = TeamAllocations(team)
     defer { counter.deallocate() }
     for start in stride(from: 0, to: batches.count, by: 4) {
