@@ -4,6 +4,8 @@ import Foundation
 package enum MachineMemory {
   /// The most memory that this process has held at once, in bytes.
   package static var peakBytes: Int {
+    // The peak of getrusage counts the process that started this one, up to the moment when it became this program.
+    if let kilobytes = kilobytes("VmHWM", in: "/proc/self/status") { return kilobytes * 1024 }
     var usage = rusage()
     #if os(Linux)
       getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage)
@@ -14,13 +16,17 @@ package enum MachineMemory {
     #endif
   }
 
+  /// The number on the line "NAME: NUMBER kB" of a file that the kernel writes; nil where there is none.
+  private static func kilobytes(_ name: String, in path: String) -> Int? {
+    let text = try? String(contentsOfFile: path, encoding: .utf8)
+    let line = text?.split(separator: "\n").first { $0.hasPrefix(name + ":") }
+    return line?.split(whereSeparator: { $0 == " " || $0 == "\t" }).dropFirst().first.flatMap { Int($0) }
+  }
+
   /// Bytes that new work can use without pushing others out: what the system says, or what a container's limit leaves.
   /// Nil where the system does not say.
   package static var availableBytes: Int? {
-    guard let text = try? String(contentsOfFile: "/proc/meminfo", encoding: .utf8),
-      let line = text.split(separator: "\n").first(where: { $0.hasPrefix("MemAvailable:") }),
-      let kilobytes = line.split(separator: " ").dropFirst().first.flatMap({ Int($0) })
-    else { return nil }
+    guard let kilobytes = kilobytes("MemAvailable", in: "/proc/meminfo") else { return nil }
     func number(_ path: String) -> Int? {
       (try? String(contentsOfFile: path, encoding: .utf8)).flatMap {
         Int($0.trimmingCharacters(in: .whitespacesAndNewlines))
