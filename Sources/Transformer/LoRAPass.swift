@@ -100,7 +100,7 @@ final class LoRAPass {
   func dropped(_ site: LoRASite, _ rows: Range<Int>) -> MatrixView { view(plan.dropped[site.rawValue], rows) }
 
   private func view(_ slot: ArenaSlot, _ rows: Range<Int>) -> MatrixView {
-    MatrixView(arena.base + slot.offset, rows: rows.upperBound, columns: slot.columns, type: slot.type).rows(rows)
+    arena.view(slot).rows(rows)
   }
 
   /// The mask of a site, and which of its rows is row 0 of the batch; nil without dropout.
