@@ -27,6 +27,6 @@ package struct Stage: Sendable, Equatable {
     defaultLoRARank: 0)
   /// The same with an adapter. Higher, as an adapter begins at nothing and moves few values.
   package static let lora = Stage(
-    name: "lora", dataKind: .sft, defaultEpochs: 3, defaultOptimizer: .adamW, defaultLearningRate: 1e-3,
+    name: "lora", dataKind: .sft, defaultEpochs: 3, defaultOptimizer: .adamW, defaultLearningRate: 3e-3,
     defaultLoRARank: 8)
 }
