@@ -25,14 +25,17 @@ package struct Tokenizer: Sendable {
   /// SHA-256 of `tokenizer.json` in hexadecimal: data and models made with another tokenizer have another.
   package let contentHash: String
 
-  init(model: BytePairModel, fileBytes: [UInt8], configuration: TokenizerConfiguration) throws(TokenizerError) {
+  /// - Parameter path: the file of the model, for messages.
+  init(
+    model: BytePairModel, fileBytes: [UInt8], configuration: TokenizerConfiguration, path: String = "tokenizer.json"
+  ) throws(TokenizerError) {
     self.model = model
     self.fileBytes = fileBytes
     configurationBytes = configuration.bytes
     func id(_ content: String, _ key: String) throws(TokenizerError) -> Int32 {
       guard let token = model.addedTokens.first(where: { $0.content == content }) else {
         throw TokenizerError(
-          "tokenizer.json: there is no added token \(quoted(content)), which is the \(key). "
+          "\(path): there is no added token \(quoted(content)), which is the \(key). "
             + "Check added_tokens, or \(key) in tokenizer_config.json.")
       }
       return token.id

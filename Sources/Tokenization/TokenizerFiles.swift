@@ -17,7 +17,7 @@ extension Tokenizer {
       }
       : TokenizerConfiguration()
     let model = try file.withUnsafeBytes { try TokenizerFileReader($0, path: path).model() }
-    try self.init(model: model, fileBytes: file, configuration: configuration)
+    try self.init(model: model, fileBytes: file, configuration: configuration, path: path)
   }
 
   /// A file's bytes. Tokenizer files are small; one of gigabytes is a mistake.

@@ -13,10 +13,10 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
-#: Files that import packages which not every environment has, and the marker of their tests.
+#: Files that import packages which not every environment has, and the markers that select the run of their own.
 MARKERS = {
-    "test_transformers.py": "heavy", "test_convert_torch.py": "heavy", "test_peft.py": "heavy",
-    "test_llama_cpp.py": "peers"}
+    "test_convert.py": "not heavy and not peers", "test_transformers.py": "heavy", "test_convert_torch.py": "heavy",
+    "test_peft.py": "heavy", "test_llama_cpp.py": "peers"}
 
 
 def pytest_configure(config):
