@@ -93,6 +93,13 @@ def test_a_gguf_file_says_the_sizes_the_tokenizer_and_the_chat(minimind, model, 
     assert "TEMPLATE" in modelfile
 
 
+def test_a_result_in_the_current_folder_needs_no_path(minimind, model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("m.gguf", "m.pth", "m"):
+        minimind("convert", "--from", model, "--to", name)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["m", "m.Modelfile", "m.gguf", "m.pth"]
+
+
 def test_another_chat_template_goes_along_and_ollama_is_left_to_read_it(minimind, model, tmp_path):
     shutil.copytree(model, tmp_path / "model")
     (tmp_path / "model/chat_template.jinja").write_text("{{ messages[0].content }}")

@@ -125,7 +125,6 @@ private func writeGGUF(
     directory: tokenizerDirectory, vocabularySize: configuration.vocabularySize,
     beginToken: configuration.beginTokenID, endTokens: configuration.endTokenIDs)
   let name = (path as NSString).lastPathComponent
-  try createDirectory((path as NSString).deletingLastPathComponent)
   try source.parameters.saveGGUF(
     path, name: (name as NSString).deletingPathExtension, encoding: encoding, tokenizer: tokenizer.metadata)
   let text = OllamaModelfile.text(
