@@ -57,7 +57,7 @@ public final class AtomicFile {
       unlink(temporaryPath)
       throw FileError("cannot create", path, errno: code)
     }
-    try synchronizeDirectory((path as NSString).deletingLastPathComponent)
+    try synchronizeDirectory(parentDirectory(of: path))
   }
 
   /// Lets `body`, a library that opens files by itself, write the file at `temporaryPath`, then puts it at `path`.
@@ -87,10 +87,9 @@ public final class AtomicFile {
 
 /// Makes a finished rename or creation inside `directory` survive a power cut.
 func synchronizeDirectory(_ directory: String) throws(FileError) {
-  let path = directory.isEmpty ? "." : directory
-  let descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-  guard descriptor >= 0 else { throw FileError("cannot open", path, errno: errno) }
+  let descriptor = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+  guard descriptor >= 0 else { throw FileError("cannot open", directory, errno: errno) }
   defer { close(descriptor) }
   // Some file systems cannot flush a directory (EINVAL); the rename itself is still atomic there.
-  guard fsync(descriptor) == 0 || errno == EINVAL else { throw FileError("cannot write", path, errno: errno) }
+  guard fsync(descriptor) == 0 || errno == EINVAL else { throw FileError("cannot write", directory, errno: errno) }
 }

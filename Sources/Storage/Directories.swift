@@ -10,8 +10,8 @@ public enum AtomicDirectory {
   /// `path` is removed first.
   public static func write(_ path: String, _ body: (_ temporaryPath: String) throws -> Void) throws {
     let trimmed = path.count > 1 && path.hasSuffix("/") ? String(path.dropLast()) : path
-    let parent = (trimmed as NSString).deletingLastPathComponent
-    try createDirectory(parent.isEmpty ? "." : parent)
+    let parent = parentDirectory(of: trimmed)
+    try createDirectory(parent)
     let temporaryPath = "\(trimmed).partial-\(getpid())"
     try? FileManager.default.removeItem(atPath: temporaryPath)
     removeAbandoned(trimmed, in: parent.isEmpty ? "." : parent)
@@ -56,6 +56,16 @@ public enum AtomicDirectory {
   }
 }
 
+/// The directory that `path` lies in: "." for a bare name, "/" for the root itself.
+///
+/// Foundation's `deletingLastPathComponent` is not used, since it traps on a relative path of one character (6.3).
+package func parentDirectory(of path: String) -> String {
+  var name = path[...]
+  while name.count > 1, name.hasSuffix("/") { name.removeLast() }
+  guard let slash = name.lastIndex(of: "/") else { return "." }
+  return slash == name.startIndex ? "/" : String(name[..<slash])
+}
+
 /// Creates `path` and its parents; an existing directory is fine.
 public func createDirectory(_ path: String) throws(FileError) {
   var status = stat()
@@ -65,8 +75,8 @@ public func createDirectory(_ path: String) throws(FileError) {
     }
     return
   }
-  let parent = (path as NSString).deletingLastPathComponent
-  if !parent.isEmpty && parent != path { try createDirectory(parent) }
+  let parent = parentDirectory(of: path)
+  if parent != path { try createDirectory(parent) }
   guard mkdir(path, 0o755) == 0 || errno == EEXIST else { throw FileError("cannot create", path, errno: errno) }
 }
 

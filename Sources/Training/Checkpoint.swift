@@ -23,7 +23,7 @@ package enum Checkpoint {
   static func save(
     _ path: String, model: TrainedModel, optimizer: OptimizerState, state: TrainingState, tokenizerDirectory: String
   ) throws {
-    let parent = (path as NSString).deletingLastPathComponent
+    let parent = parentDirectory(of: path)
     try createDirectory(parent)
     let needed = byteCount(parameterCount: model.trained.table.totalCount)
     if let available = availableDiskBytes(at: parent), available < needed {

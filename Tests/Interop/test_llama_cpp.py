@@ -23,10 +23,13 @@ LLAMA = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_s
          "num_attention_heads": 4, "num_key_value_heads": 2, "intermediate_size": 128, "vocab_size": VOCABULARY,
          "max_position_embeddings": 256, "rms_norm_eps": 1e-5, "rope_theta": 10_000.0, "hidden_act": "silu",
          "tie_word_embeddings": True, "bos_token_id": 1, "eos_token_id": 2}
+#: Each has something that llama.cpp must be told.
 VARIANTS = {
     "llama": {},
     "untied, heads of their own size": {"tie_word_embeddings": False, "head_dim": 32},
     "qwen3": {"architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3", "head_dim": 32},
+    "linear scaling": {"rope_scaling": {"rope_type": "linear", "factor": 4.0}},
+    "YaRN": {"rope_scaling": {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64}},
     "mixture": {"architectures": ["Ernie4_5_MoeForCausalLM"], "model_type": "ernie4_5_moe", "moe_num_experts": 4, "moe_k": 2,
                 "moe_num_shared_experts": 1, "moe_intermediate_size": 128, "moe_layer_start_index": 0, "use_bias": False},
 }
