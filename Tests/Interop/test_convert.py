@@ -126,8 +126,9 @@ def test_rotary_scaling_goes_along_where_the_format_has_it(minimind, model, tmp_
         return minimind("convert", "--from", tmp_path / "model", "--to", tmp_path / name, check=False)
 
     for scaling, original in (({"rope_type": "linear", "factor": 2.0}, None), ({"rope_type": "yarn", "factor": 4.0}, 512)):
-        assert convert(scaling, "m.gguf").returncode == 0
-        reader = GGUFReader(tmp_path / "m.gguf")
+        name = scaling["rope_type"] + ".gguf"
+        assert convert(scaling, name).returncode == 0
+        reader = GGUFReader(tmp_path / name)
         assert value(reader, "llama.rope.scaling.type") == scaling["rope_type"]
         assert value(reader, "llama.rope.scaling.factor") == scaling["factor"]
         if original:
