@@ -67,7 +67,7 @@ let package = Package(
       swiftSettings: swiftSettings),
     .target(name: "AllocationCounter", path: "Tests/AllocationCounter"),
     .executableTarget(
-      name: "interop-probe", dependencies: ["Storage", "Compute", "ModelFiles", "Transformer"],
+      name: "interop-probe", dependencies: ["Storage", "Compute", "ModelFiles", "Transformer", "Corpus", "Training"],
       path: "Tests/InteropProbe", swiftSettings: swiftSettings),
     tests(of: "Storage"),
     tests(of: "Compute", imports: ["ReferenceKernels", "CKernels"]),

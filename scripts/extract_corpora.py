@@ -5,7 +5,8 @@
     scripts/extract_corpora.py --set large --output runs/text-large   about 12 MB, for a longer run
 
 Writes OUTPUT/train.jsonl and OUTPUT/heldout.jsonl ({"text": …}, split by document, the same on every run),
-OUTPUT/questions.jsonl ({"messages": […]}) and OUTPUT/SOURCES.md (each source with its package and licence).
+OUTPUT/questions.jsonl ({"messages": […]}), OUTPUT/preferences.jsonl ({"prompt", "chosen", "rejected"}: messages) and
+OUTPUT/SOURCES.md (each source with its package and licence).
 Packages are downloaded and unpacked under --cache; nothing is installed. See docs/corpora.md.
 """
 
@@ -19,6 +20,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
+from corpora.preferences import PREFERENCE_SOURCES, pairs_from_questions
 from corpora.questions import QUESTION_SOURCES
 from corpora.sources import SOURCES
 
@@ -26,6 +28,8 @@ from corpora.sources import SOURCES
 #: so that it fits a training sequence of 512 whole.
 DOCUMENT_BYTES = 1400
 MINIMUM_DOCUMENT_BYTES = 60
+#: Packages of PyPI whose wheel lacks the text that the source archive has.
+SOURCE_ARCHIVES = {"llamafactory==0.9.5"}
 #: One document in this many is held out.
 HELD_OUT_EVERY = 32
 
@@ -35,17 +39,21 @@ def main():
     parser.add_argument("--set", choices=["demo", "large"], default="demo")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--cache", type=Path, default=Path("demo/packages"))
+    parser.add_argument(
+        "--unstated-origin", action="store_true",
+        help="also takes texts whose package has a licence but does not say where they come from: for your own experiments")
     arguments = parser.parse_args()
     try:
-        extract(arguments.set, arguments.cache, arguments.output)
+        extract(arguments.set, arguments.cache, arguments.output, arguments.unstated_origin)
     except (OSError, subprocess.CalledProcessError) as error:
         sys.exit(f"extract_corpora.py: {error}")
 
 
-def extract(set_name, cache, output):
+def extract(set_name, cache, output, takes_unstated_origin):
     sources = [source for source in SOURCES if set_name in source.sets]
     questions = [(name, package, licence, sets[set_name]) for name, package, licence, sets in QUESTION_SOURCES if set_name in sets]
-    packages = {package for source in sources for package in source.packages} | {row[1] for row in questions if row[1]}
+    preferences = PREFERENCE_SOURCES if takes_unstated_origin else []
+    packages = {package for source in sources for package in source.packages} | {row[1] for row in questions + preferences if row[1]}
     root = fetch(sorted(packages), cache)
 
     output.mkdir(parents=True, exist_ok=True)
@@ -61,15 +69,22 @@ def extract(set_name, cache, output):
         found = list(read(root))
         conversations += found
         rows.append((name, package or "—", licence, len(found), "questions"))
+    pairs = list(pairs_from_questions(conversations))
+    rows.append(("Questions above with a wrong answer", "—", "as the questions", len(pairs), "pairs"))
+    for name, package, licence, read in preferences:
+        found = list(read(root))
+        pairs += found
+        rows.append((name, package, licence, len(found), "pairs"))
 
     write_lines(output / "train.jsonl", training)
     write_lines(output / "heldout.jsonl", held_out)
     write_lines(output / "questions.jsonl", conversations)
+    write_lines(output / "preferences.jsonl", pairs)
     header = ("source", "package", "licence", "documents", "size")
     print_table(header, rows)
     notice = ["Text extracted from installed packages. Each source keeps its own licence.\n", "| " + " | ".join(header) + " |", "|---" * 5 + "|"]
     (output / "SOURCES.md").write_text("\n".join(notice + ["| " + " | ".join(map(str, row)) + " |" for row in rows]) + "\n")
-    for path in ("train.jsonl", "heldout.jsonl", "questions.jsonl"):
+    for path in ("train.jsonl", "heldout.jsonl", "questions.jsonl", "preferences.jsonl"):
         print(f"{output / path}: {(output / path).stat().st_size / 1e6:.2f} MB")
 
 
@@ -83,6 +98,8 @@ def fetch(packages, cache):
         with tempfile.TemporaryDirectory(dir=cache) as folder:
             if "==" in package:
                 command = [sys.executable, "-m", "pip", "download", "-q", "--disable-pip-version-check", "--no-deps", package]
+                if package in SOURCE_ARCHIVES:
+                    command += ["--no-binary", ":all:"]
             else:
                 command = ["apt-get", "download", "-qq", "-o", "APT::Sandbox::User=root", package]
             subprocess.run(command, cwd=folder, check=True, stdin=subprocess.DEVNULL)

@@ -20,11 +20,15 @@ package struct BatchPosition: Codable, Equatable, Sendable {
 /// A batch takes whole documents while they fit; the next one starts the next batch. A document longer than a
 /// sequence is read in chunks of that length, each a document of its own to the model; no target is lost between
 /// chunks. With a shuffle the sequence has no end: a batch ends with its epoch, and the next epoch has
-/// another order. Memory: 4 bytes a document with a shuffle, none without.
+/// another order. Memory: 4 bytes a sample with a shuffle, none without.
+///
+/// A sample is one document, or several that must not be torn apart, such as the two of a preference pair: they lie
+/// side by side in the data, keep their order in the shuffle, and go into the same batch.
 package struct BatchSequence: Sendable {
   package private(set) var position: BatchPosition
   private let split: TokenSplit
   private let sequenceLength: Int
+  private let documentsPerSample: Int
   /// Nil reads the documents once, in order.
   private let shuffleSeed: UInt64?
   private var order: [UInt32] = []
@@ -32,38 +36,47 @@ package struct BatchSequence: Sendable {
 
   /// - Parameters:
   ///   - sequenceLength: the most tokens of one document in a batch.
+  ///   - documentsPerSample: consecutive documents that stay together; with more than one, none may be longer than a
+  ///     sequence, and a batch must have room for as many sequences.
   ///   - shuffleSeed: nil for the fixed order of held-out data, which ends after one pass.
   ///   - position: where to go on, as an earlier sequence over the same data with the same settings left off.
   /// - Throws: `CorpusError` when `position` does not lie in these data.
   package init(
-    _ split: TokenSplit, sequenceLength: Int, shuffleSeed: UInt64?, position: BatchPosition = BatchPosition()
+    _ split: TokenSplit, sequenceLength: Int, documentsPerSample: Int = 1, shuffleSeed: UInt64?,
+    position: BatchPosition = BatchPosition()
   ) throws(CorpusError) {
     precondition(sequenceLength > 0, "a sequence of \(sequenceLength) tokens")
+    precondition(
+      documentsPerSample == 1 || split.documentCount % documentsPerSample == 0 && split.longestInput <= sequenceLength,
+      "samples of \(documentsPerSample) among \(split.documentCount) documents of up to \(split.longestInput) tokens")
     guard position.epoch >= 0, position.document >= 0, position.document <= split.documentCount, position.offset >= 0,
-      position.epoch < 1 << 40, position.offset < 1 << 40
+      position.epoch < 1 << 40, position.offset < 1 << 40, position.document % documentsPerSample == 0,
+      documentsPerSample == 1 || position.offset == 0
     else {
       throw CorpusError(
         "the saved data position does not lie in the data. Resume with the data that the run began with.")
     }
     self.split = split
     self.sequenceLength = sequenceLength
+    self.documentsPerSample = documentsPerSample
     self.shuffleSeed = shuffleSeed
     self.position = position
   }
 
   /// Fills `batch` with at most `maximumTokens` tokens; allocates nothing once the arrays have grown.
   ///
-  /// - Precondition: `maximumTokens` is at least the sequence length.
+  /// - Precondition: `maximumTokens` is at least the sequence length, for each document of a sample.
   /// - Returns: false, with an empty batch, at the end of a sequence without shuffle.
   package mutating func next(maximumTokens: Int, into batch: inout PackedBatch) -> Bool {
     batch.removeAll(reserving: maximumTokens)
-    return advance(maximumTokens: maximumTokens) { shard, range in
+    return advance(maximumTokens: maximumTokens) { number, shard, range in
       for index in range {
         batch.tokens.append(shard.token(index))
         batch.targets.append(shard.token(index + 1))
         batch.lossWeights.append(shard.isTrained(index + 1) ? 1 : 0)
       }
       batch.documentOffsets.append(Int32(batch.tokens.count))
+      batch.documentNumbers.append(number)
     } > 0
   }
 
@@ -71,14 +84,16 @@ package struct BatchSequence: Sendable {
   ///
   /// - Returns: the tokens that the batch has; 0 at the end of a sequence without shuffle.
   package mutating func skip(maximumTokens: Int) -> Int {
-    advance(maximumTokens: maximumTokens) { _, _ in }
+    advance(maximumTokens: maximumTokens) { _, _, _ in }
   }
 
-  /// Moves over one batch; `body` gets the tokens of each document or chunk of one.
+  /// Moves over one batch; `body` gets the tokens of each document or chunk of one, and the document's number.
   private mutating func advance(
-    maximumTokens: Int, _ body: (_ shard: TokenShard, _ tokens: Range<Int>) -> Void
+    maximumTokens: Int, _ body: (_ number: Int, _ shard: TokenShard, _ tokens: Range<Int>) -> Void
   ) -> Int {
-    precondition(maximumTokens >= sequenceLength, "a batch of \(maximumTokens) tokens cannot hold \(sequenceLength)")
+    precondition(
+      maximumTokens >= sequenceLength * documentsPerSample,
+      "a batch of \(maximumTokens) tokens cannot hold \(documentsPerSample) × \(sequenceLength)")
     guard split.documentCount > 0 else { return 0 }
     if position.document == split.documentCount {
       guard shuffleSeed != nil else { return 0 }
@@ -88,8 +103,10 @@ package struct BatchSequence: Sendable {
     }
     prepareOrder()
     var count = 0
-    while position.document < split.documentCount, let (shard, tokens) = nextChunk(room: maximumTokens - count) {
-      body(shard, tokens)
+    while position.document < split.documentCount,
+      let (number, shard, tokens) = nextChunk(room: maximumTokens - count)
+    {
+      body(number, shard, tokens)
       count += tokens.count
     }
     position.tokens += count
@@ -97,28 +114,32 @@ package struct BatchSequence: Sendable {
   }
 
   /// Moves over the next document, or the next chunk of a long one; nil when it does not fit into `room` tokens.
-  private mutating func nextChunk(room: Int) -> (shard: TokenShard, tokens: Range<Int>)? {
-    let number = shuffleSeed == nil ? position.document : Int(order[position.document])
+  private mutating func nextChunk(room: Int) -> (number: Int, shard: TokenShard, tokens: Range<Int>)? {
+    let (sample, place) = position.document.quotientAndRemainder(dividingBy: documentsPerSample)
+    let number = (shuffleSeed == nil ? sample : Int(order[sample])) * documentsPerSample + place
     let (shard, document) = split.locate(number)
     let range = shard.tokenRange(ofDocument: document)
     // A saved offset may be past the end only when the data changed under the run; read the document's last token then.
     let start = min(range.lowerBound + position.offset, range.upperBound - 2)
     let count = min(range.upperBound - 1 - start, sequenceLength)
-    guard count <= room else { return nil }
+    // The first document of a sample waits until there is room for all of them.
+    let others = place == 0 ? (number + 1)..<(number + documentsPerSample) : number..<number
+    guard others.reduce(count, { $0 + split.tokenCount(ofDocument: $1) - 1 }) <= room else { return nil }
     if start + count == range.upperBound - 1 {
       position.document += 1
       position.offset = 0
     } else {
       position.offset += count
     }
-    return (shard, start..<start + count)
+    return (number, shard, start..<start + count)
   }
 
   /// The order of this epoch, which depends on the seed and the epoch only (Fisher and Yates).
   private mutating func prepareOrder() {
     guard let shuffleSeed, orderEpoch != position.epoch else { return }
-    if order.count != split.documentCount {
-      order = Array(0..<UInt32(split.documentCount))
+    let sampleCount = split.documentCount / documentsPerSample
+    if order.count != sampleCount {
+      order = Array(0..<UInt32(sampleCount))
     } else {
       for index in order.indices { order[index] = UInt32(index) }
     }

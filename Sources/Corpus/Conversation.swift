@@ -15,13 +15,8 @@ extension RowReader {
   /// under the names above, with `input` (joined to the question by a newline), `system`, and earlier turns in
   /// `history`: a list of [question, answer] pairs, in CSV written as Python writes it.
   func conversation(of record: Record, in block: Block) throws(RowProblem) -> [ChatMessage] {
-    let row = try read(record, of: block)
-    if case .json(let value) = row, value.kind != .object {
-      throw RowProblem(
-        "the row is \(value.kind.inWords), an object is expected, as in: \(Self.goodConversationRow)")
-    }
-    if let list = row.value("messages") { return try inTurn(try messages(list, key: "messages")) }
-    if let list = row.value("conversations") { return try inTurn(try messages(list, key: "conversations")) }
+    let row = try readFields(record, of: block, asIn: Self.goodConversationRow)
+    if let messages = try listedMessages(of: row) { return try withoutOpenQuestion(messages) }
     for fields in Self.turnFields {
       guard let question = try row.text(fields.question) else { continue }
       guard let answer = try row.text(fields.answer) else {
@@ -29,41 +24,66 @@ extension RowReader {
           "there is \"\(fields.question)\" but no \"\(fields.answer)\", as in: "
             + #"{"\#(fields.question)": "Who are you?", "\#(fields.answer)": "I am MiniMind."}"#)
       }
-      var messages: [ChatMessage] = []
-      if let system = try row.text("system") { messages.append(ChatMessage(role: .system, content: system)) }
-      for (question, answer) in try history(of: row) {
-        messages.append(ChatMessage(role: .user, content: question))
-        messages.append(ChatMessage(role: .assistant, content: answer))
-      }
-      let input = try row.text("input") ?? ""
-      messages.append(ChatMessage(role: .user, content: input.isEmpty ? question : question + "\n" + input))
-      messages.append(ChatMessage(role: .assistant, content: answer))
-      return messages
+      return try prompt(of: row, question: question) + [ChatMessage(role: .assistant, content: answer)]
     }
     throw RowProblem(
       "there is no question in it: \"q\" and \"a\", \"instruction\" and \"output\", \"messages\" or "
         + "\"conversations\" are expected, found \(list(row.names)), as in: \(Self.goodConversationRow)")
   }
 
-  private func messages(_ list: JSONValue, key: StaticString) throws(RowProblem) -> [ChatMessage] {
+  /// A row with its fields by name.
+  func readFields(_ record: Record, of block: Block, asIn goodRow: String) throws(RowProblem) -> Row {
+    let row = try read(record, of: block)
+    if case .json(let value) = row, value.kind != .object {
+      throw RowProblem("the row is \(value.kind.inWords), an object is expected, as in: \(goodRow)")
+    }
+    return row
+  }
+
+  /// The messages in `messages` or `conversations`; nil when there is neither.
+  func listedMessages(of row: Row) throws(RowProblem) -> [ChatMessage]? {
+    if let list = row.value("messages") { return try messages(list, key: "messages") }
+    if let list = row.value("conversations") { return try messages(list, key: "conversations") }
+    return nil
+  }
+
+  /// What comes before an answer: the system message and the earlier turns of a row, then the question with its input.
+  func prompt(of row: Row, question: String) throws(RowProblem) -> [ChatMessage] {
+    var messages: [ChatMessage] = []
+    if let system = try row.text("system") { messages.append(ChatMessage(role: .system, content: system)) }
+    for (question, answer) in try history(of: row) {
+      messages.append(ChatMessage(role: .user, content: question))
+      messages.append(ChatMessage(role: .assistant, content: answer))
+    }
+    let input = try row.text("input") ?? ""
+    messages.append(ChatMessage(role: .user, content: input.isEmpty ? question : question + "\n" + input))
+    return messages
+  }
+
+  /// The messages of a list.
+  func messages(_ list: JSONValue, key: StaticString) throws(RowProblem) -> [ChatMessage] {
     guard list.kind == .array else {
       throw RowProblem("\"\(key)\" holds \(list.kind.inWords), a list of messages is expected")
     }
     var messages: [ChatMessage] = []
-    try list.forEachElement { (message) throws(RowProblem) in
-      let number = messages.count + 1
-      guard let name = (message["role"] ?? message["from"])?.string else {
-        throw RowProblem("message \(number) has no \"role\" (or \"from\") with a text")
-      }
-      guard let role = Self.roles[name.lowercased()] else {
-        throw RowProblem("message \(number) is of \"\(name.prefix(40))\"; system, user and assistant are understood")
-      }
-      guard let content = (message["content"] ?? message["value"])?.string else {
-        throw RowProblem("message \(number) has no \"content\" (or \"value\") with a text")
-      }
-      messages.append(ChatMessage(role: role, content: content))
+    try list.forEachElement { (value) throws(RowProblem) in
+      messages.append(try message(value, number: messages.count + 1))
     }
     return messages
+  }
+
+  /// One message: `role` and `content`, or `from` and `value`.
+  func message(_ value: JSONValue, number: Int) throws(RowProblem) -> ChatMessage {
+    guard let name = (value["role"] ?? value["from"])?.string else {
+      throw RowProblem("message \(number) has no \"role\" (or \"from\") with a text")
+    }
+    guard let role = Self.roles[name.lowercased()] else {
+      throw RowProblem("message \(number) is of \"\(name.prefix(40))\"; system, user and assistant are understood")
+    }
+    guard let content = (value["content"] ?? value["value"])?.string else {
+      throw RowProblem("message \(number) has no \"content\" (or \"value\") with a text")
+    }
+    return ChatMessage(role: role, content: content)
   }
 
   private static let roles: [String: ChatMessage.Role] = [
@@ -71,8 +91,8 @@ extension RowReader {
     "gpt": .assistant, "model": .assistant, "bot": .assistant,
   ]
 
-  /// Checks the order. A last question without an answer is left out: there is nothing to learn from it.
-  private func inTurn(_ messages: [ChatMessage]) throws(RowProblem) -> [ChatMessage] {
+  /// Checks the order: perhaps a system message, then user and assistant in turn.
+  func checkTurns(_ messages: [ChatMessage]) throws(RowProblem) {
     let first = messages.first?.role == .system ? 1 : 0
     for (index, message) in messages.enumerated().dropFirst(first) {
       let expected: ChatMessage.Role = (index - first) % 2 == 0 ? .user : .assistant
@@ -82,9 +102,13 @@ extension RowReader {
             + "optional system message, user and assistant take turns")
       }
     }
-    let isOpen = messages.count > first && messages.last?.role == .user
-    let whole = isOpen ? Array(messages.dropLast()) : messages
-    guard whole.count > first else { throw RowProblem("there is no answer in the conversation") }
+  }
+
+  /// Checks the order. A last question without an answer is left out: there is nothing to learn from it.
+  private func withoutOpenQuestion(_ messages: [ChatMessage]) throws(RowProblem) -> [ChatMessage] {
+    try checkTurns(messages)
+    let whole = messages.last?.role == .user ? Array(messages.dropLast()) : messages
+    guard whole.last?.role == .assistant else { throw RowProblem("there is no answer in the conversation") }
     return whole
   }
 
@@ -135,12 +159,12 @@ extension RowReader {
 
 extension RowReader.Row {
   /// The value of a JSON row's field.
-  fileprivate func value(_ name: StaticString) -> JSONValue? {
+  func value(_ name: StaticString) -> JSONValue? {
     if case .json(let value) = self { value[name] } else { nil }
   }
 
   /// The text of a field; nil when it is absent or null.
-  fileprivate func text(_ name: StaticString) throws(RowProblem) -> String? {
+  func text(_ name: StaticString) throws(RowProblem) -> String? {
     switch self {
     case .json(let value):
       guard let field = value[name], field.kind != .null else { return nil }
@@ -154,7 +178,7 @@ extension RowReader.Row {
     }
   }
 
-  fileprivate var names: [String] {
+  var names: [String] {
     switch self {
     case .json(let value): value.keys
     case .csv(let columns, _): columns

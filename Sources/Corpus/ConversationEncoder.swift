@@ -76,10 +76,7 @@ final class ConversationEncoder: RowEncoder {
   func encode(_ record: Record, of block: Block, into output: inout EncodedBlock) throws(RowProblem) -> DropReason? {
     let messages = try reader.conversation(of: record, in: block)
     if let reason = filters.reasonToDrop(messages) { return reason }
-    var parts = template.encode(messages, with: tokenizer, addGenerationPrompt: false)
-    // What follows the last answer is context for nothing.
-    while let last = parts.last, !last.isAnswer { parts.removeLast() }
-
+    var parts = template.answeredParts(of: messages, with: tokenizer)
     var count = parts.reduce(0) { $0 + $1.ids.count }
     let wholeCount = count
     if count > filters.maximumTokens { count = removeOldestTurns(&parts, of: messages, count) }
@@ -88,8 +85,11 @@ final class ConversationEncoder: RowEncoder {
     if count < wholeCount { output.changed[.oldTurnsRemoved, default: 0] += 1 }
     if count > filters.maximumTokens { output.changed[.answerCut, default: 0] += 1 }
 
-    let digest = digest(of: messages)
-    append(parts, of: messages, limit: filters.maximumTokens, isHeldOut: heldOut.contains(digest), to: &output)
+    let digest = heldOut.digest(of: messages)
+    output.append(
+      parts, of: messages, limit: filters.maximumTokens,
+      firstTrained: filters.trainsLastTurnOnly ? messages.count - 1 : 0, isHeldOut: heldOut.contains(digest),
+      tokenizer: tokenizer)
     output.rows.append(EncodedBlock.Row(digest: digest, documentEnd: output.documents.count))
     return nil
   }
@@ -109,19 +109,45 @@ final class ConversationEncoder: RowEncoder {
     }
     return count
   }
+}
 
+extension ChatTemplate {
+  /// A conversation up to its last answer: what follows that is context for nothing.
+  func answeredParts(of messages: [ChatMessage], with tokenizer: Tokenizer) -> [TemplatePart] {
+    var parts = encode(messages, with: tokenizer, addGenerationPrompt: false)
+    while let last = parts.last, !last.isAnswer { parts.removeLast() }
+    return parts
+  }
+}
+
+extension HeldOutSelection {
+  /// The digest of the roles and texts, each with its length, so that no two conversations give the same bytes.
+  func digest(of messages: [ChatMessage]) -> Digest {
+    digest { hash in
+      for message in messages {
+        var content = message.role.rawValue + " \(message.content.utf8.count) " + message.content
+        content.withUTF8 { hash.update(UnsafeRawBufferPointer($0)) }
+      }
+    }
+  }
+}
+
+extension EncodedBlock {
   /// Appends the first `limit` tokens of `parts` as one document; only the last part may be cut.
-  private func append(
-    _ parts: [TemplatePart], of messages: [ChatMessage], limit: Int, isHeldOut: Bool, to output: inout EncodedBlock
+  ///
+  /// - Parameter firstTrained: the message from which on answers are trained on.
+  mutating func append(
+    _ parts: [TemplatePart], of messages: [ChatMessage], limit: Int, firstTrained: Int, isHeldOut: Bool,
+    tokenizer: Tokenizer
   ) {
-    let start = output.tokens.count
+    let start = tokens.count
     var textBytes = 0
     var characters = 0
     for part in parts {
-      let ids = part.ids.prefix(start + limit - output.tokens.count)
-      let isTrained = part.isAnswer && (!filters.trainsLastTurnOnly || part.messageIndex == messages.count - 1)
-      output.tokens.append(contentsOf: ids)
-      output.trained.append(contentsOf: repeatElement(isTrained ? 1 : 0, count: ids.count))
+      let ids = part.ids.prefix(start + limit - tokens.count)
+      let isTrained = part.isAnswer && part.messageIndex >= firstTrained
+      tokens.append(contentsOf: ids)
+      trained.append(contentsOf: repeatElement(isTrained ? 1 : 0, count: ids.count))
       if isTrained && ids.count == part.ids.count {
         textBytes += messages[part.messageIndex].content.utf8.count
         characters += characterCount(messages[part.messageIndex].content)
@@ -130,18 +156,7 @@ final class ConversationEncoder: RowEncoder {
         characters += characterCount(tokenizer.decode(ids))
       }
     }
-    output.documents.append(
-      EncodedBlock.Document(
-        tokenEnd: output.tokens.count, textBytes: textBytes, characters: characters, isHeldOut: isHeldOut))
-  }
-
-  /// Of the roles and texts, each with its length, so that no two conversations give the same bytes.
-  private func digest(of messages: [ChatMessage]) -> Digest {
-    heldOut.digest { hash in
-      for message in messages {
-        var content = message.role.rawValue + " \(message.content.utf8.count) " + message.content
-        content.withUTF8 { hash.update(UnsafeRawBufferPointer($0)) }
-      }
-    }
+    documents.append(
+      Document(tokenEnd: tokens.count, textBytes: textBytes, characters: characters, isHeldOut: isHeldOut))
   }
 }

@@ -3,7 +3,17 @@ import Storage
 
 /// What a data directory holds and how it was made: `manifest.json` beside the shards.
 package struct DataManifest: Codable, Equatable, Sendable {
-  package enum Kind: String, Codable, Sendable { case pretrain, sft }
+  package enum Kind: String, Codable, Sendable {
+    case pretrain, sft
+    /// Pairs of documents: the chosen answer to a prompt, then the rejected one.
+    case dpo
+
+    /// Whether shards say which tokens are trained on; otherwise all are.
+    var hasLossMask: Bool { self != .pretrain }
+
+    /// Documents that belong together and go into the same batch.
+    package var documentsPerSample: Int { self == .dpo ? 2 : 1 }
+  }
 
   package struct Input: Codable, Equatable, Sendable {
     package var path: String
@@ -90,7 +100,8 @@ package struct DataManifest: Codable, Equatable, Sendable {
     var status = stat()
     if stat(directory, &status) == 0, stat(path, &status) != 0, errno == ENOENT {
       throw CorpusError(
-        "\(directory) is no prepared data (it holds no manifest.json). Make it with: minimind data pretrain or data sft."
+        "\(directory) is no prepared data (it holds no manifest.json). "
+          + "Make it with: minimind data pretrain, data sft or data dpo."
       )
     }
     let file = try MappedFile(path)

@@ -11,6 +11,24 @@ package struct DataPreparation: Sendable {
   package enum Task: Sendable {
     case pretrain(PretrainFilters)
     case sft(ConversationFilters, ChatTemplate)
+    case dpo(maximumTokens: Int, ChatTemplate)
+
+    var kind: DataManifest.Kind {
+      switch self {
+      case .pretrain: .pretrain
+      case .sft: .sft
+      case .dpo: .dpo
+      }
+    }
+
+    /// The filters in force, by the names of their flags.
+    fileprivate var filters: [String: String] {
+      switch self {
+      case .pretrain(let filters): filters.texts
+      case .sft(let filters, _): filters.texts
+      case .dpo(let maximumTokens, _): ["max-tokens": String(maximumTokens)]
+      }
+    }
   }
 
   package var task: Task
@@ -44,10 +62,10 @@ package struct DataPreparation: Sendable {
   package func write(
     to directory: String, programVersion: String, progress: (_ bytesCompleted: Int) throws -> Void = { _ in }
   ) throws -> DataManifest {
-    if case .sft = task, let file = files.first(where: { $0.format == .text || $0.format == .wholeFile }) {
+    if task.kind != .pretrain, let file = files.first(where: { $0.format == .text || $0.format == .wholeFile }) {
       throw CorpusError(
         "\(file.path) is plain text, which holds no questions and answers. Give .jsonl, .json or .csv, with rows like "
-          + RowReader.goodConversationRow)
+          + (task.kind == .sft ? RowReader.goodConversationRow : RowReader.goodPreferenceRow))
     }
     try checkReplaceable(directory)
     var manifest: DataManifest?
@@ -64,10 +82,10 @@ package struct DataPreparation: Sendable {
     var manifest = emptyManifest(programVersion: programVersion)
     var broken = BrokenRows()
     var seen = DigestSet()
+    let hasLossMask = task.kind.hasLossMask
     var training = SplitWriter(
-      directory: directory, isHeldOut: false, tokenizer: tokenizer, hasLossMask: manifest.kind == .sft)
-    var heldOut = SplitWriter(
-      directory: directory, isHeldOut: true, tokenizer: tokenizer, hasLossMask: manifest.kind == .sft)
+      directory: directory, isHeldOut: false, tokenizer: tokenizer, hasLossMask: hasLossMask)
+    var heldOut = SplitWriter(directory: directory, isHeldOut: true, tokenizer: tokenizer, hasLossMask: hasLossMask)
 
     let blocks = BlockReader(files)
     try OrderedPipeline.run(
@@ -125,20 +143,17 @@ package struct DataPreparation: Sendable {
     case .pretrain(let filters): PretrainEncoder(tokenizer: tokenizer, filters: filters, heldOut: selection)
     case .sft(let filters, let template):
       ConversationEncoder(tokenizer: tokenizer, template: template, filters: filters, heldOut: selection)
+    case .dpo(let maximumTokens, let template):
+      PreferenceEncoder(tokenizer: tokenizer, template: template, maximumTokens: maximumTokens, heldOut: selection)
     }
   }
 
   private func emptyManifest(programVersion: String) -> DataManifest {
-    let (kind, filters): (DataManifest.Kind, [String: String]) =
-      switch task {
-      case .pretrain(let filters): (.pretrain, filters.texts)
-      case .sft(let filters, _): (.sft, filters.texts)
-      }
-    return DataManifest(
-      programVersion: programVersion, kind: kind, tokenizerHash: tokenizer.contentHash,
+    DataManifest(
+      programVersion: programVersion, kind: task.kind, tokenizerHash: tokenizer.contentHash,
       vocabularySize: tokenizer.vocabularySize, seed: seed, heldOutFraction: heldOutFraction,
       inputs: files.map { DataManifest.Input(path: $0.path, bytes: $0.byteCount, format: $0.format) },
-      filters: dropsDuplicates ? filters.merging(["deduplicate": "true"]) { $1 } : filters)
+      filters: task.filters.merging(dropsDuplicates ? ["deduplicate": "true"] : [:]) { $1 })
   }
 
   private func nothingLeft(_ manifest: DataManifest) -> CorpusError {

@@ -11,6 +11,8 @@ package struct PackedBatch: Sendable, Equatable {
   package var lossWeights: [Float] = []
   /// [documents + 1] where each document starts in `tokens`, and the end.
   package var documentOffsets: [Int32] = [0]
+  /// [documents] the number of each in its split; empty where the documents come from elsewhere.
+  package var documentNumbers: [Int] = []
 
   package init() {}
 
@@ -23,11 +25,13 @@ package struct PackedBatch: Sendable, Equatable {
     targets.removeAll(keepingCapacity: true)
     lossWeights.removeAll(keepingCapacity: true)
     documentOffsets.removeAll(keepingCapacity: true)
+    documentNumbers.removeAll(keepingCapacity: true)
     tokens.reserveCapacity(tokenCount)
     targets.reserveCapacity(tokenCount)
     lossWeights.reserveCapacity(tokenCount)
     // A document gives at least one token, so this is enough, and no batch allocates after the first.
     documentOffsets.reserveCapacity(tokenCount + 1)
+    documentNumbers.reserveCapacity(tokenCount)
     documentOffsets.append(0)
   }
 }

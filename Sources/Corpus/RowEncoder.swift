@@ -13,6 +13,8 @@ package enum DropReason: String, CaseIterable, Sendable {
   case tooLittleCJK = "too-little-cjk"
   case singleTurn = "single-turn"
   case promptTooLong = "prompt-too-long"
+  case pairTooLong = "pair-too-long"
+  case equalAnswers = "equal-answers"
   case duplicate = "duplicate"
 
   package var inWords: String {
@@ -27,6 +29,8 @@ package enum DropReason: String, CaseIterable, Sendable {
     case .tooLittleCJK: "no more CJK than --min-cjk-share"
     case .singleTurn: "of a single turn (--multi-turn-only)"
     case .promptTooLong: "prompt alone longer than --max-tokens"
+    case .pairTooLong: "chosen or rejected longer than --max-tokens"
+    case .equalAnswers: "chosen and rejected the same"
     case .duplicate: "repeated (--deduplicate)"
     }
   }

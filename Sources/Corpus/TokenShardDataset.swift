@@ -7,7 +7,7 @@ package final class TokenShardDataset: Sendable {
   package let training: TokenSplit
   package let heldOut: TokenSplit
 
-  /// Opens the directory that `data pretrain` or `data sft` wrote.
+  /// Opens the directory that `data pretrain`, `data sft` or `data dpo` wrote.
   ///
   /// - Parameter tokenizerHash: the tokenizer of the model; nil to take whatever the data were made with.
   /// - Throws: `FileError`, or `CorpusError` when the data are damaged, hold no document to train on, or were
@@ -32,7 +32,7 @@ package final class TokenShardDataset: Sendable {
       guard
         shard.tokenizerHash == manifest.tokenizerHash, shard.vocabularySize == manifest.vocabularySize,
         shard.documentCount == entry.documents, shard.tokenCount == entry.tokens,
-        shard.hasLossMask == (manifest.kind == .sft)
+        shard.hasLossMask == manifest.kind.hasLossMask
       else {
         throw CorpusError("\(shard.path) and manifest.json contradict each other. Prepare the data again.")
       }
@@ -42,6 +42,10 @@ package final class TokenShardDataset: Sendable {
     heldOut = TokenSplit(sides[1])
     guard training.agrees(with: manifest.training), heldOut.agrees(with: manifest.heldOut) else {
       throw CorpusError("\(directory): the shards and manifest.json contradict each other. Prepare the data again.")
+    }
+    let sample = manifest.kind.documentsPerSample
+    guard training.documentCount % sample == 0, heldOut.documentCount % sample == 0 else {
+      throw CorpusError("\(directory): there is half a pair among its documents. Prepare the data again.")
     }
     guard training.documentCount > 0 else {
       throw CorpusError("\(directory) holds no document to train on. Prepare it again with more text.")
@@ -78,6 +82,18 @@ package struct TokenSplit: Sendable {
 
   /// Tokens that a model reads in one pass over the documents: all but the last of each.
   package var inputTokenCount: Int { tokenCount - documentCount }
+
+  /// Tokens of the longest document that a model reads: all but the last.
+  package var longestInput: Int {
+    shards.reduce(0) { longest, shard in
+      (0..<shard.documentCount).reduce(longest) { max($0, shard.tokenRange(ofDocument: $1).count - 1) }
+    }
+  }
+
+  func tokenCount(ofDocument index: Int) -> Int {
+    let (shard, document) = locate(index)
+    return shard.tokenRange(ofDocument: document).count
+  }
 
   /// The shard that holds document `index`, and the document's number in it.
   package func locate(_ index: Int) -> (shard: TokenShard, document: Int) {

@@ -93,12 +93,15 @@ package final class PerplexityMeter {
   /// - Parameter progress: called after each batch with the tokens read so far; what it throws ends the reading.
   package func add(_ split: TokenSplit, progress: (_ tokens: Int) throws -> Void = { _ in }) throws {
     evaluate()
-    var sequence = try BatchSequence(split, sequenceLength: sequenceLength, shuffleSeed: nil)
-    while sequence.next(maximumTokens: batchTokens, into: &batch) {
-      evaluate()
-      try progress(sequence.position.tokens)
+    var tokens = 0
+    let read = try split.forEachBatch(
+      sequenceLength: sequenceLength, batchTokens: batchTokens, using: &batch
+    ) { batch in
+      measure(batch)
+      tokens += batch.tokenCount
+      try progress(tokens)
     }
-    result.addDocuments(split.documentCount, textBytes: split.textByteCount)
+    result.addDocuments(read.documents, textBytes: read.textBytes)
   }
 
   /// The measure of all that was added.
@@ -110,12 +113,14 @@ package final class PerplexityMeter {
   }
 
   private func evaluate() {
-    if batch.tokenCount > 0 {
-      result.add(
-        pass.forward(
-          tokens: batch.tokens, targets: batch.targets, lossWeights: batch.lossWeights,
-          documentOffsets: batch.documentOffsets))
-    }
+    if batch.tokenCount > 0 { measure(batch) }
     batch.removeAll(reserving: batchTokens)
+  }
+
+  private func measure(_ batch: PackedBatch) {
+    result.add(
+      pass.forward(
+        tokens: batch.tokens, targets: batch.targets, lossWeights: batch.lossWeights,
+        documentOffsets: batch.documentOffsets))
   }
 }

@@ -16,8 +16,10 @@ package struct LossPlot {
 
   private let plot: LinePlot
 
-  /// - Parameter totalSteps: where the step axis ends.
-  package init(title: String, history: LossHistory, totalSteps: Int) {
+  /// - Parameters:
+  ///   - lossName: what the other axis shows.
+  ///   - totalSteps: where the step axis ends.
+  package init(title: String, lossName: String = "loss (nats a token)", history: LossHistory, totalSteps: Int) {
     let raw = history.training.map { (x: Double($0.step), y: $0.loss) }
     var training = LinePlot.Line("training", Self.thinned(raw), color: "#9dc3e6")
     training.width = 1
@@ -29,7 +31,7 @@ package struct LossPlot {
     heldOut.isDashed = true
     heldOut.hasCircles = true
     plot = LinePlot(
-      title: title, xTitle: "optimizer step", yTitle: "loss (nats a token)", xs: 0...Double(max(1, totalSteps)),
+      title: title, xTitle: "optimizer step", yTitle: lossName, xs: 0...Double(max(1, totalSteps)),
       lines: [training, smoothed, heldOut])
   }
 

@@ -51,16 +51,24 @@ package final class MetricsFile: MetricsSink {
         ("train/tokens", .integer(report.tokens)), ("train/tokens_per_second", .number(report.tokensPerSecond)),
         ("train/peak_memory_gb", .number(Double(report.peakMemoryBytes) / 1e9)),
       ]
+      members += Self.members(report.preference, prefix: "train/")
     case .evaluation(let evaluation, let epoch):
       members = [
         (Key.step, .integer(evaluation.step)), ("train/epoch", .number(epoch)),
-        (Key.heldOutLoss, .number(evaluation.loss)), ("eval/perplexity", .number(exp(evaluation.loss))),
-        ("eval/bpb", .number(evaluation.bitsPerByte)),
+        (Key.heldOutLoss, .number(evaluation.loss)),
       ]
+      if let bitsPerByte = evaluation.bitsPerByte {
+        members += [("eval/perplexity", .number(exp(evaluation.loss))), ("eval/bpb", .number(bitsPerByte))]
+      }
+      members += Self.members(evaluation.preference, prefix: "eval/")
       history.heldOut.append((evaluation.step, evaluation.loss))
-    case .checkpoint, .samples: return
+    case .checkpoint, .samples, .readingReference: return
     }
     try file.write(JSON.object(members.map { JSON.Member($0.0, $0.1) }).compactText + "\n")
+  }
+
+  private static func members(_ metrics: PreferenceMetrics?, prefix: String) -> [(String, JSON)] {
+    metrics?.means.map { (prefix + $0.name, .number($0.value)) } ?? []
   }
 
   /// Flushes to the disk, before a checkpoint says that the lines are there.

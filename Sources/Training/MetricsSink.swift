@@ -5,6 +5,8 @@ package enum TrainingEvent: Sendable {
   /// A checkpoint is on the disk.
   case checkpoint(path: String, step: Int, isBest: Bool)
   case samples(SampleReport)
+  /// Before the first step of a stage that compares with its starting model: this share of the documents is read.
+  case readingReference(share: Double)
 }
 
 /// One optimizer step.
@@ -16,8 +18,11 @@ package struct StepReport: Sendable {
   package var epoch: Double
   /// Tokens read so far, all sessions.
   package var tokens: Int
-  /// Nats for a trained token, the mean over the step; nil when the step had no trained token.
+  /// The stage's loss, the mean over the step: nats for a trained token, or the loss of a pair; nil when the step had
+  /// no trained token.
   package var loss: Double?
+  /// Only where pairs are compared.
+  package var preference: PreferenceMetrics?
   package var smoothedLoss: Double?
   /// Nil for a dense model.
   package var experts: ExpertReport?

@@ -7,6 +7,7 @@ import Storage
 ///     checkpoints/step-N/  `Checkpoint`; `best` points to the one with the lowest held-out loss
 ///     training.json        `RunRecord`
 ///     metrics.jsonl  samples.txt  loss.svg
+///     reference.json       `ReferenceLogProbabilities`, where the stage compares with its starting model
 package final class RunDirectory {
   package let path: String
   private let lock: DirectoryLock
@@ -15,6 +16,7 @@ package final class RunDirectory {
   package var metricsPath: String { path + "/metrics.jsonl" }
   package var samplesPath: String { path + "/samples.txt" }
   package var plotPath: String { path + "/loss.svg" }
+  var referencePath: String { path + "/" + ReferenceLogProbabilities.fileName }
   private var checkpointsPath: String { path + "/checkpoints" }
 
   package func checkpointPath(_ step: Int) -> String { "\(checkpointsPath)/step-\(step)" }

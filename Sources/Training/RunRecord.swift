@@ -13,6 +13,8 @@ package struct RunRecord: Codable, Equatable, Sendable {
   package var options: TrainingSettings
   package var totalSteps: Int
   package var parameterCount: Int
+  /// `ModelWeights.contentHash` of the model that the run began with; nil where it began with random weights.
+  package var startModelHash: String?
   /// SHA-256 of the data's manifest and of `tokenizer.json`.
   package var dataManifestHash: String
   package var tokenizerHash: String
@@ -20,13 +22,14 @@ package struct RunRecord: Codable, Equatable, Sendable {
   package var machine: String
 
   package init(
-    stage: String, options: TrainingSettings, totalSteps: Int, parameterCount: Int, dataManifestHash: String,
-    tokenizerHash: String, programVersion: String
+    stage: String, options: TrainingSettings, totalSteps: Int, parameterCount: Int, startModelHash: String?,
+    dataManifestHash: String, tokenizerHash: String, programVersion: String
   ) {
     self.stage = stage
     self.options = options
     self.totalSteps = totalSteps
     self.parameterCount = parameterCount
+    self.startModelHash = startModelHash
     self.dataManifestHash = dataManifestHash
     self.tokenizerHash = tokenizerHash
     self.programVersion = programVersion

@@ -18,6 +18,8 @@ package final class Trainer {
   private let sampler: Sampler?
   /// Where checkpoints get the tokenizer's files from: the run's own model as soon as it has one, since checkpoints go.
   private var tokenizerDirectory: String
+  /// The stage's loss on either split.
+  private var objectives: (training: Objective, heldOut: Objective) = (.crossEntropy, .crossEntropy)
   private var documents: BatchSequence
   private var batch = PackedBatch()
   private var heldOutBatch = PackedBatch()
@@ -48,6 +50,7 @@ package final class Trainer {
     self.state = state
     documents = try BatchSequence(
       plan.dataset.training, sequenceLength: plan.sequenceLength,
+      documentsPerSample: plan.stage.dataKind.documentsPerSample,
       shuffleSeed: UInt64(truncatingIfNeeded: plan.settings.seed), position: state.position)
     schedule = plan.schedule
     tokenizerDirectory = plan.tokenizerDirectory
@@ -68,8 +71,9 @@ package final class Trainer {
     clock.start()
     // The run may have ended between a checkpoint and what follows it.
     if plan.checkpoint != nil { try publish() }
-    if state.step == 0 { try evaluate() }
-    var isStopping = isStopRequested()
+    var isStopping = try !prepareObjectives { !isStopRequested() }
+    if state.step == 0, !isStopping { try evaluate() }
+    isStopping = isStopping || isStopRequested()
     while state.step < plan.totalSteps && !isStopping {
       try step()
       let isLast = state.step == plan.totalSteps
@@ -93,43 +97,42 @@ package final class Trainer {
     let rate = schedule.rate(step: number)
     let began = clock.seconds
     let sum = try accumulateGradients(step: number, rate: rate)
-    let norm = try update(step: number, rate: rate, weight: sum.weight)
+    let total = sum.loss
+    let norm = try update(step: number, rate: rate, weight: total.weight)
     clock.lap(\.optimizer)
 
     state.step = number
     state.position = documents.position
-    state.tokens += sum.tokens
-    let loss = sum.weight > 0 ? sum.loss / sum.weight : nil
+    state.tokens += total.tokens
+    let loss = total.weight > 0 ? total.loss / total.weight : nil
     if let loss { state.smoothedLoss.add(loss) }
     clock.finishStep(number)
     try record(
       .step(
         StepReport(
           step: number, totalSteps: plan.totalSteps, epoch: epoch, tokens: state.tokens, loss: loss,
-          smoothedLoss: state.smoothedLoss.value,
+          preference: sum.preference, smoothedLoss: state.smoothedLoss.value,
           experts: pass.expertUse.map {
             ExpertReport(
-              $0, balanceLossWeight: plan.configuration.balanceLossWeight, lossWeight: sum.weight)
+              $0, balanceLossWeight: plan.configuration.balanceLossWeight, lossWeight: total.weight)
           },
           learningRate: rate, gradientNorm: norm,
-          tokensPerSecond: Double(sum.tokens) / max(1e-9, clock.seconds - began), secondsLeft: clock.secondsLeft,
+          tokensPerSecond: Double(total.tokens) / max(1e-9, clock.seconds - began), secondsLeft: clock.secondsLeft,
           peakMemoryBytes: MachineMemory.peakBytes)))
   }
 
-  /// Sums gradients of Σ weight · loss over whole micro-batches, until the step has its tokens or the data end.
-  private func accumulateGradients(step: Int, rate: Double) throws -> LossSum {
+  /// Sums gradients of the loss, not yet its mean, over whole micro-batches, until the step has its tokens or the data end.
+  private func accumulateGradients(step: Int, rate: Double) throws -> ObjectiveSum {
     pass.zeroGradients()
     clock.lap(\.optimizer)
-    var sum = LossSum()
+    var sum = ObjectiveSum()
     repeat {
       _ = documents.next(maximumTokens: plan.microBatchTokens, into: &batch)
       clock.lap(\.data)
-      sum += pass.forwardBackward(
-        tokens: batch.tokens, targets: batch.targets, lossWeights: batch.lossWeights,
-        documentOffsets: batch.documentOffsets, tokensBefore: state.tokens + sum.tokens)
+      sum += objectives.training.forwardBackward(pass, batch, tokensBefore: state.tokens + sum.loss.tokens)
       clock.lap(\.passes)
-      guard sum.loss.isFinite else { throw nonFinite("the loss", step: step, rate: rate) }
-    } while !plan.isStepComplete(tokens: sum.tokens, position: documents.position)
+      guard sum.loss.loss.isFinite else { throw nonFinite("the loss", step: step, rate: rate) }
+    } while !plan.isStepComplete(tokens: sum.loss.tokens, position: documents.position)
     return sum
   }
 
@@ -162,12 +165,44 @@ package final class Trainer {
     Double(state.position.epoch) + Double(state.position.tokens) / Double(max(1, plan.dataset.training.inputTokenCount))
   }
 
+  // MARK: - The stage's loss
+
+  /// Finds what the loss needs besides batches, from the run's directory or anew.
+  ///
+  /// - Parameter isWanted: asked now and then whether to go on.
+  /// - Returns: false when it was not.
+  private func prepareObjectives(isWanted: () -> Bool) throws -> Bool {
+    guard plan.stage.loss == .preference else { return true }
+    guard let reference = try ReferenceLogProbabilities(of: run, plan) ?? computeReference(isWanted) else {
+      return false
+    }
+    let loss = plan.settings.preferenceLoss
+    objectives = (.preference(loss, reference: reference.training), .preference(loss, reference: reference.heldOut))
+    return true
+  }
+
+  private func computeReference(_ isWanted: () -> Bool) throws -> ReferenceLogProbabilities? {
+    // Without a checkpoint the model in training is still the one that it began as.
+    let reference =
+      plan.checkpoint == nil
+      ? pass
+      : try TrainingPass(
+        plan.makeStartParameters(), precision: plan.settings.precision, maximumTokens: plan.microBatchTokens,
+        team: team, trains: false)
+    let values = try ReferenceLogProbabilities(plan, pass: reference) { share in
+      try record(.readingReference(share: share))
+      return isWanted()
+    }
+    try values?.write(to: run)
+    clock.lap(\.evaluation)
+    return values
+  }
+
   // MARK: - Between steps
 
   private func evaluate() throws {
     let evaluation = try Evaluation.heldOut(
-      plan.dataset.heldOut, pass: pass, step: state.step, sequenceLength: plan.sequenceLength,
-      microBatchTokens: plan.microBatchTokens, maximumTokens: plan.settings.evalTokens, batch: &heldOutBatch)
+      plan, objectives.heldOut, pass: pass, step: state.step, batch: &heldOutBatch)
     state.lastEvaluation = evaluation
     if let evaluation {
       guard evaluation.loss.isFinite else {
@@ -202,7 +237,10 @@ package final class Trainer {
       path, model: model, optimizer: optimizer, state: state,
       tokenizerDirectory: tokenizerDirectory)
     try publish()
-    try LossPlot(title: plan.title, history: metrics.history, totalSteps: plan.totalSteps).write(to: run.plotPath)
+    try LossPlot(
+      title: plan.title, lossName: plan.stage.loss == .crossEntropy ? "loss (nats a token)" : "loss (of a pair)",
+      history: metrics.history, totalSteps: plan.totalSteps
+    ).write(to: run.plotPath)
     clock.lap(\.checkpoints)
     try record(.checkpoint(path: path, step: state.step, isBest: isBest))
   }

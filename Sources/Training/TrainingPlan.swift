@@ -19,6 +19,8 @@ package struct TrainingPlan {
   /// The checkpoint to go on from.
   package let checkpoint: String?
   package let dataManifestHash: String
+  /// `ModelWeights.contentHash` of the model that the run begins with; nil for random weights.
+  package let startModelHash: String?
   /// The model's, with which the data were made, and where its files are.
   package let tokenizer: Tokenizer
   package let tokenizerDirectory: String
@@ -36,7 +38,7 @@ package struct TrainingPlan {
 
   /// The plan of a new run.
   package init(_ stage: Stage, _ settings: TrainingSettings) throws {
-    try self.init(stage, settings, checkpoint: nil)
+    try self.init(stage, settings, record: nil, checkpoint: nil)
   }
 
   /// The plan of the rest of a run, from its newest checkpoint or, where there is none yet, from its beginning.
@@ -62,14 +64,14 @@ package struct TrainingPlan {
         "\(settings.data) is not the data that \(run.path) was begun with (its manifest differs). "
           + "Give their path by --data, or begin a new run.")
     }
-    try self.init(stage, settings, checkpoint: run.checkpointSteps.last.map(run.checkpointPath))
+    try self.init(stage, settings, record: record, checkpoint: run.checkpointSteps.last.map(run.checkpointPath))
     guard totalSteps == record.totalSteps, configuration.parameterCount == record.parameterCount else {
       throw TrainingError(
         "\(run.path)/\(RunRecord.fileName) contradicts the run's data or model. Begin a new run.")
     }
   }
 
-  private init(_ stage: Stage, _ settings: TrainingSettings, checkpoint: String?) throws {
+  private init(_ stage: Stage, _ settings: TrainingSettings, record: RunRecord?, checkpoint: String?) throws {
     self.stage = stage
     self.checkpoint = checkpoint
     try settings.validate()
@@ -94,6 +96,9 @@ package struct TrainingPlan {
       tokenizerDirectory = settings.data
       configuration = try Self.newModel(settings, manifest)
     }
+    // What a checkpoint's run began with cannot be told from its weights.
+    startModelHash = checkpoint != nil ? record?.startModelHash : try settings.from.map(Self.startModelHash)
+    if let expected = record?.startModelHash, expected != startModelHash { throw Self.otherStartModel(settings) }
     guard configuration.vocabularySize >= manifest.vocabularySize else {
       throw TrainingError(
         "the model has \(configuration.vocabularySize) tokens (vocab_size), fewer than the \(manifest.vocabularySize) "
@@ -110,10 +115,11 @@ package struct TrainingPlan {
 
     var settings = settings
     try settings.chooseAdapter(for: configuration)
+    if stage.dataKind == .dpo { try settings.fitPairs(dataset, configuration) }
     settings.chooseBatch(stage, tokens: dataset.training.inputTokenCount)
     settings.sequenceLength = min(
       settings.sequenceLength ?? 512, configuration.maximumSequenceLength, settings.microBatchTokens!)
-    totalSteps = try Self.stepCount(settings, dataset.training)
+    totalSteps = try Self.stepCount(settings, dataset)
     settings.chooseIntervals(totalSteps: totalSteps, heldOutTokens: dataset.heldOut.inputTokenCount)
     self.settings = settings
     let trained =
@@ -132,6 +138,16 @@ package struct TrainingPlan {
     }
     // An adapter names its base, and may be read from elsewhere.
     return URL(fileURLWithPath: directory).standardizedFileURL.path
+  }
+
+  private static func startModelHash(_ from: String) throws -> String {
+    try ModelWeights(directory: try resolveModelDirectory(from)).contentHash()
+  }
+
+  private static func otherStartModel(_ settings: TrainingSettings) -> TrainingError {
+    TrainingError(
+      "\(settings.from ?? "") is no longer the model that the run was begun with (its weights differ). "
+        + "Put that model back, or begin a new run.")
   }
 
   private static func manifestHash(_ data: String) throws -> String {
@@ -154,16 +170,18 @@ package struct TrainingPlan {
   }
 
   /// Packs the whole run without reading a token, since the schedule needs to know where the end is.
-  private static func stepCount(_ settings: TrainingSettings, _ split: TokenSplit) throws -> Int {
+  private static func stepCount(_ settings: TrainingSettings, _ dataset: TokenShardDataset) throws -> Int {
     if let steps = settings.steps { return steps }
     var documents = try BatchSequence(
-      split, sequenceLength: settings.sequenceLength!, shuffleSeed: UInt64(truncatingIfNeeded: settings.seed))
+      dataset.training, sequenceLength: settings.sequenceLength!,
+      documentsPerSample: dataset.manifest.kind.documentsPerSample,
+      shuffleSeed: UInt64(truncatingIfNeeded: settings.seed))
     var steps = 0
-    while !settings.isEnd(documents.position, of: split) {
+    while !settings.isEnd(documents.position, of: dataset.training) {
       var tokens = 0
       repeat {
         tokens += documents.skip(maximumTokens: settings.microBatchTokens!)
-      } while !settings.isStepComplete(tokens: tokens, position: documents.position, of: split)
+      } while !settings.isStepComplete(tokens: tokens, position: documents.position, of: dataset.training)
       steps += 1
     }
     return steps
@@ -208,12 +226,23 @@ package struct TrainingPlan {
     settings.lora?.parameterCount(configuration) ?? configuration.parameterCount
   }
 
+  /// The weights that the run began with, whatever its checkpoints have become.
+  ///
+  /// - Throws: also `TrainingError` when that model is no longer what it was.
+  func makeStartParameters() throws -> Parameters {
+    guard let from = settings.from, try Self.startModelHash(from) == startModelHash else {
+      throw Self.otherStartModel(settings)
+    }
+    return try Parameters(modelDirectory: try resolveModelDirectory(from))
+  }
+
   var title: String { "minimind \(stage.name): \(settings.model ?? settings.from ?? "") on \(settings.data)" }
 
   package func record(programVersion: String) -> RunRecord {
     RunRecord(
       stage: stage.name, options: settings, totalSteps: totalSteps, parameterCount: configuration.parameterCount,
-      dataManifestHash: dataManifestHash, tokenizerHash: tokenizer.contentHash, programVersion: programVersion)
+      startModelHash: startModelHash, dataManifestHash: dataManifestHash, tokenizerHash: tokenizer.contentHash,
+      programVersion: programVersion)
   }
 
   // MARK: - Memory

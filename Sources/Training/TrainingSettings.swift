@@ -21,6 +21,11 @@ package struct TrainingSettings: Codable, Equatable, Sendable {
   package var sequenceLength: Int?
   package var optimizer: OptimizerKind
   package var learningRate: Double
+  /// DPO: how dear it is to move away from the reference, the shape of the loss, and whether an answer's log-probability
+  /// is the mean over its tokens. Nil in other stages.
+  package var beta: Double?
+  package var loss: PreferenceLoss.Shape?
+  package var lengthNormalized: Bool?
   package var schedule = LearningRateSchedule.Shape.cosine
   /// Nil until the number of steps is known: 3% of them.
   package var warmupSteps: Int?
@@ -60,6 +65,11 @@ package struct TrainingSettings: Codable, Equatable, Sendable {
     optimizer = stage.defaultOptimizer
     learningRate = stage.defaultLearningRate
     if stage.defaultLoRARank > 0 { loraRank = stage.defaultLoRARank }
+    if stage.loss == .preference {
+      beta = 0.1
+      loss = .sigmoid
+      lengthNormalized = false
+    }
   }
 
   /// The adapter that is trained; nil for the whole model.
@@ -81,6 +91,8 @@ package struct TrainingSettings: Codable, Equatable, Sendable {
     case sequenceLength = "sequence-length"
     case optimizer
     case learningRate = "learning-rate"
+    case beta, loss
+    case lengthNormalized = "length-normalized"
     case schedule
     case warmupSteps = "warmup-steps"
     case beta1, beta2, epsilon
@@ -147,6 +159,11 @@ package struct TrainingSettings: Codable, Equatable, Sendable {
         "--batch-tokens \(batchTokens) is less than --micro-batch-tokens \(microBatch). "
           + "Raise the former or lower the latter.")
     }
+  }
+
+  /// The loss of a stage that compares pairs.
+  var preferenceLoss: PreferenceLoss {
+    PreferenceLoss(shape: loss ?? .sigmoid, beta: beta ?? 0.1, isLengthNormalized: lengthNormalized ?? false)
   }
 
   /// 2048 tokens: enough rows for the matrix products to run at full rate. More for longer sequences, less where the

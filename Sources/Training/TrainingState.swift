@@ -37,14 +37,16 @@ package struct SmoothedLoss: Codable, Equatable, Sendable {
   package var value: Double? { weight > 0 ? sum / weight : nil }
 }
 
-/// The result of a held-out evaluation.
+/// The result of a held-out evaluation, by the stage's own loss.
 package struct Evaluation: Codable, Equatable, Sendable {
   /// Optimizer steps that the weights have had.
   package var step: Int
-  /// Nats for a trained token.
+  /// Nats for a trained token, or the loss of a pair.
   package var loss: Double
-  /// Bits for a byte of the text that those tokens stand for: comparable between vocabularies.
-  package var bitsPerByte: Double
-  /// Trained tokens that the loss is the mean of.
+  /// Bits for a byte of the text that those tokens stand for: comparable between vocabularies. Nil for pairs.
+  package var bitsPerByte: Double?
+  /// Trained tokens, or documents of pairs, that the loss is the mean of.
   package var tokens: Int
+  /// Only where pairs are compared.
+  package var preference: PreferenceMetrics?
 }

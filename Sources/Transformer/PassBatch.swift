@@ -11,13 +11,14 @@ final class PassBatch {
   let capacity: Int
   private(set) var rows = 0
   private(set) var tokenCount = 0
+  /// Documents, the padding's included.
   private(set) var documentCount = 0
   /// [rows] ids, and the row of the rotary table for each: its place in its document.
   let tokens: UnsafeMutablePointer<Int32>
   let rotaryRows: UnsafeMutablePointer<Int32>
   /// [documents + 1] where documents begin, the padding's included.
   private let documentOffsets: UnsafeMutablePointer<Int32>
-  /// [documents] Σ loss weight of each document's tokens, the padding's 0.
+  /// [documents] how much each document counts, in what is not a loss of its tokens; the padding's 0.
   let documentWeights: UnsafeMutablePointer<Float>
   /// [lossCount] the rows that have a loss, then as many -1 as make the number even for the workers.
   let lossRows: UnsafeMutablePointer<Int32>
@@ -71,10 +72,11 @@ final class PassBatch {
 
   /// Takes a batch over and divides its attention among the workers.
   ///
+  /// - Parameter countsDocuments: documents count 1 each instead of their tokens' weights.
   /// - Precondition: 1 to `maximumTokens` tokens, each below `vocabularySize`; offsets rise from 0 to their number.
   func fill(
     tokens: [Int32], targets: [Int32], lossWeights: [Float], documentOffsets: [Int32], vocabularySize: Int,
-    keyValueHeadCount: Int, rotaryTable: RotaryTable
+    keyValueHeadCount: Int, rotaryTable: RotaryTable, countsDocuments: Bool
   ) {
     precondition(
       (1...capacity).contains(tokens.count) && targets.count == tokens.count && lossWeights.count == tokens.count,
@@ -120,9 +122,47 @@ final class PassBatch {
         rotaryRows[index] = Int32(first + index - range.lowerBound)
         if index < tokenCount { weight += lossWeights[index] }
       }
-      documentWeights[document] = weight
+      documentWeights[document] = countsDocuments ? (range.lowerBound < tokenCount ? 1 : 0) : weight
     }
     divideAttention(keyValueHeadCount: keyValueHeadCount)
+  }
+
+  // MARK: - Losses
+
+  /// Σ weight · loss and Σ weight over some of the rows that have a loss.
+  func lossSum(ofRows rows: Range<Int>, tokens: Int) -> LossSum {
+    var sum = LossSum(tokens: tokens)
+    for row in rows {
+      sum.loss += Double(losses[row]) * Double(lossWeights[row])
+      sum.weight += Double(lossWeights[row])
+    }
+    return sum
+  }
+
+  /// The sums of each document, in order, without the padding.
+  var documentLosses: [LossSum] {
+    lossRowsByDocument.map { tokens, rows in lossSum(ofRows: rows, tokens: tokens) }
+  }
+
+  /// Multiplies the loss weights of each document's rows with a factor.
+  ///
+  /// - Precondition: one factor a document, without the padding.
+  func multiplyLossWeights(_ factors: [Float]) {
+    let documents = lossRowsByDocument
+    precondition(factors.count == documents.count, "\(factors.count) factors for \(documents.count) documents")
+    for (factor, document) in zip(factors, documents) {
+      for row in document.rows { lossWeights[row] *= factor }
+    }
+  }
+
+  /// Tokens of each document, and which of the rows with a loss are its.
+  private var lossRowsByDocument: [(tokens: Int, rows: Range<Int>)] {
+    var row = 0
+    return (0..<documentCount).prefix { documentOffsets[$0] < tokenCount }.map { document in
+      let first = row
+      while row < lossCount && lossRows[row] < documentOffsets[document + 1] { row += 1 }
+      return (Int(documentOffsets[document + 1] - documentOffsets[document]), first..<row)
+    }
   }
 
   /// Gives each worker consecutive tasks of about the same cost, which grows with the square of a document's length.

@@ -199,11 +199,15 @@ package final class TrainingPass {
   ///   - lossWeights: [tokens] how much each prediction counts; rows of weight 0 skip the output layer.
   ///   - documentOffsets: [documents + 1] where each document begins, and the end.
   ///   - tokensBefore: tokens that the run has read before these: dropout numbers its rows by them.
+  ///   - documentFactors: for a loss that is a function of the documents' summed losses, and a mean over documents: gets
+  ///     these sums, and gives the function's derivative with respect to each, which the document's loss weights are
+  ///     multiplied with. Costs one more product with the output matrix. The result is the sum with these weights.
   package func forwardBackward(
-    tokens: [Int32], targets: [Int32], lossWeights: [Float], documentOffsets: [Int32], tokensBefore: Int = 0
+    tokens: [Int32], targets: [Int32], lossWeights: [Float], documentOffsets: [Int32], tokensBefore: Int = 0,
+    documentFactors: ((_ losses: [LossSum]) -> [Float])? = nil
   ) -> LossSum {
     guard let gradients, let normGradients else { preconditionFailure("this pass has no gradients") }
-    fill(tokens, targets, lossWeights, documentOffsets)
+    fill(tokens, targets, lossWeights, documentOffsets, countsDocuments: documentFactors != nil)
     lora?.dropoutOrigin = tokensBefore
     defer { lora?.dropoutOrigin = nil }
     team.run { worker in
@@ -211,6 +215,11 @@ package final class TrainingPass {
       forwardLayers(worker)
       normGradients.zero(worker)
       lora?.zeroGradients(worker)
+      if let documentFactors {
+        outputLoss(worker, findsGradients: false)
+        if worker == 0 { batch.multiplyLossWeights(documentFactors(documentLosses)) }
+        meet(worker)
+      }
       outputLoss(worker, findsGradients: true)
       backwardLayers(worker)
       guard let lora else { return }
@@ -236,21 +245,20 @@ package final class TrainingPass {
     return lossSum()
   }
 
-  func fill(_ tokens: [Int32], _ targets: [Int32], _ lossWeights: [Float], _ documentOffsets: [Int32]) {
+  func fill(
+    _ tokens: [Int32], _ targets: [Int32], _ lossWeights: [Float], _ documentOffsets: [Int32],
+    countsDocuments: Bool = false
+  ) {
     batch.fill(
       tokens: tokens, targets: targets, lossWeights: lossWeights, documentOffsets: documentOffsets,
-      vocabularySize: shape.vocabularySize, keyValueHeadCount: shape.keyValueHeadCount,
-      rotaryTable: rotaryTable)
+      vocabularySize: shape.vocabularySize, keyValueHeadCount: shape.keyValueHeadCount, rotaryTable: rotaryTable,
+      countsDocuments: countsDocuments)
   }
 
-  private func lossSum() -> LossSum {
-    var sum = LossSum(tokens: batch.tokenCount)
-    for row in 0..<batch.lossCount {
-      sum.loss += Double(batch.losses[row]) * Double(batch.lossWeights[row])
-      sum.weight += Double(batch.lossWeights[row])
-    }
-    return sum
-  }
+  private func lossSum() -> LossSum { batch.lossSum(ofRows: 0..<batch.lossCount, tokens: batch.tokenCount) }
+
+  /// The losses of the last batch, document by document.
+  package var documentLosses: [LossSum] { batch.documentLosses }
 
   // MARK: - Steps that every part of the pass takes
 

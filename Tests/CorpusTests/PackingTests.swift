@@ -16,6 +16,7 @@ private func randomData(_ seed: UInt64, count: Int = 60, task: DataPreparation.T
     return switch task {
     case .pretrain: jsonRow(["text": "\(number) " + text])
     case .sft: jsonRow(["q": "\(number)", "a": "a " + text])
+    case .dpo: jsonRow(["prompt": "\(number)", "chosen": "a " + text, "rejected": "b " + text])
     }
   }
   return try prepared(rows.joined(), task: task)

@@ -15,8 +15,8 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 #: Files that import packages which not every environment has, and the markers that select the run of their own.
 MARKERS = {
-    "test_convert.py": "not heavy and not peers", "test_transformers.py": "heavy", "test_convert_torch.py": "heavy",
-    "test_peft.py": "heavy", "test_llama_cpp.py": "peers"}
+    "test_convert.py": "not heavy and not peers", "test_transformers.py": "heavy", "test_dpo.py": "heavy",
+    "test_convert_torch.py": "heavy", "test_peft.py": "heavy", "test_llama_cpp.py": "peers"}
 
 
 def pytest_configure(config):
@@ -44,6 +44,20 @@ def shared():
 def binary():
     """The path of the program under test."""
     return os.environ.get("MINIMIND", str(REPOSITORY / ".build/release/minimind"))
+
+
+@pytest.fixture(scope="session")
+def probe(binary):
+    """Runs interop-probe, which `make interop` builds beside the program."""
+
+    def run(*arguments):
+        completed = subprocess.run(
+            [Path(binary).with_name("interop-probe"), *map(str, arguments)], capture_output=True, text=True,
+            stdin=subprocess.DEVNULL)
+        assert completed.returncode == 0, completed.stderr
+        return completed.stdout
+
+    return run
 
 
 @pytest.fixture(scope="session")

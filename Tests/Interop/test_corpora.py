@@ -11,7 +11,7 @@ sys.path.insert(0, str(REPOSITORY / "scripts"))
 
 import byte_baseline  # noqa: E402
 import extract_corpora  # noqa: E402
-from corpora import readers  # noqa: E402
+from corpora import preferences, readers  # noqa: E402
 
 
 def test_html_keeps_paragraphs_and_drops_menus_listings_and_tables(tmp_path):
@@ -48,6 +48,18 @@ def test_chatterbot_files_give_turns_with_quotes_and_continued_lines(tmp_path):
     path = tmp_path / "topic.yml"
     path.write_text("categories:\n- topic\nconversations:\n- - What year?\n  - '1963'\n- - A long\n    question\n  - \"\\\"Yes\\\"\"\n")
     assert readers.chatterbot_conversations(path) == [["What year?", "1963"], ["A long question", '"Yes"']]
+
+
+def test_a_rejected_answer_belongs_to_another_question_and_conversations_of_several_turns_are_left_out():
+    def row(*turns):
+        return {"messages": [{"role": ("user", "assistant")[index % 2], "content": turn} for index, turn in enumerate(turns)]}
+
+    rows = [row(f"question {index}", f"answer {index}") for index in range(20)] + [row("a", "b", "c", "d")]
+    pairs = list(preferences.pairs_from_questions(rows))
+    assert len(pairs) == 20 and pairs == list(preferences.pairs_from_questions(rows[::-1]))
+    for pair in pairs:
+        assert pair["chosen"][0]["content"] == pair["prompt"][0]["content"].replace("question", "answer")
+        assert pair["rejected"] != pair["chosen"] and pair["rejected"][0]["content"].startswith("answer")
 
 
 def test_documents_are_bounded_and_nothing_of_a_paragraph_is_lost():

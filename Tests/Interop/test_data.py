@@ -131,6 +131,36 @@ def test_answers_and_nothing_else_are_trained(minimind, tokenizer, tmp_path):
             assert parts == expected
 
 
+def test_pairs_are_the_same_in_every_shape_and_only_the_answers_are_trained(minimind, tokenizer, tmp_path):
+    rng = random.Random(5)
+    pairs = [(f"{number} {text_of(rng)}", "a " + text_of(rng), "b " + text_of(rng)) for number in range(60)]
+
+    def messages(role, text):
+        return [{"role": role, "content": text}]
+
+    write_jsonl(tmp_path / "strings.jsonl", [{"prompt": p, "chosen": c, "rejected": r} for p, c, r in pairs])
+    with open(tmp_path / "table.csv", "w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("prompt", "chosen", "rejected"), *pairs])
+    write_jsonl(tmp_path / "whole.jsonl", [
+        {"chosen": messages("user", p) + messages("assistant", c), "rejected": messages("user", p) + messages("assistant", r)}
+        for p, c, r in pairs])
+    (tmp_path / "factory.json").write_text(json.dumps([
+        {"conversations": [{"from": "human", "value": p}], "chosen": {"from": "gpt", "value": c},
+         "rejected": {"from": "gpt", "value": r}} for p, c, r in pairs], indent=1))
+    expected = []
+    for prompt, chosen, rejected in pairs:
+        asked = f"<s>user\n{prompt}</s>\n<s>assistant\n"
+        expected += [[(asked, False), (answer + "</s>", True)] for answer in (chosen, rejected)]
+    for name in ["strings.jsonl", "table.csv", "whole.jsonl", "factory.json"]:
+        prepare(minimind, tokenizer, "dpo", tmp_path / "out", "--input", tmp_path / name, "--held-out", 0, "--max-tokens", 100000)
+        assert samples(minimind, tmp_path / "out") == expected, name
+    shown = minimind("data", "inspect", tmp_path / "out", "--samples", 1).stdout
+    assert "60 pairs" in shown and ", chosen, " in shown and ", rejected, " in shown
+    refused = prepare(minimind, tokenizer, "dpo", tmp_path / "no", "--input", write_jsonl(tmp_path / "bad.jsonl", [{"q": "a"}]), check=False)
+    assert refused.returncode == 1 and "bad.jsonl:1: there is no \"chosen\" but \"q\"" in refused.stderr
+    assert not (tmp_path / "no").exists()
+
+
 def test_v1_filters_and_single_flags(minimind, tokenizer, tmp_path):
     rows = [{"q": "你好", "a": "嗨"}, {"q": "Hello there, who are you?", "a": "I am a model."},
             {"q": "世界上最高的山是什么山呢", "a": "珠穆朗玛峰啊"}]

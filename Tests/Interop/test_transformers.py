@@ -7,8 +7,6 @@ fp32; no test reaches for a network.
 import json
 import os
 import shutil
-import subprocess
-from pathlib import Path
 
 import pytest
 from conftest import REPOSITORY
@@ -64,19 +62,6 @@ def configuration(variant):
         "num_attention_heads": 4, "num_key_value_heads": 2, "intermediate_size": 112, "vocab_size": VOCABULARY,
         "max_position_embeddings": 256, "rms_norm_eps": 1e-5, "rope_theta": 10_000.0, "hidden_act": "silu",
         "tie_word_embeddings": True, "bos_token_id": 1, "eos_token_id": 2} | VARIANTS[variant]
-
-
-@pytest.fixture(scope="module")
-def probe():
-    """Runs interop-probe, which `make interop` builds beside the program."""
-    binary = Path(os.environ.get("MINIMIND", REPOSITORY / ".build/release/minimind")).with_name("interop-probe")
-
-    def run(*arguments):
-        completed = subprocess.run([binary, *map(str, arguments)], capture_output=True, text=True, stdin=subprocess.DEVNULL)
-        assert completed.returncode == 0, completed.stderr
-        return completed.stdout
-
-    return run
 
 
 @pytest.fixture(scope="module")

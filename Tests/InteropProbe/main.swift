@@ -1,7 +1,9 @@
 import Compute
+import Corpus
 import Foundation
 import ModelFiles
 import Storage
+import Training
 import Transformer
 
 /// For the tests in Tests/Interop: a model's logits, and models of random weights, as files that Python reads.
@@ -9,12 +11,15 @@ import Transformer
 ///     interop-probe logits MODEL DOCUMENTS.json OUTPUT.safetensors
 ///     interop-probe gradients MODEL DOCUMENTS.json OUTPUT
 ///     interop-probe create CONFIG.json SEED float32|bfloat16 TOKENIZER OUTPUT
+///     interop-probe preferences MODEL REFERENCE DATA sigmoid|ipo BETA sum|mean OUTPUT.safetensors
 ///
 /// DOCUMENTS.json holds arrays of token ids, which are packed into one batch; the output has one tensor `logits`,
 /// [tokens, vocabulary]. `gradients` writes a directory like MODEL's, a model's or an adapter's, that holds in place of
 /// each weight the gradient of the mean loss of predicting each document's next tokens plus the weighted balance of experts,
 /// and prints both sums as JSON; nothing is dropped out.
 /// `create` writes a model directory of the configuration with random weights.
+/// `preferences` takes all training pairs of prepared data as one batch and writes `loss`, trl's metrics, and the gradient
+/// of each weight, all of the mean over the pairs.
 func run(_ arguments: [String]) throws {
   switch (arguments.first, arguments.count) {
   case ("logits", 4): try writeLogits(model: arguments[1], documents: arguments[2], output: arguments[3])
@@ -24,6 +29,7 @@ func run(_ arguments: [String]) throws {
     try Parameters(configuration: ModelConfiguration(huggingFaceConfig: arguments[1]), seed: seed).save(
       modelDirectory: arguments[5], type: arguments[3] == "bfloat16" ? .bfloat16 : .float32,
       tokenizerDirectory: arguments[4])
+  case ("preferences", 8): try writePreferences(arguments)
   default: throw ProbeError(description: "usage: see Tests/InteropProbe/main.swift")
   }
 }
@@ -89,6 +95,42 @@ func writeLogits(model: String, documents path: String, output: String) throws {
     output,
     tensors: [.init(name: "logits", type: .float32, shape: [tokens.count, parameters.configuration.vocabularySize])])
   try logits.withUnsafeBufferPointer { try writer.append($0) }
+  try writer.commit()
+}
+
+func writePreferences(_ arguments: [String]) throws {
+  guard let shape = PreferenceLoss.Shape(rawValue: arguments[4]), let beta = Double(arguments[5]) else {
+    throw ProbeError(description: "\(arguments[4]) with \(arguments[5]) is no loss")
+  }
+  let split = try TokenShardDataset(directory: arguments[3]).training
+  var sequence = try BatchSequence(
+    split, sequenceLength: split.longestInput, documentsPerSample: 2, shuffleSeed: nil)
+  var batch = PackedBatch()
+  _ = sequence.next(maximumTokens: split.inputTokenCount, into: &batch)
+  let team = WorkerTeam(count: 2)
+  let reference = try TrainingPass(
+    Parameters(modelDirectory: arguments[2]), precision: .float32, maximumTokens: batch.tokenCount, team: team,
+    trains: false)
+  _ = Objective.crossEntropy.forward(reference, batch)
+  let loss = PreferenceLoss(shape: shape, beta: beta, isLengthNormalized: arguments[6] == "mean")
+  let parameters = try Parameters(modelDirectory: arguments[1])
+  let pass = try TrainingPass(parameters, precision: .float32, maximumTokens: batch.tokenCount, team: team)
+  let objective = Objective.preference(loss, reference: reference.documentLosses.map { -$0.loss })
+  let sum = objective.forwardBackward(pass, batch)
+  guard let metrics = sum.preference, let gradients = pass.gradients else {
+    throw ProbeError(description: "no pairs were compared")
+  }
+  let numbers = [("loss", sum.loss.loss / sum.loss.weight)] + metrics.means.map { ($0.name, $0.value) }
+  let table = parameters.table
+  let writer = try SafetensorsWriter(
+    arguments[7],
+    tensors: numbers.map { .init(name: $0.0, type: .float32, shape: [1]) }
+      + table.entries.map { .init(name: $0.key, type: .float32, shape: $0.shape) })
+  for (_, value) in numbers { try [Float(value)].withUnsafeBufferPointer { try writer.append($0) } }
+  for entry in table.entries {
+    let mean = entry.range.map { gradients[$0] / Float(sum.loss.weight) }
+    try mean.withUnsafeBufferPointer { try writer.append($0) }
+  }
   try writer.commit()
 }
 

@@ -49,7 +49,7 @@ struct ResumeTests {
     arguments: [
       (Stage.pretrain, false, OptimizerKind.adamW), (.sft, false, .adamW), (.pretrain, true, .adamW),
       (.sft, true, .adamW), (.pretrain, false, .muon), (.sft, true, .muon), (.lora, false, .adamW),
-      (.lora, true, .adamW),
+      (.lora, true, .adamW), (.dpo, false, .adamW), (.dpo, true, .adamW),
     ], [1, 2])
   func bitExact(_ run: (stage: Stage, isMixture: Bool, optimizer: OptimizerKind), threads: Int) throws {
     try TinyRun.inFolder { tiny in

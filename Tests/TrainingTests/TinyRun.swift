@@ -27,11 +27,23 @@ let tinyDocuments: [String] = {
   }
 }()
 
-/// A folder with prepared data for both stages and the configuration of a model with 3000 weights.
+/// 100 pairs of answers, of which the one at home is preferred.
+private let tinyPreferences: [String] = (0..<100).map { number in
+  let names = ["Anna", "Ben", "小明", "Dora"]
+  let (one, other) = (names[number % 4], names[number / 4 % 4])
+  let place = ["in the park", "by the river", "在学校"][number % 3]
+  return """
+    {"prompt": "who is number \(number)?", "chosen": "\(one) sees \(other) at home.", \
+    "rejected": "\(one) sees \(other) \(place)."}
+    """
+}
+
+/// A folder with prepared data for every stage and the configuration of a model with 3000 weights.
 struct TinyRun {
   let folder: String
   var pretrainData: String { folder + "/pretrain" }
   var conversations: String { folder + "/sft" }
+  var preferences: String { folder + "/dpo" }
   var configuration: String { folder + "/model.json" }
   /// The same with four experts, two for each token, and a shared one.
   var mixtureConfiguration: String { folder + "/mixture.json" }
@@ -45,6 +57,9 @@ struct TinyRun {
       }
       try run.prepare(
         "questions.jsonl", rows.joined(separator: "\n"), .sft(ConversationFilters(), ChatTemplate()), "sft")
+      try run.prepare(
+        "preferences.jsonl", tinyPreferences.joined(separator: "\n"),
+        .dpo(maximumTokens: 64, ChatTemplate()), "dpo")
       var configuration = ModelConfiguration(
         hiddenSize: 32, layerCount: 2, headCount: 4, keyValueHeadCount: 2, intermediateSize: 64, vocabularySize: 300)
       configuration.maximumSequenceLength = 128
@@ -65,8 +80,7 @@ struct TinyRun {
 
   /// Settings that make a step of a pretraining epoch's tenth or so.
   func settings(_ stage: Stage = .pretrain, threads: Int = 1) -> TrainingSettings {
-    var settings = TrainingSettings(
-      stage: stage, data: stage == .pretrain ? pretrainData : conversations, threads: threads)
+    var settings = TrainingSettings(stage: stage, data: folder + "/" + stage.dataKind.rawValue, threads: threads)
     if stage == .pretrain { settings.model = configuration }
     settings.batchTokens = 512
     settings.microBatchTokens = 256

@@ -73,6 +73,21 @@ let dataSFTCommand: Command = {
   }
 }()
 
+/// `minimind data dpo`: pairs of answers become token shards.
+let dataDPOCommand: Command = {
+  let maximumTokens = Option.integer(
+    "max-tokens", default: 512, in: 8...1 << 24,
+    help: "Most tokens of a prompt with either of its answers, as in v1; longer pairs are dropped.")
+  return Command(
+    "data", "dpo", summary: "prepares token shards from pairs of a chosen and a rejected answer",
+    options: PreparationOptions.firstOptions + [maximumTokens] + PreparationOptions.lastOptions,
+    example: "minimind data dpo --input preferences.jsonl --tokenizer my-tokenizer --output my-preferences"
+  ) { invocation in
+    let template = try ChatTemplate(tokenizerDirectory: invocation[PreparationOptions.tokenizer])
+    try prepare(invocation, .dpo(maximumTokens: invocation[maximumTokens], template), wholeFiles: false)
+  }
+}()
+
 /// The range that two options give, each falling back to the preset's end.
 private func limits(
   _ invocation: Invocation, _ minimum: Option<Int>, _ maximum: Option<Int?>, preset: ClosedRange<Int>
@@ -131,11 +146,8 @@ private func prepare(_ invocation: Invocation, _ task: DataPreparation.Task, who
   try console.write(renderPairs(summary(of: manifest) + closing))
   try warnOfBrokenRows(count: manifest.rowsBroken, manifest.brokenRows)
   try console.print("\nLook at it:  minimind data inspect \(directory)")
-  let next =
-    manifest.kind == .pretrain
-    ? "minimind pretrain --model small --data \(directory) --output RUN"
-    : "minimind sft --from MODEL --data \(directory) --output RUN"
-  try console.print("Train on it: \(next)")
+  let model = manifest.kind == .pretrain ? "--model small" : "--from MODEL"
+  try console.print("Train on it: minimind \(manifest.kind.rawValue) \(model) --data \(directory) --output RUN")
 }
 
 /// The counts of prepared data, for people.
@@ -143,7 +155,9 @@ func summary(of manifest: DataManifest) -> [(name: String, value: String)] {
   func documents(_ totals: DataManifest.Totals) -> String {
     let bytesPerToken = Double(totals.textBytes) / Double(max(1, totals.trainedTokens))
     let trained = totals.trainedTokens + totals.documents < totals.tokens
-    return "\(formatCount(totals.documents)) documents, \(formatCount(totals.tokens)) tokens"
+    let sample = manifest.kind.documentsPerSample
+    return "\(formatCount(totals.documents / sample)) \(sample == 2 ? "pairs" : "documents"), "
+      + "\(formatCount(totals.tokens)) tokens"
       + (trained ? ", \(formatCount(totals.trainedTokens)) of them trained" : "")
       + String(format: ", %.2f bytes a token", bytesPerToken)
   }

@@ -5,8 +5,9 @@ import Tokenization
 
 /// `minimind data inspect`: what prepared data hold, in counts and in samples.
 let dataInspectCommand: Command = {
-  let directory = Option.positional("DIR", help: "A directory that data pretrain or data sft made.")
-  let samples = Option.integer("samples", default: 3, in: 0...1000, help: "Documents to show as text.")
+  let directory = Option.positional("DIR", help: "A directory that data pretrain, data sft or data dpo made.")
+  let samples = Option.integer(
+    "samples", default: 3, in: 0...1000, help: "Documents to show as text, or pairs of them.")
   return Command(
     "data", "inspect", summary: "shows counts, lengths and samples of prepared data",
     options: [directory, samples, Option.seed, Option.json],
@@ -19,9 +20,9 @@ let dataInspectCommand: Command = {
         "\(invocation[directory])/tokenizer.json is not the tokenizer that the data were made with. Prepare them again."
       )
     }
-    let picked = pickDocuments(invocation[samples], of: data.training, seed: invocation[Option.seed])
+    let picked = pickDocuments(invocation[samples], of: data, seed: invocation[Option.seed])
     if invocation[Option.json] {
-      try printJSON(Report(data, samples: picked.map { sample($0, of: data.training, tokenizer) }))
+      try printJSON(Report(data, samples: picked.map { sample($0, of: data, tokenizer) }))
     } else {
       try printReport(data, picked, tokenizer, Console.standardOutput)
     }
@@ -35,6 +36,8 @@ private struct Report: Encodable {
   }
   struct Sample: Encodable {
     let document: Int
+    /// In a pair: "chosen" or "rejected".
+    let answer: String?
     let tokens: Int
     let parts: [TextPart]
   }
@@ -77,7 +80,7 @@ private func printReport(
   _ data: TokenShardDataset, _ picked: [Int], _ tokenizer: Tokenizer, _ console: Console
 ) throws {
   let manifest = data.manifest
-  try console.print(console.bold("\(data.directory): \(manifest.kind == .pretrain ? "text" : "conversations")"))
+  try console.print(console.bold("\(data.directory): \(inWords(manifest.kind))"))
   var pairs = manifest.inputs.prefix(8).map {
     (name: "input", value: "\($0.path), \(formatBytes($0.bytes)) of \($0.format.rawValue)")
   }
@@ -105,8 +108,9 @@ private func printReport(
   let mark = console.usesColor ? console.trained("what is trained on") : "[what is trained on]"
   try console.print("\n" + console.bold("Samples of the training documents, with ") + mark)
   for number in picked {
-    let sample = sample(number, of: data.training, tokenizer, maximumTokens: shownTokens)
-    try console.print("\n" + console.dim("document \(number), \(sample.tokens) tokens"))
+    let sample = sample(number, of: data, tokenizer, maximumTokens: shownTokens)
+    let name = sample.answer.map { "pair \(number / 2), \($0)" } ?? "document \(number)"
+    try console.print("\n" + console.dim("\(name), \(sample.tokens) tokens"))
     let text = sample.parts.map { part in
       part.isTrained ? (console.usesColor ? console.trained(part.text) : "[\(part.text)]") : part.text
     }
@@ -120,12 +124,20 @@ extension Console {
   fileprivate func trained(_ text: String) -> String { "\u{1B}[32m\(text)\u{1B}[0m" }
 }
 
-/// The document as text, in stretches of equal training. Control characters but line ends and tabs are shown as U+FFFD,
+private func inWords(_ kind: DataManifest.Kind) -> String {
+  switch kind {
+  case .pretrain: "text"
+  case .sft: "conversations"
+  case .dpo: "pairs of a chosen and a rejected answer"
+  }
+}
+
+/// The training document as text, in stretches of equal training. Control characters but line ends and tabs are shown as U+FFFD,
 /// so that no text can steer the terminal.
 private func sample(
-  _ number: Int, of split: TokenSplit, _ tokenizer: Tokenizer, maximumTokens: Int = Int.max
+  _ number: Int, of data: TokenShardDataset, _ tokenizer: Tokenizer, maximumTokens: Int = Int.max
 ) -> Report.Sample {
-  let (shard, document) = split.locate(number)
+  let (shard, document) = data.training.locate(number)
   let range = shard.tokenRange(ofDocument: document)
   let shown = range.prefix(maximumTokens)
   var parts: [TextPart] = []
@@ -139,7 +151,8 @@ private func sample(
     parts.append(TextPart(text: printable(text), isTrained: isTrained(start)))
     start = end
   }
-  return Report.Sample(document: number, tokens: range.count, parts: parts)
+  let answer = data.manifest.kind == .dpo ? (number % 2 == 0 ? "chosen" : "rejected") : nil
+  return Report.Sample(document: number, answer: answer, tokens: range.count, parts: parts)
 }
 
 private func printable(_ text: String) -> String {
@@ -151,12 +164,12 @@ private func printable(_ text: String) -> String {
   return String(result)
 }
 
-/// `count` different documents, the same for the same seed, in the order of their numbers.
-private func pickDocuments(_ count: Int, of split: TokenSplit, seed: Int) -> [Int] {
+/// `count` different training documents, or pairs of them, the same for the same seed, in the order of their numbers.
+private func pickDocuments(_ count: Int, of data: TokenShardDataset, seed: Int) -> [Int] {
+  let size = data.manifest.kind.documentsPerSample
+  let sampleCount = data.training.documentCount / size
   var picked: Set<Int> = []
   var generator = SplitMix64(seed: UInt64(bitPattern: Int64(seed)))
-  while picked.count < min(count, split.documentCount) {
-    picked.insert(generator.next(below: split.documentCount))
-  }
-  return picked.sorted()
+  while picked.count < min(count, sampleCount) { picked.insert(generator.next(below: sampleCount)) }
+  return picked.sorted().flatMap { $0 * size..<($0 + 1) * size }
 }

@@ -17,6 +17,11 @@ let loraCommand = trainingCommand(
   .lora, summary: "fine-tunes an adapter for a model on conversations, the model itself being left as it is",
   example: "minimind lora --from my-run --data my-conversations --output my-adapter")
 
+/// `minimind dpo`: teaches a model which of two answers is preferred.
+let dpoCommand = trainingCommand(
+  .dpo, summary: "aligns a model with preferred answers (DPO)",
+  example: "minimind dpo --from my-chat --data my-preferences --output my-aligned")
+
 private func trainingCommand(_ stage: Stage, summary: String, example: String) -> Command {
   let options = TrainingOptions(stage)
   return Command(stage.name, summary: summary, options: options.all, example: example) { invocation in

@@ -29,10 +29,14 @@ final class TrainingDisplay: MetricsSink {
         try console.print(stepText(report, barWidth: 0))
       }
     case .evaluation(let evaluation, _):
-      progress.note(
-        "\(stepName(evaluation.step))  held-out loss "
-          + String(format: "%.4f  perplexity %.2f  ", evaluation.loss, exp(evaluation.loss))
-          + String(format: "%.3f bits/byte", evaluation.bitsPerByte))
+      var parts = ["\(stepName(evaluation.step))  held-out loss \(String(format: "%.4f", evaluation.loss))"]
+      if let bitsPerByte = evaluation.bitsPerByte {
+        parts.append(String(format: "perplexity %.2f  %.3f bits/byte", exp(evaluation.loss), bitsPerByte))
+      }
+      if let preference = evaluation.preference { parts.append(preferenceText(preference)) }
+      progress.note(parts.joined(separator: "  "))
+    case .readingReference(let share):
+      progress.update { _ in String(format: "log-probabilities of the model as it is  %3.0f%%", share * 100) }
     case .checkpoint(let path, let step, let isBest):
       progress.note("\(stepName(step))  saved \(path)\(isBest ? ", the best so far" : "")")
     case .samples(let report):
@@ -54,6 +58,11 @@ private func stepLabel(_ step: Int, of total: Int) -> String {
   "step \(padded(String(step), to: String(total).count, alignedRight: true))/\(total)"
 }
 
+/// "accuracy 0.71  margin 0.412": how often the chosen answer has the larger reward, and by how much on average.
+private func preferenceText(_ metrics: PreferenceMetrics) -> String {
+  String(format: "accuracy %.2f  margin %.3f", metrics.accuracy, metrics.margin)
+}
+
 /// The line of a step. With a bar, the share of the run is drawn too.
 func stepText(_ report: StepReport, barWidth: Int) -> String {
   let share = Double(report.step) / Double(report.totalSteps)
@@ -63,6 +72,7 @@ func stepText(_ report: StepReport, barWidth: Int) -> String {
   // In front of what a narrow terminal cuts off.
   if let left = report.secondsLeft, report.step < report.totalSteps { parts.append("\(formatDuration(left)) left") }
   parts.append(report.smoothedLoss.map { String(format: "loss %.4f", $0) } ?? "loss -")
+  if let preference = report.preference { parts.append(preferenceText(preference)) }
   if let experts = report.experts {
     parts.append(
       String(format: "aux %.4f  busiest expert %.0f%%", experts.balanceLoss, 100 * experts.largestShare))

@@ -75,13 +75,20 @@ struct TrainingOptions: Sendable {
     help: "Steps from one line to the next where no bar can be drawn.")
 
   private let samplePrompt: Option<[String]>
+  private let beta = Option.number(
+    "beta", default: 0.1, in: 1e-6...1000, help: "How dear it is to move away from the model that the run begins with.")
+  private let loss = Option.choice(
+    "loss", default: PreferenceLoss.Shape.sigmoid,
+    help: "Of a pair: sigmoid is DPO's, which wants ever larger margins; ipo stops at a margin of 1/(2 beta).")
+  private let lengthNormalized = Option.flag(
+    "length-normalized", help: "Divides an answer's log-probability by its tokens, so that length does not count.")
 
   init(_ stage: Stage) {
     self.stage = stage
     samplePrompt = Option.list(
       "sample-prompt", "TEXT",
       help:
-        "Texts for the model to \(stage.dataKind == .sft ? "answer" : "continue") at each evaluation, kept in samples.txt."
+        "Texts for the model to \(stage == .pretrain ? "continue" : "answer") at each evaluation, kept in samples.txt."
     )
     loraRank = Option.optionalInteger(
       "lora-rank", in: (stage == .lora ? 1 : 0)...4096, defaultText: String(stage.defaultLoRARank),
@@ -97,13 +104,15 @@ struct TrainingOptions: Sendable {
   }
 
   var all: [any OptionDescription] {
-    let adapter: [any OptionDescription] = stage.hasStartModel ? [loraRank, loraAlpha, loraDropout, loraTargets] : []
-    return [
+    let first: [any OptionDescription] = [
       stage.hasStartModel ? from : model, data, output, resume, epochs, steps, batchTokens, microBatchTokens,
-      sequenceLength, optimizer, learningRate, schedule, warmupSteps, beta1, beta2, epsilon, weightDecay, gradientClip,
-      precision, Self.recomputeActivations, Option.seed, Option.threads, evalInterval, evalTokens, checkpointInterval,
-      keepCheckpoints, logInterval,
-      samplePrompt,
+      sequenceLength, optimizer, learningRate,
+    ]
+    let ofPairs: [any OptionDescription] = stage.loss == .preference ? [beta, loss, lengthNormalized] : []
+    let adapter: [any OptionDescription] = stage.hasStartModel ? [loraRank, loraAlpha, loraDropout, loraTargets] : []
+    return first + ofPairs + [
+      schedule, warmupSteps, beta1, beta2, epsilon, weightDecay, gradientClip, precision, Self.recomputeActivations,
+      Option.seed, Option.threads, evalInterval, evalTokens, checkpointInterval, keepCheckpoints, logInterval, samplePrompt,
     ] + adapter
   }
 
@@ -139,6 +148,9 @@ struct TrainingOptions: Sendable {
     func take<Value>(_ option: Option<Value>, _ property: WritableKeyPath<TrainingSettings, Value>) {
       if invocation.isGiven(option) { settings[keyPath: property] = invocation[option] }
     }
+    func take<Value>(_ option: Option<Value>, _ property: WritableKeyPath<TrainingSettings, Value?>) {
+      if invocation.isGiven(option) { settings[keyPath: property] = invocation[option] }
+    }
     if stage.hasStartModel {
       take(from, \.from)
       take(loraRank, \.loraRank)
@@ -157,6 +169,11 @@ struct TrainingOptions: Sendable {
     take(sequenceLength, \.sequenceLength)
     take(optimizer, \.optimizer)
     take(learningRate, \.learningRate)
+    if stage.loss == .preference {
+      take(beta, \.beta)
+      take(loss, \.loss)
+      take(lengthNormalized, \.lengthNormalized)
+    }
     take(schedule, \.schedule)
     take(warmupSteps, \.warmupSteps)
     take(beta1, \.beta1)

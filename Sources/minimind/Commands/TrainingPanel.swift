@@ -74,6 +74,7 @@ func trainingPanel(_ plan: TrainingPlan, output: String, savedThreads: Int? = ni
     ("seed", String(settings.seed)),
     ("output", output),
   ]
+  if plan.stage.loss == .preference { pairs.append(("loss", preferenceLossName(plan))) }
   if let savedThreads {
     pairs.append(("resumes", plan.checkpoint.map { "from \($0)" } ?? "from the beginning: there is no checkpoint yet"))
     if savedThreads != settings.threads {
@@ -88,6 +89,12 @@ func trainingPanel(_ plan: TrainingPlan, output: String, savedThreads: Int? = ni
       ))
   }
   return renderPairs(pairs.map { (name: $0.0, value: $0.1) }) + "\n"
+}
+
+private func preferenceLossName(_ plan: TrainingPlan) -> String {
+  let settings = plan.settings
+  return "\(settings.loss == .ipo ? "IPO" : "DPO") with beta \(formatNumber(settings.beta!))"
+    + (settings.lengthNormalized! ? ", normalised by length" : "") + ", against \(settings.from ?? "")"
 }
 
 /// How a session ended, and what to do next.
@@ -122,10 +129,12 @@ func trainingSummary(_ summary: TrainingSummary, _ plan: TrainingPlan, run: RunD
   return "\n" + renderPairs(pairs.map { (name: $0.0, value: $0.1) })
 }
 
-/// "3.2101 nats/token, 1.234 bits/byte (step 120)".
+/// "3.2101 nats/token, 1.234 bits/byte (step 120)", or "0.5432, accuracy 0.71 (step 120)".
 func lossText(_ evaluation: Evaluation) -> String {
-  String(
-    format: "%.4f nats/token, %.3f bits/byte (step %d)", evaluation.loss, evaluation.bitsPerByte, evaluation.step)
+  let unit =
+    evaluation.bitsPerByte.map { String(format: " nats/token, %.3f bits/byte", $0) }
+    ?? evaluation.preference.map { String(format: ", accuracy %.2f", $0.accuracy) } ?? ""
+  return String(format: "%.4f%@ (step %d)", evaluation.loss, unit, evaluation.step)
 }
 
 private func nextCommand(_ plan: TrainingPlan, _ run: RunDirectory) -> String {

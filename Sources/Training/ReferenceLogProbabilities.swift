@@ -1,0 +1,86 @@
+import Corpus
+import Foundation
+import Storage
+import Transformer
+
+/// What the model that a run began with thinks of every document: Σ log-probability of its trained tokens, in nats.
+///
+/// Computed once, before the first step, and kept as `RUN/reference.json`: a second model beside the one in training
+/// would double the forward passes and the weights in memory.
+struct ReferenceLogProbabilities: Codable, Equatable {
+  static let fileName = "reference.json"
+
+  /// `ModelWeights.contentHash` of the model, and SHA-256 of the data's manifest.
+  var modelHash: String
+  var dataManifestHash: String
+  /// By the document's number.
+  var training: [Double]
+  var heldOut: [Double]
+
+  /// Reads all documents.
+  ///
+  /// - Parameters:
+  ///   - pass: of the reference.
+  ///   - progress: gets the share that is done, after each batch; stops the reading by giving false.
+  /// - Returns: nil when stopped.
+  /// - Throws: `TrainingError` when a log-probability is not a finite number; what `progress` throws.
+  init?(_ plan: TrainingPlan, pass: TrainingPass, progress: (_ share: Double) throws -> Bool) throws {
+    struct Stopped: Error {}
+    modelHash = plan.startModelHash ?? ""
+    dataManifestHash = plan.dataManifestHash
+    let splits = [plan.dataset.training, plan.dataset.heldOut]
+    let total = splits.reduce(0) { $0 + $1.inputTokenCount }
+    var batch = PackedBatch()
+    var tokens = 0
+    var sums: [[Double]] = []
+    do {
+      for split in splits {
+        var values = [Double](repeating: 0, count: split.documentCount)
+        _ = try split.forEachBatch(
+          sequenceLength: plan.sequenceLength, batchTokens: plan.microBatchTokens, using: &batch
+        ) { batch in
+          _ = pass.forward(
+            tokens: batch.tokens, targets: batch.targets, lossWeights: batch.lossWeights,
+            documentOffsets: batch.documentOffsets)
+          for (number, sum) in zip(batch.documentNumbers, pass.documentLosses) { values[number] -= sum.loss }
+          tokens += batch.tokenCount
+          guard try progress(Double(tokens) / Double(max(1, total))) else { throw Stopped() }
+        }
+        sums.append(values)
+      }
+    } catch is Stopped { return nil }
+    training = sums[0]
+    heldOut = sums[1]
+    guard (training + heldOut).allSatisfy(\.isFinite) else {
+      throw TrainingError(
+        "the model that the run begins with gives a log-probability that is not a finite number. "
+          + "Begin with another --from, or try --precision fp32.")
+    }
+  }
+
+  /// Reads the file of a run.
+  ///
+  /// - Returns: nil when there is none.
+  /// - Throws: `TrainingError` when it is damaged, or of another model or other data.
+  init?(of run: RunDirectory, _ plan: TrainingPlan) throws {
+    let path = run.referencePath
+    guard FileManager.default.fileExists(atPath: path) else { return nil }
+    let bytes = try MappedFile.contents(of: path)
+    guard let values = try? JSONDecoder().decode(Self.self, from: Data(bytes)),
+      values.modelHash == plan.startModelHash, values.dataManifestHash == plan.dataManifestHash,
+      values.training.count == plan.dataset.training.documentCount,
+      values.heldOut.count == plan.dataset.heldOut.documentCount,
+      (values.training + values.heldOut).allSatisfy(\.isFinite)
+    else {
+      throw TrainingError(
+        "\(path) is damaged, or of another model or other data than this run's. Remove it: it will be computed again.")
+    }
+    self = values
+  }
+
+  func write(to run: RunDirectory) throws {
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = .sortedKeys
+    try AtomicFile.write(Array(try encoder.encode(self)), to: run.referencePath)
+  }
+}

@@ -1,0 +1,106 @@
+import Compute
+import Corpus
+import Foundation
+import TestSupport
+import Testing
+import Training
+import Transformer
+
+private let shapes: [PreferenceLoss] = [
+  PreferenceLoss(shape: .sigmoid, beta: 0.1, isLengthNormalized: false),
+  PreferenceLoss(shape: .sigmoid, beta: 2, isLengthNormalized: true),
+  PreferenceLoss(shape: .ipo, beta: 0.1, isLengthNormalized: false),
+  PreferenceLoss(shape: .ipo, beta: 0.5, isLengthNormalized: true),
+]
+
+@Suite("Preference loss")
+struct PreferenceLossTests {
+  @Test("values by hand: log 2 and a slope of β/2 where nothing is preferred, 1/(2β)² for IPO")
+  func byHand() {
+    let sigmoid = PreferenceLoss(shape: .sigmoid, beta: 0.1, isLengthNormalized: false)
+    #expect(abs(sigmoid(0).loss - log(2)) < 1e-15 && abs(sigmoid(0).derivative + 0.05) < 1e-15)
+    let ipo = PreferenceLoss(shape: .ipo, beta: 0.25, isLengthNormalized: false)
+    #expect(ipo(0).loss == 4 && ipo(0).derivative == -4 && ipo(2).loss == 0 && ipo(2).derivative == 0)
+  }
+
+  @Test("the derivative is that of the loss, and no size of the difference overflows", arguments: shapes)
+  func derivative(_ loss: PreferenceLoss) {
+    for h in [-30, -3, -0.5, 0, 0.2, 4, 50] {
+      let step = 1e-4
+      let slope = (loss(h + step).loss - loss(h - step).loss) / (2 * step)
+      #expect(abs(slope - loss(h).derivative) < 1e-6 * max(1, abs(slope)), "at \(h)")
+    }
+    for h in [-1e6, 1e6] { #expect(loss(h).loss.isFinite && loss(h).derivative.isFinite && loss(h).loss >= 0) }
+  }
+
+  @Test("rewards, margins, accuracy and log-probabilities under trl's names")
+  func metrics() {
+    let loss = PreferenceLoss(shape: .sigmoid, beta: 0.5, isLengthNormalized: false)
+    // Cross-entropies of two pairs: the first prefers the chosen answer, the second does not.
+    let documents = [4.0, 9, 6, 2].map { LossSum(loss: $0, weight: 2, tokens: 5) }
+    let result = loss.compare(documents, reference: [-5, -8, -4, -2])
+    #expect(result.loss == loss(2).loss + loss(-2).loss)
+    let means = Dictionary(uniqueKeysWithValues: result.metrics.means.map { ($0.name, $0.value) })
+    #expect(
+      means == [
+        "rewards/chosen": -0.25, "rewards/rejected": -0.25, "rewards/margins": 0, "rewards/accuracies": 0.5,
+        "logps/chosen": -5, "logps/rejected": -5.5,
+      ])
+    #expect(result.metrics.pairs == 2 && result.metrics.accuracy == 0.5)
+    let normalized = PreferenceLoss(shape: .sigmoid, beta: 0.5, isLengthNormalized: true)
+      .compare(documents, reference: [-5, -8, -4, -2])
+    #expect(normalized.loss == loss(1).loss + loss(-1).loss && normalized.metrics == result.metrics)
+    // A document's cross-entropy is -π times its tokens.
+    #expect(normalized.weights[0] == Float(-loss(1).derivative / 2) && normalized.weights[1] == -normalized.weights[0])
+  }
+
+  @Test("the gradient of the weights is that of the loss of the pairs", arguments: shapes, [1, 2])
+  func gradient(_ loss: PreferenceLoss, workers: Int) throws {
+    var configuration = ModelConfiguration(
+      hiddenSize: 32, layerCount: 2, headCount: 4, keyValueHeadCount: 2, vocabularySize: 97)
+    configuration.normalizesQueriesAndKeys = true
+    let parameters = try Parameters(configuration: configuration, seed: 3)
+    for entry in parameters.table.entries where entry.isDecayed {
+      for index in entry.range { parameters.values[index] *= 5 }
+    }
+    var generator = SeededGenerator(seed: 4)
+    var batch = PackedBatch()
+    for (number, length) in [12, 20, 7, 5, 30, 31].enumerated() {
+      for place in 0..<length {
+        batch.tokens.append(Int32.random(in: 0..<97, using: &generator))
+        batch.targets.append(Int32.random(in: 0..<97, using: &generator))
+        batch.lossWeights.append(place < length / 3 ? 0 : 1)
+      }
+      batch.documentOffsets.append(Int32(batch.tokens.count))
+      // Pairs in another order than in the data.
+      batch.documentNumbers.append((number + 4) % 6)
+    }
+    let pass = try TrainingPass(
+      parameters, precision: .float32, maximumTokens: 128, team: WorkerTeam(count: workers))
+    // The reference is near the model, or the differences would be too large for a slope.
+    _ = Objective.crossEntropy.forward(pass, batch)
+    var reference = [Double](repeating: 0, count: 6)
+    for (number, sum) in zip(batch.documentNumbers, pass.documentLosses) {
+      reference[number] = -sum.loss + Double.random(in: -1...1, using: &generator)
+    }
+    let objective = Objective.preference(loss, reference: reference)
+    pass.zeroGradients()
+    let sum = objective.forwardBackward(pass, batch)
+    let gradient = Array(UnsafeBufferPointer(start: pass.gradients, count: parameters.table.totalCount))
+    #expect(objective.forward(pass, batch).loss == sum.loss && sum.loss.weight == 6 && sum.preference?.pairs == 3)
+
+    // Along the gradient the loss changes by its norm: the largest signal over the rounding of fp32.
+    let original = parameters.allValues
+    let norm = gradient.reduce(0) { $0 + Double($1) * Double($1) }.squareRoot()
+    let direction = gradient.map { $0 / Float(norm) }
+    func value(_ step: Float) -> Double {
+      for index in original.indices { parameters.values[index] = original[index] + step * direction[index] }
+      return objective.forward(pass, batch).loss.loss
+    }
+    let step: Float = 2e-3
+    // Richardson's extrapolation removes the cubic term.
+    func slope(_ step: Float) -> Double { (value(step) - value(-step)) / Double(2 * step) }
+    let found = (4 * slope(step) - slope(2 * step)) / 3
+    #expect(abs(found - norm) < 5e-3 * norm, "\(found) against \(norm)")
+  }
+}
