@@ -112,7 +112,8 @@ struct TrainingOptions: Sendable {
     let adapter: [any OptionDescription] = stage.hasStartModel ? [loraRank, loraAlpha, loraDropout, loraTargets] : []
     return first + ofPairs + [
       schedule, warmupSteps, beta1, beta2, epsilon, weightDecay, gradientClip, precision, Self.recomputeActivations,
-      Option.seed, Option.threads, evalInterval, evalTokens, checkpointInterval, keepCheckpoints, logInterval, samplePrompt,
+      Option.seed, Option.threads, evalInterval, evalTokens, checkpointInterval, keepCheckpoints, logInterval,
+      samplePrompt,
     ] + adapter
   }
 
