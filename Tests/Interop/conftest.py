@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-
+#: Entries of the tokenizer that small models of random weights are made with.
+VOCABULARY = 512
 
 #: Files that import packages which not every environment has, and the markers that select the run of their own.
 MARKERS = {
@@ -73,3 +74,13 @@ def minimind(binary):
         return completed
 
     return run
+
+
+@pytest.fixture(scope="session")
+def tokenizer_directory(minimind, tmp_path_factory):
+    """A tokenizer of VOCABULARY entries, learned by our program from the project's own text."""
+    directory = tmp_path_factory.mktemp("tokenizer")
+    texts = sorted([*REPOSITORY.glob("docs/*.md"), *REPOSITORY.glob("scripts/corpora/*.jsonl")])
+    (directory / "text.txt").write_text("\n".join(path.read_text(encoding="utf-8") for path in texts), encoding="utf-8")
+    minimind("tokenizer", "train", "--input", directory / "text.txt", "--output", directory / "tokenizer", "--vocab-size", VOCABULARY)
+    return directory / "tokenizer"

@@ -16,7 +16,7 @@ from safetensors import numpy as safetensors  # noqa: E402
 import torch  # noqa: E402
 import transformers  # noqa: E402
 import trl  # noqa: E402
-from test_transformers import load, random_model, tokenizer_directory  # noqa: E402, F401
+from test_transformers import load, random_model  # noqa: E402
 from trl.trainer.dpo_trainer import DataCollatorForPreference  # noqa: E402
 
 METRICS = ["rewards/chosen", "rewards/rejected", "rewards/margins", "rewards/accuracies", "logps/chosen", "logps/rejected"]
@@ -31,7 +31,7 @@ PAIRS = [
 
 
 @pytest.fixture(scope="module")
-def pairs(minimind, tokenizer_directory, tmp_path_factory):  # noqa: F811
+def pairs(minimind, tokenizer_directory, tmp_path_factory):
     """Prepared pairs, and the rows that they come from."""
     folder = tmp_path_factory.mktemp("pairs")
     rows = [{
@@ -44,7 +44,7 @@ def pairs(minimind, tokenizer_directory, tmp_path_factory):  # noqa: F811
 
 
 @pytest.fixture(scope="module")
-def models(tokenizer_directory, tmp_path_factory):  # noqa: F811
+def models(tokenizer_directory, tmp_path_factory):
     """A model and its reference, whose weights differ a little."""
     folder = tmp_path_factory.mktemp("models")
     model = random_model("tied")

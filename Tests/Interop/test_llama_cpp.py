@@ -4,21 +4,17 @@ Ours are the numbers of `interop-probe` on the model directory that each file wa
 """
 
 import json
-import os
 import shutil
-import subprocess
-from pathlib import Path
 
 import pytest
 
 pytestmark = pytest.mark.peers
 
 import numpy as np  # noqa: E402
-from conftest import REPOSITORY  # noqa: E402
+from conftest import VOCABULARY  # noqa: E402
 from llama_cpp import GGML_TYPE_F32, Llama  # noqa: E402
 from safetensors.numpy import load_file, save_file  # noqa: E402
 
-VOCABULARY = 512
 LLAMA = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 64, "num_hidden_layers": 3,
          "num_attention_heads": 4, "num_key_value_heads": 2, "intermediate_size": 128, "vocab_size": VOCABULARY,
          "max_position_embeddings": 256, "rms_norm_eps": 1e-5, "rope_theta": 10_000.0, "hidden_act": "silu",
@@ -37,24 +33,8 @@ ENCODINGS = ["f32", "f16", "bf16", "q8_0"]
 TEXTS = ["Hello, world  of\ttext's.", "你好，世界。", "a\u3000b\u00a0c 🙂  \n\n  x", " don't  DON'T 123 ４５", "naïve café"]
 
 
-def probe(*arguments):
-    """Runs interop-probe, which stands beside the program."""
-    binary = Path(os.environ.get("MINIMIND", REPOSITORY / ".build/release/minimind")).with_name("interop-probe")
-    completed = subprocess.run([binary, *map(str, arguments)], capture_output=True, text=True, stdin=subprocess.DEVNULL)
-    assert completed.returncode == 0, completed.stderr
-
-
 @pytest.fixture(scope="module")
-def tokenizer(minimind, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("tokenizer")
-    texts = sorted([*REPOSITORY.glob("docs/*.md"), *REPOSITORY.glob("scripts/corpora/*.jsonl")])
-    (folder / "text.txt").write_text("\n".join(path.read_text(encoding="utf-8") for path in texts), encoding="utf-8")
-    minimind("tokenizer", "train", "--input", folder / "text.txt", "--output", folder / "t", "--vocab-size", VOCABULARY)
-    return folder / "t"
-
-
-@pytest.fixture(scope="module")
-def model(tokenizer, tmp_path_factory):
+def model(probe, tokenizer_directory, tmp_path_factory):
     """Makes the model directory of a variant, whose weights are larger than at a usual start, so that every part counts."""
     made = {}
 
@@ -62,7 +42,7 @@ def model(tokenizer, tmp_path_factory):
         if variant not in made:
             folder = tmp_path_factory.mktemp("model")
             (folder / "config.json").write_text(json.dumps(LLAMA | VARIANTS[variant]))
-            probe("create", folder / "config.json", 3, "float32", tokenizer, folder / "model")
+            probe("create", folder / "config.json", 3, "float32", tokenizer_directory, folder / "model")
             enlarge(folder / "model/model.safetensors")
             made[variant] = folder / "model"
         return made[variant]
@@ -99,7 +79,7 @@ def rounded_directory(directory, folder, encoding):
     return folder / "rounded"
 
 
-def our_logits(folder, directory, ids):
+def our_logits(probe, folder, directory, ids):
     (folder / "documents.json").write_text(json.dumps([ids]))
     probe("logits", directory, folder / "documents.json", folder / "logits.safetensors")
     return load_file(folder / "logits.safetensors")["logits"]
@@ -127,16 +107,16 @@ def difference(first, second):
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_logits_and_greedy_text_are_ours(minimind, model, tmp_path, variant, encoding):
+def test_logits_and_greedy_text_are_ours(minimind, probe, model, tmp_path, variant, encoding):
     directory = model(variant)
     minimind("convert", "--from", directory, "--to", tmp_path / "m.gguf", "--type", encoding)
     llama = load(tmp_path / "m.gguf")
     ids = ids_of(60)
-    ours, theirs = our_logits(tmp_path, directory, ids), their_logits(llama, ids)
+    ours, theirs = our_logits(probe, tmp_path, directory, ids), their_logits(llama, ids)
     # What rounding the weights does to our logits. llama.cpp rounds the activations to the same type besides, which does
     # about as much again.
     allowed = 1e-4 if encoding == "f32" else 3 * difference(
-        our_logits(tmp_path, rounded_directory(directory, tmp_path, encoding), ids), ours)
+        our_logits(probe, tmp_path, rounded_directory(directory, tmp_path, encoding), ids), ours)
     print(f"{variant} {encoding}: difference {difference(theirs, ours):.1e}, allowed {allowed:.1e}")
     assert difference(theirs, ours) < allowed
     # Theirs goes on greedily; at each place ours finds the same token most likely, or, in a type that rounds, one that the
@@ -144,16 +124,16 @@ def test_logits_and_greedy_text_are_ours(minimind, model, tmp_path, variant, enc
     continued = list(ids[:20])
     for _ in range(40):
         continued.append(int(their_logits(llama, continued)[-1].argmax()))
-    logits = our_logits(tmp_path, directory, continued[:-1])[19:]
+    logits = our_logits(probe, tmp_path, directory, continued[:-1])[19:]
     gap = logits.max(axis=1) - logits[np.arange(40), continued[20:]]
     assert (gap == 0).all() if encoding == "f32" else (gap < 6 * allowed * logits.std()).all()
 
 
-def test_text_becomes_the_same_tokens_and_back(minimind, model, tokenizer, tmp_path):
+def test_text_becomes_the_same_tokens_and_back(minimind, model, tokenizer_directory, tmp_path):
     minimind("convert", "--from", model("llama"), "--to", tmp_path / "m.gguf")
     llama = load(tmp_path / "m.gguf")
     (tmp_path / "texts.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in TEXTS), encoding="utf-8")
-    lines = minimind("tokenizer", "encode", "--tokenizer", tokenizer, "--input", tmp_path / "texts.jsonl", "--json").stdout
+    lines = minimind("tokenizer", "encode", "--tokenizer", tokenizer_directory, "--input", tmp_path / "texts.jsonl", "--json").stdout
     for text, ids in zip(TEXTS, map(json.loads, lines.splitlines())):
         assert llama.tokenize(text.encode(), add_bos=True, special=True) == ids
         assert llama.detokenize(ids).decode() == text

@@ -17,9 +17,8 @@ import peft  # noqa: E402
 from safetensors import numpy as safetensors  # noqa: E402
 import torch  # noqa: E402
 import transformers  # noqa: E402
-from test_transformers import (  # noqa: E402, F401
-    VOCABULARY, assert_same_logits, configuration, our_logits, random_documents, their_logits,
-    tokenizer_directory)
+from test_transformers import (  # noqa: E402
+    assert_same_logits, configuration, our_logits, random_documents, their_logits)
 
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 MIXTURE = {

@@ -9,7 +9,7 @@ import os
 import shutil
 
 import pytest
-from conftest import REPOSITORY
+from conftest import REPOSITORY, VOCABULARY
 
 pytestmark = pytest.mark.heavy
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -20,7 +20,6 @@ import torch  # noqa: E402
 import transformers  # noqa: E402
 from transformers.models.mixtral.modeling_mixtral import load_balancing_loss_func  # noqa: E402
 
-VOCABULARY = 512
 #: Each exercises one freedom of config.json.
 VARIANTS = {
     "tied": {},
@@ -62,16 +61,6 @@ def configuration(variant):
         "num_attention_heads": 4, "num_key_value_heads": 2, "intermediate_size": 112, "vocab_size": VOCABULARY,
         "max_position_embeddings": 256, "rms_norm_eps": 1e-5, "rope_theta": 10_000.0, "hidden_act": "silu",
         "tie_word_embeddings": True, "bos_token_id": 1, "eos_token_id": 2} | VARIANTS[variant]
-
-
-@pytest.fixture(scope="module")
-def tokenizer_directory(minimind, tmp_path_factory):
-    """A tokenizer of VOCABULARY entries, learned by our program from the project's own text."""
-    directory = tmp_path_factory.mktemp("tokenizer")
-    texts = sorted([*REPOSITORY.glob("docs/*.md"), *REPOSITORY.glob("scripts/corpora/*.jsonl")])
-    (directory / "text.txt").write_text("\n".join(path.read_text(encoding="utf-8") for path in texts), encoding="utf-8")
-    minimind("tokenizer", "train", "--input", directory / "text.txt", "--output", directory / "tokenizer", "--vocab-size", VOCABULARY)
-    return directory / "tokenizer"
 
 
 def our_logits(probe, folder, model, documents):
