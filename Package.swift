@@ -45,10 +45,13 @@ let package = Package(
     room("Transformer", imports: ["Storage", "Compute", "ModelFiles"]),
     room("Corpus", imports: ["Storage", "Tokenization", "CSimdJSON"]),
     room("Plotting", imports: ["Storage"]),
+    room("StructuredOutput", imports: ["Storage", "Tokenization"]),
     room(
       "Training",
       imports: ["Storage", "Compute", "Tokenization", "ModelFiles", "Transformer", "Corpus", "Plotting"]),
-    room("Inference", imports: ["Storage", "Compute", "Tokenization", "ModelFiles", "Transformer"]),
+    room(
+      "Inference",
+      imports: ["Storage", "Compute", "Tokenization", "StructuredOutput", "ModelFiles", "Transformer"]),
     room(
       "Evaluation",
       imports: ["Storage", "Compute", "Tokenization", "ModelFiles", "Transformer", "Corpus", "Inference", "Plotting"]),
@@ -67,7 +70,8 @@ let package = Package(
       swiftSettings: swiftSettings),
     .target(name: "AllocationCounter", path: "Tests/AllocationCounter"),
     .executableTarget(
-      name: "interop-probe", dependencies: ["Storage", "Compute", "ModelFiles", "Transformer", "Corpus", "Training"],
+      name: "interop-probe",
+      dependencies: ["Storage", "Compute", "ModelFiles", "Transformer", "Corpus", "Training", "Inference"],
       path: "Tests/InteropProbe", swiftSettings: swiftSettings),
     tests(of: "Storage"),
     tests(of: "Compute", imports: ["ReferenceKernels", "CKernels"]),
@@ -77,7 +81,8 @@ let package = Package(
     tests(of: "Corpus", imports: ["Tokenization"]),
     tests(
       of: "Training", imports: ["AllocationCounter", "Compute", "Transformer", "Corpus", "Tokenization", "ModelFiles"]),
-    tests(of: "Inference", imports: ["Compute", "Transformer", "Tokenization", "ModelFiles"]),
+    tests(
+      of: "Inference", imports: ["Compute", "Transformer", "Tokenization", "StructuredOutput", "ModelFiles"]),
     tests(
       of: "Evaluation",
       imports: ["Compute", "Transformer", "Corpus", "Inference", "Tokenization", "ModelFiles", "Plotting"]),

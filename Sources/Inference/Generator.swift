@@ -63,13 +63,8 @@ package struct Generator: Sequence, IteratorProtocol {
   package mutating func next() -> GenerationEvent? {
     if isFinished { return nil }
     if let ending { return finish(ending) }
-    let logits: [Float]
-    if let unreadToken {
-      logits = model.decode(unreadToken, cache)
-    } else {
-      logits = model.logits(after: prompt, cache)
-    }
-    let token = sampler.next(logits)
+    let logits = unreadToken.map { model.decode($0, cache) } ?? model.logits(after: prompt, cache)
+    let token = sampler.next(logits.span).token
     if endTokens.contains(token) { return finish(.stop) }
     count += 1
     unreadToken = token

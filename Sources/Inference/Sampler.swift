@@ -1,23 +1,6 @@
-import Foundation
+import Compute
 import Storage
-
-/// How the next token is chosen from the logits.
-package struct SamplingSettings: Sendable, Equatable {
-  /// Divides the logits: below 1 the likely tokens gain, above 1 the unlikely. 0 takes the most likely token always.
-  package var temperature: Float = 0.7
-  /// Only so many of the most likely tokens remain; 0 for all.
-  package var topK = 8
-  /// Only the most likely tokens remain whose probabilities first add up to this; 1 for all, 0 for the
-  /// most likely one.
-  package var topP: Float = 1
-  /// Only tokens remain that have at least this share of the most likely one's probability; 0 for all.
-  package var minP: Float = 0
-  /// Divides the positive logits, and multiplies the negative ones, of tokens that are in the text; 1 for none.
-  package var repetitionPenalty: Float = 1
-  package var seed: UInt64 = 42
-
-  package init() {}
-}
+import StructuredOutput
 
 /// A token and how likely it is to be chosen.
 package struct Candidate: Sendable, Equatable {
@@ -27,114 +10,142 @@ package struct Candidate: Sendable, Equatable {
 
 /// Chooses tokens, the same ones for the same seed, logits and history.
 ///
-/// The order is that of Hugging Face's `transformers`: repetition penalty, temperature, top-k, top-p, min-p.
+/// What the logits go through, in this order: the constraint's mask, logit bias, repetition penalty, presence and
+/// frequency penalty, temperature, top-k, top-p, min-p. Where `transformers` has the same steps it has the same order.
 package struct Sampler: Sendable {
   package let settings: SamplingSettings
   /// Tokens from here on are never chosen: the tokenizer does not have them.
   private let vocabularySize: Int
+  private let topLogProbabilities: Int?
+  private var constraint: (any TokenConstraint)?
+  /// Tokens of the prompt and of the answer; kept only for a repetition penalty.
   private var seen: Set<Int32> = []
+  /// How often each token is in the answer; kept only for a presence or frequency penalty.
+  private var counts: [Int32: Int] = [:]
   private var generator: SplitMix64
 
-  /// - Parameter context: the tokens so far, which the repetition penalty counts as seen.
-  package init(_ settings: SamplingSettings, vocabularySize: Int, context: some Sequence<Int32> = []) {
+  // Memory for the work of one token.
+  private var scores: [Float] = []
+  /// What can be chosen, in the order of ids, and the weights, of which the largest is 1.
+  private var candidates: [Int32] = []
+  private var weights: [Float] = []
+
+  /// - Parameters:
+  ///   - context: the tokens so far, which the repetition penalty counts as seen.
+  ///   - topLogProbabilities: nil when no log-probabilities are wanted; else of how many tokens besides the chosen one.
+  ///   - constraint: what the answer may be; nil for anything.
+  package init(
+    _ settings: SamplingSettings, vocabularySize: Int, context: some Sequence<Int32> = [],
+    topLogProbabilities: Int? = nil, constraint: (any TokenConstraint)? = nil
+  ) {
     precondition(
       settings.temperature >= 0 && settings.topK >= 0 && settings.topP >= 0 && settings.minP >= 0
-        && settings.repetitionPenalty > 0, "sampling with \(settings)")
+        && settings.repetitionPenalty > 0 && settings.presencePenalty.isFinite && settings.frequencyPenalty.isFinite
+        && settings.logitBias.values.allSatisfy(\.isFinite), "sampling with \(settings)")
     self.settings = settings
     self.vocabularySize = vocabularySize
+    self.topLogProbabilities = topLogProbabilities
+    self.constraint = constraint
     generator = SplitMix64(seed: settings.seed)
     if settings.repetitionPenalty != 1 { seen = Set(context) }
   }
 
-  /// Chooses the next token, which from then on counts as seen.
+  /// Chooses the next token, which from then on belongs to the answer.
   ///
   /// - Parameter logits: [vocabulary].
-  package mutating func next(_ logits: [Float]) -> Int32 {
-    let candidates = distribution(logits)
-    var token = candidates[0].token
-    if candidates.count > 1 {
-      var rest = generator.nextUniform()
-      token = candidates[candidates.count - 1].token
-      for candidate in candidates {
-        rest -= Double(candidate.probability)
-        if rest < 0 {
-          token = candidate.token
-          break
-        }
-      }
-    }
+  package mutating func next(_ logits: Span<Float>) -> (token: Int32, logProbability: TokenLogProbability?) {
+    let token = choose(logits)
     if settings.repetitionPenalty != 1 { seen.insert(token) }
-    return token
+    if settings.presencePenalty != 0 || settings.frequencyPenalty != 0 { counts[token, default: 0] += 1 }
+    constraint?.accept(token)
+    let logProbability = topLogProbabilities.map {
+      TokenLogProbability(token, logits: logits, top: $0, vocabularySize: vocabularySize)
+    }
+    return (token, logProbability)
   }
 
   /// The tokens that can be chosen, most likely first (of equals the lower id first); the probabilities add up to 1.
-  package func distribution(_ logits: [Float]) -> [Candidate] {
-    var logits = logits
-    if logits.count > vocabularySize { logits.removeLast(logits.count - vocabularySize) }
-    for token in seen where Int(token) < logits.count {
-      let logit = logits[Int(token)]
-      logits[Int(token)] = logit < 0 ? logit * settings.repetitionPenalty : logit / settings.repetitionPenalty
-    }
-    if settings.temperature == 0 {
-      return [Candidate(token: Int32(mostLikely(logits)), probability: 1)]
-    }
-    var candidates = topCandidates(logits)
-    // Until here `probability` holds a logit.
-    let largest = candidates[0].probability
-    for index in candidates.indices {
-      candidates[index].probability = exp((candidates[index].probability - largest) / settings.temperature)
-    }
-    if settings.topP < 1 { keepTopP(&candidates) }
-    if settings.minP > 0 {
-      // The most likely token has weight 1 here.
-      let end = candidates.firstIndex { $0.probability < settings.minP } ?? candidates.count
-      candidates.removeLast(candidates.count - max(1, end))
-    }
-    let sum = candidates.reduce(0) { $0 + $1.probability }
-    for index in candidates.indices { candidates[index].probability /= sum }
-    return candidates
+  package mutating func distribution(_ logits: Span<Float>) -> [Candidate] {
+    if let certain = weigh(logits) { return [Candidate(token: certain, probability: 1)] }
+    let sum = weights.reduce(0, +)
+    return zip(candidates, weights).map { Candidate(token: $0, probability: $1 / sum) }
+      .sorted { ($0.probability, $1.token) > ($1.probability, $0.token) }
   }
 
-  private func mostLikely(_ logits: [Float]) -> Int {
-    var best = 0
-    for index in logits.indices where logits[index] > logits[best] { best = index }
-    return best
+  private mutating func choose(_ logits: Span<Float>) -> Int32 {
+    if let certain = weigh(logits) { return certain }
+    var rest = generator.nextUniform() * weights.reduce(0) { $0 + Double($1) }
+    for (index, weight) in weights.enumerated() {
+      rest -= Double(weight)
+      if rest < 0 { return candidates[index] }
+    }
+    return candidates[candidates.count - 1]
   }
 
-  /// The `topK` largest logits, and all that equal the last of them, in falling order.
-  private func topCandidates(_ logits: [Float]) -> [Candidate] {
-    var threshold = -Float.infinity
-    if settings.topK > 0 && settings.topK < logits.count {
-      // A short list in rising order: nearly all tokens fail against its first.
-      var largest = [Float](repeating: -.infinity, count: settings.topK)
-      for logit in logits where logit > largest[0] {
-        var place = 0
-        while place + 1 < largest.count && largest[place + 1] < logit {
-          largest[place] = largest[place + 1]
-          place += 1
-        }
-        largest[place] = logit
-      }
-      threshold = largest[0]
-    }
-    var candidates: [Candidate] = []
-    for (token, logit) in logits.enumerated() where logit >= threshold {
-      candidates.append(Candidate(token: Int32(token), probability: logit))
-    }
+  /// Leaves in `candidates` and `weights` what can be chosen.
+  ///
+  /// - Returns: the one token that can be chosen, and then leaves nothing; nil when there are several.
+  private mutating func weigh(_ logits: Span<Float>) -> Int32? {
+    scores.removeAll(keepingCapacity: true)
+    logits.withUnsafeBufferPointer { scores.append(contentsOf: $0.prefix(vocabularySize)) }
+    let allowed = constraint?.allowedTokens()
+    if let allowed { mask(allowed) }
+    adjust()
+    let maximum = largest(scores.span)
     // Logits that are no numbers leave nothing to choose from; any answer will do, a crash will not.
-    if candidates.isEmpty { return [Candidate(token: 0, probability: 0)] }
-    candidates.sort { $0.probability > $1.probability || ($0.probability == $1.probability && $0.token < $1.token) }
-    return candidates
+    guard maximum > -.infinity else { return allowed?.first ?? 0 }
+    if settings.temperature == 0 || maximum == .infinity {
+      return Int32(scores.firstIndex(of: maximum)!)
+    }
+    var least = -Float.greatestFiniteMagnitude
+    if settings.topK > 0 && settings.topK < scores.count {
+      least = max(least, largest(rank: settings.topK, of: scores.span))
+    }
+    keepScores(from: least)
+    exponentials(&weights, minus: maximum, over: settings.temperature)
+    var limit = settings.minP
+    if settings.topP < 1 { limit = max(limit, threshold(weights.span, reaching: settings.topP)) }
+    if limit > 0 { keepWeights(from: limit) }
+    return candidates.count == 1 ? candidates[0] : nil
   }
 
-  /// Drops the least likely candidates as long as the others have `topP` of the weight.
-  private func keepTopP(_ candidates: inout [Candidate]) {
-    let limit = settings.topP * candidates.reduce(0) { $0 + $1.probability }
-    var sum: Float = 0
-    let last = candidates.firstIndex { candidate in
-      sum += candidate.probability
-      return sum >= limit
+  private mutating func mask(_ allowed: TokenSet) {
+    for (index, word) in allowed.words.enumerated() where word != .max {
+      let tokens = min(64 * index, scores.count)..<min(64 * index + 64, scores.count)
+      for token in tokens where word >> UInt64(token & 63) & 1 == 0 { scores[token] = -.infinity }
     }
-    if let last { candidates.removeLast(candidates.count - 1 - last) }
+  }
+
+  /// Bias and penalties.
+  private mutating func adjust() {
+    for (token, bias) in settings.logitBias where scores.indices.contains(Int(token)) { scores[Int(token)] += bias }
+    for token in seen where Int(token) < scores.count {
+      let score = scores[Int(token)]
+      scores[Int(token)] = score < 0 ? score * settings.repetitionPenalty : score / settings.repetitionPenalty
+    }
+    for (token, count) in counts {
+      scores[Int(token)] -= settings.presencePenalty + settings.frequencyPenalty * Float(count)
+    }
+  }
+
+  private mutating func keepScores(from least: Float) {
+    candidates.removeAll(keepingCapacity: true)
+    weights.removeAll(keepingCapacity: true)
+    for (token, score) in scores.enumerated() where score >= least {
+      candidates.append(Int32(token))
+      weights.append(score)
+    }
+  }
+
+  /// Drops candidates of less weight. The most likely one has weight 1 and stays.
+  private mutating func keepWeights(from least: Float) {
+    var kept = 0
+    for index in weights.indices where weights[index] >= min(1, least) {
+      candidates[kept] = candidates[index]
+      weights[kept] = weights[index]
+      kept += 1
+    }
+    candidates.removeLast(candidates.count - kept)
+    weights.removeLast(weights.count - kept)
   }
 }

@@ -1,5 +1,6 @@
 import Foundation
 import Inference
+import StructuredOutput
 import TestSupport
 import Testing
 
@@ -27,7 +28,8 @@ import Testing
   static func distribution(
     _ logits: [Float], _ settings: SamplingSettings, context: [Int32] = []
   ) -> [Int32: Float] {
-    let candidates = Sampler(settings, vocabularySize: logits.count, context: context).distribution(logits)
+    var sampler = Sampler(settings, vocabularySize: logits.count, context: context)
+    let candidates = sampler.distribution(logits.span)
     return Dictionary(uniqueKeysWithValues: candidates.map { ($0.token, $0.probability) })
   }
 
@@ -104,12 +106,15 @@ import Testing
     Self.expect(found, [0: weights[0] / sum, 1: weights[1] / sum, 2: weights[2] / sum, 3: weights[3] / sum])
 
     var sampler = Sampler(Self.settings(temperature: 0, repetitionPenalty: 3), vocabularySize: 3)
-    #expect((0..<3).map { _ in sampler.next([3, 2, 1.5]) } == [0, 1, 2])
+    let logits: [Float] = [3, 2, 1.5]
+    #expect((0..<3).map { _ in sampler.next(logits.span).token } == [0, 1, 2])
   }
 
   @Test("tokens that the tokenizer does not have are never chosen")
   func vocabulary() {
-    let candidates = Sampler(Self.settings(), vocabularySize: 2).distribution([1, 1, 9])
+    var sampler = Sampler(Self.settings(), vocabularySize: 2)
+    let logits: [Float] = [1, 1, 9]
+    let candidates = sampler.distribution(logits.span)
     #expect(candidates.map(\.token) == [0, 1])
   }
 
@@ -121,38 +126,139 @@ import Testing
       temperature: Float.random(in: 0.05...3, using: &random), topK: Int.random(in: 0...100, using: &random),
       topP: Float.random(in: 0...1, using: &random), minP: Float.random(in: 0...0.2, using: &random),
       repetitionPenalty: Float.random(in: 0.5...2, using: &random))
-    let candidates = Sampler(settings, vocabularySize: 1000, context: [5, 7]).distribution(logits)
+    var sampler = Sampler(settings, vocabularySize: 1000, context: [5, 7])
+    let candidates = sampler.distribution(logits.span)
     #expect(abs(candidates.reduce(0) { $0 + $1.probability } - 1) < 1e-5)
     #expect(candidates.allSatisfy { $0.probability >= 0 })
     #expect(zip(candidates, candidates.dropFirst()).allSatisfy { $0.probability >= $1.probability })
   }
 
-  @Test("draws follow the distribution, and repeat with the seed")
-  func draws() {
-    var sampler = Sampler(Self.settings(seed: 5), vocabularySize: 5)
-    var again = Sampler(Self.settings(seed: 5), vocabularySize: 5)
-    var other = Sampler(Self.settings(seed: 6), vocabularySize: 5)
-    var counts = [Int](repeating: 0, count: 5)
+  @Test("equal tokens at the edge of top-p stay together")
+  func topPTies() {
+    Self.expect(
+      Self.distribution(Self.logits([0.2, 0.4, 0.2, 0.2]), Self.settings(topP: 0.5)), [0: 0.2, 1: 0.4, 2: 0.2, 3: 0.2])
+  }
+
+  @Test("a bias is added before penalties, and tokens outside the vocabulary are passed over")
+  func bias() {
+    var settings = Self.settings(repetitionPenalty: 2)
+    settings.logitBias = [0: 3, 2: -100, 99: 5, -1: 5]
+    let weights: [Int32: Float] = [0: exp((-1 + 3) / 2), 1: exp(1), 2: 0]
+    let sum = weights.values.reduce(0, +)
+    Self.expect(
+      Self.distribution([-1, 1, 2], settings, context: [0]), weights.mapValues { $0 / sum })
+  }
+
+  @Test("presence and frequency penalties count the answer's tokens and not the prompt's")
+  func countedPenalties() {
+    var random = SeededGenerator(seed: 3)
+    var settings = Self.settings(temperature: 0.8, repetitionPenalty: 1.3, seed: 8)
+    settings.presencePenalty = 0.7
+    settings.frequencyPenalty = 0.4
+    let prompt: [Int32] = [2, 2, 5]
+    var answer: [Int32] = []
+    var sampler = Sampler(settings, vocabularySize: 12, context: prompt)
+    for _ in 0..<60 {
+      let logits = (0..<12).map { _ in Float.random(in: -3...3, using: &random) }
+      let scores = logits.enumerated().map { token, logit in
+        let count = answer.count { $0 == token }
+        let isSeen = count > 0 || prompt.contains(Int32(token))
+        let penalised = isSeen ? (logit > 0 ? logit / 1.3 : logit * 1.3) : logit
+        return exp((penalised - (count > 0 ? 0.7 : 0) - 0.4 * Float(count)) / 0.8)
+      }
+      let sum = scores.reduce(0, +)
+      let found = Dictionary(
+        uniqueKeysWithValues: sampler.distribution(logits.span).map { ($0.token, $0.probability) })
+      Self.expect(found, Dictionary(uniqueKeysWithValues: scores.enumerated().map { (Int32($0), $1 / sum) }))
+      answer.append(sampler.next(logits.span).token)
+    }
+  }
+
+  @Test("log-probabilities are those of the model's own distribution, whatever the settings")
+  func logProbabilities() {
+    var settings = Self.settings(temperature: 0.1, topK: 1)
+    settings.logitBias = [2: 50]
+    var sampler = Sampler(settings, vocabularySize: 4, topLogProbabilities: 3)
+    let (token, found) = sampler.next(Self.example.span)
+    #expect(token == 2)
+    let expected: [(Int32, Float)] = [(1, 0.4), (3, 0.3), (0, 0.1)]
+    #expect(found?.token == 2 && abs((found?.logProbability ?? 0) - log(0.05)) < Self.tolerance * 10)
+    #expect(found?.top.map(\.token) == expected.map(\.0))
+    for (entry, (_, probability)) in zip(found?.top ?? [], expected) {
+      #expect(abs(entry.logProbability - log(probability)) < Self.tolerance * 10)
+    }
+    var silent = Sampler(Self.settings(), vocabularySize: 5)
+    #expect(silent.next(Self.example.span).logProbability == nil)
+    var alone = Sampler(Self.settings(), vocabularySize: 5, topLogProbabilities: 0)
+    #expect(alone.next(Self.example.span).logProbability?.top == [])
+  }
+
+  /// Allows multiples of three, or of two behind an odd token.
+  struct Multiples: TokenConstraint {
+    var accepted: [Int32] = []
+    func allowedTokens() -> TokenSet {
+      var set = TokenSet(vocabularySize: 70)
+      let step = accepted.last.map { $0 % 2 == 1 } == true ? 2 : 3
+      for token in stride(from: 0, to: 70, by: step) { set.insert(Int32(token)) }
+      return set
+    }
+    mutating func accept(_ token: Int32) { accepted.append(token) }
+  }
+
+  @Test("a constraint comes before everything else", arguments: [Float(0), 1])
+  func constraint(temperature: Float) {
+    var random = SeededGenerator(seed: 9)
+    var settings = Self.settings(temperature: temperature, topK: 4, topP: 0.9)
+    settings.logitBias = [1: 100, 7: 100]
+    var sampler = Sampler(settings, vocabularySize: 70, constraint: Multiples())
+    var last: Int32 = 0
+    for _ in 0..<200 {
+      let logits = (0..<80).map { _ in Float.random(in: -3...3, using: &random) }
+      let token = sampler.next(logits.span).token
+      #expect(token < 70 && token % (last % 2 == 1 ? 2 : 3) == 0)
+      last = token
+    }
+    let nothing = [Float](repeating: .nan, count: 80)
+    #expect(sampler.next(nothing.span).token == 0)
+  }
+
+  @Test(
+    "draws follow the distribution (chi-squared), and repeat with the seed", arguments: 1...5 as ClosedRange<UInt64>)
+  func draws(seed: UInt64) {
+    var random = SeededGenerator(seed: seed)
+    let logits = (0..<60).map { _ in Float.random(in: -2...2, using: &random) }
+    let settings = Self.settings(temperature: 0.9, topK: 40, topP: 0.95, seed: seed)
+    var sampler = Sampler(settings, vocabularySize: 60)
+    var again = Sampler(settings, vocabularySize: 60)
+    var other = Sampler(Self.settings(temperature: 0.9, topK: 40, topP: 0.95, seed: seed + 100), vocabularySize: 60)
+    let expected = sampler.distribution(logits.span)
+    var counts: [Int32: Int] = [:]
     var differs = false
-    for _ in 0..<20_000 {
-      let token = sampler.next(Self.example)
-      counts[Int(token)] += 1
-      #expect(again.next(Self.example) == token)
-      differs = differs || other.next(Self.example) != token
+    let draws = 50_000
+    for _ in 0..<draws {
+      let token = sampler.next(logits.span).token
+      counts[token, default: 0] += 1
+      #expect(again.next(logits.span).token == token)
+      differs = differs || other.next(logits.span).token != token
     }
     #expect(differs)
-    for (count, logit) in zip(counts, Self.example) {
-      // Five standard deviations of a binomial distribution.
-      let p = Double(exp(logit))
-      #expect(abs(Double(count) - 20_000 * p) < 5 * (20_000 * p * (1 - p)).squareRoot())
+    #expect(Set(counts.keys) == Set(expected.map(\.token)))
+    let statistic = expected.reduce(0.0) { sum, candidate in
+      let mean = Double(candidate.probability) * Double(draws)
+      let difference = Double(counts[candidate.token] ?? 0) - mean
+      return sum + difference * difference / mean
     }
+    // Mean n - 1, standard deviation √(2(n - 1)): beyond four of these one run in some ten thousand would come.
+    let freedom = Double(expected.count - 1)
+    #expect(statistic < freedom + 4 * (2 * freedom).squareRoot(), "chi-squared \(statistic) of \(freedom)")
   }
 
   @Test("logits that are no numbers give some token, not a crash", arguments: [Float.nan, .infinity, -.infinity])
   func notNumbers(value: Float) {
     for settings in [Self.settings(), Self.settings(temperature: 0), Self.settings(topK: 3, topP: 0.5, minP: 0.1)] {
       var sampler = Sampler(settings, vocabularySize: 9)
-      let token = sampler.next([Float](repeating: value, count: 9))
+      let logits = [Float](repeating: value, count: 9)
+      let token = sampler.next(logits.span).token
       #expect(token >= 0 && token < 9)
     }
   }

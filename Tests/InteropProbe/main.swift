@@ -1,6 +1,7 @@
 import Compute
 import Corpus
 import Foundation
+import Inference
 import ModelFiles
 import Storage
 import Training
@@ -12,6 +13,7 @@ import Transformer
 ///     interop-probe gradients MODEL DOCUMENTS.json OUTPUT
 ///     interop-probe create CONFIG.json SEED float32|bfloat16 TOKENIZER OUTPUT
 ///     interop-probe preferences MODEL REFERENCE DATA sigmoid|ipo BETA sum|mean OUTPUT.safetensors
+///     interop-probe distributions CASES.json
 ///
 /// DOCUMENTS.json holds arrays of token ids, which are packed into one batch; the output has one tensor `logits`,
 /// [tokens, vocabulary]. `gradients` writes a directory like MODEL's, a model's or an adapter's, that holds in place of
@@ -20,6 +22,8 @@ import Transformer
 /// `create` writes a model directory of the configuration with random weights.
 /// `preferences` takes all training pairs of prepared data as one batch and writes `loss`, trl's metrics, and the gradient
 /// of each weight, all of the mean over the pairs.
+/// `distributions` prints, for each case of `logits`, `context` and sampling settings by their names in the API, the
+/// probability of each token, as JSON.
 func run(_ arguments: [String]) throws {
   switch (arguments.first, arguments.count) {
   case ("logits", 4): try writeLogits(model: arguments[1], documents: arguments[2], output: arguments[3])
@@ -30,6 +34,7 @@ func run(_ arguments: [String]) throws {
       modelDirectory: arguments[5], type: arguments[3] == "bfloat16" ? .bfloat16 : .float32,
       tokenizerDirectory: arguments[4])
   case ("preferences", 8): try writePreferences(arguments)
+  case ("distributions", 2): try printDistributions(arguments[1])
   default: throw ProbeError(description: "usage: see Tests/InteropProbe/main.swift")
   }
 }
@@ -132,6 +137,32 @@ func writePreferences(_ arguments: [String]) throws {
     try mean.withUnsafeBufferPointer { try writer.append($0) }
   }
   try writer.commit()
+}
+
+func printDistributions(_ path: String) throws {
+  let distributions = try (JSON(contentsOf: path).arrayValue ?? []).map { settingsCase in
+    func numbers(_ key: String) -> [Double] { (settingsCase[key]?.arrayValue ?? []).compactMap(\.doubleValue) }
+    func set(_ path: WritableKeyPath<SamplingSettings, Float>, _ key: String) {
+      if let value = settingsCase[key]?.doubleValue { settings[keyPath: path] = Float(value) }
+    }
+    var settings = SamplingSettings()
+    settings.topK = settingsCase["top_k"]?.integerValue ?? 0
+    set(\.temperature, "temperature")
+    set(\.topP, "top_p")
+    set(\.minP, "min_p")
+    set(\.repetitionPenalty, "repetition_penalty")
+    if case .object(let biases)? = settingsCase["logit_bias"] {
+      for bias in biases { settings.logitBias[Int32(bias.key) ?? -1] = Float(bias.value.doubleValue ?? 0) }
+    }
+    let logits = numbers("logits").map { Float($0) }
+    var sampler = Sampler(settings, vocabularySize: logits.count, context: numbers("context").map { Int32($0) })
+    var probabilities = [JSON](repeating: .number(0), count: logits.count)
+    for candidate in sampler.distribution(logits.span) {
+      probabilities[Int(candidate.token)] = .number(Double(candidate.probability))
+    }
+    return JSON.array(probabilities)
+  }
+  print(JSON.array(distributions).compactText)
 }
 
 do {

@@ -27,10 +27,17 @@ enum GenerateOptions {
     "min-p", default: 0, in: 0...1, help: "Drops tokens with less than this share of the likeliest one's probability.")
   static let repetitionPenalty = Option.number(
     "repetition-penalty", default: 1, in: 0.1...10, help: "Above 1 makes tokens less likely that were there before.")
+  static let presencePenalty = Option.number(
+    "presence-penalty", default: 0, in: -2...2, help: "Above 0 makes tokens less likely that are in the answer already."
+  )
+  static let frequencyPenalty = Option.number(
+    "frequency-penalty", default: 0, in: -2...2,
+    help: "Above 0 makes tokens less likely by each time that they are in the answer already.")
   static let stop = Option.list("stop", "TEXT", help: "Ends the answer before this text; may be given several times.")
 
   static let all: [any OptionDescription] = [
-    maximumTokens, temperature, topK, topP, minP, repetitionPenalty, stop, Option.seed, type, context,
+    maximumTokens, temperature, topK, topP, minP, repetitionPenalty, presencePenalty, frequencyPenalty, stop,
+    Option.seed, type, context,
     RotaryOptions.mode, RotaryOptions.factor, Option.threads,
   ]
 
@@ -41,6 +48,8 @@ enum GenerateOptions {
     settings.topP = Float(invocation[topP])
     settings.minP = Float(invocation[minP])
     settings.repetitionPenalty = Float(invocation[repetitionPenalty])
+    settings.presencePenalty = Float(invocation[presencePenalty])
+    settings.frequencyPenalty = Float(invocation[frequencyPenalty])
     settings.seed = UInt64(invocation[Option.seed])
     return settings
   }

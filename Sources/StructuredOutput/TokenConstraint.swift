@@ -1,0 +1,37 @@
+/// A set of tokens: a bit for each token of a vocabulary.
+package struct TokenSet: Sendable, Equatable {
+  /// Token t is bit t mod 64 of word t / 64.
+  package private(set) var words: [UInt64]
+
+  /// The empty set.
+  package init(vocabularySize: Int) { words = [UInt64](repeating: 0, count: (vocabularySize + 63) / 64) }
+
+  package func contains(_ token: Int32) -> Bool {
+    let word = Int(token) >> 6
+    return token >= 0 && word < words.count && words[word] >> UInt64(token & 63) & 1 == 1
+  }
+
+  /// - Precondition: the token is in the vocabulary.
+  package mutating func insert(_ token: Int32) { words[Int(token) >> 6] |= 1 << UInt64(token & 63) }
+
+  package mutating func remove(_ token: Int32) { words[Int(token) >> 6] &= ~(1 << UInt64(token & 63)) }
+
+  /// The lowest token in the set.
+  package var first: Int32? {
+    for (index, word) in words.enumerated() where word != 0 { return Int32(index * 64 + word.trailingZeroBitCount) }
+    return nil
+  }
+
+  package var count: Int { words.reduce(0) { $0 + $1.nonzeroBitCount } }
+}
+
+/// What a generated text may be: it says which tokens may come next, and is told which one came.
+///
+/// A value: a copy goes its own way, so one constraint serves several choices, and a draft can be tried on a copy.
+package protocol TokenConstraint: Sendable {
+  /// The tokens that may come next, never none. The model's end tokens are among them where the text may end.
+  mutating func allowedTokens() -> TokenSet
+
+  /// Goes on behind a token that was allowed.
+  mutating func accept(_ token: Int32)
+}
