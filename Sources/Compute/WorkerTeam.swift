@@ -31,6 +31,9 @@ package final class WorkerTeam {
 
   deinit { state.stop() }
 
+  /// Makes the current thread worker 0, the one that calls `run`: only needed in another thread than that of `init`.
+  package func moveToCurrentThread() { ProductKernel.useOneThread() }
+
   /// Calls `body` once in each worker, at the same time, with the worker's number; returns when all are done.
   ///
   /// `body` may write only what belongs to its worker, until a barrier says that the others have finished reading.

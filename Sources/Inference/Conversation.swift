@@ -2,12 +2,10 @@ import Tokenization
 
 /// A conversation with a model: every question goes to it with all that came before, as far as the context reaches.
 ///
-/// An answer is remembered by the tokens that the model produced, so that its cache stays good.
+/// An answer is remembered by the tokens that the model produced, so that what the model knows of it stays good.
 package final class Conversation {
-  private let model: InferenceModel
-  private let tokenizer: Tokenizer
+  private let engine: BatchEngine
   private let template: ChatTemplate
-  private let cache: KeyValueCache
   private let system: [Int32]
   /// A question as the template lays it out, its answer, and what ends an answer.
   private var turns: [[Int32]] = []
@@ -19,10 +17,8 @@ package final class Conversation {
   /// - Throws: `ComputeError.outOfMemory`.
   package init(_ model: InferenceModel, _ tokenizer: Tokenizer, _ template: ChatTemplate, system: String? = nil) throws
   {
-    self.model = model
-    self.tokenizer = tokenizer
+    engine = try BatchEngine(model, tokenizer)
     self.template = template
-    cache = try model.makeCache()
     func encode(_ role: ChatMessage.Role, _ content: String) -> [Int32] {
       template.encode([ChatMessage(role: role, content: content)], with: tokenizer, addGenerationPrompt: false)
         .flatMap(\.ids)
@@ -51,26 +47,27 @@ package final class Conversation {
     onEvent: (GenerationEvent) throws -> Bool
   ) throws {
     let message = ChatMessage(role: .user, content: question)
-    let asked = template.encode([message], with: tokenizer, addGenerationPrompt: true).flatMap(\.ids)
+    let asked = template.encode([message], with: engine.tokenizer, addGenerationPrompt: true).flatMap(\.ids)
     let fixed = system.count + asked.count
-    guard fixed < model.contextLength else {
-      throw InferenceError.messageTooLong(tokens: fixed, contextLength: model.contextLength)
+    let contextLength = engine.model.contextLength
+    guard fixed < contextLength else {
+      throw InferenceError.messageTooLong(tokens: fixed, contextLength: contextLength)
     }
-    let room = min(maximumTokens ?? Int.max, model.contextLength / 4)
-    while !turns.isEmpty, fixed + turns.reduce(0, { $0 + $1.count }) + room > model.contextLength {
+    let room = min(maximumTokens ?? Int.max, contextLength / 4)
+    while !turns.isEmpty, fixed + turns.reduce(0, { $0 + $1.count }) + room > contextLength {
       turns.removeFirst()
     }
-    var settings = sampling
-    settings.seed &+= answerCount
+    var request = GenerationRequest(prompt: system + turns.flatMap { $0 } + asked)
+    request.sampling = sampling
+    request.sampling.seed &+= answerCount
+    request.maximumTokens = maximumTokens
+    request.stops = stops
     answerCount += 1
-    let prompt = system + turns.flatMap { $0 } + asked
     var answer: [Int32] = []
     // Whatever ends the answer, what there is of it belongs to the conversation.
     defer { turns.append(asked + answer + answerEnd) }
-    let events = Generator(
-      model, tokenizer, prompt: prompt, cache: cache, sampling: settings, maximumTokens: maximumTokens, stops: stops)
-    for event in events {
-      if case .token(let token, _) = event { answer.append(token) }
+    for event in Generator(engine, request) {
+      if case .token(let token, _, _) = event { answer.append(token) }
       guard try onEvent(event) else { return }
     }
   }

@@ -115,6 +115,19 @@ package final class InferenceModel {
     return logits()
   }
 
+  /// The mean of the final hidden states over the tokens, normalised; the cache then holds the tokens.
+  func embedding(_ tokens: [Int32], _ cache: KeyValueCache) -> [Float] {
+    cache.truncate(to: 0)
+    var sum = [Float](repeating: 0, count: configuration.hiddenSize)
+    for token in tokens {
+      addToken(token, cache, rotaryRow: cache.count)
+      let hidden = step.normalize(0, weights.outputNorm, configuration.rmsNormEpsilon)
+      for index in sum.indices { sum[index] += hidden[index] }
+    }
+    let length = sum.reduce(0) { $0 + $1 * $1 }.squareRoot()
+    return sum.map { $0 / max(length, .leastNormalMagnitude) }
+  }
+
   /// z = norm(x)·Eᵀ of the last token added, whose residual stream is in `step.stream`.
   private func logits() -> [Float] {
     let matrix = weights.views.output

@@ -12,7 +12,7 @@ import Tokenization
     try conversation.ask(
       question, sampling: GeneratorTests.sampling(seed: seed), maximumTokens: maximumTokens
     ) { event in
-      if case .token(let token, _) = event { tokens.append(token) }
+      if case .token(let token, _, _) = event { tokens.append(token) }
       return tokens.count < stopAfter
     }
     return tokens
@@ -35,8 +35,8 @@ import Tokenization
     let conversation = try Conversation(model, GeneratorTests.tokenizer, ChatTemplate(), system: "a world")
     var turns: [(String, [Int32])] = []
     for (index, question) in ["hello", "</s> is <s> text", "你好，世界"].enumerated() {
-      let expected = GeneratorTests.generate(
-        model, try model.makeCache(), prompt: Self.prompt(turns, question: question, system: "a world"),
+      let expected = try GeneratorTests.generate(
+        model, prompt: Self.prompt(turns, question: question, system: "a world"),
         maximumTokens: 10, sampling: GeneratorTests.sampling(seed: 1 + UInt64(index)))
       let answer = try Self.ask(conversation, question)
       #expect(answer == expected.tokens)
@@ -52,8 +52,8 @@ import Tokenization
     let conversation = try Conversation(model, GeneratorTests.tokenizer, ChatTemplate())
     let partial = try Self.ask(conversation, "hello", stopAfter: 3)
     #expect(partial.count <= 3)
-    let expected = GeneratorTests.generate(
-      model, try model.makeCache(), prompt: Self.prompt([("hello", partial)], question: "what"), maximumTokens: 10,
+    let expected = try GeneratorTests.generate(
+      model, prompt: Self.prompt([("hello", partial)], question: "what"), maximumTokens: 10,
       sampling: GeneratorTests.sampling(seed: 2))
     #expect(try Self.ask(conversation, "what") == expected.tokens)
   }
@@ -69,8 +69,8 @@ import Tokenization
       let kept = turns.suffix(conversation.turnCount - 1)
       let prompt = Self.prompt(Array(kept), question: question, system: "a world")
       #expect(prompt.count + 10 <= 120)
-      let expected = GeneratorTests.generate(
-        model, try model.makeCache(), prompt: prompt, maximumTokens: 10,
+      let expected = try GeneratorTests.generate(
+        model, prompt: prompt, maximumTokens: 10,
         sampling: GeneratorTests.sampling(seed: 1 + UInt64(index)))
       #expect(answer == expected.tokens, "turn \(index)")
       turns.append((question, answer))

@@ -35,34 +35,43 @@ import Transformer
     var pieces: [String] = []
     var reason: FinishReason?
 
-    init(_ events: Generator) {
+    init(_ events: some Sequence<GenerationEvent>) {
       for event in events {
+        text += event.text
         switch event {
-        case .token(let token, let piece):
+        case .prompt: break
+        case .token(let token, let piece, _):
           tokens.append(token)
           pieces.append(piece)
-          text += piece
-        case .end(let reason, let piece):
-          text += piece
-          self.reason = reason
+        case .end(let reason, _): self.reason = reason
         }
       }
     }
   }
 
+  static func request(
+    prompt: [Int32] = [1, 40, 41], maximumTokens: Int? = 40, sampling: SamplingSettings = sampling(),
+    stops: [String] = []
+  ) -> GenerationRequest {
+    var request = GenerationRequest(prompt: prompt)
+    request.maximumTokens = maximumTokens
+    request.sampling = sampling
+    request.stops = stops
+    return request
+  }
+
   static func generate(
-    _ model: InferenceModel, _ cache: KeyValueCache, prompt: [Int32] = [1, 40, 41], maximumTokens: Int? = 40,
+    _ model: InferenceModel, prompt: [Int32] = [1, 40, 41], maximumTokens: Int? = 40,
     sampling: SamplingSettings = sampling(), stops: [String] = []
-  ) -> Result {
-    Result(
-      Generator(
-        model, tokenizer, prompt: prompt, cache: cache, sampling: sampling, maximumTokens: maximumTokens, stops: stops))
+  ) throws -> Result {
+    let request = request(prompt: prompt, maximumTokens: maximumTokens, sampling: sampling, stops: stops)
+    return Result(try Generator(model, tokenizer, request))
   }
 
   @Test("pieces are whole characters and together the decoded tokens", arguments: 1...20)
   func pieces(seed: UInt64) throws {
     let model = try Self.model()
-    let result = Self.generate(model, try model.makeCache(), sampling: Self.sampling(seed: seed))
+    let result = try Self.generate(model, sampling: Self.sampling(seed: seed))
     #expect(result.text == Self.tokenizer.decode(result.tokens, skippingSpecialTokens: true))
     #expect(result.reason == (result.tokens.count == 40 ? .length : .stop))
     // A character that was never completed is shown at the end only.
@@ -73,33 +82,33 @@ import Transformer
   @Test("the same seed gives the same text, another seed another")
   func seeds() throws {
     let model = try Self.model()
-    let first = Self.generate(model, try model.makeCache(), sampling: Self.sampling(seed: 3))
-    #expect(Self.generate(model, try model.makeCache(), sampling: Self.sampling(seed: 3)) == first)
-    #expect(Self.generate(model, try model.makeCache(), sampling: Self.sampling(seed: 4)) != first)
+    let first = try Self.generate(model, sampling: Self.sampling(seed: 3))
+    #expect(try Self.generate(model, sampling: Self.sampling(seed: 3)) == first)
+    #expect(try Self.generate(model, sampling: Self.sampling(seed: 4)) != first)
   }
 
   @Test("a cache that holds the beginning changes nothing")
   func sharedPrefix() throws {
     let model = try Self.model()
-    let cache = try model.makeCache()
-    let alone = Self.generate(model, try model.makeCache(), prompt: [1, 50, 51, 52])
-    _ = Self.generate(model, cache, prompt: [1, 50, 51, 60, 61])
-    #expect(Self.generate(model, cache, prompt: [1, 50, 51, 52]).text == alone.text)
-    #expect(Self.generate(model, cache, prompt: [1, 50, 51, 52]) == alone)
+    let engine = try BatchEngine(model, Self.tokenizer)
+    let alone = try Self.generate(model, prompt: [1, 50, 51, 52])
+    for prompt in [[1, 50, 51, 60, 61], [1, 50, 51, 52], [1, 50, 51, 52]] as [[Int32]] {
+      let result = Result(Generator(engine, Self.request(prompt: prompt)))
+      if prompt.count == 4 { #expect(result == alone) }
+    }
   }
 
   @Test("the end of the context ends the text")
   func contextEnd() throws {
     let model = try Self.model(contextLength: 24)
-    let cache = try model.makeCache()
     for seed in 0..<8 as Range<UInt64> {
-      let result = Self.generate(model, cache, maximumTokens: nil, sampling: Self.sampling(seed: seed))
+      let result = try Self.generate(model, maximumTokens: nil, sampling: Self.sampling(seed: seed))
       if result.reason == .length { #expect(result.tokens.count == 22) }
       #expect(result.tokens.count <= 22)
     }
     // A prompt that fills the context still has logits, so one token comes.
-    let full = Self.generate(
-      model, cache, prompt: [Int32](repeating: 40, count: 24), maximumTokens: nil,
+    let full = try Self.generate(
+      model, prompt: [Int32](repeating: 40, count: 24), maximumTokens: nil,
       sampling: Self.sampling(temperature: 0))
     #expect(full.tokens.count == 1 && full.reason == .length)
   }
@@ -107,14 +116,14 @@ import Transformer
   @Test("the model's end token ends the text and is no part of it")
   func endToken() throws {
     let model = try Self.model()
-    let all = Self.generate(model, try model.makeCache(), sampling: Self.sampling(seed: 2))
+    let all = try Self.generate(model, sampling: Self.sampling(seed: 2))
     let token = try #require(all.tokens.dropFirst().first { $0 != all.tokens[0] })
     var configuration = model.configuration
     configuration.endTokenIDs = [Int(token)]
     let ending = try InferenceModel(
       try InferenceModelTests.parameters(configuration, seed: 4), type: .float32, contextLength: 64,
       team: WorkerTeam(count: 1))
-    let result = Self.generate(ending, try ending.makeCache(), sampling: Self.sampling(seed: 2))
+    let result = try Self.generate(ending, sampling: Self.sampling(seed: 2))
     #expect(result.reason == .stop)
     #expect(result.tokens == Array(all.tokens.prefix { $0 != token }))
   }
@@ -122,11 +131,11 @@ import Transformer
   @Test("a stop string ends the text before it, wherever the tokens' edges are", arguments: 1...12)
   func stopStrings(seed: UInt64) throws {
     let model = try Self.model()
-    let whole = Self.generate(model, try model.makeCache(), sampling: Self.sampling(seed: seed))
+    let whole = try Self.generate(model, sampling: Self.sampling(seed: seed))
     let characters = Array(whole.text)
     guard characters.count > 12 else { return }
     let stop = String(characters[6..<9])
-    let result = Self.generate(model, try model.makeCache(), sampling: Self.sampling(seed: seed), stops: ["☃☃", stop])
+    let result = try Self.generate(model, sampling: Self.sampling(seed: seed), stops: ["☃☃", stop])
     let range = try #require(whole.text.range(of: stop, options: .literal))
     #expect(result.text == String(whole.text[..<range.lowerBound]))
     #expect(result.reason == .stop)
@@ -152,6 +161,6 @@ import Transformer
   @Test("no token at all when none is asked for")
   func nothing() throws {
     let model = try Self.model()
-    #expect(Self.generate(model, try model.makeCache(), maximumTokens: 0).tokens.isEmpty)
+    #expect(try Self.generate(model, maximumTokens: 0).tokens.isEmpty)
   }
 }

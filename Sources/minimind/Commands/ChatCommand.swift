@@ -83,9 +83,7 @@ private struct Chat {
     var clock = GenerationClock()
     try conversation.ask(question, sampling: sampling, maximumTokens: maximumTokens, stops: stops) { event in
       clock.count(event)
-      switch event {
-      case .token(_, let text), .end(_, let text): try console.write(text)
-      }
+      try console.write(event.text)
       return !Interruption.isRequested
     }
     try console.print()

@@ -19,10 +19,11 @@ let generateCommand: Command = {
     guard tokens.count <= loaded.model.contextLength else {
       throw InferenceError.messageTooLong(tokens: tokens.count, contextLength: loaded.model.contextLength)
     }
-    let events = Generator(
-      loaded.model, loaded.tokenizer, prompt: tokens, cache: try loaded.model.makeCache(),
-      sampling: GenerateOptions.sampling(invocation), maximumTokens: invocation[GenerateOptions.maximumTokens],
-      stops: invocation[GenerateOptions.stop])
+    var request = GenerationRequest(prompt: tokens)
+    request.sampling = GenerateOptions.sampling(invocation)
+    request.maximumTokens = invocation[GenerateOptions.maximumTokens]
+    request.stops = invocation[GenerateOptions.stop]
+    let events = try Generator(loaded.model, loaded.tokenizer, request)
     if invocation[Option.json] {
       try printGeneration(events, prompt: text, promptTokens: tokens.count)
     } else {
@@ -55,9 +56,7 @@ private func stream(_ events: Generator, prompt: String) throws {
   var clock = GenerationClock()
   for event in events {
     clock.count(event)
-    switch event {
-    case .token(_, let text), .end(_, let text): try console.write(text)
-    }
+    try console.write(event.text)
     if Interruption.isRequested {
       try console.print()
       throw Interrupted()
@@ -93,12 +92,8 @@ private func printGeneration(_ events: Generator, prompt: String, promptTokens: 
   for event in events {
     clock.count(event)
     try Interruption.check()
-    switch event {
-    case .token(_, let text): result.text += text
-    case .end(let reason, let text):
-      result.text += text
-      result.finishReason = reason
-    }
+    result.text += event.text
+    if case .end(let reason, _) = event { result.finishReason = reason }
   }
   result.tokens = clock.tokens
   result.firstTokenSeconds = clock.firstTokenSeconds

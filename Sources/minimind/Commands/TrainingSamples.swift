@@ -41,17 +41,12 @@ struct TrainingSamples {
 
   func continuations(_ trained: TrainedModel) throws -> [String] {
     let model = try InferenceModel(trained.frozenCopy(type: .bfloat16), team: team)
-    let cache = try model.makeCache()
-    var settings = SamplingSettings()
-    settings.temperature = 0
+    let engine = try BatchEngine(model, tokenizer)
     return prompts.map { prompt in
-      Generator(
-        model, tokenizer, prompt: prompt, cache: cache, sampling: settings, maximumTokens: Self.maximumTokens
-      ).reduce(into: "") { result, event in
-        switch event {
-        case .token(_, let text), .end(_, let text): result += text
-        }
-      }
+      var request = GenerationRequest(prompt: prompt)
+      request.sampling.temperature = 0
+      request.maximumTokens = Self.maximumTokens
+      return Generator(engine, request).map(\.text).joined()
     }
   }
 }

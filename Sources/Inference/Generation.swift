@@ -1,0 +1,57 @@
+import Tokenization
+
+/// One answer as it comes into being: logits become tokens, tokens text, and at some point it ends.
+struct Generation {
+  private let endTokens: Set<Int32>
+  private let maximumTokens: Int
+  private var sampler: Sampler
+  private var decoder: StreamingDecoder
+  private var stops: StopFinder
+  /// Tokens generated so far.
+  private(set) var count = 0
+  private(set) var isFinished = false
+
+  /// - Parameters:
+  ///   - endTokens: those by which the model ends a text.
+  ///   - contextLength: the most tokens that the model reads; the last token of the answer need not be read.
+  init(_ request: GenerationRequest, _ tokenizer: Tokenizer, endTokens: [Int], contextLength: Int) {
+    maximumTokens = min(request.maximumTokens ?? Int.max, contextLength - request.prompt.count + 1)
+    self.endTokens = request.ignoresEndTokens ? [] : Set(endTokens.map(Int32.init))
+    sampler = Sampler(
+      request.sampling, vocabularySize: tokenizer.vocabularySize, context: request.prompt,
+      topLogProbabilities: request.topLogProbabilities, constraint: request.constraint)
+    decoder = StreamingDecoder(tokenizer, skippingSpecialTokens: true)
+    stops = StopFinder(request.stops)
+  }
+
+  /// Whether there is nothing to generate at all.
+  var isEmpty: Bool { maximumTokens <= 0 }
+
+  /// Chooses the token behind the last one.
+  ///
+  /// - Parameter logits: [vocabulary].
+  /// - Returns: the token, which the model is to read next; nil when the generation has ended.
+  mutating func advance(_ logits: Span<Float>, _ emit: (GenerationEvent) -> Void) -> Int32? {
+    let (token, logProbability) = sampler.next(logits)
+    if endTokens.contains(token) {
+      finish(.stop, emit)
+      return nil
+    }
+    count += 1
+    emit(.token(token, text: stops.push(decoder.push(token)), logProbability))
+    if stops.isFound {
+      finish(.stop, emit)
+    } else if count >= maximumTokens {
+      finish(.length, emit)
+    }
+    return isFinished ? nil : token
+  }
+
+  /// Ends the answer, and lets go of what was held back.
+  mutating func finish(_ reason: FinishReason, _ emit: (GenerationEvent) -> Void) {
+    guard !isFinished else { return }
+    isFinished = true
+    let rest = stops.push(decoder.finish()) + stops.finish()
+    emit(.end(stops.isFound ? .stop : reason, text: rest))
+  }
+}
