@@ -45,7 +45,8 @@ CKERNELS_INLINE CKUInt32x16 unitsAt(const void *_Nonnull address) {
 // multipliers busy through their latency. With `rows` and `vectors` constant the loops over them unroll.
 CKERNELS_INLINE void tile(
     bool isBFloat16, intptr_t rows, intptr_t vectors, intptr_t depth, const char *_Nonnull a, intptr_t aStride,
-    const uint32_t *_Nonnull b, intptr_t bStride, float *_Nonnull c, intptr_t cStride, bool accumulates) {
+    const uint32_t *_Nonnull b, intptr_t bStride, intptr_t bVectorStride, float *_Nonnull c, intptr_t cStride,
+    bool accumulates) {
   CKFloat16 sums[MAXIMUM_ROWS][MAXIMUM_VECTORS];
 #pragma clang loop unroll(full)
   for (intptr_t row = 0; row < rows; row++) {
@@ -58,7 +59,9 @@ CKERNELS_INLINE void tile(
   for (intptr_t index = 0; index < depth; index++) {
     CKUInt32x16 right[MAXIMUM_VECTORS];
 #pragma clang loop unroll(full)
-    for (intptr_t vector = 0; vector < vectors; vector++) right[vector] = unitsAt(b + index * bStride + 16 * vector);
+    for (intptr_t vector = 0; vector < vectors; vector++) {
+      right[vector] = unitsAt(b + index * bStride + vector * bVectorStride);
+    }
 #pragma clang loop unroll(full)
     for (intptr_t row = 0; row < rows; row++) {
       uint32_t left = unitAt(a + row * aStride + 4 * index);
@@ -80,14 +83,17 @@ CKERNELS_INLINE void tile(
 /// The rows in chunks as equal as can be, each with its own unrolled code.
 CKERNELS_INLINE void column(
     bool isBFloat16, intptr_t vectors, intptr_t rows, intptr_t depth, const char *_Nonnull a, intptr_t aStride,
-    const uint32_t *_Nonnull b, intptr_t bStride, float *_Nonnull c, intptr_t cStride, bool accumulates) {
+    const uint32_t *_Nonnull b, intptr_t bStride, intptr_t bVectorStride, float *_Nonnull c, intptr_t cStride,
+    bool accumulates) {
   const intptr_t most = MAXIMUM_SUMS / vectors < MAXIMUM_ROWS ? MAXIMUM_SUMS / vectors : MAXIMUM_ROWS;
   for (intptr_t chunks = (rows + most - 1) / most; chunks > 0; chunks--) {
     intptr_t count = (rows + chunks - 1) / chunks;
     switch (count) {
 #define CASE(n) \
   case n: \
-    if (n <= most) tile(isBFloat16, n, vectors, depth, a, aStride, b, bStride, c, cStride, accumulates); \
+    if (n <= most) { \
+      tile(isBFloat16, n, vectors, depth, a, aStride, b, bStride, bVectorStride, c, cStride, accumulates); \
+    } \
     break;
       CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6) CASE(7) CASE(8)
 #undef CASE
@@ -101,19 +107,22 @@ CKERNELS_INLINE void column(
 /// The columns in chunks of as many vectors as a tile may have.
 CKERNELS_INLINE void product(
     bool isBFloat16, intptr_t rows, intptr_t depth, intptr_t vectors, const char *_Nonnull a, intptr_t aStride,
-    const uint32_t *_Nonnull b, intptr_t bStride, float *_Nonnull c, intptr_t cStride, bool accumulates) {
+    const uint32_t *_Nonnull b, intptr_t bStride, intptr_t bVectorStride, float *_Nonnull c, intptr_t cStride,
+    bool accumulates) {
   for (intptr_t chunks = (vectors + MAXIMUM_VECTORS - 1) / MAXIMUM_VECTORS; chunks > 0; chunks--) {
     intptr_t count = (vectors + chunks - 1) / chunks;
     switch (count) {
 #define CASE(n) \
   case n: \
-    if (n <= MAXIMUM_VECTORS) column(isBFloat16, n, rows, depth, a, aStride, b, bStride, c, cStride, accumulates); \
+    if (n <= MAXIMUM_VECTORS) { \
+      column(isBFloat16, n, rows, depth, a, aStride, b, bStride, bVectorStride, c, cStride, accumulates); \
+    } \
     break;
       CASE(1) CASE(2) CASE(3) CASE(4)
 #undef CASE
     }
     vectors -= count;
-    b += 16 * count;
+    b += bVectorStride * count;
     c += 16 * count;
   }
 }
@@ -121,8 +130,15 @@ CKERNELS_INLINE void product(
 void ckTileProduct(
     bool isBFloat16, intptr_t rows, intptr_t depth, intptr_t vectors, const void *_Nonnull a, intptr_t aStride,
     const void *_Nonnull b, intptr_t bStride, float *_Nonnull c, intptr_t cStride, bool accumulates) {
-  if (isBFloat16) product(true, rows, depth, vectors, a, aStride, b, bStride, c, cStride, accumulates);
-  else product(false, rows, depth, vectors, a, aStride, b, bStride, c, cStride, accumulates);
+  if (isBFloat16) product(true, rows, depth, vectors, a, aStride, b, bStride, 16, c, cStride, accumulates);
+  else product(false, rows, depth, vectors, a, aStride, b, bStride, 16, c, cStride, accumulates);
+}
+
+void ckPackedProduct(
+    bool isBFloat16, intptr_t rows, intptr_t depth, intptr_t vectors, const void *_Nonnull a, intptr_t aStride,
+    const void *_Nonnull b, float *_Nonnull c, intptr_t cStride, bool accumulates) {
+  if (isBFloat16) product(true, rows, depth, vectors, a, aStride, b, 16, 16 * depth, c, cStride, accumulates);
+  else product(false, rows, depth, vectors, a, aStride, b, 16, 16 * depth, c, cStride, accumulates);
 }
 
 /// Sixteen rows of sixteen units, transposed: rows i and i + 8 are interleaved into rows 2i and 2i + 1, four times.

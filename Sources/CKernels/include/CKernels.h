@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "QuantizedProduct.h"
 #include "TileProduct.h"
 
 #if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512VL__)

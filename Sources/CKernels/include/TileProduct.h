@@ -15,6 +15,11 @@ void ckTileProduct(
     bool isBFloat16, intptr_t rows, intptr_t depth, intptr_t vectors, const void *_Nonnull a, intptr_t aStride,
     const void *_Nonnull b, intptr_t bStride, float *_Nonnull c, intptr_t cStride, bool accumulates);
 
+/// The same where `b` is [vectors, depth, 16] units without gaps: weights, of which any sixteen columns lie together.
+void ckPackedProduct(
+    bool isBFloat16, intptr_t rows, intptr_t depth, intptr_t vectors, const void *_Nonnull a, intptr_t aStride,
+    const void *_Nonnull b, float *_Nonnull c, intptr_t cStride, bool accumulates);
+
 /// The transpose of a matrix of units of four bytes.
 ///
 /// - source: [rows, columns], rows `sourceStride` bytes apart, at any address; nothing beyond it is read.
