@@ -55,6 +55,7 @@ let package = Package(
     room(
       "Evaluation",
       imports: ["Storage", "Compute", "Tokenization", "ModelFiles", "Transformer", "Corpus", "Inference", "Plotting"]),
+    .target(name: "Serving", resources: [.embedInCode("Page")], swiftSettings: swiftSettings),
     .executableTarget(
       name: "minimind",
       dependencies: [
@@ -86,6 +87,7 @@ let package = Package(
     tests(
       of: "Evaluation",
       imports: ["Compute", "Transformer", "Corpus", "Inference", "Tokenization", "ModelFiles", "Plotting"]),
+    tests(of: "Serving"),
     tests(of: "minimind"),
   ],
   swiftLanguageModes: [.v6],

@@ -1,0 +1,91 @@
+// Talks with the server: the list of models, and answers as they are written (Server-Sent Events).
+
+/// What the server, or the way to it, said against a request. `kind` is one of "key", "unreachable", "brokenOff",
+/// "badAnswer", "busy", "tooLong", "refused"; `message` is the server's own sentence where it has one.
+export class ServerError extends Error {
+  constructor(kind, { message = "", status = 0, seconds = "" } = {}) {
+    super(message);
+    this.kind = kind;
+    this.status = status;
+    this.seconds = seconds;
+  }
+}
+
+// Only for this tab: a key should not outlive it on a shared computer.
+export const key = {
+  get: () => sessionStorage.getItem("minimind.key") ?? "",
+  set: value => sessionStorage.setItem("minimind.key", value),
+};
+
+async function request(path, options = {}) {
+  const headers = { ...options.headers };
+  if (key.get()) headers.Authorization = "Bearer " + key.get();
+  let response;
+  try {
+    response = await fetch(path, { ...options, headers });
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new ServerError("unreachable");
+  }
+  if (!response.ok) throw await refusal(response);
+  return response;
+}
+
+async function refusal(response) {
+  const error = (await response.json().catch(() => null))?.error;
+  const details = { message: error?.message, status: response.status, seconds: response.headers.get("Retry-After") };
+  if (response.status === 401) return new ServerError("key", details);
+  if (response.status === 429 && details.seconds) return new ServerError("busy", details);
+  if (error?.code === "context_length_exceeded") return new ServerError("tooLong", details);
+  return new ServerError(error?.message ? "refused" : "badAnswer", details);
+}
+
+/// The names of the models that the server has.
+export async function models() {
+  const list = await (await request("v1/models")).json().catch(() => null);
+  if (!Array.isArray(list?.data)) throw new ServerError("badAnswer", { status: 200 });
+  return list.data.map(model => String(model.id));
+}
+
+/// Asks for an answer and yields its pieces: {text}, and once {ending: "stop" or "length"} and {tokens: count}.
+export async function* answer(body, signal) {
+  const response = await request("v1/chat/completions", {
+    method: "POST", signal, headers: { "Content-Type": "application/json" },
+    body: JSON.stringify({ ...body, stream: true, stream_options: { include_usage: true } }),
+  });
+  for await (const data of events(response.body)) {
+    if (data === "[DONE]") return;
+    let chunk;
+    try { chunk = JSON.parse(data); } catch { throw new ServerError("badAnswer", { status: response.status }); }
+    if (chunk.error) throw new ServerError("refused", { message: String(chunk.error.message) });
+    const choice = chunk.choices?.[0];
+    if (choice?.delta?.content) yield { text: choice.delta.content };
+    if (choice?.finish_reason) yield { ending: choice.finish_reason };
+    if (chunk.usage) yield { tokens: chunk.usage.completion_tokens };
+  }
+  throw new ServerError("brokenOff");
+}
+
+/// The data of each event of a stream of Server-Sent Events, however the network cut it.
+async function* events(stream) {
+  const reader = stream.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  try {
+    for (;;) {
+      let piece;
+      try { piece = await reader.read(); } catch (error) {
+        throw error.name === "AbortError" ? error : new ServerError("brokenOff");
+      }
+      if (piece.done) return;
+      const parts = (rest + piece.value).split(/\r?\n\r?\n/);
+      rest = parts.pop();
+      for (const event of parts) {
+        // Lines that begin with a colon only keep the connection alive.
+        const data = event.split(/\r?\n/).filter(line => line.startsWith("data:"));
+        if (data.length > 0) yield data.map(line => line.slice(5).trimStart()).join("\n");
+      }
+    }
+  } finally {
+    reader.cancel().catch(() => {});
+  }
+}
