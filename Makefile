@@ -23,7 +23,8 @@ test: setup ## every test that needs no heavy package
 	scripts/python_environment.sh .venv scripts/requirements-test.txt
 	MINIMIND=$(abspath $(BINARY)) .venv/bin/python -m pytest -q -p no:cacheprovider -m "not heavy and not peers" Tests/Interop
 
-interop: build ## the tests against PyTorch and transformers
+interop: build ## the tests against PyTorch and transformers, and of the web page in Chromium
+	@scripts/setup.sh chromium
 	$(SWIFT_BUILD) --product interop-probe
 	scripts/python_environment.sh .venv-interop scripts/requirements-interop.txt --torch
 	MINIMIND=$(abspath $(BINARY)) .venv-interop/bin/python -m pytest -q -p no:cacheprovider -m heavy Tests/Interop

@@ -1,6 +1,6 @@
 """Oracle tests: the `minimind` binary against the packages whose formats and numbers it must match.
 
-`make test` runs those that need small packages only; tests marked `heavy` (PyTorch, transformers) run in
+`make test` runs those that need small packages only; tests marked `heavy` (PyTorch, transformers, a browser) run in
 `make interop`, those marked `peers` (llama.cpp) in `make peers`.
 """
 
@@ -22,7 +22,7 @@ MARKERS = {
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "heavy: needs PyTorch or transformers (make interop)")
+    config.addinivalue_line("markers", "heavy: needs PyTorch, transformers or a browser (make interop)")
     config.addinivalue_line("markers", "peers: needs llama.cpp (make peers)")
 
 

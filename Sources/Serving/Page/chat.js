@@ -24,14 +24,15 @@ const errors = new Map();
 function draw() {
   drawConversations();
   const run = runs.get(current);
+  const error = errors.get(current) ?? errors.get(null);
   const elements = current.messages.map((message, index) => {
     if (message === run?.message) return (run.element = runningElement(message));
-    const isLast = index === current.messages.length - 1;
-    return messageElement(message, isLast && !run ? () => askAgain(current) : null);
+    // Below an error stands a button that does the same.
+    const canAskAgain = index === current.messages.length - 1 && !error;
+    return messageElement(message, canAskAgain ? () => askAgain(current) : null);
   });
   if (current.messages.some(message => message.forgot)) elements.unshift(noticeElement(text("forgotten")));
   if (elements.length === 0) elements.push(welcomeElement());
-  const error = errors.get(current) ?? errors.get(null);
   if (error) elements.push(errorElement(error, errors.has(current) ? () => askAgain(current) : loadModels));
   messages.replaceChildren(...elements);
   scroll.scrollTop = scroll.scrollHeight;
