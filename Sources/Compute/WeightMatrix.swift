@@ -12,6 +12,13 @@ package enum WeightType: String, Sendable, Codable, CaseIterable {
   /// What keys, values and activations are kept in beside such weights.
   package var activationType: ElementType { self == .float32 ? .float32 : .bfloat16 }
 
+  /// Bytes of so many weights whose rows are whole tiles and blocks.
+  package func byteCount(weights count: Int) -> Int {
+    self.isQuantized
+      ? count / Self.blockColumns * (Self.blockColumns * (self == .q4 ? 4 : 8) / 8 + 2)
+      : count * activationType.byteCount
+  }
+
   var isQuantized: Bool { self == .q8 || self == .q4 }
 
   /// The weights are read in tiles of so many rows.

@@ -6,12 +6,12 @@ final class DecodeMemory {
   /// [hidden] the residual stream.
   let stream: UnsafeMutablePointer<Float>
   /// [query + 2·keyValue]
-  let queriesKeysValues: UnsafeMutablePointer<Float>
+  let queriesKeysValues: MatrixView
   /// [query] what attention found.
-  let attended: UnsafeMutablePointer<Float>
+  let attended: MatrixView
   /// [sharedIntermediate + expertsPerToken · intermediate] of the block that every token passes, then of each chosen
   /// expert.
-  let activated: UnsafeMutablePointer<Float>
+  let activated: MatrixView
   private let hiddenSize: Int
   /// For each worker: [hidden] its own normalised copy of the stream.
   private let normalized: UnsafeMutablePointer<Float>
@@ -44,9 +44,9 @@ final class DecodeMemory {
     let routes = plan.reserve(rows: workers, columns: routeSize)
     buffer = try AlignedBuffer(plan)
     self.stream = buffer.floats(stream)
-    self.queriesKeysValues = buffer.floats(queriesKeysValues)
-    self.attended = buffer.floats(attended)
-    self.activated = buffer.floats(activated)
+    self.queriesKeysValues = buffer.view(queriesKeysValues)
+    self.attended = buffer.view(attended)
+    self.activated = buffer.view(activated)
     self.normalized = buffer.floats(normalized)
     self.gateUp = buffer.floats(gateUp)
     self.scores = buffer.floats(scores)
@@ -54,12 +54,12 @@ final class DecodeMemory {
   }
 
   /// norm(stream): every worker makes its own, which is quicker than waiting for one another.
-  func normalize(_ worker: Int, _ weight: UnsafePointer<Float>, _ epsilon: Float) -> UnsafePointer<Float> {
-    let output = normalized + worker * hiddenSize
+  func normalize(_ worker: Int, _ weight: UnsafePointer<Float>, _ epsilon: Float) -> MatrixView {
+    let output = MatrixView(normalized + worker * hiddenSize, rows: 1, columns: hiddenSize)
     rmsNormForward(
-      input: MatrixView(stream, rows: 1, columns: hiddenSize), weight: weight, epsilon: epsilon,
-      output: MatrixView(output, rows: 1, columns: hiddenSize), reciprocalRootMeanSquare: nil)
-    return UnsafePointer(output)
+      input: MatrixView(stream, rows: 1, columns: hiddenSize), weight: weight, epsilon: epsilon, output: output,
+      reciprocalRootMeanSquare: nil)
+    return output
   }
 
   func gateUp(_ worker: Int) -> UnsafeMutablePointer<Float> { gateUp + worker * gateUpSize }
@@ -85,20 +85,17 @@ extension InferenceModel {
   ///
   /// - Parameter rotaryRow: the row of the rotary table for the token.
   func addToken(_ token: Int32, _ cache: KeyValueCache, rotaryRow: Int) {
-    precondition(cache.room > 0 && cache.type == type && cache.capacity <= contextLength, "no room for a token")
+    precondition(
+      cache.room > 0 && cache.type == type.activationType && cache.capacity <= contextLength, "no room for a token")
     let position = cache.count
-    withUnsafePointer(to: token) { token in
-      embeddingForward(
-        tokens: token, table: weights.views.embedding,
-        output: MatrixView(step.stream, rows: 1, columns: configuration.hiddenSize))
-    }
+    weights.embedding.copyRow(Int(token), to: step.stream)
     team.run { worker in
       for layer in 0..<configuration.layerCount {
         projectQueriesKeysValues(layer, worker)
         team.barrier()
         attend(layer, worker, position, rotaryRow, cache)
         team.barrier()
-        add(weights.views.layers[layer].attentionOutput, step.attended, worker)
+        add(weights.layers[layer].attentionOutput, step.attended, worker)
         team.barrier()
         activate(layer, worker)
         team.barrier()
@@ -111,10 +108,11 @@ extension InferenceModel {
 
   /// q, k, v = norm(x)·Wqkvᵀ, the worker's share of the numbers.
   private func projectQueriesKeysValues(_ layer: Int, _ worker: Int) {
-    let input = step.normalize(worker, weights.layerNorms[layer].attention, configuration.rmsNormEpsilon)
-    let matrix = weights.views.layers[layer].queriesKeysValues
+    let input = step.normalize(worker, weights.layers[layer].attentionNorm, configuration.rmsNormEpsilon)
+    let matrix = weights.layers[layer].queriesKeysValues
     let rows = team.share(of: matrix.rows, worker: worker, multiple: 16)
-    multiplyVector(matrix.rows(rows), input, into: step.queriesKeysValues + rows.lowerBound)
+    multiplyRows(
+      matrix.rows(rows), scratch[worker].prepare(input, for: type), into: step.queriesKeysValues.columns(rows))
   }
 
   /// o = attention(q, k, v) for the worker's key/value heads and the query heads that share them.
@@ -125,10 +123,10 @@ extension InferenceModel {
     let groupSize = configuration.headCount / configuration.keyValueHeadCount
     let heads = team.share(of: configuration.keyValueHeadCount, worker: worker)
     guard !heads.isEmpty else { return }
-    let queries = step.queriesKeysValues + heads.lowerBound * groupSize * size
-    let keys = step.queriesKeysValues + configuration.querySize + heads.lowerBound * size
-    turn(queries, heads.count * groupSize, weights.layerNorms[layer].query, rotaryRow)
-    turn(keys, heads.count, weights.layerNorms[layer].key, rotaryRow)
+    let queries = step.queriesKeysValues.floats + heads.lowerBound * groupSize * size
+    let keys = step.queriesKeysValues.floats + configuration.querySize + heads.lowerBound * size
+    turn(queries, heads.count * groupSize, weights.layers[layer].queryNorm, rotaryRow)
+    turn(keys, heads.count, weights.layers[layer].keyNorm, rotaryRow)
     for head in heads {
       let index = head - heads.lowerBound
       let key = MatrixView(keys + index * size, rows: 1, columns: size)
@@ -139,7 +137,7 @@ extension InferenceModel {
         cachedAttention(
           query: queries + query * size, keys: cache.keys(layer: layer, head: head, 0..<position + 1),
           values: cache.values(layer: layer, head: head, 0..<position + 1), scores: step.scores(worker),
-          output: step.attended + (heads.lowerBound * groupSize + query) * size)
+          output: step.attended.floats + (heads.lowerBound * groupSize + query) * size)
       }
     }
   }
@@ -161,60 +159,62 @@ extension InferenceModel {
   }
 
   /// x += W·y, the worker's share of the numbers.
-  private func add(_ matrix: MatrixView, _ vector: UnsafePointer<Float>, _ worker: Int) {
+  private func add(_ matrix: WeightMatrix, _ vector: MatrixView, _ worker: Int) {
     let rows = team.share(of: matrix.rows, worker: worker, multiple: 16)
-    multiplyVector(matrix.rows(rows), vector, into: step.stream + rows.lowerBound, accumulates: true)
+    multiplyRows(
+      matrix.rows(rows), scratch[worker].prepare(vector, for: type),
+      into: MatrixView(step.stream + rows.lowerBound, rows: 1, columns: rows.count), accumulates: true)
   }
 
   /// silu(g) ⊙ u with g, u = norm(x)·Wguᵀ, the worker's share of the numbers: of the block that every token passes, and
   /// of the experts that this one takes, times their weights.
   private func activate(_ layer: Int, _ worker: Int) {
-    let input = step.normalize(worker, weights.layerNorms[layer].feedForward, configuration.rmsNormEpsilon)
-    let views = weights.views.layers[layer]
-    activate(views.gateUp, input, into: step.activated, rowWeight: nil, worker)
-    guard configuration.isMixture else { return }
+    let input = step.normalize(worker, weights.layers[layer].feedForwardNorm, configuration.rmsNormEpsilon)
+    let prepared = scratch[worker].prepare(input, for: type)
+    let layer = weights.layers[layer]
+    if let block = layer.feedForward { activate(block, prepared, into: sharedActivated, rowWeight: nil, worker) }
+    guard let router = layer.router else { return }
     // Every worker chooses by itself: a few products, and no waiting.
     let routing = step.routing(worker, configuration)
     routerForward(
-      input: MatrixView(UnsafeMutablePointer(mutating: input), rows: 1, columns: configuration.hiddenSize),
-      router: weights.routers[layer], probabilities: routing.probabilities,
+      input: input, router: router, probabilities: routing.probabilities,
       expertsPerToken: configuration.expertsPerToken, experts: routing.experts, weights: routing.weights)
     for slot in 0..<configuration.expertsPerToken {
       activate(
-        views.experts[Int(routing.experts[slot])].gateUp, input, into: expertActivated(slot),
+        layer.experts[Int(routing.experts[slot])], prepared, into: expertActivated(slot),
         rowWeight: routing.weights + slot, worker)
     }
   }
 
   private func activate(
-    _ matrix: MatrixView, _ input: UnsafePointer<Float>, into output: UnsafeMutablePointer<Float>,
+    _ block: InferenceWeights.FeedForward, _ input: RowInput, into output: MatrixView,
     rowWeight: UnsafePointer<Float>?, _ worker: Int
   ) {
-    let size = matrix.rows / 2
-    let share = team.share(of: size, worker: worker, multiple: 16)
+    let share = team.share(of: block.gate.rows, worker: worker, multiple: 16)
     guard !share.isEmpty else { return }
-    let gateUp = step.gateUp(worker)
-    multiplyVector(matrix.rows(share), input, into: gateUp)
-    multiplyVector(
-      matrix.rows(size + share.lowerBound..<size + share.upperBound), input, into: gateUp + share.count)
-    swiGLUForward(
-      gateUp: MatrixView(gateUp, rows: 1, columns: 2 * share.count),
-      output: MatrixView(output + share.lowerBound, rows: 1, columns: share.count), rowWeights: rowWeight)
+    let gateUp = MatrixView(step.gateUp(worker), rows: 1, columns: 2 * share.count)
+    multiplyRows(block.gate.rows(share), input, into: gateUp.columns(0..<share.count))
+    multiplyRows(block.up.rows(share), input, into: gateUp.columns(share.count..<2 * share.count))
+    swiGLUForward(gateUp: gateUp, output: output.columns(share), rowWeights: rowWeight)
   }
 
   /// x += s·W₂ᵀ of every block that `activate` computed, the worker's share of the numbers.
   private func addFeedForward(_ layer: Int, _ worker: Int) {
-    let views = weights.views.layers[layer]
-    add(views.down, step.activated, worker)
+    let layer = weights.layers[layer]
+    if let block = layer.feedForward { add(block.down, sharedActivated, worker) }
     guard configuration.isMixture else { return }
     let experts = step.routing(worker, configuration).experts
     for slot in 0..<configuration.expertsPerToken {
-      add(views.experts[Int(experts[slot])].down, expertActivated(slot), worker)
+      add(layer.experts[Int(experts[slot])].down, expertActivated(slot), worker)
     }
   }
 
+  /// [sharedIntermediate] of the block that every token passes.
+  private var sharedActivated: MatrixView { step.activated.columns(0..<configuration.sharedIntermediateSize) }
+
   /// [intermediate] of the chosen expert `slot`.
-  private func expertActivated(_ slot: Int) -> UnsafeMutablePointer<Float> {
-    step.activated + configuration.sharedIntermediateSize + slot * configuration.intermediateSize
+  private func expertActivated(_ slot: Int) -> MatrixView {
+    let first = configuration.sharedIntermediateSize + slot * configuration.intermediateSize
+    return step.activated.columns(first..<first + configuration.intermediateSize)
   }
 }

@@ -3,13 +3,13 @@ import Transformer
 
 /// A model that continues sequences: tokens in, logits of the next token out.
 ///
-/// Several tokens at once (`prefill`) take the matrix products and kernels of training; one token after another
-/// (`decode`) takes kernels that are bound by reading each weight once. Both leave keys and values in a cache.
+/// Several tokens at once (`prefill`) take the attention of training; one token after another (`decode`) one that reads
+/// keys and values where they lie. Products with weights are the same. Both leave keys and values in a cache.
 /// A model computes one thing at a time; any number of caches may take turns.
 package final class InferenceModel {
   package let configuration: ModelConfiguration
-  /// How weights and caches are stored.
-  package let type: ElementType
+  /// How weights are stored.
+  package let type: WeightType
   /// The most tokens of a sequence. Beyond the length that the model was trained for it works, at falling quality.
   package let contextLength: Int
   let team: WorkerTeam
@@ -17,15 +17,28 @@ package final class InferenceModel {
   let rotaryTable: RotaryTable
   let step: DecodeMemory
   let chunk: PrefillMemory
+  /// Of each worker, for products with weights.
+  let scratch: [RowScratch]
 
   /// A copy of `parameters`.
   ///
   /// - Parameter contextLength: the model's own when nil.
   /// - Throws: `ComputeError.outOfMemory`.
   package convenience init(
-    _ parameters: Parameters, type: ElementType, contextLength: Int? = nil, team: WorkerTeam
+    _ parameters: Parameters, type: WeightType, contextLength: Int? = nil, team: WorkerTeam
   ) throws {
-    try self.init(TrainedModel.whole(parameters).frozenCopy(type: type), contextLength: contextLength, team: team)
+    try self.init(TrainedModel.whole(parameters), type: type, contextLength: contextLength, team: team)
+  }
+
+  /// A copy of a model in training as it is now, an adapter merged into it.
+  ///
+  /// - Throws: `ComputeError.outOfMemory`.
+  package convenience init(
+    _ trained: TrainedModel, type: WeightType, contextLength: Int? = nil, team: WorkerTeam
+  ) throws {
+    try self.init(
+      InferenceWeights(trained.configuration, trained.table, type: type, team: team, read: trained.copy),
+      contextLength: contextLength, team: team)
   }
 
   /// The model in a Hugging Face directory.
@@ -35,42 +48,48 @@ package final class InferenceModel {
   ///   - rotaryScaling: the model's own when nil.
   /// - Throws: `FileError`, `ModelFileError`, `ConfigurationError` or `ComputeError`, each saying what is wrong.
   package convenience init(
-    modelDirectory: String, type: ElementType, contextLength: Int? = nil, rotaryScaling: RotaryScaling? = nil,
+    modelDirectory: String, type: WeightType, contextLength: Int? = nil, rotaryScaling: RotaryScaling? = nil,
     team: WorkerTeam
   ) throws {
     try self.init(
-      FrozenWeights(modelDirectory: modelDirectory, type: type), contextLength: contextLength,
+      InferenceWeights(modelDirectory: modelDirectory, type: type, team: team), contextLength: contextLength,
       rotaryScaling: rotaryScaling, team: team)
   }
 
   package init(
-    _ frozen: FrozenWeights, contextLength: Int? = nil, rotaryScaling: RotaryScaling? = nil, team: WorkerTeam
+    _ weights: InferenceWeights, contextLength: Int? = nil, rotaryScaling: RotaryScaling? = nil, team: WorkerTeam
   ) throws {
-    var configuration = frozen.configuration
+    var configuration = weights.configuration
     if let rotaryScaling { configuration.rotaryScaling = rotaryScaling }
-    let type = frozen.type
     self.configuration = configuration
-    self.type = type
+    self.weights = weights
+    type = weights.type
     self.team = team
     let contextLength = contextLength ?? configuration.maximumSequenceLength
     self.contextLength = contextLength
-    weights = InferenceWeights(frozen)
     rotaryTable = try RotaryTable(configuration.rotarySettings(), positions: contextLength)
     step = try DecodeMemory(configuration, contextLength: contextLength, workers: team.count)
-    chunk = try PrefillMemory(configuration, type: type, contextLength: contextLength, workers: team.count)
+    chunk = try PrefillMemory(
+      configuration, type: type.activationType, contextLength: contextLength, workers: team.count)
+    let widest = max(
+      configuration.hiddenSize, configuration.querySize, configuration.sharedIntermediateSize,
+      configuration.intermediateSize)
+    var scratch: [RowScratch] = []
+    for _ in 0..<team.count { scratch.append(try RowScratch(rows: chunk.capacity, columns: widest)) }
+    self.scratch = scratch
   }
 
   /// Bytes that a model and a short sequence take: the weights, and the largest of them in fp32 while they are read. The
   /// rest of the context is address space until it is used.
-  package static func memoryBytes(_ configuration: ModelConfiguration, type: ElementType) -> Int {
-    configuration.parameterCount * type.byteCount + configuration.vocabularySize * configuration.hiddenSize * 4
+  package static func memoryBytes(_ configuration: ModelConfiguration, type: WeightType) -> Int {
+    type.byteCount(weights: configuration.parameterCount) + configuration.vocabularySize * configuration.hiddenSize * 4
   }
 
   /// An empty cache for one sequence.
   ///
   /// - Throws: `ComputeError.outOfMemory`.
   package func makeCache() throws(ComputeError) -> KeyValueCache {
-    try KeyValueCache(configuration, type: type, capacity: contextLength)
+    try KeyValueCache(configuration, type: type.activationType, capacity: contextLength)
   }
 
   /// Makes the cache hold exactly `tokens`, of which it computes only those that it does not hold yet.
@@ -122,7 +141,7 @@ package final class InferenceModel {
     for token in tokens {
       addToken(token, cache, rotaryRow: cache.count)
       let hidden = step.normalize(0, weights.outputNorm, configuration.rmsNormEpsilon)
-      for index in sum.indices { sum[index] += hidden[index] }
+      for index in sum.indices { sum[index] += hidden.floats[index] }
     }
     let length = sum.reduce(0) { $0 + $1 * $1 }.squareRoot()
     return sum.map { $0 / max(length, .leastNormalMagnitude) }
@@ -130,13 +149,13 @@ package final class InferenceModel {
 
   /// z = norm(x)·Eᵀ of the last token added, whose residual stream is in `step.stream`.
   private func logits() -> [Float] {
-    let matrix = weights.views.output
+    let matrix = weights.output
     return [Float](unsafeUninitializedCapacity: matrix.rows) { logits, count in
-      let output = logits.baseAddress!
+      let output = MatrixView(logits.baseAddress!, rows: 1, columns: matrix.rows)
       team.run { worker in
         let input = step.normalize(worker, weights.outputNorm, configuration.rmsNormEpsilon)
         let rows = team.share(of: matrix.rows, worker: worker, multiple: 16)
-        multiplyVector(matrix.rows(rows), input, into: output + rows.lowerBound)
+        multiplyRows(matrix.rows(rows), scratch[worker].prepare(input, for: type), into: output.columns(rows))
       }
       count = matrix.rows
     }

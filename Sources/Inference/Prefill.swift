@@ -5,7 +5,7 @@ import Transformer
 final class PrefillMemory {
   /// The most tokens of a chunk: enough rows for the products to run at full speed.
   static let chunkLength = 512
-  /// Up to so many tokens go one by one: few rows do not pay for oneDNN's preparation of a product.
+  /// Up to so many tokens go one by one: few rows do not pay for a chunk's padding.
   static let fewTokens = 8
 
   let capacity: Int
@@ -85,7 +85,7 @@ extension InferenceModel {
   /// - Parameter firstRotaryRow: the row of the rotary table for the sequence's first token.
   func addChunk(_ tokens: [Int32], _ cache: KeyValueCache, firstRotaryRow: Int) {
     precondition(
-      tokens.count <= min(PrefillMemory.chunkLength, cache.room) && cache.type == type
+      tokens.count <= min(PrefillMemory.chunkLength, cache.room) && cache.type == type.activationType
         && cache.capacity <= contextLength, "no room for \(tokens.count) tokens")
     let past = cache.count
     let rowCount = chunk.padded(tokens.count)
@@ -96,8 +96,9 @@ extension InferenceModel {
     }
     team.run { worker in
       let rows = team.share(of: rowCount, worker: worker, multiple: 16)
-      embeddingForward(
-        tokens: chunk.tokens + rows.lowerBound, table: weights.views.embedding, output: chunk.stream.rows(rows))
+      for row in rows {
+        weights.embedding.copyRow(Int(chunk.tokens[row]), to: chunk.stream.rows(row..<row + 1).floats)
+      }
       for layer in 0..<configuration.layerCount {
         projectQueriesKeysValues(layer, worker, rows, past)
         recall(layer, worker, past, cache)
@@ -114,13 +115,12 @@ extension InferenceModel {
 
   /// q, k, v = norm(x)·Wqkvᵀ; queries and keys normalised by head if the model does so, then rotated.
   private func projectQueriesKeysValues(_ layer: Int, _ worker: Int, _ rows: Range<Int>, _ past: Int) {
-    let norms = weights.layerNorms[layer]
-    let input = normalize(rows, norms.attention)
+    let layer = weights.layers[layer]
+    let input = normalize(rows, layer.attentionNorm)
     let output = chunk.queriesKeysValues.rows(past + rows.lowerBound..<past + rows.upperBound)
-    team.products[worker].multiply(
-      input, weights.views.layers[layer].queriesKeysValues, bTransposed: true, into: output)
+    multiplyRows(layer.queriesKeysValues, scratch[worker].prepare(input, for: type), into: output)
     for head in 0..<configuration.headCount + configuration.keyValueHeadCount {
-      guard let norm = head < configuration.headCount ? norms.query : norms.key else { break }
+      guard let norm = head < configuration.headCount ? layer.queryNorm : layer.keyNorm else { break }
       let columns = output.columns(head * configuration.headSize..<(head + 1) * configuration.headSize)
       rmsNormForward(
         input: columns, weight: norm, epsilon: configuration.rmsNormEpsilon, output: columns,
@@ -161,22 +161,33 @@ extension InferenceModel {
 
   /// x += o·Woᵀ, then x += (silu(g) ⊙ u)·W₂ᵀ with g, u = norm(x)·Wguᵀ, and in a mixture the same of each token's experts.
   private func addAttentionAndFeedForward(_ layer: Int, _ worker: Int, _ rows: Range<Int>, _ past: Int) {
-    let layerWeights = weights.views.layers[layer]
-    let products = team.products[worker]
+    let layerWeights = weights.layers[layer]
     let stream = chunk.stream.rows(rows)
-    products.multiply(
-      chunk.attended.rows(past + rows.lowerBound..<past + rows.upperBound), layerWeights.attentionOutput,
-      bTransposed: true, into: stream, accumulates: true)
-    let input = normalize(rows, weights.layerNorms[layer].feedForward)
-    if let experts = chunk.experts {
-      experts.routing.choose(worker: worker, tokens: rows, input: input, router: weights.routers[layer])
+    let attended = chunk.attended.rows(past + rows.lowerBound..<past + rows.upperBound)
+    multiplyRows(
+      layerWeights.attentionOutput, scratch[worker].prepare(attended, for: type), into: stream, accumulates: true)
+    let input = normalize(rows, layerWeights.feedForwardNorm)
+    if let experts = chunk.experts, let router = layerWeights.router {
+      experts.routing.choose(worker: worker, tokens: rows, input: input, router: router)
     }
-    let gateUp = chunk.gateUp.rows(rows)
-    let activated = chunk.activated.rows(rows)
-    products.multiply(input, layerWeights.gateUp, bTransposed: true, into: gateUp)
-    swiGLUForward(gateUp: gateUp, output: activated)
-    products.multiply(activated, layerWeights.down, bTransposed: true, into: stream, accumulates: true)
+    if let block = layerWeights.feedForward {
+      let activated = chunk.activated.rows(rows)
+      activate(block, input, chunk.gateUp.rows(rows), into: activated, rowWeights: nil, worker)
+      multiplyRows(block.down, scratch[worker].prepare(activated, for: type), into: stream, accumulates: true)
+    }
     if let experts = chunk.experts { addExperts(experts, layer, worker, rows) }
+  }
+
+  /// silu(g) ⊙ u with g, u = input·Wguᵀ, times the rows' weights.
+  func activate(
+    _ block: InferenceWeights.FeedForward, _ input: MatrixView, _ gateUp: MatrixView, into activated: MatrixView,
+    rowWeights: UnsafePointer<Float>?, _ worker: Int
+  ) {
+    let prepared = scratch[worker].prepare(input, for: type)
+    let width = block.gate.rows
+    multiplyRows(block.gate, prepared, into: gateUp.columns(0..<width))
+    multiplyRows(block.up, prepared, into: gateUp.columns(width..<2 * width))
+    swiGLUForward(gateUp: gateUp, output: activated, rowWeights: rowWeights)
   }
 
   private func normalize(_ rows: Range<Int>, _ weight: UnsafePointer<Float>) -> MatrixView {

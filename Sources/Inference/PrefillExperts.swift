@@ -41,18 +41,17 @@ extension InferenceModel {
     // All workers' choices say where the rows of each expert begin.
     team.barrier()
     let routing = experts.routing
-    let products = team.products[worker]
     routing.place(worker: worker, tokens: rows)
-    for (expert, expertWeights) in weights.views.layers[layer].experts.enumerated() {
+    for (expert, expertWeights) in weights.layers[layer].experts.enumerated() {
       let mine = routing.rows(of: expert, worker: worker)
       let tokens = routing.rowTokens + mine.lowerBound
       gatherRows(chunk.normalized, tokens, into: experts.input.rows(mine))
-      let gateUp = experts.gateUp.rows(mine)
-      products.multiply(experts.input.rows(mine), expertWeights.gateUp, bTransposed: true, into: gateUp)
       let activated = experts.activated.rows(mine)
-      swiGLUForward(gateUp: gateUp, output: activated, rowWeights: routing.rowWeights + mine.lowerBound)
+      activate(
+        expertWeights, experts.input.rows(mine), experts.gateUp.rows(mine), into: activated,
+        rowWeights: routing.rowWeights + mine.lowerBound, worker)
       let output = experts.output.rows(rows.lowerBound..<rows.lowerBound + mine.count)
-      products.multiply(activated, expertWeights.down, bTransposed: true, into: output)
+      multiplyRows(expertWeights.down, scratch[worker].prepare(activated, for: type), into: output)
       scatterAddRows(output, tokens, into: chunk.stream)
     }
   }

@@ -25,16 +25,24 @@ package enum TrainedModel {
   ///
   /// - Throws: `ComputeError.outOfMemory`.
   package func frozenCopy(type: ElementType) throws -> FrozenWeights {
+    try FrozenWeights(configuration, table, type: type, read: copy)
+  }
+
+  /// The model's weights, those that training does not change included.
+  package var table: ParameterTable {
     switch self {
-    case .whole(let parameters):
-      return try FrozenWeights(parameters.configuration, parameters.table, type: type) { entry, target in
-        target.update(from: parameters.values + entry.offset, count: entry.count)
-      }
+    case .whole(let parameters): parameters.table
+    case .adapter(_, let base): base.table
+    }
+  }
+
+  /// Writes the fp32 values of a weight as it is now, an adapter merged into it, to an address.
+  package func copy(_ entry: ParameterEntry, to target: UnsafeMutablePointer<Float>) {
+    switch self {
+    case .whole(let parameters): target.update(from: parameters.values + entry.offset, count: entry.count)
     case .adapter(let adapter, let base):
-      return try FrozenWeights(base.configuration, base.table, type: type) { entry, target in
-        base.copy(entry, to: target)
-        adapter.merge(into: entry.key, target)
-      }
+      base.copy(entry, to: target)
+      adapter.merge(into: entry.key, target)
     }
   }
 

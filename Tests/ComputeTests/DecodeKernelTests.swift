@@ -3,43 +3,8 @@ import ReferenceKernels
 import TestSupport
 import Testing
 
-/// The kernels of decoding: one row of activations against a matrix of weights, or against a cache.
+/// The kernels of decoding besides products with weights: one row of activations against a cache.
 struct DecodeKernelTests {
-  @Test("a matrix times a vector agrees with the plain product", arguments: oddSizes, Layout.all)
-  func multiply(columns: Int, layout: Layout) {
-    var generator = SeededGenerator(seed: UInt64(columns))
-    let rows = 11
-    for type in ElementType.allCases {
-      for accumulates in [false, true] {
-        let matrix = GuardedMatrix(
-          randomFloats(rows * columns, using: &generator), rows: rows, columns: columns, type: type, layout: layout)
-        let vector = GuardedMatrix(randomFloats(columns, using: &generator), rows: 1, columns: columns, layout: layout)
-        let output = GuardedMatrix(randomFloats(rows, using: &generator), rows: 1, columns: rows, layout: layout)
-        let before = accumulates ? output.doubles : output.doubles.map { _ in 0 }
-        multiplyVector(matrix.view, vector.floats, into: output.floats, accumulates: accumulates)
-
-        func product(_ change: (Double) -> Double) -> [Double] {
-          Reference.multiply(
-            matrix.doubles.map(change), vector.doubles.map(change), rows: rows, inner: columns, columns: 1)
-        }
-        let expected = zip(before, product { $0 }).map { $0 + $1 }
-        let size = zip(before, product(abs)).map { abs($0) + $1 }
-        let roundings = Double(columns) / 16 + 8
-        expectClose(output.values, expected, errors: size.map { $0 * roundings * floatRoundoff }, "\(type)")
-        #expect(areIntactOutside(matrix, vector, output))
-
-        // Rows shared out among workers give the same bits.
-        let whole = output.values
-        output.values = before.map(Float.init)
-        for part in [0..<3, 3..<4, 4..<rows] {
-          multiplyVector(
-            matrix.view.rows(part), vector.floats, into: output.floats + part.lowerBound, accumulates: accumulates)
-        }
-        #expect(output.values == whole)
-      }
-    }
-  }
-
   @Test("one query over a cache agrees with the plain attention", arguments: [2, 12, 16, 20, 32, 48, 128], Layout.all)
   func attention(headSize: Int, layout: Layout) {
     var generator = SeededGenerator(seed: UInt64(headSize))

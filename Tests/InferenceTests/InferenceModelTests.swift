@@ -172,23 +172,24 @@ import Inference
     }
   }
 
-  @Test("bfloat16 stays near fp32, and saved models read back as they are", arguments: shapes)
-  func bfloat16AndFiles(shape: ModelConfiguration) throws {
+  @Test(
+    "every type of weights stays near fp32, and saved models read back as they are", arguments: shapes,
+    WeightType.allCases)
+  func typesAndFiles(shape: ModelConfiguration, type: WeightType) throws {
     let team = WorkerTeam(count: 2)
     let parameters = try Self.parameters(shape)
     let tokens = Self.tokens(50, shape)
     func logits(_ model: InferenceModel) throws -> [Float] { model.prefill(tokens, try model.makeCache()) }
     let exact = try logits(InferenceModel(parameters, type: .float32, team: team))
-    let rounded = try logits(InferenceModel(parameters, type: .bfloat16, team: team))
+    let rounded = try logits(InferenceModel(parameters, type: type, team: team))
     let scale = exact.map(abs).max()!
-    // 8 bits of precision in every weight and activation.
-    #expect(Self.largestDifference(exact, rounded) < 0.05 * scale)
-    #expect(exact != rounded)
+    // 8 bits of precision in every weight and activation; with q4 4 bits in every weight.
+    let bound: Float = type == .float32 ? 0 : type == .q4 ? 0.5 : 0.05
+    #expect(Self.largestDifference(exact, rounded) <= bound * scale)
+    #expect(type == .float32 || exact != rounded)
     try withTemporaryDirectory { directory in
       try parameters.save(modelDirectory: directory + "/model")
-      for (type, expected) in [(ElementType.float32, exact), (.bfloat16, rounded)] {
-        #expect(try logits(InferenceModel(modelDirectory: directory + "/model", type: type, team: team)) == expected)
-      }
+      #expect(try logits(InferenceModel(modelDirectory: directory + "/model", type: type, team: team)) == rounded)
     }
   }
 

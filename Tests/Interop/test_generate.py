@@ -241,7 +241,7 @@ def test_greedy_text_and_loss_are_those_of_transformers(minimind, model, tmp_pat
     expected = llama.generate(ids, max_new_tokens=30, do_sample=False)[0, ids.shape[1]:]
     text = tokenizer.decode(expected, skip_special_tokens=True)
     result = json.loads(minimind(
-        "generate", "--model", model, "--prompt", prompt, "--temperature", 0, "--max-tokens", 30, "--type", "fp32",
+        "generate", "--model", model, "--prompt", prompt, "--temperature", 0, "--max-tokens", 30, "--type", "f32",
         "--json").stdout)
     assert result["text"] == text
 

@@ -63,7 +63,7 @@ private func inferenceBenchmark(
 }
 
 private func benchmarkModel(
-  _ name: String, type: ElementType, contextLength: Int, threads: Int
+  _ name: String, type: WeightType, contextLength: Int, threads: Int
 ) throws -> InferenceModel {
   let team = WorkerTeam(count: threads)
   if ModelConfiguration.names.contains(name) && !FileManager.default.fileExists(atPath: name) {

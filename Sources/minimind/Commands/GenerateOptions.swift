@@ -10,7 +10,10 @@ enum GenerateOptions {
   static let model = Option.required(
     "model", "MODEL", help: "A run directory, a checkpoint of it, or a Hugging Face model directory.")
   static let type = Option.choice(
-    "type", default: ElementType.bfloat16, help: "How weights are kept in memory; bf16 is quicker, fp32 exact.")
+    "type", default: WeightType.bfloat16,
+    help:
+      "How weights are kept in memory: f32 is exact; bf16, q8 and q4 (8 and 4 bits) each take half as much and are quicker."
+  )
   static let context = Option.optionalInteger(
     "context", in: 16...1 << 20, defaultText: "the model's own, times --rope-factor with --rope",
     help: "Most tokens of prompt and answer together. Beyond the length of the model's training quality falls.")

@@ -88,11 +88,12 @@ struct ModelFacts: Encodable {
   }
 
   private static func memory(_ configuration: ModelConfiguration, _ table: ParameterTable, threads: Int) -> [Memory] {
-    var memory = ElementType.allCases.map { type in
+    var memory = WeightType.allCases.map { type in
       Memory(
         use: "inference, a full context of \(configuration.maximumSequenceLength)", type: type.rawValue,
-        bytes: table.totalCount * type.byteCount
-          + KeyValueCache.byteCount(configuration, type: type, tokens: configuration.maximumSequenceLength))
+        bytes: type.byteCount(weights: configuration.parameterCount)
+          + KeyValueCache.byteCount(
+            configuration, type: type.activationType, tokens: configuration.maximumSequenceLength))
     }
     memory += ElementType.allCases.map { type in
       // The fp32 weights and the optimizer stand beside what the pass holds.

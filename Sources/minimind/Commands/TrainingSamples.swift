@@ -40,7 +40,7 @@ struct TrainingSamples {
   }
 
   func continuations(_ trained: TrainedModel) throws -> [String] {
-    let model = try InferenceModel(trained.frozenCopy(type: .bfloat16), team: team)
+    let model = try InferenceModel(trained, type: .bfloat16, team: team)
     let engine = try BatchEngine(model, tokenizer)
     return prompts.map { prompt in
       var request = GenerationRequest(prompt: prompt)
