@@ -34,6 +34,7 @@ let package = Package(
     // C shims: the smallest surface that Swift needs of each library.
     .target(name: "CKernels", cSettings: nativeCode),
     .target(name: "CSimdJSON", linkerSettings: [.linkedLibrary("simdjson")]),
+    .target(name: "CEditLine", linkerSettings: [.linkedLibrary("edit")]),
     .systemLibrary(name: "CStorage", providers: [.apt(["libssl-dev"])]),
     .systemLibrary(name: "CLibZip", providers: [.apt(["libzip-dev"])]),
 
@@ -60,7 +61,7 @@ let package = Package(
       name: "minimind",
       dependencies: [
         "Storage", "Compute", "Tokenization", "ModelFiles", "Transformer", "Corpus", "Training", "Inference",
-        "Evaluation",
+        "Evaluation", "CEditLine",
       ],
       swiftSettings: swiftSettings),
 

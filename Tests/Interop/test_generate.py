@@ -90,13 +90,13 @@ def test_chat_answers_each_line_and_prints_only_answers(minimind, model):
 class Terminal:
     """A program on a terminal of its own, read up to given texts."""
 
-    def __init__(self, *command):
+    def __init__(self, *command, environment={}):
         self.process, self.descriptor = pty.fork()
         if self.process == 0:
-            os.execve(command[0], [str(part) for part in command], os.environ | {"TERM": "xterm"})
+            os.execve(command[0], [str(part) for part in command], os.environ | {"TERM": "xterm"} | environment)
         self.unread = b""
 
-    def read_until(self, wanted, seconds=120):
+    def read_until(self, wanted, seconds=60):
         end = time.monotonic() + seconds
         while wanted not in self.unread:
             assert time.monotonic() < end, f"no {wanted} in {self.unread}"
@@ -117,19 +117,52 @@ def test_chat_on_a_terminal(binary, tmp_path, tokenizer):
     model = make_model(tmp_path / "model", tokenizer, context=100_000)
     config = json.loads((model / "config.json").read_text())
     (model / "config.json").write_text(json.dumps(config | {"eos_token_id": 0}))
-    terminal = Terminal(binary, "chat", "--model", model, "--top-k", 5)
-    terminal.read_until(b"> ")
-    terminal.write(b"/nothing\n")
-    terminal.read_until(b"/reset and /exit")
-    terminal.read_until(b"> ")
-    terminal.write(b"Hello\n")
-    terminal.read_until(b"Hello\r\n")
+    state = tmp_path / "state"
+    terminal = Terminal(binary, "chat", "--model", model, "--top-k", 5, environment={"XDG_STATE_HOME": str(state)})
+
+    def enter(text, wanted):
+        terminal.read_until(b"> ")
+        terminal.write(text.encode())
+        return terminal.read_until(wanted.encode())
+
+    enter("/rest\n", "Did you mean /reset?")
+    enter("Hello\n", "Hello\r\n")
     time.sleep(0.5)
     terminal.write(b"\x03")
     terminal.read_until(b"tokens/s")
+    # At the prompt Ctrl-C gives up the line; wide characters are edited whole.
+    enter("nonsense\x03", "nonsense")
+    terminal.read_until(b"\r\n")
+    enter("/params max-tokens 5 temperature 0\n", "temperature         0\r\n")
+    terminal.read_until(b"max-tokens          5\r\n")
+    enter("/params temprature 1\n", "Did you mean temperature?")
+    enter("/params temperature 2 top-p 7\n", "--top-p is 7; it must be between 0 and 1.")
+    enter("/params\n", "temperature         0\r\n")
+    saved = tmp_path / "talk.jsonl"
+    enter("/reset\n", "begins anew")
+    enter(f"/save {saved}\n", "nothing to save")
+    enter("你好吗\x7f\x7f们\x02\x02世\n", "5 tokens")
+    enter(f"/save {saved}\n", "Saved 2 messages")
+    messages = json.loads(saved.read_text(encoding="utf-8"))["messages"]
+    assert [message["role"] for message in messages] == ["user", "assistant"]
+    assert messages[0]["content"] == "世你们"
+    (tmp_path / "mine").write_text("mine")
+    enter(f"/save {tmp_path / 'mine'}\n", "exists. Choose another name.")
+    assert (tmp_path / "mine").read_text() == "mine"
+    enter("/system Be kind.\n", "with this system message")
+    enter("/system\n", "The system message is: Be kind.")
+    enter("/help\n", "/save FILE")
     terminal.read_until(b"> ")
-    terminal.write(b"/reset\n")
-    terminal.read_until(b"begins anew")
+    terminal.write(b"\x04")
+    assert terminal.exit_code() == 0
+
+    # The next session recalls what was typed in this one; nobody else can read it.
+    history = state / "minimind" / "chat_history"
+    assert history.stat().st_mode & 0o77 == 0 and history.parent.stat().st_mode & 0o77 == 0
+    terminal = Terminal(binary, "chat", "--model", model, environment={"XDG_STATE_HOME": str(state)})
+    terminal.read_until(b"> ")
+    terminal.write(b"\x1b[A\x1b[A\n")
+    terminal.read_until(b"There is no system message.")
     terminal.read_until(b"> ")
     terminal.write(b"/exit\n")
     assert terminal.exit_code() == 0

@@ -1,0 +1,143 @@
+import Foundation
+import Inference
+import Storage
+import Tokenization
+
+/// A conversation on a terminal: lines are questions, or commands if they begin with a slash.
+final class ChatSession {
+  private let loaded: LoadedModel
+  private let template: ChatTemplate
+  private let stops: [String]
+  private let console = Console.standardOutput
+  private var conversation: Conversation
+  private var parameters: ChatParameters
+  private var system: String?
+  /// What was said, for `/save`.
+  private var messages: [ChatMessage] = []
+  /// The file of the last `/save`, which another one may replace.
+  private var savedPath: String?
+
+  init(
+    _ loaded: LoadedModel, _ template: ChatTemplate, system: String?, parameters: ChatParameters, stops: [String]
+  ) throws {
+    self.loaded = loaded
+    self.template = template
+    self.system = system
+    self.parameters = parameters
+    self.stops = stops
+    conversation = try Conversation(loaded.model, loaded.tokenizer, template, system: system)
+  }
+
+  /// Each line of standard input is a question; only the answers are printed.
+  func answerLines() throws {
+    while let line = readLine() {
+      if !line.isEmpty { _ = try answer(line) }
+    }
+  }
+
+  /// Reads questions at a prompt until `/exit` or Ctrl-D.
+  func talk() throws {
+    let editor = try LineEditor(prompt: "> ", console: console, historyName: "chat_history")
+    let count = formatCount(loaded.model.configuration.parameterCount)
+    try note("\(loaded.directory), \(count) parameters. /help lists the commands; Ctrl-C stops an answer, Ctrl-D ends.")
+    while true {
+      switch editor.read() {
+      case .end: return try console.print()
+      case .interrupted: try console.print()
+      case .line("/exit"): return
+      case .line(""): break
+      case .line(let text):
+        editor.remember(text)
+        do {
+          try text.hasPrefix("/") ? obey(text) : answerOnTerminal(text)
+        } catch let error as OutputClosed {
+          throw error
+        } catch {
+          // A mistake, or a question that is too long, ends nothing.
+          try console.print("\(error)")
+        }
+      }
+    }
+  }
+
+  // MARK: - Commands
+
+  private static let help = renderPairs([
+    (name: "/reset", value: "forgets the conversation"),
+    (name: "/system [TEXT]", value: "shows the system message, or begins anew with another; \"off\" for none"),
+    (name: "/params [NAME VALUE …]", value: "shows or sets how the next words are chosen"),
+    (name: "/save FILE", value: "writes the conversation as a line of JSON, as minimind data sft reads it"),
+    (name: "/help", value: "shows this"), (name: "/exit", value: "ends, as does Ctrl-D"),
+    (name: "keys", value: "arrows edit and recall lines, Ctrl-R searches them, Ctrl-C stops an answer"),
+  ])
+  private static let commands = ["/reset", "/system", "/params", "/save", "/help", "/exit"]
+
+  private func obey(_ line: String) throws {
+    let parts = line.split(separator: " ", maxSplits: 1)
+    let argument = parts.count > 1 ? parts[1].trimmingCharacters(in: .whitespaces) : ""
+    switch (parts[0], argument) {
+    case ("/help", _): try console.write(Self.help)
+    case ("/reset", _):
+      conversation.reset()
+      messages = []
+      try note("The conversation begins anew.")
+    case ("/system", ""): try note(system.map { "The system message is: \($0)" } ?? "There is no system message.")
+    case ("/system", _):
+      system = argument == "off" ? nil : argument
+      conversation = try Conversation(loaded.model, loaded.tokenizer, template, system: system)
+      messages = []
+      try note("The conversation begins anew, \(system == nil ? "without a" : "with this") system message.")
+    case ("/params", _):
+      try parameters.set(argument.split(separator: " "))
+      try console.write(parameters.text)
+    case ("/save", ""): throw UsageError("/save wants the name of a file: /save talk.jsonl")
+    case ("/save", _): try save(argument)
+    default:
+      let near = nearestName(to: String(parts[0]), among: Self.commands).map { " Did you mean \($0)?" } ?? ""
+      throw UsageError("there is no command \(parts[0]).\(near) /help lists them.")
+    }
+  }
+
+  private func save(_ path: String) throws {
+    guard !messages.isEmpty else { throw CommandError("there is nothing to save yet.") }
+    guard path == savedPath || !FileManager.default.fileExists(atPath: path) else {
+      throw CommandError("\(path) exists. Choose another name.")
+    }
+    let all = (system.map { [ChatMessage(role: .system, content: $0)] } ?? []) + messages
+    let objects = all.map { message in
+      JSON.object([
+        JSON.Member("role", .string(message.role.rawValue)), JSON.Member("content", .string(message.content)),
+      ])
+    }
+    try AtomicFile.write(JSON.object([JSON.Member("messages", .array(objects))]).compactText + "\n", to: path)
+    savedPath = path
+    try note("Saved \(all.count) messages in \(path).")
+  }
+
+  private func note(_ text: String) throws { try console.print(console.dim(text)) }
+
+  // MARK: - Answers
+
+  private func answerOnTerminal(_ question: String) throws {
+    // While there is an answer Ctrl-C belongs to it; at the prompt it is a key of the line editor.
+    Interruption.watch()
+    defer { Interruption.stopWatching() }
+    try note(answer(question).line)
+  }
+
+  private func answer(_ question: String) throws -> GenerationClock {
+    var clock = GenerationClock()
+    var text = ""
+    try conversation.ask(
+      question, sampling: parameters.sampling, maximumTokens: parameters.maximumTokens, stops: stops
+    ) { event in
+      clock.count(event)
+      text += event.text
+      try console.write(event.text)
+      return !Interruption.isRequested
+    }
+    messages += [ChatMessage(role: .user, content: question), ChatMessage(role: .assistant, content: text)]
+    try console.print()
+    return clock
+  }
+}
