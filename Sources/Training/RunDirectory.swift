@@ -7,6 +7,7 @@ import Storage
 ///     checkpoints/step-N/  `Checkpoint`; `best` points to the one with the lowest held-out loss
 ///     training.json        `RunRecord`
 ///     metrics.jsonl  samples.txt  loss.svg
+///     tensorboard/         event files, with `--tensorboard`
 ///     reference.json       `ReferenceLogProbabilities`, where the stage compares with its starting model
 package final class RunDirectory {
   package let path: String
@@ -15,6 +16,7 @@ package final class RunDirectory {
   package var modelPath: String { path + "/model" }
   package var metricsPath: String { path + "/metrics.jsonl" }
   package var samplesPath: String { path + "/samples.txt" }
+  package var tensorBoardPath: String { path + "/tensorboard" }
   package var plotPath: String { path + "/loss.svg" }
   var referencePath: String { path + "/" + ReferenceLogProbabilities.fileName }
   private var checkpointsPath: String { path + "/checkpoints" }

@@ -57,7 +57,9 @@ package final class Trainer {
     // Without a checkpoint everything comes again, the evaluation before the first step included.
     let lastKept = plan.checkpoint == nil ? -1 : state.step
     metrics = try MetricsFile(run.metricsPath, resumingAfter: lastKept)
-    self.sinks = sinks + [metrics, try SamplesFile(run.samplesPath, resumingAfter: lastKept)]
+    let tensorBoard =
+      plan.settings.tensorboard == true ? [try TensorBoardFile(run.tensorBoardPath, resumingAfter: lastKept)] : []
+    self.sinks = sinks + [metrics, try SamplesFile(run.samplesPath, resumingAfter: lastKept)] + tensorBoard
     clock = RunClock(firstStep: state.step, totalSteps: plan.totalSteps)
   }
 

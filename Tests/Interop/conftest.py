@@ -18,7 +18,8 @@ VOCABULARY = 512
 MARKERS = {
     "test_convert.py": "not heavy and not peers", "test_transformers.py": "heavy", "test_dpo.py": "heavy",
     "test_convert_torch.py": "heavy", "test_peft.py": "heavy", "test_sampling.py": "heavy",
-    "test_llama_cpp.py": "peers"}
+    "test_llama_cpp.py": "peers",
+    "test_tensorboard.py": "heavy"}
 
 
 def pytest_configure(config):

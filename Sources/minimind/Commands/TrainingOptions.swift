@@ -74,6 +74,8 @@ struct TrainingOptions: Sendable {
     "log-interval", default: 10, in: 1...1_000_000_000,
     help: "Steps from one line to the next where no bar can be drawn.")
 
+  private let tensorBoard = Option.flag(
+    "tensorboard", help: "Also writes event files into RUN/tensorboard, for: tensorboard --logdir RUN")
   private let samplePrompt: Option<[String]>
   private let beta = Option.number(
     "beta", default: 0.1, in: 1e-6...1000, help: "How dear it is to move away from the model that the run begins with.")
@@ -113,7 +115,7 @@ struct TrainingOptions: Sendable {
     return first + ofPairs + [
       schedule, warmupSteps, beta1, beta2, epsilon, weightDecay, gradientClip, precision, Self.recomputeActivations,
       Option.seed, Option.threads, evalInterval, evalTokens, checkpointInterval, keepCheckpoints, logInterval,
-      samplePrompt,
+      samplePrompt, tensorBoard,
     ] + adapter
   }
 
@@ -191,6 +193,7 @@ struct TrainingOptions: Sendable {
     take(keepCheckpoints, \.keepCheckpoints)
     take(logInterval, \.logInterval)
     take(samplePrompt, \.samplePrompt)
+    take(tensorBoard, \.tensorboard)
     return settings
   }
 }
