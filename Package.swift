@@ -37,6 +37,7 @@ let package = Package(
     .target(name: "CEditLine", linkerSettings: [.linkedLibrary("edit")]),
     .systemLibrary(name: "CStorage", providers: [.apt(["libssl-dev"])]),
     .systemLibrary(name: "CLibZip", providers: [.apt(["libzip-dev"])]),
+    .systemLibrary(name: "CMicroHTTPD", providers: [.apt(["libmicrohttpd-dev"])]),
 
     // The rooms, each below those that it imports.
     room("Storage", imports: ["CStorage"]),
@@ -56,12 +57,14 @@ let package = Package(
     room(
       "Evaluation",
       imports: ["Storage", "Compute", "Tokenization", "ModelFiles", "Transformer", "Corpus", "Inference", "Plotting"]),
-    .target(name: "Serving", resources: [.embedInCode("Page")], swiftSettings: swiftSettings),
+    .target(
+      name: "Serving", dependencies: ["Storage", "Compute", "Tokenization", "Inference", "CMicroHTTPD"],
+      resources: [.embedInCode("Page")], swiftSettings: swiftSettings),
     .executableTarget(
       name: "minimind",
       dependencies: [
         "Storage", "Compute", "Tokenization", "ModelFiles", "Transformer", "Corpus", "Training", "Inference",
-        "Evaluation", "CEditLine",
+        "Evaluation", "CEditLine", "Serving",
       ],
       swiftSettings: swiftSettings),
 
@@ -88,7 +91,7 @@ let package = Package(
     tests(
       of: "Evaluation",
       imports: ["Compute", "Transformer", "Corpus", "Inference", "Tokenization", "ModelFiles", "Plotting"]),
-    tests(of: "Serving"),
+    tests(of: "Serving", imports: ["Inference", "Tokenization"]),
     tests(of: "minimind"),
   ],
   swiftLanguageModes: [.v6],

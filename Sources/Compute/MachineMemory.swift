@@ -16,6 +16,9 @@ package enum MachineMemory {
     #endif
   }
 
+  /// The memory that this process holds at the moment, in bytes; 0 where the system does not say.
+  package static var residentBytes: Int { (kilobytes("VmRSS", in: "/proc/self/status") ?? 0) * 1024 }
+
   /// The number on the line "NAME: NUMBER kB" of a file that the kernel writes; nil where there is none.
   private static func kilobytes(_ name: String, in path: String) -> Int? {
     let text = try? String(contentsOfFile: path, encoding: .utf8)

@@ -1,0 +1,68 @@
+import Storage
+
+/// A request that is not answered as asked, in OpenAI's words.
+package struct APIError: Error, Equatable, Sendable {
+  package enum Kind: String, Sendable {
+    case invalidRequest = "invalid_request_error"
+    case authentication = "authentication_error"
+    case permission = "permission_error"
+    case notFound = "not_found_error"
+    case rateLimit = "rate_limit_error"
+    case server = "server_error"
+  }
+
+  package var status: Int
+  var kind: Kind
+  package var message: String
+  /// The field that is wrong.
+  package var parameter: String?
+  /// A word for programs.
+  var code: String?
+  var retryAfterSeconds: Int?
+  /// Methods that the path has, where the one that was used is not among them.
+  var allowedMethods: String?
+
+  /// A field of the request is wrong.
+  static func invalid(_ parameter: String?, _ message: String, code: String? = nil) -> APIError {
+    APIError(status: 400, kind: .invalidRequest, message: message, parameter: parameter, code: code)
+  }
+
+  static func unsupported(_ parameter: String, _ message: String) -> APIError {
+    invalid(parameter, message, code: "unsupported_parameter")
+  }
+
+  static func contextLength(_ parameter: String, tokens: Int, limit: Int) -> APIError {
+    invalid(
+      parameter, "This model's context has \(limit) tokens, and \(parameter) has \(tokens). Shorten it.",
+      code: "context_length_exceeded")
+  }
+
+  /// The server is going.
+  static let stopping = APIError(
+    status: 503, kind: .server, message: "The server is stopping. Try again later.", code: "stopping")
+
+  var json: JSON {
+    .object([
+      .init(
+        "error",
+        .object([
+          .init("message", .string(message)), .init("type", .string(kind.rawValue)),
+          .init("param", parameter.map { .string($0) } ?? .null), .init("code", code.map { .string($0) } ?? .null),
+        ]))
+    ])
+  }
+
+  var response: HTTPResponse {
+    var response = HTTPResponse(json, status: status)
+    if let retryAfterSeconds { response.add("Retry-After", String(retryAfterSeconds)) }
+    if let allowedMethods { response.add("Allow", allowedMethods) }
+    if status == 401 { response.add("WWW-Authenticate", "Bearer") }
+    return response
+  }
+}
+
+extension HTTPResponse {
+  init(_ json: JSON, status: Int = 200) {
+    self.init(status: status, contentType: "application/json", text: json.compactText)
+  }
+}

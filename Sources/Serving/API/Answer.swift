@@ -1,0 +1,153 @@
+import Compute
+import Inference
+import Storage
+import Synchronization
+import Tokenization
+
+/// One answer on its way to a client: takes what the model writes and sends it, piece by piece or whole at the end.
+final class Answer: Sendable {
+  private struct State {
+    /// What is known of each choice; of a stream, nothing.
+    var choices: [ChoicePiece]
+    /// For the offsets of tokens.
+    var decoders: [StreamingDecoder]
+    var offsets: [Int]
+    var lastTokenTimes: [Double?]
+    var usage = Usage()
+    var running: Int
+    /// What the model did before the answer could begin; nil from then on.
+    var early: [(GenerationEvent, choice: Int)]? = []
+    var isOver = false
+  }
+
+  private let call: GenerationCall
+  private let format: AnswerFormat
+  private let reply: Reply
+  private let state: Mutex<State>
+  private let start = monotonicSeconds()
+
+  init(_ call: GenerationCall, _ format: AnswerFormat, _ reply: Reply) {
+    self.call = call
+    self.format = format
+    self.reply = reply
+    let parts = call.parts
+    state = Mutex(
+      State(
+        choices: Array(repeating: ChoicePiece(), count: parts),
+        decoders: Array(repeating: StreamingDecoder(format.tokenizer), count: parts),
+        offsets: Array(repeating: 0, count: parts), lastTokenTimes: Array(repeating: nil, count: parts),
+        usage: Usage(prompt: call.prompts.reduce(0) { $0 + $1.tokens.count }), running: parts))
+  }
+
+  /// Begins to send. Until then it could still turn out that there will be no answer.
+  func begin() {
+    state.withLock { state in
+      guard !state.isOver, let early = state.early else { return }
+      state.early = nil
+      if call.isStreamed {
+        reply.startStream()
+        for index in 0..<call.parts {
+          if let opening = format.opening(index: index) { send([opening]) }
+        }
+      }
+      for (event, choice) in early { take(event, choice, &state) }
+    }
+  }
+
+  /// Takes what the model did for a choice. Called on the scheduler's thread.
+  func take(_ event: GenerationEvent, choice: Int) {
+    state.withLock { state in
+      if state.early != nil {
+        state.early?.append((event, choice: choice))
+      } else {
+        take(event, choice, &state)
+      }
+    }
+  }
+
+  private func take(_ event: GenerationEvent, _ choice: Int, _ state: inout State) {
+    guard !state.isOver else { return }
+    switch event {
+    case .prompt(let logProbabilities, let cachedTokens): begin(choice, logProbabilities, cachedTokens, &state)
+    case .token(let token, let text, let logProbability):
+      measure(choice, &state)
+      state.usage.completion += 1
+      let tokens = logProbability.map { [report(token, $0, choice, &state)] } ?? []
+      deliver(ChoicePiece(text: text, tokens: tokens), choice, &state)
+    case .end(.cancelled, _): fail(.stopping, &state)
+    case .end(let reason, let text):
+      deliver(ChoicePiece(text: text), choice, &state)
+      deliver(ChoicePiece(finish: reason), choice, &state)
+      state.running -= 1
+      if state.running == 0 { finish(&state) }
+    }
+  }
+
+  /// Says that there will be no answer, or no more of it.
+  func fail(_ error: APIError) { state.withLock { fail(error, &$0) } }
+
+  private func begin(
+    _ choice: Int, _ logProbabilities: [TokenLogProbability?], _ cachedTokens: Int, _ state: inout State
+  ) {
+    // Of several answers to one prompt the first one reads it.
+    if choice % call.count == 0 { state.usage.cached += cachedTokens }
+    guard call.echoes else { return }
+    let prompt = call.prompts[choice / call.count]
+    let shown = prompt.tokens.dropFirst(prompt.addedTokens)
+    var piece = ChoicePiece(text: format.tokenizer.decode(shown))
+    if format.reportsLogProbabilities {
+      for (token, value) in zip(shown, logProbabilities.dropFirst(prompt.addedTokens)) {
+        piece.tokens.append(report(token, value, choice, &state))
+      }
+    }
+    deliver(piece, choice, &state)
+  }
+
+  private func report(
+    _ token: Int32, _ value: TokenLogProbability?, _ choice: Int, _ state: inout State
+  ) -> TokenReport {
+    defer { state.offsets[choice] += state.decoders[choice].push(token).unicodeScalars.count }
+    return TokenReport(token: token, logProbability: value, textOffset: state.offsets[choice])
+  }
+
+  private func measure(_ choice: Int, _ state: inout State) {
+    let now = monotonicSeconds()
+    if let last = state.lastTokenTimes[choice] {
+      reply.metrics.observeTokenGap(now - last)
+    } else {
+      reply.metrics.observeFirstToken(now - start)
+    }
+    state.lastTokenTimes[choice] = now
+  }
+
+  /// Sends a piece, or keeps it for the whole.
+  private func deliver(_ piece: ChoicePiece, _ choice: Int, _ state: inout State) {
+    if !call.isStreamed {
+      state.choices[choice].append(piece)
+    } else if !piece.isEmpty {
+      send([format.choice(piece, index: choice)])
+    }
+  }
+
+  private func finish(_ state: inout State) {
+    state.isOver = true
+    if call.isStreamed {
+      if call.includesUsage { send([], usage: state.usage) }
+      reply.write(serverSentEvent("[DONE]"))
+      reply.end()
+    } else {
+      let choices = state.choices.enumerated().map { format.choice($1, index: $0) }
+      reply.send(HTTPResponse(format.object(choices, usage: state.usage)))
+    }
+  }
+
+  private func fail(_ error: APIError, _ state: inout State) {
+    guard !state.isOver else { return }
+    state.isOver = true
+    reply.fail(error)
+  }
+
+  private func send(_ choices: [JSON], usage: Usage? = nil) {
+    reply.write(serverSentEvent(format.object(choices, usage: usage).compactText))
+  }
+}

@@ -1,0 +1,17 @@
+import Inference
+
+extension GenerationCall {
+  /// A request to `/v1/completions`.
+  package init(completion fields: RequestFields, _ reader: TextInputReader) throws(APIError) {
+    let echoes = try fields.bool("echo") ?? false
+    let logProbabilities = try fields.integer("logprobs", in: 0...20)
+    let prompts = try reader.read(fields, "prompt", specialTokens: .parsed, longest: reader.contextLength)
+    try self.init(fields, .completion, prompts: prompts)
+    self.echoes = echoes
+    request.topLogProbabilities = logProbabilities
+    request.reportsPromptLogProbabilities = echoes && logProbabilities != nil
+    // Somebody measures texts: the list of tokens must be as long as was asked for, and an end token is one of them.
+    if request.reportsPromptLogProbabilities { request.ignoresEndTokens = true }
+    try readLogitBias(fields, reader.tokenizer)
+  }
+}

@@ -1,0 +1,112 @@
+import Inference
+import Storage
+import Tokenization
+
+/// Which of the two kinds of answers a client wants.
+enum AnswerKind: String, Sendable {
+  case chat = "chat.completion"
+  case completion = "text_completion"
+}
+
+/// What a client asks a model to write: a request of either kind, decoded and checked.
+package struct GenerationCall: Sendable {
+  var kind: AnswerKind
+  package var prompts: [TextInput]
+  /// Answers to each prompt.
+  package var count = 1
+  package var isStreamed = false
+  /// Whether a stream ends with the number of tokens.
+  var includesUsage = false
+  /// Whether the answer begins with the prompt.
+  var echoes = false
+  /// All but the prompt.
+  package var request: GenerationRequest
+
+  /// The parts of the answer, one for each choice.
+  package var parts: Int { prompts.count * count }
+
+  /// The request for one choice.
+  package func request(_ choice: Int) -> GenerationRequest {
+    var request = request
+    request.prompt = prompts[choice / count].tokens
+    request.sampling.seed &+= UInt64(choice)
+    return request
+  }
+
+  /// Reads what both kinds of requests have in common.
+  ///
+  /// - Parameter kind: log-probabilities and the number of tokens have other names in each.
+  init(_ fields: RequestFields, _ kind: AnswerKind, prompts: [TextInput]) throws(APIError) {
+    self.kind = kind
+    self.prompts = prompts
+    request = GenerationRequest(prompt: [])
+    count = try fields.integer("n", in: 1...128) ?? 1
+    isStreamed = try fields.bool("stream") ?? false
+    if let options = try fields.fields("stream_options") {
+      guard isStreamed else {
+        throw APIError.invalid("stream_options", "'stream_options' is only for requests with 'stream': true.")
+      }
+      includesUsage = try options.bool("include_usage") ?? false
+    }
+    // −1 is MiniMind v1's word for no limit.
+    let most = try fields.integer("max_completion_tokens", in: -1...Int.max)
+    let limit = try fields.integer("max_tokens", in: -1...Int.max)
+    // /v1/completions has OpenAI's old default, which tools rely on.
+    request.maximumTokens = (most ?? limit ?? (kind == .completion ? 16 : nil)).flatMap { $0 < 0 ? nil : $0 }
+    request.stops = try Self.stops(fields)
+    request.ignoresEndTokens = try fields.bool("ignore_eos") ?? false
+    try readSampling(fields)
+    try fields.refuse("suffix", unless: { $0 == .string("") }, "the model only continues texts.")
+    let count = count
+    try fields.refuse(
+      "best_of", unless: { $0.integerValue == count }, "each of the 'n' answers is returned as it was drawn.")
+  }
+
+  private static func stops(_ fields: RequestFields) throws(APIError) -> [String] {
+    guard let value = fields["stop"] else { return [] }
+    if let text = value.stringValue { return text.isEmpty ? [] : [text] }
+    let texts = value.arrayValue?.compactMap(\.stringValue) ?? []
+    guard let values = value.arrayValue, texts.count == values.count, texts.count <= 4 else {
+      throw APIError.invalid("stop", "'stop' must be a string or a list of at most 4 strings.")
+    }
+    guard texts.allSatisfy({ $0.utf8.count <= 1024 }) else {
+      throw APIError.invalid("stop", "a string in 'stop' has more than 1024 bytes.")
+    }
+    return texts.filter { !$0.isEmpty }
+  }
+
+  /// Fields that are absent are as in `minimind generate`, but for the seed.
+  private mutating func readSampling(_ fields: RequestFields) throws(APIError) {
+    var sampling = SamplingSettings()
+    sampling.temperature = try fields.number("temperature", in: 0...2) ?? sampling.temperature
+    sampling.topP = try fields.number("top_p", in: 0...1) ?? sampling.topP
+    sampling.minP = try fields.number("min_p", in: 0...1) ?? sampling.minP
+    sampling.topK = max(0, try fields.integer("top_k", in: -1...Int.max) ?? sampling.topK)
+    sampling.repetitionPenalty = try fields.number("repetition_penalty", in: 0.1...10) ?? sampling.repetitionPenalty
+    sampling.presencePenalty = try fields.number("presence_penalty", in: -2...2) ?? 0
+    sampling.frequencyPenalty = try fields.number("frequency_penalty", in: -2...2) ?? 0
+    let seed = try fields.integer("seed", in: Int.min...Int.max)
+    sampling.seed = seed.map { UInt64(bitPattern: Int64($0)) } ?? UInt64.random(in: 0...UInt64.max)
+    request.sampling = sampling
+  }
+
+  /// Reads `logit_bias`, whose keys are tokens of `tokenizer`.
+  mutating func readLogitBias(_ fields: RequestFields, _ tokenizer: Tokenizer) throws(APIError) {
+    guard let value = fields["logit_bias"] else { return }
+    guard case .object(let members) = value, members.count <= 1024 else {
+      throw APIError.invalid("logit_bias", "'logit_bias' must be an object with at most 1024 members.")
+    }
+    for member in members {
+      guard let token = Int32(member.key), token >= 0, token < tokenizer.vocabularySize else {
+        throw APIError.invalid(
+          "logit_bias",
+          "'logit_bias' has the key \(JSON.quoted(String(member.key.prefix(40)))); keys are tokens of this model, "
+            + "0 to \(tokenizer.vocabularySize - 1).")
+      }
+      guard let bias = member.value.doubleValue, (-100...100).contains(bias) else {
+        throw APIError.invalid("logit_bias", "the values of 'logit_bias' must be numbers between -100 and 100.")
+      }
+      request.sampling.logitBias[token] = Float(bias)
+    }
+  }
+}

@@ -1,0 +1,79 @@
+import Storage
+import Tokenization
+
+/// Texts as clients give them: a string, several, tokens, or several lists of tokens.
+package struct TextInput: Sendable, Equatable {
+  /// At least one, each in the vocabulary.
+  package var tokens: [Int32]
+  /// How many of the tokens were put before what the client gave.
+  package var addedTokens = 0
+
+  package init(tokens: [Int32], addedTokens: Int = 0) {
+    self.tokens = tokens
+    self.addedTokens = addedTokens
+  }
+}
+
+/// Reads texts for a model.
+package struct TextInputReader: Sendable {
+  let tokenizer: Tokenizer
+  let contextLength: Int
+  /// How many texts a request may have.
+  static let limit = 2048
+
+  package init(tokenizer: Tokenizer, contextLength: Int) {
+    self.tokenizer = tokenizer
+    self.contextLength = contextLength
+  }
+
+  /// The field `name`, at least one text of it.
+  ///
+  /// Strings are documents, which begin with `<s>` as in training. Tokens are taken as they are.
+  /// - Parameters:
+  ///   - specialTokens: what `<s>` and the like in a string are.
+  ///   - longest: the most tokens of a text.
+  func read(
+    _ fields: RequestFields, _ name: String, specialTokens: SpecialTokenHandling, longest: Int
+  ) throws(APIError) -> [TextInput] {
+    guard let value = fields[name] else { throw APIError.invalid(name, "'\(name)' is missing.") }
+    let parts: [JSON]
+    if value.stringValue != nil || value.tokens != nil {
+      parts = [value]
+    } else {
+      parts = try fields.list(name, limit: Self.limit) ?? []
+    }
+    var inputs: [TextInput] = []
+    for part in parts {
+      let input: TextInput
+      if let text = part.stringValue {
+        input = encode(text, specialTokens)
+      } else if let ids = part.tokens {
+        input = TextInput(tokens: try check(ids, name))
+      } else {
+        throw APIError.invalid(name, "'\(name)' must be a string, a list of tokens, or a list of either.")
+      }
+      guard input.tokens.count <= longest else {
+        throw APIError.contextLength(name, tokens: input.tokens.count, limit: contextLength)
+      }
+      inputs.append(input)
+    }
+    return inputs
+  }
+
+  private func encode(_ text: String, _ specialTokens: SpecialTokenHandling) -> TextInput {
+    let tokens = tokenizer.encode(text, specialTokens: specialTokens)
+    if tokens.first == tokenizer.beginToken { return TextInput(tokens: tokens) }
+    return TextInput(tokens: [tokenizer.beginToken] + tokens, addedTokens: 1)
+  }
+
+  private func check(_ ids: [Int], _ name: String) throws(APIError) -> [Int32] {
+    if let wrong = ids.first(where: { $0 < 0 || $0 >= tokenizer.vocabularySize }) {
+      throw APIError.invalid(
+        name,
+        "'\(name)' has the token \(wrong), and this model's tokenizer has \(tokenizer.vocabularySize). Tokens must be "
+          + "of this model, not of tiktoken's encodings; with LangChain's OpenAIEmbeddings, set "
+          + "check_embedding_ctx_length=False, which sends text.")
+    }
+    return ids.map(Int32.init)
+  }
+}

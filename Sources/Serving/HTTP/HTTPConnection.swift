@@ -1,0 +1,58 @@
+import CMicroHTTPD
+import Compute
+import Foundation
+import Synchronization
+
+/// What the HTTP library calls a daemon or a connection.
+///
+/// - Unchecked Sendable: a name for something that libmicrohttpd guards itself.
+struct LibraryHandle: Hashable, @unchecked Sendable {
+  let pointer: OpaquePointer
+}
+
+/// A client's connection, on which requests come one after another.
+final class HTTPConnection: Sendable {
+  private struct State {
+    /// When the client is given up; nil while it waits for an answer.
+    var deadline: Double?
+    var exchange: HTTPExchange?
+  }
+
+  let library: LibraryHandle
+  private let descriptor: Int32
+  private let state: Mutex<State>
+
+  /// - Parameter deadline: until when the first request must be there.
+  init(_ library: LibraryHandle, descriptor: Int32, deadline: Double) {
+    self.library = library
+    self.descriptor = descriptor
+    state = Mutex(State(deadline: deadline))
+  }
+
+  func setDeadline(_ deadline: Double?) { state.withLock { $0.deadline = deadline } }
+
+  /// The request that is being received or answered.
+  var exchange: HTTPExchange? {
+    get { state.withLock { $0.exchange } }
+    set { state.withLock { $0.exchange = newValue } }
+  }
+
+  /// Only for the library's own thread, inside its callbacks.
+  func suspend() { MHD_suspend_connection(library.pointer) }
+  /// Only for a connection that is suspended; any thread.
+  func resume() { MHD_resume_connection(library.pointer) }
+
+  var isClosedByPeer: Bool { minimind_peer_has_closed(descriptor) != 0 }
+
+  /// What the server does from time to time. Called only while the socket is open.
+  func attend(now: Double) {
+    let (deadline, exchange) = state.withLock { ($0.deadline, $0.exchange) }
+    if let deadline, now > deadline {
+      // The library notices, and closes the socket in its own time.
+      shutdown(descriptor, Int32(SHUT_RDWR))
+      exchange?.abandon()
+    } else {
+      exchange?.attend(now: now)
+    }
+  }
+}

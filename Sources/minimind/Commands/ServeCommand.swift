@@ -1,0 +1,123 @@
+import Compute
+import Foundation
+import Inference
+import Serving
+import Storage
+import Tokenization
+
+/// `minimind serve`: a model for clients of OpenAI's API, and a page to talk with it.
+let serveCommand: Command = {
+  let host = Option.text(
+    "host", "ADDRESS", default: "127.0.0.1",
+    help: "Where to listen; 0.0.0.0 for all addresses of this machine, which needs a key or --allow-open.")
+  let port = Option.integer("port", default: 8080, in: 0...65535, help: "0: any that is free.")
+  let parallel = Option.integer(
+    "parallel", default: 32, in: 1...1024, help: "Answers that are written at the same time.")
+  let queue = Option.integer(
+    "queue", default: 128, in: 0...100_000, help: "Answers that may wait; beyond, clients are told to come again later."
+  )
+  let cacheTokens = Option.optionalInteger(
+    "cache-tokens", in: 16...1 << 30, defaultText: "16384, or the context if that is longer",
+    help: "Tokens whose keys and values are kept, for all answers together and for prompts that begin alike.")
+  let clientTimeout = Option.number(
+    "client-timeout", default: 60, in: 0.1...86400,
+    help: "Seconds that a client has to send a request, and to read an answer that is complete.")
+  let strictModel = Option.flag("strict-model", help: "Refuses requests that name another model.")
+  return Command(
+    "serve", summary: "lets clients of OpenAI's API, and browsers, use a model",
+    options: [GenerateOptions.model, host, port] + ServeAccess.options + [
+      strictModel, parallel, queue, cacheTokens, clientTimeout, GenerateOptions.type, GenerateOptions.context,
+      RotaryOptions.mode,
+      RotaryOptions.factor, Option.threads,
+    ],
+    example: "minimind serve --model my-chat --port 8080"
+  ) { invocation in
+    let policy = try ServeAccess.policy(invocation, host: invocation[host])
+    let loaded = try LoadedModel(invocation)
+    let name = URL(fileURLWithPath: invocation[GenerateOptions.model]).lastPathComponent
+    let type = invocation[GenerateOptions.type].rawValue
+    let configuration = loaded.model.configuration
+    let contextLength = loaded.model.contextLength
+    let model = ModelServer.Model(
+      name: name, tokenizer: loaded.tokenizer, template: try? ChatTemplate(tokenizerDirectory: loaded.directory),
+      contextLength: contextLength, hiddenSize: configuration.hiddenSize,
+      fingerprint: fingerprint(loaded, type: type))
+    let scheduler = try BatchScheduler(
+      loaded.model, tokenizer: loaded.tokenizer, maximumSequences: invocation[parallel], queueLimit: invocation[queue],
+      cacheTokens: max(contextLength, invocation[cacheTokens] ?? 16384))
+    let modelServer = ModelServer(
+      model, scheduler, policy: policy, isNameStrict: invocation[strictModel], width: invocation[parallel])
+    Interruption.watch()
+    var limits = HTTPLimits()
+    limits.patience = invocation[clientTimeout]
+    let server = try HTTPServer(host: invocation[host], port: invocation[port], limits: limits) {
+      modelServer.handle($0, $1)
+    }
+    try Console.standardOutput.print(
+      "serving \(name) at http://\(server.address): \(formatCount(configuration.parameterCount)) parameters in \(type), "
+        + "context \(contextLength), \(formatBytes(MachineMemory.residentBytes)) of memory. Ctrl-C stops.")
+    while !Interruption.isRequested { usleep(50_000) }
+    try? Console.standardError.print("stopping when the answers in progress are written; Ctrl-C again stops at once.")
+    server.stopListening()
+    modelServer.stop(waitingFor: 20)
+    server.stop(waitingFor: 5)
+  }
+}()
+
+/// Changes with the program, the weights, their type and the tokenizer: with all that changes answers.
+private func fingerprint(_ loaded: LoadedModel, type: String) -> String {
+  let attributes = try? FileManager.default.attributesOfItem(atPath: loaded.directory + "/model.safetensors")
+  let date = (attributes?[.modificationDate] as? Date)?.timeIntervalSince1970 ?? 0
+  let text = "\(programVersion) \(type) \(loaded.tokenizer.contentHash) \(attributes?[.size] ?? 0) \(date)"
+  return "fp_" + Array(text.utf8).withUnsafeBytes { SHA256.hexadecimalDigest($0) }.prefix(12)
+}
+
+/// Who may use a server: the options, and what they come to.
+private enum ServeAccess {
+  static let key = Option.optional(
+    "api-key", "KEY", help: "What clients must send as their API key. Other users of this machine can see it here.")
+  static let keyFile = Option.optional(
+    "api-key-file", "FILE", help: "A file whose first line is the key. Or set MINIMIND_API_KEY.")
+  static let allowOpen = Option.flag(
+    "allow-open", help: "Lets everybody who reaches --host use the model, without a key.")
+  static let allowedHost = Option.list(
+    "allowed-host", "NAME", help: "A name by which clients call this machine, such as that of a proxy before it.")
+  static let origin = Option.list(
+    "cors-origin", "ORIGIN", help: "A web page elsewhere that may use the model, as https://example.org; * for all.")
+
+  static let options: [any OptionDescription] = [key, keyFile, allowOpen, allowedHost, origin]
+
+  static func policy(_ invocation: Invocation, host: String) throws -> AccessPolicy {
+    let key = try secret(invocation)
+    if key == nil && !invocation[allowOpen] && !isLoopback(host) {
+      throw UsageError(
+        "--host \(host) lets everybody who reaches this machine use the model. Give --api-key-file, or --allow-open "
+          + "if that is meant.")
+    }
+    return AccessPolicy(key: key, hostNames: invocation[allowedHost] + [host], origins: invocation[origin])
+  }
+
+  private static func secret(_ invocation: Invocation) throws -> String? {
+    if invocation[key] != nil && invocation[keyFile] != nil {
+      throw UsageError("--api-key and --api-key-file are both given; one is enough.")
+    }
+    let text: String?
+    if let path = invocation[keyFile] {
+      let line = try MappedFile.contents(of: path).prefix { $0 != 0x0A && $0 != 0x0D }
+      text = String(decoding: line, as: UTF8.self)
+    } else {
+      text = invocation[key] ?? ProcessInfo.processInfo.environment["MINIMIND_API_KEY"]
+    }
+    guard let text else { return nil }
+    // HTTP clients do not send other characters in a header.
+    guard !text.isEmpty, text.utf8.allSatisfy({ (0x21...0x7E).contains($0) }) else {
+      throw UsageError("the API key must have at least one character, and only visible ones of ASCII.")
+    }
+    return text
+  }
+
+  private static func isLoopback(_ host: String) -> Bool {
+    let numbers = host.split(separator: ".", omittingEmptySubsequences: false).map { UInt8($0) }
+    return host == "localhost" || host == "::1" || numbers.count == 4 && numbers[0] == 127 && !numbers.contains(nil)
+  }
+}

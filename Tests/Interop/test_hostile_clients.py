@@ -1,0 +1,196 @@
+"""`minimind serve` with clients that are slow, rude, broken or gone: afterwards an ordinary request is answered."""
+
+import json
+import random
+import socket
+import time
+
+import pytest
+from random_model import make_model
+from serving import Server, events
+
+TIMEOUT = 1.0
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory, tokenizer_directory):
+    return make_model(tmp_path_factory.mktemp("serve") / "model", tokenizer_directory, context=100_000, scale=0.15)
+
+
+@pytest.fixture(scope="module")
+def shared_server(binary, model):
+    with Server(binary, model, "--client-timeout", TIMEOUT, "--parallel", 4, "--queue", 4) as server:
+        yield server
+
+
+@pytest.fixture
+def server(shared_server):
+    yield shared_server
+    shared_server.wait_until_idle()
+    status, reply = shared_server.post("/v1/completions", prompt="Hello", max_tokens=3, temperature=0, ignore_eos=True)
+    assert status == 200 and reply["usage"]["completion_tokens"] == 3
+
+
+def read_to_end(connection):
+    """All that the server sends before it closes the connection."""
+    received = b""
+    try:
+        while piece := connection.recv(65536):
+            received += piece
+    except ConnectionResetError:
+        pass
+    return received
+
+
+def long_request(stream, path="/v1/completions", tokens=90_000):
+    body = json.dumps({"prompt": "Hello", "max_tokens": tokens, "ignore_eos": True, "stream": stream}).encode()
+    return (f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n").encode() + body
+
+
+@pytest.mark.parametrize("beginning", [
+    b"", b"POST /v1/comp", b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\n",
+    b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{"])
+def test_a_request_that_never_ends_is_given_up(server, beginning):
+    with server.connect() as connection:
+        start = time.monotonic()
+        connection.sendall(beginning)
+        # A byte now and then makes no difference.
+        while time.monotonic() - start < 20:
+            time.sleep(0.2)
+            try:
+                connection.sendall(b"x")
+            except OSError:
+                break
+        assert time.monotonic() - start < TIMEOUT + 5
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_answer_that_nobody_waits_for_is_cancelled(server, stream):
+    before = server.metric("generated_tokens_total")
+    connections = [server.connect() for _ in range(6)]  # two of them wait for a place
+    for connection in connections:
+        connection.sendall(long_request(stream))
+    while server.metric("generated_tokens_total") < before + 10:
+        time.sleep(0.02)
+    for connection in connections:
+        connection.close()
+    server.wait_until_idle()
+    assert server.metric("generated_tokens_total") - before < 80_000
+
+
+def test_a_reader_that_does_not_read_is_given_up(server):
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.connect(("127.0.0.1", server.port))
+        before = server.metric("generated_tokens_total")
+        connection.sendall(long_request(True))
+        server_is_done = time.monotonic() + 60
+        while server.metric("generated_tokens_total") < before + 100:
+            assert time.monotonic() < server_is_done
+            time.sleep(0.02)
+        server.wait_until_idle(60)
+        assert server.metric("generated_tokens_total") - before < 60_000
+
+
+def test_bodies_and_headers_that_are_too_large(server):
+    status, _, body = server.request("POST", "/v1/completions", b" " * (5 << 20))
+    assert status == 413 and json.loads(body)["error"]["code"] == "request_too_large"
+    with server.connect() as connection:
+        connection.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 100_000 + b"\r\n\r\n")
+        assert b" 4" in read_to_end(connection)[:13]
+    with server.connect() as connection:
+        try:
+            connection.sendall(b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 999999999999\r\n\r\n")
+            for _ in range(1000):
+                connection.sendall(b" " * 65536)
+        except OSError:
+            pass
+        else:
+            pytest.fail("the server took 64 MB")
+
+
+@pytest.mark.parametrize("text", [
+    b"\r\n\r\n", b"\x00" * 64, b"\xff\xfe\r\n\r\n", b"GET\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n",
+    b"GET /%00%ff HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+    b"GET /../../etc/passwd HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+    b"GET /v1/models/%2e%2e%2fetc HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+    b"GET /health HTTP/1.1\r\nConnection: close\r\n\r\n",
+    b"GET /health HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n",
+    b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n",
+    b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+    b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"])
+def test_what_is_no_request_gets_no_answer_but_an_error(server, text):
+    with server.connect() as connection:
+        connection.sendall(text)
+        connection.shutdown(socket.SHUT_WR)
+        answer = read_to_end(connection)
+        assert b" 200 " not in answer.split(b"\r\n")[0] and b"root:" not in answer
+
+
+def test_chunked_bodies_and_requests_one_after_another(server):
+    body = json.dumps({"prompt": "Hello", "max_tokens": 2, "ignore_eos": True}).encode()
+    chunks = b"".join(b"1\r\n" + bytes([byte]) + b"\r\n" for byte in body) + b"0\r\n\r\n"
+    one = b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks
+    two = b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    with server.connect() as connection:
+        connection.sendall(one + two)
+        answer = read_to_end(connection)
+    assert answer.count(b"HTTP/1.1 200 OK") == 2 and b'"completion_tokens":2' in answer and b'"ok"' in answer
+
+
+def test_more_connections_than_there_is_room_for(server):
+    connections = []
+    for _ in range(600):
+        try:
+            connections.append(server.connect())
+        except OSError:
+            break
+    time.sleep(0.3)
+    for connection in connections:
+        connection.close()
+
+
+def test_random_bytes_between_good_requests(server):
+    generator = random.Random(1)
+    body = long_request(False, tokens=2)
+    for _ in range(300):
+        damaged = bytearray(body)
+        for _ in range(generator.randint(1, 4)):
+            place = generator.randrange(len(damaged))
+            damaged[place:place + generator.randint(0, 8)] = generator.randbytes(generator.randint(0, 8))
+        with server.connect() as connection:
+            connection.sendall(bytes(damaged))
+            connection.shutdown(socket.SHUT_WR)
+            read_to_end(connection)
+
+
+def test_pages_elsewhere(binary, model, server):
+    elsewhere = {"Origin": "https://a.example"}
+    assert server.request("GET", "/v1/models", headers=elsewhere)[0] == 403
+    assert server.request("POST", "/v1/completions", b"{}", elsewhere | {"Content-Type": "text/plain"})[0] == 403
+    assert server.request("GET", "/v1/models", headers={"Origin": f"http://127.0.0.1:{server.port}"})[0] == 200
+    with Server(binary, model, "--cors-origin", "https://a.example", "--api-key", "k") as open_server:
+        status, headers, _ = open_server.request("OPTIONS", "/v1/chat/completions", headers=elsewhere | {
+            "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization,x-stainless-os"})
+        assert status == 204 and headers["Access-Control-Allow-Origin"] == "https://a.example"
+        assert "x-stainless-os" in headers["Access-Control-Allow-Headers"]
+        status, headers, _ = open_server.request("GET", "/v1/models", headers=elsewhere | {"Authorization": "Bearer k"})
+        assert status == 200 and headers["Access-Control-Allow-Origin"] == "https://a.example"
+        assert open_server.request("GET", "/v1/models", headers={"Origin": "https://b.example"})[0] == 403
+
+
+def test_who_may_listen_where(binary, model, minimind):
+    refused = minimind("serve", "--model", model, "--host", "0.0.0.0", "--port", 0, check=False)
+    assert refused.returncode == 2 and "--api-key-file" in refused.stderr and "--allow-open" in refused.stderr
+    with Server(binary, model, "--host", "0.0.0.0", "--api-key", "k") as server:
+        assert server.request("GET", "/health")[0] == 200
+        taken = minimind("serve", "--model", model, "--port", server.port, check=False)
+        assert taken.returncode == 1 and "another program uses this port" in taken.stderr
+    unknown = minimind("serve", "--model", model, "--host", "256.0.0.1", "--api-key", "k", check=False)
+    assert unknown.returncode == 1 and "--host" in unknown.stderr
+
+
+def test_a_silent_stream_ends_as_it_should(server):
+    status, _, body = server.request(
+        "POST", "/v1/completions", {"prompt": "Hello", "max_tokens": 0, "stream": True})
+    assert status == 200 and events(body)[-1]["choices"][0]["finish_reason"] == "length"

@@ -1,0 +1,310 @@
+"""`minimind serve` through OpenAI's own Python client: each documented use of the API that a text model can have."""
+
+import asyncio
+import base64
+import json
+import math
+import struct
+
+import openai
+import pytest
+from random_model import make_model
+from serving import Server, events
+
+QUESTION = [{"role": "user", "content": "世界上最高的山是什么？"}]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory, tokenizer_directory):
+    return make_model(tmp_path_factory.mktemp("serve") / "my-model", tokenizer_directory, scale=0.15)
+
+
+@pytest.fixture(scope="module")
+def server(binary, model):
+    with Server(binary, model) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def client(server):
+    return openai.OpenAI(base_url=server.url, api_key="any", max_retries=0)
+
+
+def chat(client, **fields):
+    return client.chat.completions.create(**{"model": "any", "messages": QUESTION, "max_tokens": 20} | fields)
+
+
+def test_a_stream_joined_is_the_whole_answer(client):
+    whole = chat(client, seed=7)
+    assert whole.object == "chat.completion" and whole.model == "my-model" and whole.id.startswith("chatcmpl-")
+    assert whole.choices[0].message.role == "assistant" and whole.system_fingerprint
+    usage = whole.usage
+    assert usage.total_tokens == usage.prompt_tokens + usage.completion_tokens and usage.completion_tokens <= 20
+    chunks = list(chat(client, seed=7, stream=True))
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == whole.choices[0].message.content
+    assert {(chunk.id, chunk.object, chunk.created, chunk.model) for chunk in chunks} == {
+        (chunks[0].id, "chat.completion.chunk", chunks[0].created, "my-model")}
+    assert chunks[0].choices[0].delta.role == "assistant" and chunks[0].choices[0].delta.content == ""
+    assert [chunk.choices[0].finish_reason for chunk in chunks] == (
+        [None] * (len(chunks) - 1) + [whole.choices[0].finish_reason])
+    assert chunks[-1].choices[0].delta.content is None
+    assert all(chunk.usage is None for chunk in chunks)
+    *_, last = chat(client, seed=7, stream=True, stream_options={"include_usage": True})
+    assert last.choices == [] and last.usage.completion_tokens == usage.completion_tokens
+
+
+def test_frames_of_a_stream(server):
+    status, headers, body = server.request(
+        "POST", "/v1/chat/completions", {"messages": QUESTION, "stream": True, "max_tokens": 5, "ignore_eos": True,
+                                         "stream_options": {"include_usage": True}})
+    assert status == 200 and headers["Content-Type"].startswith("text/event-stream")
+    assert headers["Cache-Control"] == "no-cache"
+    frames = events(body)
+    assert [len(frame["choices"]) for frame in frames] == [1] * (len(frames) - 1) + [0]
+    assert all(frame["usage"] is None for frame in frames[:-1]) and frames[-1]["usage"]["completion_tokens"] == 5
+
+
+def test_the_example_of_minimind_v1_works_as_printed(server):
+    body = {"model": "model-identifier", "messages": QUESTION, "temperature": 0.7, "max_tokens": -1, "stream": True}
+    status, _, body = server.request("POST", "/v1/chat/completions", body)
+    assert status == 200 and events(body)[-1]["choices"][0]["finish_reason"] in ("stop", "length")
+
+
+def test_many_at_once_each_get_their_own_answer(server, client):
+    prompts = ["Hello", "你好", "The quick brown fox", "a", "the the the", "Answer:"] * 4
+    alone = {text: client.completions.create(model="m", prompt=text, temperature=0, max_tokens=40).choices[0].text
+             for text in set(prompts)}
+
+    async def ask_all():
+        async with openai.AsyncOpenAI(base_url=server.url, api_key="any") as client:
+            async def ask(text):
+                stream = await client.completions.create(
+                    model="m", prompt=text, temperature=0, max_tokens=40, stream=True)
+                return "".join([chunk.choices[0].text async for chunk in stream])
+            return await asyncio.gather(*map(ask, prompts))
+
+    assert asyncio.run(ask_all()) == [alone[text] for text in prompts]
+
+
+def test_seeds_and_several_answers(client):
+    answers = chat(client, seed=3, n=4, temperature=1.5).choices
+    assert [answer.index for answer in answers] == [0, 1, 2, 3]
+    assert len({answer.message.content for answer in answers}) > 1
+    again = chat(client, seed=3, n=4, temperature=1.5).choices
+    assert [answer.message.content for answer in again] == [answer.message.content for answer in answers]
+    texts = [""] * 4
+    for chunk in chat(client, seed=3, n=4, temperature=1.5, stream=True):
+        texts[chunk.choices[0].index] += chunk.choices[0].delta.content or ""
+    assert texts == [answer.message.content for answer in answers]
+    assert len({chat(client, temperature=1.5).choices[0].message.content for _ in range(4)}) > 1
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_stop_strings(client, streamed):
+    def complete(**fields):
+        answer = client.completions.create(
+            model="m", prompt="Hello", temperature=0, max_tokens=40, stream=streamed, **fields)
+        chunks = list(answer) if streamed else [answer]
+        return "".join(chunk.choices[0].text for chunk in chunks), chunks[-1].choices[0].finish_reason
+
+    whole, _ = complete()
+    for length in (1, 3, 7):
+        stop = whole[5:5 + length]
+        assert complete(stop=["never there ☃", stop]) == (whole[:whole.index(stop)], "stop")
+    assert complete(stop="never there ☃")[0] == whole
+
+
+def test_log_probabilities_of_a_conversation(client):
+    choice = chat(client, logprobs=True, top_logprobs=5, temperature=0, max_tokens=10).choices[0]
+    assert len(choice.logprobs.content) <= 10
+    for entry in choice.logprobs.content:
+        assert entry.top_logprobs[0].logprob == entry.logprob and len(entry.top_logprobs) == 5
+        assert sum(math.exp(other.logprob) for other in entry.top_logprobs) <= 1.0001
+    text = b"".join(bytes(entry.bytes) for entry in choice.logprobs.content).decode("utf-8", "replace")
+    assert text == choice.message.content
+    plain = chat(client, logprobs=True, temperature=0, max_tokens=10).choices[0]
+    assert [entry.logprob for entry in plain.logprobs.content] == [entry.logprob for entry in choice.logprobs.content]
+    assert plain.logprobs.content[0].top_logprobs == []
+    streamed = [entry for chunk in chat(client, logprobs=True, temperature=0, max_tokens=10, stream=True)
+                if chunk.choices[0].logprobs for entry in chunk.choices[0].logprobs.content]
+    assert [entry.token for entry in streamed] == [entry.token for entry in plain.logprobs.content]
+
+
+def test_completions_of_texts_and_tokens(minimind, client, model):
+    ids = json.loads(minimind("tokenizer", "encode", "--tokenizer", model, "--json", input="Hello\n").stdout)
+    fields = dict(model="m", temperature=0, max_tokens=12)
+    text = client.completions.create(prompt="Hello", **fields)
+    assert text.object == "text_completion" and text.id.startswith("cmpl-")
+    tokens = client.completions.create(prompt=[1, *ids], **fields)
+    assert tokens.choices[0].text == text.choices[0].text and tokens.usage == text.usage
+    several = client.completions.create(prompt=[[1, *ids], [1, *ids, 5]], n=2, **fields)
+    assert [choice.index for choice in several.choices] == [0, 1, 2, 3]
+    assert several.choices[0].text == several.choices[1].text == text.choices[0].text
+    both = client.completions.create(prompt=["Hello", "你好"], echo=True, **fields)
+    assert both.choices[0].text == "Hello" + text.choices[0].text and both.choices[1].text.startswith("你好")
+    assert len(client.completions.create(model="m", prompt=["x"] * 100, max_tokens=1).choices) == 100
+
+
+def test_echo_with_log_probabilities_measures_a_text(client):
+    choice = client.completions.create(
+        model="m", prompt=[1, 70, 80, 90], echo=True, logprobs=2, max_tokens=1, temperature=0).choices[0]
+    report = choice.logprobs
+    assert len(report.tokens) == len(report.token_logprobs) == len(report.top_logprobs) == len(report.text_offset) == 5
+    assert report.token_logprobs[0] is None and report.top_logprobs[0] is None
+    for token, value, top in zip(report.tokens[1:], report.token_logprobs[1:], report.top_logprobs[1:]):
+        assert top[token] == value and len(top) <= 3
+    assert report.token_logprobs[-1] == max(report.top_logprobs[-1].values())
+    only = client.completions.create(model="m", prompt=[1, 70, 80, 90], echo=True, logprobs=2, max_tokens=0).choices[0]
+    assert only.logprobs.token_logprobs == pytest.approx([None, *report.token_logprobs[1:4]], abs=1e-4)
+    # The same numbers, one after another.
+    value = client.completions.create(
+        model="m", prompt=[1, 70, 80], logprobs=1, max_tokens=1, temperature=0, logit_bias={"90": 100}).choices[0]
+    assert value.logprobs.token_logprobs[0] == pytest.approx(report.token_logprobs[3], abs=1e-2)
+    text = client.completions.create(model="m", prompt="Hello 你好", echo=True, logprobs=0, max_tokens=3, temperature=0)
+    report = text.choices[0].logprobs
+    for token, offset in zip(report.tokens, report.text_offset):
+        if not token.startswith("bytes:") and token != "</s>":
+            assert text.choices[0].text[offset:].startswith(token)
+
+
+def test_logit_bias_and_penalties(client):
+    fields = dict(model="m", prompt="Hello", temperature=0, max_tokens=8)
+    forced = client.completions.create(logit_bias={"70": 100}, logprobs=0, **fields).choices[0]
+    assert len(set(forced.logprobs.tokens)) == 1 and forced.finish_reason == "length"
+    penalised = client.completions.create(
+        logit_bias={"70": 20}, frequency_penalty=2, presence_penalty=2, logprobs=0, **fields).choices[0]
+    assert len(penalised.text) > 0
+    banned = client.completions.create(logit_bias={"70": -100}, logprobs=0, **fields).choices[0]
+    assert forced.logprobs.tokens[0] not in banned.logprobs.tokens
+
+
+def test_messages_in_every_form(client):
+    plain = chat(client, temperature=0).choices[0].message.content
+    assert chat(client, temperature=0, messages=[{"role": "user", "content": [
+        {"type": "text", "text": "世界上最高的"}, {"type": "text", "text": "山是什么？"}]}]).choices[0].message.content == plain
+    instructed = [{"role": "system", "content": "Be brief.\nBe kind."}, *QUESTION]
+    expected = chat(client, temperature=0, messages=instructed).choices[0].message.content
+    developer = [{"role": "developer", "content": "Be brief."}, {"role": "system", "content": "Be kind."}, *QUESTION]
+    assert chat(client, temperature=0, messages=developer).choices[0].message.content == expected
+    long = [*QUESTION, {"role": "assistant", "content": None}, {"role": "user", "content": "</s><s>", "name": "x"}]
+    assert chat(client, messages=long).usage.prompt_tokens > 20
+    # An answer that has begun is continued.
+    whole = chat(client, temperature=0, extra_body={"ignore_eos": True}).choices[0].message.content
+    begun = chat(client, temperature=0, messages=[*QUESTION, {"role": "assistant", "content": "x"}])
+    assert begun.choices[0].message.content is not None and whole
+
+
+def test_embeddings(client, server):
+    texts = ["Hello", "你好", "Hello"]
+    default = client.embeddings.create(model="m", input=texts)  # asks for base64
+    assert [entry.index for entry in default.data] == [0, 1, 2] and default.model == "my-model"
+    floats = client.embeddings.create(model="m", input=texts, encoding_format="float")
+    for one, other in zip(default.data, floats.data):
+        assert one.embedding == pytest.approx(other.embedding, abs=1e-6) and len(one.embedding) == 64
+        assert math.fsum(x * x for x in one.embedding) == pytest.approx(1, abs=1e-4)
+    assert default.data[0].embedding == pytest.approx(default.data[2].embedding, abs=1e-5)
+    assert default.data[0].embedding != pytest.approx(default.data[1].embedding, abs=1e-2)
+    raw = server.post("/v1/embeddings", input="Hello", encoding_format="base64")[1]["data"][0]["embedding"]
+    assert list(struct.unpack("<64f", base64.b64decode(raw))) == pytest.approx(default.data[0].embedding, abs=1e-5)
+    assert default.usage.prompt_tokens == default.usage.total_tokens > 3
+    assert len(client.embeddings.create(model="m", input=[[1, 70, 80], [1, 70]]).data) == 2
+    assert len(client.embeddings.create(model="m", input=["x"] * 300).data) == 300
+    assert client.embeddings.create(model="m", input="x", dimensions=64).data
+    with pytest.raises(openai.BadRequestError, match="dimensions"):
+        client.embeddings.create(model="m", input="x", dimensions=32)
+    with pytest.raises(openai.BadRequestError, match="check_embedding_ctx_length"):
+        client.embeddings.create(model="m", input=[100_000])
+
+
+def test_models(client, server):
+    assert [model.id for model in client.models.list()] == ["my-model"]
+    assert client.models.retrieve("my-model").object == "model"
+    with pytest.raises(openai.NotFoundError) as error:
+        client.models.retrieve("some/other")
+    assert error.value.code == "model_not_found" and error.value.param == "model"
+    for path in ("/v1/models", "/v1/models/", "/models", "/models/"):
+        assert server.request("GET", path)[0] == 200
+
+
+@pytest.mark.parametrize("fields, parameter", [
+    ({"temperature": 3}, "temperature"), ({"temperature": "hot"}, "temperature"), ({"top_p": -0.1}, "top_p"),
+    ({"n": 0}, "n"), ({"n": 1000}, "n"), ({"max_tokens": -2}, "max_tokens"), ({"stop": ["a"] * 5}, "stop"),
+    ({"stop": 3}, "stop"), ({"logit_bias": {"hello": 1}}, "logit_bias"), ({"logit_bias": {"100000": 1}}, "logit_bias"),
+    ({"logit_bias": {"70": 101}}, "logit_bias"), ({"presence_penalty": 3}, "presence_penalty"),
+    ({"top_logprobs": 3}, "top_logprobs"), ({"logprobs": True, "top_logprobs": 21}, "top_logprobs"),
+    ({"stream": "yes"}, "stream"), ({"stream_options": {"include_usage": True}}, "stream_options"),
+    ({"messages": []}, "messages"), ({"messages": "hi"}, "messages"), ({"messages": None}, "messages"),
+    ({"messages": [{"role": "user"}]}, "messages[0].content"), ({"messages": ["hi"]}, "messages[0]"),
+    ({"messages": [{"role": "king", "content": "hi"}]}, "messages[0].role"),
+    ({"messages": [{"role": "system", "content": "hi"}]}, "messages"),
+    ({"messages": [*QUESTION, {"role": "system", "content": "x"}]}, "messages[1]"),
+    ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:,"}}]}]},
+     "messages[0].content"),
+    ({"messages": [{"role": "user", "content": "long " * 1000}]}, "messages"),
+    ({"modalities": ["audio"]}, "modalities"), ({"functions": [{"name": "f"}]}, "functions"),
+    ({"seed": 1.5}, "seed"),
+])
+def test_wrong_fields_are_named(server, fields, parameter):
+    status, reply = server.post("/v1/chat/completions", **{"messages": QUESTION, "max_tokens": 1} | fields)
+    error = reply["error"]
+    assert status == 400 and error["param"] == parameter and error["type"] == "invalid_request_error"
+    assert parameter.split("[")[0].split(".")[0] in error["message"]
+
+
+def test_fields_that_ask_for_nothing_are_accepted(client):
+    chat(client, user="me", store=False, metadata={"a": "b"}, parallel_tool_calls=True, service_tier="auto",
+         response_format=None, stop=None, logit_bias=None, extra_body={"something": {"new": 1}, "tools": []})
+    assert chat(client, max_tokens=openai.omit, max_completion_tokens=2).usage.completion_tokens <= 2
+
+
+def test_errors_become_the_clients_exceptions(binary, model, server, client):
+    with pytest.raises(openai.BadRequestError) as error:
+        client.completions.create(model="m", prompt="long " * 1000)
+    assert error.value.code == "context_length_exceeded" and error.value.request_id.startswith("req_")
+    for path, method, status in (
+            ("/v1/nothing", "GET", 404), ("/v1/chat/completions", "GET", 405), ("/v1/models", "POST", 405)):
+        reply = server.request(method, path, b"{}" if method == "POST" else None)
+        assert reply[0] == status and json.loads(reply[2])["error"]["message"]
+    for body in (b"", b"{", b"[]", b"\xff", b'{"a":1,"a":2}', b"[" * 100_000, b'{"prompt":"\xff"}'):
+        reply = server.request("POST", "/v1/completions", body)
+        assert reply[0] == 400 and json.loads(reply[2])["error"]["type"] == "invalid_request_error"
+    with Server(binary, model, "--strict-model") as strict:
+        client = openai.OpenAI(base_url=strict.url, api_key="any", max_retries=0)
+        chat(client, model="my-model")
+        with pytest.raises(openai.NotFoundError):
+            chat(client, model="gpt-4")
+
+
+def test_the_key(binary, model, tmp_path):
+    (tmp_path / "key").write_text("secret-1\n")
+    with Server(binary, model, "--api-key-file", tmp_path / "key") as server:
+        with pytest.raises(openai.AuthenticationError):
+            openai.OpenAI(base_url=server.url, api_key="secret-2", max_retries=0).models.list()
+        chat(openai.OpenAI(base_url=server.url, api_key="secret-1"))
+        assert server.request("GET", "/health")[0] == 200 and server.request("GET", "/metrics")[0] == 401
+    with Server(binary, model, env={"MINIMIND_API_KEY": "secret-3"}) as server:
+        assert openai.OpenAI(base_url=server.url, api_key="secret-3").models.list().data
+
+
+def test_too_many_are_told_when_to_come_again(binary, model):
+    with Server(binary, model, "--parallel", 1, "--queue", 0, "--context", 100_000) as server:
+        client = openai.OpenAI(base_url=server.url, api_key="any", max_retries=0)
+        stream = chat(client, stream=True, max_tokens=-1, extra_body={"ignore_eos": True})
+        assert [next(stream) for _ in range(3)]
+        with pytest.raises(openai.RateLimitError) as error:
+            chat(client)
+        assert int(error.value.response.headers["Retry-After"]) >= 1
+        # Who goes makes room.
+        stream.close()
+        server.wait_until_idle()
+        chat(client)
+
+
+def test_an_answer_in_progress_is_written_before_the_server_stops(binary, model):
+    with Server(binary, model) as server:
+        client = openai.OpenAI(base_url=server.url, api_key="any", max_retries=0)
+        stream = iter(chat(client, stream=True, max_tokens=400, extra_body={"ignore_eos": True}))
+        next(stream)
+        server.process.terminate()
+        assert [chunk.choices[0].finish_reason for chunk in stream][-1] == "length"
+        assert server.stop() == 0

@@ -1,0 +1,22 @@
+import Inference
+import Serving
+import Storage
+import Tokenization
+
+enum ServingSupport {
+  static let tokenizer: Tokenizer = {
+    var trainer = try! TokenizerTrainer(vocabularySize: 300, threads: 1)
+    for line in ["hello world, hello there", "what a world", "你好，世界。你好。"] { trainer.add(document: line) }
+    return try! trainer.train()
+  }()
+
+  static let reader = TextInputReader(tokenizer: tokenizer, contextLength: 64)
+
+  static func chat(_ body: String) throws(APIError) -> GenerationCall {
+    try GenerationCall(chat: RequestFields(body: Array(body.utf8)), reader, ChatTemplate())
+  }
+
+  static func completion(_ body: String) throws(APIError) -> GenerationCall {
+    try GenerationCall(completion: RequestFields(body: Array(body.utf8)), reader)
+  }
+}
