@@ -41,11 +41,23 @@ package struct RotaryTable: @unchecked Sendable {
   ///
   /// - Parameter document: where the document lies in its batch, whose documents do not overlap.
   package func firstRow(ofDocument document: Range<Int>) -> Int {
-    precondition(document.upperBound <= positions, "a document at \(document), a table for \(positions) positions")
-    guard settings.dependsOnLength(document.count) else { return 0 }
-    let frequencies = settings.frequencies(length: document.count)
-    let first = positions + document.lowerBound
-    for position in 0..<document.count { fill(row: first + position, position: position, frequencies) }
+    firstRow(of: 0..<document.count, length: document.count, place: document.lowerBound)
+  }
+
+  /// The row that turns the first of some tokens of a document; the rows of the others follow it.
+  ///
+  /// - Parameters:
+  ///   - tokens: their positions in the document.
+  ///   - length: of the whole document.
+  ///   - place: where the tokens lie in their batch, whose tokens do not overlap.
+  package func firstRow(of tokens: Range<Int>, length: Int, place: Int) -> Int {
+    precondition(
+      tokens.upperBound <= positions && place + tokens.count <= positions,
+      "tokens \(tokens) at \(place), a table for \(positions) positions")
+    guard settings.dependsOnLength(length) else { return tokens.lowerBound }
+    let frequencies = settings.frequencies(length: length)
+    let first = positions + place
+    for (index, position) in tokens.enumerated() { fill(row: first + index, position: position, frequencies) }
     return first
   }
 

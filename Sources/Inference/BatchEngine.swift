@@ -1,31 +1,57 @@
+import Compute
 import Tokenization
 
 /// Runs generations and embeddings side by side on one model, a step at a time. Whoever owns an engine calls it from one
 /// thread at a time.
+///
+/// A step takes the next token of every sequence that writes, and some tokens of prompts: `chunkTokens` when nobody
+/// writes, else `chunkBesideWriting`, so that a long prompt slows the others down but does not stop them. Prompts are read in
+/// the order of their coming.
+///
+/// A sequence joins when there is a place and when all pages that it can come to need are free, or hold what is only kept;
+/// so none has to be stopped for want of memory. None overtakes another, so none waits for ever. Full pages are kept
+/// after their sequence, for prompts that begin alike.
 package final class BatchEngine {
   package let model: InferenceModel
   package let tokenizer: Tokenizer
   private let maximumSequences: Int
+  private let pool: KeyValuePool
+  private var prefixes: PrefixCache
   /// In the order of their coming.
-  private var waiting: [EngineWork] = []
-  private var running: [EngineWork] = []
-  private var freeCaches: [KeyValueCache]
+  private var waiting: [EngineSequence] = []
+  private var running: [EngineSequence] = []
   private var totals = SchedulerTotals()
 
-  /// - Parameter maximumSequences: the most that run at the same time.
+  /// The most sequences of an engine: a step has a row for each.
+  package static let maximumSequences = StepMemory.rows - StepMemory.chunkTokens
+  /// Tokens of prompts in a step in which others write.
+  private static let chunkBesideWriting = 128
+
+  /// - Parameters:
+  ///   - maximumSequences: the most that run at the same time.
+  ///   - cacheTokens: of all sequences together, those included that are kept; at least the context length. Nil: the
+  ///     context length for each sequence.
   /// - Throws: `ComputeError.outOfMemory`.
-  package init(_ model: InferenceModel, _ tokenizer: Tokenizer, maximumSequences: Int = 1) throws {
-    precondition(maximumSequences > 0, "an engine for \(maximumSequences) sequences")
-    freeCaches = try (0..<maximumSequences).map { _ in try model.makeCache() }
+  package init(
+    _ model: InferenceModel, _ tokenizer: Tokenizer, maximumSequences: Int = 1, cacheTokens: Int? = nil
+  ) throws {
+    precondition(
+      (1...Self.maximumSequences).contains(maximumSequences) && cacheTokens ?? Int.max >= model.contextLength,
+      "an engine for \(maximumSequences) sequences and \(cacheTokens ?? 0) tokens")
     self.model = model
     self.tokenizer = tokenizer
     self.maximumSequences = maximumSequences
+    pool = try model.makePool(tokens: cacheTokens ?? maximumSequences * model.contextLength)
+    prefixes = PrefixCache(pool, limit: max(KeyValuePool.pages(model.contextLength), pool.pageCount / 4))
   }
 
   package var hasWork: Bool { !waiting.isEmpty || !running.isEmpty }
 
   package var statistics: SchedulerStatistics {
-    SchedulerStatistics(running: running.count, waiting: waiting.count, totals: totals)
+    let kept = prefixes.unusedCount
+    return SchedulerStatistics(
+      running: running.count, waiting: waiting.count, totals: totals,
+      usedPages: pool.pageCount - pool.freeCount - kept, keptPages: kept, freePages: pool.freeCount)
   }
 
   /// Takes on a generation.
@@ -37,7 +63,11 @@ package final class BatchEngine {
     checkPrompt(request.prompt)
     let generation = Generation(
       request, tokenizer, endTokens: model.configuration.endTokenIDs, contextLength: model.contextLength)
-    waiting.append(EngineWork(id: id, prompt: request.prompt, .generation(request, generation, onEvent)))
+    // The last token of an answer is not read.
+    let mostTokens = request.prompt.count + max(0, generation.maximumTokens - 1)
+    waiting.append(
+      EngineSequence(
+        id: id, prompt: request.prompt, mostTokens: mostTokens, .generation(request, generation, onEvent)))
   }
 
   /// Takes on an embedding: the mean of the final hidden states over the tokens, normalised.
@@ -48,7 +78,9 @@ package final class BatchEngine {
   ///   - onResult: called within `step` with [hiddenSize] numbers, or within `cancel` with nil.
   package func embed(_ tokens: [Int32], id: Int, onResult: @escaping ([Float]?) -> Void) {
     checkPrompt(tokens)
-    waiting.append(EngineWork(id: id, prompt: tokens, .embedding(onResult)))
+    let zero = [Float](repeating: 0, count: model.configuration.hiddenSize)
+    waiting.append(
+      EngineSequence(id: id, prompt: tokens, mostTokens: tokens.count, .embedding(sum: zero, onResult)))
   }
 
   private func checkPrompt(_ tokens: [Int32]) {
@@ -58,31 +90,81 @@ package final class BatchEngine {
 
   /// Ends a generation or an embedding, wherever it is; does nothing when it has ended already.
   package func cancel(_ id: Int) {
-    guard let work = (waiting + running).first(where: { $0.id == id }) else { return }
-    work.cancel()
-    waiting.removeAll { $0.id == id }
+    for sequence in waiting + running where sequence.id == id { sequence.cancel() }
     removeFinished()
   }
 
   package func cancelAll() {
-    for work in waiting + running { cancel(work.id) }
+    for sequence in waiting + running { sequence.cancel() }
+    removeFinished()
   }
 
-  private func removeFinished() {
-    for work in running where work.isFinished {
-      if let cache = work.cache { freeCaches.append(cache) }
-    }
-    running.removeAll(where: \.isFinished)
-  }
+  /// Forgets what was kept of earlier sequences.
+  package func forget() { prefixes.removeAll() }
 
   /// Brings everything that runs one step further.
   package func step() {
-    while running.count < maximumSequences, !waiting.isEmpty {
-      waiting[0].cache = freeCaches.removeLast()
-      running.append(waiting.removeFirst())
+    admit()
+    let (sequences, pieces) = plan()
+    guard !pieces.isEmpty else { return }
+    let starts = pieces.map(\.cache.count)
+    model.step(pieces) { piece, token, values in
+      sequences[piece].take(values, position: starts[piece] + token, vocabularySize: tokenizer.vocabularySize)
     }
-    for work in running { work.step(model, tokenizer, &totals) }
+    for (sequence, piece) in zip(sequences, pieces) where piece.promptLength == piece.cache.count { keep(sequence) }
     removeFinished()
+  }
+
+  /// Lets sequences join, as far as there is room.
+  private func admit() {
+    while running.count < maximumSequences, let next = waiting.first {
+      let cache = KeyValueCache(pool, capacity: next.mostTokens)
+      if next.canShare && keepsPages(next) { prefixes.restore(next.prompt, to: cache) }
+      let promised = running.reduce(0) { $0 + $1.promisedPages }
+      let needed = KeyValuePool.pages(next.mostTokens) - cache.pageCount
+      guard promised + needed <= pool.freeCount + prefixes.unusedCount else { return }
+      next.begin(cache)
+      running.append(waiting.removeFirst())
+      totals.promptTokens += next.prompt.count
+      totals.cachedTokens += next.cachedTokens
+    }
+  }
+
+  /// Who takes part in a step, and with what.
+  private func plan() -> (sequences: [EngineSequence], pieces: [StepPiece]) {
+    let writing = running.filter(\.isWriting)
+    var budget = writing.isEmpty ? StepMemory.chunkTokens : Self.chunkBesideWriting
+    var sequences: [EngineSequence] = []
+    var pieces: [StepPiece] = []
+    func add(_ sequence: EngineSequence) {
+      let piece = sequence.nextPiece(budget: budget)
+      prefixes.makeRoom(piece.cache.missingPages(for: piece.tokens.count))
+      piece.cache.reserve(piece.tokens.count)
+      if !sequence.isWriting { budget -= piece.tokens.count }
+      sequences.append(sequence)
+      pieces.append(piece)
+    }
+    for sequence in writing { add(sequence) }
+    for sequence in running where !sequence.isWriting && budget > 0 { add(sequence) }
+    return (sequences, pieces)
+  }
+
+  /// With dynamic rotary scaling, the keys of a prompt beyond the trained length are good for no other length.
+  private func keepsPages(_ sequence: EngineSequence) -> Bool {
+    !model.rotaryTable.settings.dependsOnLength(sequence.prompt.count)
+  }
+
+  private func keep(_ sequence: EngineSequence) {
+    if let cache = sequence.cache, keepsPages(sequence) { prefixes.keep(cache) }
+  }
+
+  private func removeFinished() {
+    for sequence in running where sequence.isFinished {
+      totals.generatedTokens += sequence.generatedTokens
+      keep(sequence)
+    }
+    running.removeAll(where: \.isFinished)
+    waiting.removeAll(where: \.isFinished)
   }
 }
 
@@ -92,78 +174,4 @@ package struct SchedulerTotals: Sendable, Equatable {
   package var promptTokens = 0
   package var cachedTokens = 0
   package var generatedTokens = 0
-}
-
-/// A generation or an embedding on its way.
-private final class EngineWork {
-  enum Task {
-    case generation(GenerationRequest, Generation, (GenerationEvent) -> Void)
-    case embedding(([Float]?) -> Void)
-  }
-
-  let id: Int
-  private let prompt: [Int32]
-  private var task: Task
-  var cache: KeyValueCache?
-  private var unreadToken: Int32?
-  private(set) var isFinished = false
-
-  init(id: Int, prompt: [Int32], _ task: Task) {
-    self.id = id
-    self.prompt = prompt
-    self.task = task
-  }
-
-  func cancel() {
-    isFinished = true
-    switch task {
-    case .generation(_, var generation, let onEvent): generation.finish(.cancelled, onEvent)
-    case .embedding(let onResult): onResult(nil)
-    }
-  }
-
-  func step(_ model: InferenceModel, _ tokenizer: Tokenizer, _ totals: inout SchedulerTotals) {
-    switch task {
-    case .embedding(let onResult):
-      onResult(model.embedding(prompt, cache!))
-      isFinished = true
-      totals.promptTokens += prompt.count
-    case .generation(let request, var generation, let onEvent):
-      let logits = nextLogits(model, tokenizer, request, &totals, onEvent)
-      if generation.isEmpty {
-        generation.finish(.length, onEvent)
-      } else {
-        unreadToken = generation.advance(logits.span, onEvent)
-        totals.generatedTokens += 1
-      }
-      isFinished = generation.isFinished
-      task = .generation(request, generation, onEvent)
-    }
-  }
-
-  private func nextLogits(
-    _ model: InferenceModel, _ tokenizer: Tokenizer, _ request: GenerationRequest, _ totals: inout SchedulerTotals,
-    _ onEvent: (GenerationEvent) -> Void
-  ) -> [Float] {
-    let cache = cache!
-    if let unreadToken { return model.decode(unreadToken, cache) }
-    cache.truncate(to: 0)
-    totals.promptTokens += prompt.count
-    guard request.reportsPromptLogProbabilities else {
-      let logits = model.prefill(prompt, cache)
-      onEvent(.prompt([], cachedTokens: 0))
-      return logits
-    }
-    var probabilities: [TokenLogProbability?] = [nil]
-    var logits = model.decode(prompt[0], cache)
-    for token in prompt.dropFirst() {
-      probabilities.append(
-        TokenLogProbability(
-          token, logits: logits.span, top: request.topLogProbabilities ?? 0,
-          vocabularySize: tokenizer.vocabularySize))
-      logits = model.decode(token, cache)
-    }
-    onEvent(.prompt(probabilities, cachedTokens: 0))
-    return logits
-  }
 }

@@ -20,7 +20,8 @@ package final class BatchScheduler: Sendable {
     let mailbox = SchedulerMailbox(maximumSequences: maximumSequences, queueLimit: queueLimit)
     self.mailbox = mailbox
     // Sound, as the thread is the only one that has the engine, and with it the model, from here on.
-    nonisolated(unsafe) let engine = try BatchEngine(model, tokenizer, maximumSequences: maximumSequences)
+    nonisolated(unsafe) let engine = try BatchEngine(
+      model, tokenizer, maximumSequences: maximumSequences, cacheTokens: cacheTokens)
     let thread = Thread {
       engine.model.team.moveToCurrentThread()
       while mailbox.deliver(to: engine) { engine.step() }

@@ -3,7 +3,7 @@ import Tokenization
 /// One answer as it comes into being: logits become tokens, tokens text, and at some point it ends.
 struct Generation {
   private let endTokens: Set<Int32>
-  private let maximumTokens: Int
+  let maximumTokens: Int
   private var sampler: Sampler
   private var decoder: StreamingDecoder
   private var stops: StopFinder

@@ -3,9 +3,8 @@ import Transformer
 
 /// A model that continues sequences: tokens in, logits of the next token out.
 ///
-/// Several tokens at once (`prefill`) take the attention of training; one token after another (`decode`) one that reads
-/// keys and values where they lie. Products with weights are the same. Both leave keys and values in a cache.
-/// A model computes one thing at a time; any number of caches may take turns.
+/// There is one way through the layers, `step`: some tokens of some sequences at once, whether of a prompt or of an answer.
+/// Keys and values stay in a cache. A model computes one thing at a time; any number of caches may take turns.
 package final class InferenceModel {
   package let configuration: ModelConfiguration
   /// How weights are stored.
@@ -15,10 +14,7 @@ package final class InferenceModel {
   let team: WorkerTeam
   let weights: InferenceWeights
   let rotaryTable: RotaryTable
-  let step: DecodeMemory
-  let chunk: PrefillMemory
-  /// Of each worker, for products with weights.
-  let scratch: [RowScratch]
+  let memory: StepMemory
 
   /// A copy of `parameters`.
   ///
@@ -67,16 +63,11 @@ package final class InferenceModel {
     self.team = team
     let contextLength = contextLength ?? configuration.maximumSequenceLength
     self.contextLength = contextLength
-    rotaryTable = try RotaryTable(configuration.rotarySettings(), positions: contextLength)
-    step = try DecodeMemory(configuration, contextLength: contextLength, workers: team.count)
-    chunk = try PrefillMemory(
-      configuration, type: type.activationType, contextLength: contextLength, workers: team.count)
-    let widest = max(
-      configuration.hiddenSize, configuration.querySize, configuration.sharedIntermediateSize,
-      configuration.intermediateSize)
-    var scratch: [RowScratch] = []
-    for _ in 0..<team.count { scratch.append(try RowScratch(rows: chunk.capacity, columns: widest)) }
-    self.scratch = scratch
+    rotaryTable = try RotaryTable(
+      configuration.rotarySettings(), positions: max(contextLength, StepMemory.rows))
+    memory = try StepMemory(
+      configuration, page: PageShape(headSize: configuration.headSize, type: type.activationType),
+      workers: team.count)
   }
 
   /// Bytes that a model and a short sequence take: the weights, and the largest of them in fp32 while they are read. The
@@ -85,25 +76,18 @@ package final class InferenceModel {
     type.byteCount(weights: configuration.parameterCount) + configuration.vocabularySize * configuration.hiddenSize * 4
   }
 
-  /// An empty cache for one sequence.
+  /// Room for the keys and values of so many tokens.
+  ///
+  /// - Throws: `ComputeError.outOfMemory`.
+  package func makePool(tokens: Int) throws(ComputeError) -> KeyValuePool {
+    try KeyValuePool(configuration, type: type.activationType, tokens: tokens)
+  }
+
+  /// An empty cache for one sequence, with a pool of its own.
   ///
   /// - Throws: `ComputeError.outOfMemory`.
   package func makeCache() throws(ComputeError) -> KeyValueCache {
-    try KeyValueCache(configuration, type: type.activationType, capacity: contextLength)
-  }
-
-  /// Makes the cache hold exactly `tokens`, of which it computes only those that it does not hold yet.
-  ///
-  /// - Parameter tokens: at least one, each in the vocabulary; no more than the cache's capacity.
-  /// - Returns: the logits of the token behind the last one, [vocabulary].
-  package func logits(after tokens: [Int32], _ cache: KeyValueCache) -> [Float] {
-    var common = zip(tokens, cache.tokens).prefix { $0 == $1 }.count
-    // The last token is always read: its logits are not kept.
-    common = min(common, tokens.count - 1)
-    // Keys that were turned for a sequence of another length are of no use.
-    if rotaryTable.settings.dependsOnLength(max(tokens.count, cache.count)) { common = 0 }
-    cache.truncate(to: common)
-    return prefill(tokens[common...], cache)
+    KeyValueCache(try makePool(tokens: contextLength), capacity: contextLength)
   }
 
   /// Adds tokens to a sequence.
@@ -114,50 +98,28 @@ package final class InferenceModel {
   /// - Parameter tokens: at least one, each in the vocabulary; no more than the cache has room for.
   /// - Returns: the logits of the token behind the last one, [vocabulary].
   package func prefill(_ tokens: some RandomAccessCollection<Int32>, _ cache: KeyValueCache) -> [Float] {
-    precondition(!tokens.isEmpty && tokens.count <= cache.room, "\(tokens.count) tokens, room for \(cache.room)")
-    var rest = tokens[...]
-    let firstRow = rotaryTable.firstRow(ofDocument: 0..<cache.count + tokens.count)
-    while rest.count > PrefillMemory.fewTokens {
-      let count = min(rest.count, PrefillMemory.chunkLength)
-      addChunk(Array(rest.prefix(count)), cache, firstRotaryRow: firstRow)
-      rest = rest.dropFirst(count)
+    precondition(!tokens.isEmpty, "no tokens")
+    var rest = Array(tokens)[...]
+    let length = cache.count + tokens.count
+    cache.reserve(tokens.count)
+    while rest.count > StepMemory.chunkTokens {
+      step([StepPiece(cache, rest.prefix(StepMemory.chunkTokens), promptLength: length, .nothing)])
+      rest.removeFirst(StepMemory.chunkTokens)
     }
-    for token in rest { addToken(token, cache, rotaryRow: firstRow + cache.count) }
-    return logits()
+    return logits(StepPiece(cache, rest, promptLength: length, .lastLogits))
   }
 
   /// Adds one token to a sequence that has room for it.
   ///
   /// - Returns: the logits of the token behind it, [vocabulary].
   package func decode(_ token: Int32, _ cache: KeyValueCache) -> [Float] {
-    addToken(token, cache, rotaryRow: cache.count)
-    return logits()
+    cache.reserve(1)
+    return logits(StepPiece(cache, [token], promptLength: nil, .lastLogits))
   }
 
-  /// The mean of the final hidden states over the tokens, normalised; the cache then holds the tokens.
-  func embedding(_ tokens: [Int32], _ cache: KeyValueCache) -> [Float] {
-    cache.truncate(to: 0)
-    var sum = [Float](repeating: 0, count: configuration.hiddenSize)
-    for token in tokens {
-      addToken(token, cache, rotaryRow: cache.count)
-      let hidden = step.normalize(0, weights.outputNorm, configuration.rmsNormEpsilon)
-      for index in sum.indices { sum[index] += hidden.floats[index] }
-    }
-    let length = sum.reduce(0) { $0 + $1 * $1 }.squareRoot()
-    return sum.map { $0 / max(length, .leastNormalMagnitude) }
-  }
-
-  /// z = norm(x)·Eᵀ of the last token added, whose residual stream is in `step.stream`.
-  private func logits() -> [Float] {
-    let matrix = weights.output
-    return [Float](unsafeUninitializedCapacity: matrix.rows) { logits, count in
-      let output = MatrixView(logits.baseAddress!, rows: 1, columns: matrix.rows)
-      team.run { worker in
-        let input = step.normalize(worker, weights.outputNorm, configuration.rmsNormEpsilon)
-        let rows = team.share(of: matrix.rows, worker: worker, multiple: 16)
-        multiplyRows(matrix.rows(rows), scratch[worker].prepare(input, for: type), into: output.columns(rows))
-      }
-      count = matrix.rows
-    }
+  private func logits(_ piece: StepPiece) -> [Float] {
+    var result: [Float] = []
+    step([piece]) { _, _, logits in logits.withUnsafeBufferPointer { result = Array($0) } }
+    return result
   }
 }

@@ -1,65 +1,83 @@
 import Compute
 import Transformer
 
-/// The keys and values of one sequence's tokens, for every layer: what later tokens need of earlier ones.
-///
-/// Room for `capacity` tokens is reserved as address space; the system gives memory as tokens come.
+/// The tokens of one sequence that a model has read, and the pages that hold their keys and values: what later tokens
+/// need of earlier ones.
 package final class KeyValueCache {
+  package let pool: KeyValuePool
   /// The most tokens that fit.
   package let capacity: Int
-  package let type: ElementType
   /// The tokens whose keys and values are in the cache.
   package private(set) var tokens: [Int32] = []
-  private let headCount: Int
-  private let headSize: Int
-  private let buffer: AlignedBuffer
+  /// [pages of the capacity] the numbers of the pages, of which `pageCount` are there.
+  private let pages: UnsafeMutablePointer<Int32>
+  private(set) var pageCount = 0
 
-  /// - Throws: `ComputeError.outOfMemory`.
-  package init(_ configuration: ModelConfiguration, type: ElementType, capacity: Int) throws(ComputeError) {
+  /// An empty cache.
+  package init(_ pool: KeyValuePool, capacity: Int) {
     precondition(capacity > 0, "a cache for \(capacity) tokens")
+    self.pool = pool
     self.capacity = capacity
-    self.type = type
-    headCount = configuration.keyValueHeadCount
-    headSize = configuration.headSize
-    buffer = try AlignedBuffer(byteCount: Self.byteCount(configuration, type: type, tokens: capacity))
+    pages = .allocate(capacity: KeyValuePool.pages(capacity))
   }
 
-  /// Bytes of the keys and values of so many tokens.
-  package static func byteCount(_ configuration: ModelConfiguration, type: ElementType, tokens: Int) -> Int {
-    2 * configuration.layerCount * configuration.keyValueSize * tokens * type.byteCount
+  deinit {
+    releasePages(from: 0)
+    pages.deallocate()
   }
 
   package var count: Int { tokens.count }
   /// Tokens that can still be added.
   package var room: Int { capacity - count }
 
+  /// The number of a page.
+  func page(_ index: Int) -> Int32 {
+    precondition(index < pageCount, "page \(index) of \(pageCount)")
+    return pages[index]
+  }
+
+  /// Begins with a page that another sequence has filled with the next tokens.
+  func share(page: Int32, tokens shared: some Collection<Int32>) {
+    precondition(count % PageShape.length == 0 && shared.count == PageShape.length && room >= shared.count)
+    pool.hold(page)
+    pages[pageCount] = page
+    pageCount += 1
+    tokens.append(contentsOf: shared)
+  }
+
+  /// Pages that are missing for `more` tokens.
+  func missingPages(for more: Int) -> Int { KeyValuePool.pages(count + more) - pageCount }
+
+  /// Takes the pages for `more` tokens.
+  ///
+  /// - Precondition: the pool has as many free pages as are missing.
+  func reserve(_ more: Int) {
+    precondition(more <= room, "\(more) more tokens, room for \(room)")
+    for _ in 0..<missingPages(for: more) {
+      pages[pageCount] = pool.take()
+      pageCount += 1
+    }
+  }
+
+  /// Takes note of tokens whose keys and values have been written at `count...`.
+  func append(_ more: some Collection<Int32>) { tokens.append(contentsOf: more) }
+
   /// Forgets all tokens behind the first `count`.
   package func truncate(to count: Int) {
     precondition(count >= 0 && count <= self.count, "a cache of \(self.count) tokens cut to \(count)")
     tokens.removeLast(self.count - count)
+    releasePages(from: KeyValuePool.pages(count))
   }
 
-  /// Takes note of tokens whose keys and values have been written at `count...`.
-  func append(_ more: some Collection<Int32>) {
-    precondition(more.count <= room, "\(more.count) more tokens, room for \(room)")
-    tokens.append(contentsOf: more)
+  /// The last page goes first, so that the first one is the next to be taken.
+  private func releasePages(from first: Int) {
+    while pageCount > first {
+      pageCount -= 1
+      pool.release(pages[pageCount])
+    }
   }
 
-  /// The keys of a head: [positions, headSize].
-  func keys(layer: Int, head: Int, _ positions: Range<Int>) -> MatrixView {
-    heads(2 * layer, head, positions)
-  }
-
-  /// The values of a head: [positions, headSize].
-  func values(layer: Int, head: Int, _ positions: Range<Int>) -> MatrixView {
-    heads(2 * layer + 1, head, positions)
-  }
-
-  /// The memory is [layers, keys and values, heads, capacity, headSize], so that a head's positions lie together.
-  private func heads(_ block: Int, _ head: Int, _ positions: Range<Int>) -> MatrixView {
-    precondition(head < headCount && positions.upperBound <= capacity, "positions \(positions) of head \(head)")
-    let first = (block * headCount + head) * capacity + positions.lowerBound
-    return MatrixView(
-      buffer.base + first * headSize * type.byteCount, rows: positions.count, columns: headSize, type: type)
+  func head(_ head: Int, layer: Int) -> PagedHead {
+    pool.head(head, layer: layer, pages: pages, count: pageCount)
   }
 }

@@ -92,7 +92,7 @@ struct ModelFacts: Encodable {
       Memory(
         use: "inference, a full context of \(configuration.maximumSequenceLength)", type: type.rawValue,
         bytes: type.byteCount(weights: configuration.parameterCount)
-          + KeyValueCache.byteCount(
+          + KeyValuePool.byteCount(
             configuration, type: type.activationType, tokens: configuration.maximumSequenceLength))
     }
     memory += ElementType.allCases.map { type in

@@ -1,0 +1,118 @@
+import Compute
+import Tokenization
+
+/// A generation or an embedding on its way through an engine.
+final class EngineSequence {
+  enum Task {
+    case generation(GenerationRequest, Generation, (GenerationEvent) -> Void)
+    /// The sum of the hidden states so far.
+    case embedding(sum: [Float], ([Float]?) -> Void)
+  }
+
+  let id: Int
+  let prompt: [Int32]
+  /// The most tokens that the model can come to read.
+  let mostTokens: Int
+  private(set) var task: Task
+  /// Nil while it waits.
+  private(set) var cache: KeyValueCache?
+  private(set) var isFinished = false
+  /// Tokens that the model has to read next: the last one of the answer. Empty while the prompt is read.
+  private var unread: [Int32] = []
+  private var promptProbabilities: [TokenLogProbability?] = [nil]
+  /// Tokens of the prompt that had not to be computed again.
+  private(set) var cachedTokens = 0
+  /// Tokens chosen so far.
+  private(set) var generatedTokens = 0
+
+  init(id: Int, prompt: [Int32], mostTokens: Int, _ task: Task) {
+    self.id = id
+    self.prompt = prompt
+    self.mostTokens = mostTokens
+    self.task = task
+  }
+
+  /// Whether all of the prompt has been read.
+  var isWriting: Bool { !unread.isEmpty }
+
+  /// Whether the pages of an earlier sequence will do: not where something is wanted of every token of the prompt.
+  var canShare: Bool {
+    if case .generation(let request, _, _) = task { !request.reportsPromptLogProbabilities } else { false }
+  }
+
+  /// Pages that it may still come to need.
+  var promisedPages: Int { KeyValuePool.pages(mostTokens) - (cache?.pageCount ?? 0) }
+
+  func begin(_ cache: KeyValueCache) {
+    self.cache = cache
+    cachedTokens = cache.count
+  }
+
+  /// Its part of a step.
+  ///
+  /// - Parameter budget: the most tokens of a prompt.
+  func nextPiece(budget: Int) -> StepPiece {
+    guard let cache else { preconditionFailure("a sequence that has not begun") }
+    if isWriting { return StepPiece(cache, unread[...], promptLength: nil, .lastLogits) }
+    let tokens = prompt[cache.count..<min(prompt.count, cache.count + budget)]
+    let isLast = tokens.endIndex == prompt.count
+    let output: StepPiece.Output =
+      switch task {
+      case .embedding: .hiddenStates
+      case .generation(let request, _, _) where request.reportsPromptLogProbabilities: .allLogits
+      case .generation: isLast ? .lastLogits : .nothing
+      }
+    return StepPiece(cache, tokens, promptLength: prompt.count, output)
+  }
+
+  /// Takes what a step brought for a token.
+  ///
+  /// - Parameters:
+  ///   - position: of the token in the sequence.
+  ///   - values: logits or a hidden state.
+  func take(_ values: Span<Float>, position: Int, vocabularySize: Int) {
+    switch task {
+    case .embedding(var sum, let onResult):
+      for index in sum.indices { sum[index] += values[index] }
+      task = .embedding(sum: sum, onResult)
+      if position == prompt.count - 1 { finishEmbedding() }
+    case .generation(let request, var generation, let onEvent):
+      if position < prompt.count - 1 {
+        promptProbabilities.append(
+          TokenLogProbability(
+            prompt[position + 1], logits: values, top: request.topLogProbabilities ?? 0,
+            vocabularySize: vocabularySize))
+        return
+      }
+      if position == prompt.count - 1 {
+        onEvent(
+          .prompt(request.reportsPromptLogProbabilities ? promptProbabilities : [], cachedTokens: cachedTokens))
+      }
+      if generation.isEmpty {
+        generation.finish(.length, onEvent)
+      } else {
+        unread = generation.advance(values, onEvent).map { [$0] } ?? []
+        generatedTokens += 1
+      }
+      isFinished = generation.isFinished
+      task = .generation(request, generation, onEvent)
+    }
+  }
+
+  private func finishEmbedding() {
+    guard case .embedding(let sum, let onResult) = task else { return }
+    isFinished = true
+    let length = sum.reduce(0) { $0 + $1 * $1 }.squareRoot()
+    onResult(sum.map { $0 / max(length, .leastNormalMagnitude) })
+  }
+
+  /// Ends it here.
+  func cancel() {
+    guard !isFinished else { return }
+    isFinished = true
+    switch task {
+    case .embedding(_, let onResult): onResult(nil)
+    case .generation(_, var generation, let onEvent): generation.finish(.cancelled, onEvent)
+    }
+  }
+}
