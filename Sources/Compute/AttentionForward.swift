@@ -9,13 +9,11 @@ import CKernels
 /// - Parameters:
 ///   - queriesKeysValues: [tokens, (headCount + 2·keyValueHeadCount)·headSize], queries and keys rotated; read.
 ///   - documents: the row at which each document begins, and at last the end: [documents + 1].
-///   - firstQuery: queries of the document before this one are left out: their outputs exist already. Some rows of
-///     `output` before it may be overwritten with numbers that mean nothing.
 ///   - output: [tokens, headCount·headSize] of the same type; the document's rows and the group's columns overwritten.
 ///   - logSumExp: [tokens, headCount], overwritten in the same places: log Σ e^score of each query, which the way back needs.
 package func attentionForward(
   queriesKeysValues: MatrixView, shape: AttentionShape, documents: UnsafeBufferPointer<Int32>, keyValueHead: Int,
-  document: Int, firstQuery: Int = 0, output: MatrixView, logSumExp: UnsafeMutablePointer<Float>,
+  document: Int, output: MatrixView, logSumExp: UnsafeMutablePointer<Float>,
   scratch: AttentionScratch
 ) {
   precondition(
@@ -26,10 +24,9 @@ package func attentionForward(
     shape, queriesKeysValues.type, documents: documents, keyValueHead: keyValueHead, document: document,
     rows: min(queriesKeysValues.rows, output.rows), scratch: scratch)
   group.prefetchKeysAndValues(queriesKeysValues, token: 0, count: AttentionScratch.keyBlock)
-  let start = firstQuery / scratch.tileQueries * scratch.tileQueries
-  group.prefetchQueries(queriesKeysValues, token: start, count: scratch.tileQueries)
+  group.prefetchQueries(queriesKeysValues, token: 0, count: scratch.tileQueries)
   group.packTransposed(queriesKeysValues, column: group.valueColumn, scratch: scratch)
-  for first in stride(from: start, to: group.length, by: scratch.tileQueries) {
+  for first in stride(from: 0, to: group.length, by: scratch.tileQueries) {
     let tile = QueryTile(group, first: first, maximumPieces: scratch.pieces)
     group.packColumns(queriesKeysValues, tile, into: scratch.queries, lanes: scratch.lanes)
     group.prefetchQueries(queriesKeysValues, token: first + scratch.tileQueries, count: scratch.tileQueries)

@@ -150,13 +150,12 @@ private struct PagedTile {
     let largest = isFirst ? ckLargest(lanes) : max(scratch.maxima[row], ckLargest(lanes))
     // e^(x/√headSize) = 2^(factor·x).
     let factor = SIMD16<Float>(repeating: 1.44269504 / Float(shape.headSize).squareRoot())
-    let offset = SIMD16(repeating: largest) * -factor
     var sum = SIMD16<Float>.zero
     let target = UnsafeMutableRawPointer(scores)
     @inline(__always) func step(_ start: Int, _ count: Int) {
       // Behind the query a number that is far enough down; the power of two of -∞ would be none.
       let score = ckLoadFloatsOr(scores + start, count, -1e37)
-      let weight = powerOfTwo(offset.addingProduct(score, factor))
+      let weight = powerOfTwo((score - largest) * factor)
       sum += weight
       store(weight, target, start)
     }
