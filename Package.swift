@@ -76,7 +76,10 @@ let package = Package(
     .target(name: "AllocationCounter", path: "Tests/AllocationCounter"),
     .executableTarget(
       name: "interop-probe",
-      dependencies: ["Storage", "Compute", "ModelFiles", "Transformer", "Corpus", "Training", "Inference"],
+      dependencies: [
+        "Storage", "Compute", "ModelFiles", "Transformer", "Corpus", "Training", "Tokenization", "StructuredOutput",
+        "Inference",
+      ],
       path: "Tests/InteropProbe", swiftSettings: swiftSettings),
     tests(of: "Storage"),
     tests(of: "Compute", imports: ["ReferenceKernels", "CKernels"]),
@@ -86,6 +89,7 @@ let package = Package(
     tests(of: "Corpus", imports: ["Tokenization"]),
     tests(
       of: "Training", imports: ["AllocationCounter", "Compute", "Transformer", "Corpus", "Tokenization", "ModelFiles"]),
+    tests(of: "StructuredOutput", imports: ["Tokenization"]),
     tests(
       of: "Inference", imports: ["Compute", "Transformer", "Tokenization", "StructuredOutput", "ModelFiles"]),
     tests(

@@ -14,15 +14,16 @@ package struct TokenSet: Sendable, Equatable {
   /// - Precondition: the token is in the vocabulary.
   package mutating func insert(_ token: Int32) { words[Int(token) >> 6] |= 1 << UInt64(token & 63) }
 
-  package mutating func remove(_ token: Int32) { words[Int(token) >> 6] &= ~(1 << UInt64(token & 63)) }
+  /// Adds the tokens of a set over the same vocabulary.
+  package mutating func formUnion(_ other: TokenSet) {
+    for (index, word) in other.words.enumerated() { words[index] |= word }
+  }
 
   /// The lowest token in the set.
   package var first: Int32? {
     for (index, word) in words.enumerated() where word != 0 { return Int32(index * 64 + word.trailingZeroBitCount) }
     return nil
   }
-
-  package var count: Int { words.reduce(0) { $0 + $1.nonzeroBitCount } }
 }
 
 /// What a generated text may be: it says which tokens may come next, and is told which one came.

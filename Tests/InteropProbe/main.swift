@@ -4,6 +4,8 @@ import Foundation
 import Inference
 import ModelFiles
 import Storage
+import StructuredOutput
+import Tokenization
 import Training
 import Transformer
 
@@ -14,6 +16,7 @@ import Transformer
 ///     interop-probe create CONFIG.json SEED float32|bfloat16 TOKENIZER OUTPUT
 ///     interop-probe preferences MODEL REFERENCE DATA sigmoid|ipo BETA sum|mean OUTPUT.safetensors
 ///     interop-probe distributions CASES.json
+///     interop-probe structured TOKENIZER CASES.json
 ///
 /// DOCUMENTS.json holds arrays of token ids, which are packed into one batch; the output has one tensor `logits`,
 /// [tokens, vocabulary]. `gradients` writes a directory like MODEL's, a model's or an adapter's, that holds in place of
@@ -24,6 +27,8 @@ import Transformer
 /// of each weight, all of the mean over the pairs.
 /// `distributions` prints, for each case of `logits`, `context` and sampling settings by their names in the API, the
 /// probability of each token, as JSON.
+/// `structured` prints, for each case of a `response_format`, a `seed` and `documents`: what is wrong with the format, or a
+/// text that random logits make under its constraint, whether it came to an end, and which documents the constraint allows.
 func run(_ arguments: [String]) throws {
   switch (arguments.first, arguments.count) {
   case ("logits", 4): try writeLogits(model: arguments[1], documents: arguments[2], output: arguments[3])
@@ -35,6 +40,7 @@ func run(_ arguments: [String]) throws {
       tokenizerDirectory: arguments[4])
   case ("preferences", 8): try writePreferences(arguments)
   case ("distributions", 2): try printDistributions(arguments[1])
+  case ("structured", 3): try printStructured(tokenizer: arguments[1], cases: arguments[2])
   default: throw ProbeError(description: "usage: see Tests/InteropProbe/main.swift")
   }
 }
@@ -163,6 +169,56 @@ func printDistributions(_ path: String) throws {
     return JSON.array(probabilities)
   }
   print(JSON.array(distributions).compactText)
+}
+
+func printStructured(tokenizer path: String, cases: String) throws {
+  let tokenizer = try Tokenizer(directory: path)
+  let vocabulary = TokenVocabulary(tokenizer, endTokens: [tokenizer.endToken])
+  for structuredCase in try JSON(contentsOf: cases).arrayValue ?? [] {
+    do {
+      guard let constraint = try ResponseFormat(structuredCase["response_format"]).constraint(vocabulary) else {
+        throw ProbeError(description: "the format is no format")
+      }
+      let documents = (structuredCase["documents"]?.arrayValue ?? []).compactMap(\.stringValue)
+      let (text, isFinished) = randomText(
+        constraint, tokenizer, seed: UInt64(structuredCase["seed"]?.integerValue ?? 0))
+      print(
+        JSON.object([
+          .init("text", .string(text)), .init("finished", .bool(isFinished)),
+          .init("accepted", .array(documents.map { .bool(allows(constraint, $0, tokenizer)) })),
+        ]).compactText)
+    } catch let error as StructuredOutputError {
+      print(JSON.object([.init("error", .string(error.description))]).compactText)
+    }
+  }
+}
+
+/// What random logits write, with a growing liking for what closes a string, an array or an object.
+func randomText(_ constraint: JSONConstraint, _ tokenizer: Tokenizer, seed: UInt64) -> (String, isFinished: Bool) {
+  var settings = SamplingSettings()
+  (settings.temperature, settings.topK, settings.seed) = (1, 0, seed)
+  var sampler = Sampler(settings, vocabularySize: tokenizer.vocabularySize, constraint: constraint)
+  var random = SplitMix64(seed: seed &+ 1)
+  let closes = (0..<Int32(tokenizer.vocabularySize)).map { token in
+    tokenizer.bytes(of: token).contains { "\"]}".utf8.contains($0) } || token == tokenizer.endToken
+  }
+  var tokens: [Int32] = []
+  while tokens.count < 600 {
+    let logits = closes.map { Float(6 * random.nextUniform()) + ($0 ? Float(tokens.count) / 20 : 0) }
+    let token = sampler.next(logits.span).token
+    if token == tokenizer.endToken { return (tokenizer.decode(tokens), true) }
+    tokens.append(token)
+  }
+  return (tokenizer.decode(tokens), false)
+}
+
+func allows(_ constraint: JSONConstraint, _ text: String, _ tokenizer: Tokenizer) -> Bool {
+  var constraint = constraint
+  for token in tokenizer.encode(text, specialTokens: .asText) {
+    guard constraint.allowedTokens().contains(token) else { return false }
+    constraint.accept(token)
+  }
+  return constraint.allowedTokens().contains(tokenizer.endToken)
 }
 
 do {

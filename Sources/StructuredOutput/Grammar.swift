@@ -1,0 +1,112 @@
+/// What a text may be, as a graph of nodes: the compiled form of a JSON Schema.
+struct Grammar: Sendable {
+  typealias NodeID = Int32
+
+  enum Node: Sendable {
+    /// Any one of these.
+    case alternatives([NodeID])
+    /// One after the other.
+    case sequence([NodeID])
+    /// Exactly these bytes, at least one; `depth` brackets are open at most.
+    case literal([UInt8], depth: Int)
+    /// A JSON string of so many characters.
+    case string(minimum: Int32, maximum: Int32)
+    case number(NumberFormat)
+    case array(items: NodeID, minimum: Int32, maximum: Int32)
+    case object(ObjectNode)
+  }
+
+  struct ObjectNode: Sendable {
+    struct Property: Sendable {
+      let key: [UInt8]
+      /// The key as it stands in the text, with quotes and colon.
+      let spelling: [UInt8]
+      let value: NodeID
+      let isRequired: Bool
+    }
+
+    /// In the order in which they come.
+    let properties: [Property]
+    /// What values under other keys may be, which come last; nil when there may be none.
+    let additional: NodeID?
+    /// For each property and the end: the first required one from there on, or the number of properties.
+    let nextRequired: [Int]
+
+    init(properties: [Property], additional: NodeID?) {
+      self.properties = properties
+      self.additional = additional
+      var next = [Int](repeating: properties.count, count: properties.count + 1)
+      for index in properties.indices.reversed() {
+        next[index] = properties[index].isRequired ? index : next[index + 1]
+      }
+      nextRequired = next
+    }
+  }
+
+  /// Objects and arrays may be open inside each other to this depth: half of what the project's own reader takes.
+  static let maximumDepth = 32
+
+  let nodes: [Node]
+  let root: NodeID
+  /// For each node, how many objects and arrays must be open inside each other in the flattest text that it allows; more
+  /// than `maximumDepth` when it allows none.
+  let minimumDepths: [Int]
+
+  /// Whether there is a text at all.
+  var isSatisfiable: Bool { minimumDepths[Int(root)] <= Self.maximumDepth }
+
+  init(nodes: [Node], root: NodeID) {
+    self.nodes = nodes.indices.map { Self.flattened(NodeID($0), nodes) }
+    self.root = root
+    minimumDepths = Self.minimumDepths(nodes)
+  }
+
+  func node(_ id: NodeID) -> Node { nodes[Int(id)] }
+
+  /// Whether the node can still be begun inside `depth` open objects and arrays.
+  func fits(_ id: NodeID, depth: Int32) -> Bool { Int(depth) + minimumDepths[Int(id)] <= Self.maximumDepth }
+
+  /// Alternatives of alternatives as one list, which may have been endless.
+  private static func flattened(_ id: NodeID, _ nodes: [Node]) -> Node {
+    guard case .alternatives = nodes[Int(id)] else { return nodes[Int(id)] }
+    var found: [NodeID] = []
+    var seen: Set<NodeID> = [id]
+    var open = [id]
+    while let next = open.popLast() {
+      guard case .alternatives(let choices) = nodes[Int(next)] else {
+        found.append(next)
+        continue
+      }
+      for choice in choices.reversed() where seen.insert(choice).inserted { open.append(choice) }
+    }
+    return .alternatives(found)
+  }
+
+  /// The least fixed point: from "none fits", until nothing changes.
+  private static func minimumDepths(_ nodes: [Node]) -> [Int] {
+    let none = maximumDepth + 1
+    var depths = [Int](repeating: none, count: nodes.count)
+    func depth(_ id: NodeID) -> Int { depths[Int(id)] }
+    var changes = true
+    while changes {
+      changes = false
+      for (index, node) in nodes.enumerated() {
+        let found =
+          switch node {
+          case .alternatives(let choices): choices.map(depth).min() ?? none
+          case .sequence(let parts): parts.map(depth).max() ?? 0
+          case .literal(_, let depth): depth
+          case .string, .number: 0
+          case .array(let items, let minimum, _): 1 + (minimum > 0 ? depth(items) : 0)
+          case .object(let object):
+            1 + (object.properties.filter(\.isRequired).map { depth($0.value) }.max() ?? 0)
+          }
+        if min(found, none) < depths[index] {
+          depths[index] = found
+          changes = true
+        }
+      }
+    }
+    return depths
+  }
+}

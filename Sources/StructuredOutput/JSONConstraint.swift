@@ -1,0 +1,96 @@
+import Synchronization
+
+/// Lets only such text through as a grammar allows: JSON, JSON of a schema, or a call of a tool.
+package struct JSONConstraint: TokenConstraint {
+  /// What all copies share.
+  private final class Shared: Sendable {
+    let grammar: Grammar
+    let vocabulary: TokenVocabulary
+    private let masks = Mutex<[[GrammarThread]: TokenSet]>([:])
+    private static let rememberedMasks = 1024
+
+    init(_ grammar: Grammar, _ vocabulary: TokenVocabulary) {
+      self.grammar = grammar
+      self.vocabulary = vocabulary
+    }
+
+    func mask(_ threads: [GrammarThread]) -> TokenSet {
+      if let known = masks.withLock({ $0[threads] }) { return known }
+      var mask = TokenSet(vocabularySize: vocabulary.size)
+      for thread in threads { addTokens(behind: thread, to: &mask) }
+      if threads.contains(where: grammar.isComplete) { mask.formUnion(vocabulary.endTokens) }
+      masks.withLock {
+        if $0.count >= Self.rememberedMasks { $0.removeAll(keepingCapacity: true) }
+        $0[threads] = mask
+      }
+      return mask
+    }
+
+    /// Inside a string nearly every token goes on, whatever is around it, so these tokens are found once and for all.
+    private func addTokens(behind thread: GrammarThread, to mask: inout TokenSet) {
+      switch thread.top {
+      case .text(let state), .freeKey(_, _, let state):
+        let found = vocabulary.textTokens(state)
+        mask.formUnion(found.inside)
+        for exit in found.exits {
+          let threads = advance([thread], exit.bytes)
+          if threads.isEmpty { continue }
+          vocabulary.insertTokens(at: exit.node, into: &mask)
+          walk(exit.node, threads, &mask)
+        }
+      default: walk(0, [thread], &mask)
+      }
+    }
+
+    /// Adds the tokens that lie below a node of the vocabulary and go on behind `threads`.
+    private func walk(_ node: Int, _ threads: [GrammarThread], _ mask: inout TokenSet) {
+      var child = node + 1
+      while child < Int(vocabulary.ends[node]) {
+        let next = step(threads, vocabulary.nodeBytes[child])
+        if !next.isEmpty {
+          vocabulary.insertTokens(at: child, into: &mask)
+          walk(child, next, &mask)
+        }
+        child = Int(vocabulary.ends[child])
+      }
+    }
+
+    private func step(_ threads: [GrammarThread], _ byte: UInt8) -> [GrammarThread] {
+      var next: [GrammarThread] = []
+      for thread in threads { grammar.step(thread, byte, into: &next) }
+      if next.count > 1 {
+        // Two alternatives that read the same text become one.
+        var seen: Set<GrammarThread> = []
+        next.removeAll { !seen.insert($0).inserted }
+      }
+      return next
+    }
+
+    func advance(_ threads: [GrammarThread], _ bytes: [UInt8]) -> [GrammarThread] {
+      bytes.reduce(threads, step)
+    }
+  }
+
+  private let shared: Shared
+  /// The ways to read the text so far; none when it has ended.
+  private var threads = [GrammarThread.beginning]
+
+  /// - Precondition: the grammar is satisfiable.
+  init(_ grammar: Grammar, vocabulary: TokenVocabulary) {
+    precondition(grammar.isSatisfiable, "a grammar that allows no text")
+    shared = Shared(grammar, vocabulary)
+  }
+
+  package func allowedTokens() -> TokenSet {
+    threads.isEmpty ? shared.vocabulary.endTokens : shared.mask(threads)
+  }
+
+  package mutating func accept(_ token: Int32) {
+    threads =
+      shared.vocabulary.endTokens.contains(token)
+      ? [] : shared.advance(threads, shared.vocabulary.bytes(of: token))
+  }
+
+  /// Whether the text so far is complete, so that it may end.
+  package var isComplete: Bool { threads.contains(where: shared.grammar.isComplete) }
+}

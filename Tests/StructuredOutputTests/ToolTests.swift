@@ -1,0 +1,139 @@
+import Storage
+import StructuredOutput
+import Testing
+
+@Suite struct ToolTests {
+  static let json = #"""
+    [{"type": "function", "function": {"name": "weather", "description": "Of a place", "parameters":
+      {"type": "object", "properties": {"city": {"type": "string"}, "days": {"type": "integer"}}, "required": ["city"]}}},
+     {"type": "function", "function": {"name": "now"}}]
+    """#
+  static let tools = try! Tool.list(JSON(parsing: json))
+
+  /// The events of a text that comes in pieces of so many characters, neighbours of a kind joined.
+  static func events(_ text: String, pieces: Int) -> [ToolCallParser.Event] {
+    var parser = ToolCallParser(tools: tools)
+    var rest = text[...]
+    var events: [ToolCallParser.Event] = []
+    while !rest.isEmpty {
+      events += parser.push(String(rest.prefix(pieces)))
+      rest = rest.dropFirst(pieces)
+    }
+    events += parser.finish()
+    return events.reduce(into: []) { joined, event in
+      switch (joined.last, event) {
+      case (.text(let before), .text(let text)): joined[joined.count - 1] = .text(before + text)
+      case (.arguments(let call, let before), .arguments(let index, let text)) where call == index:
+        joined[joined.count - 1] = .arguments(index: index, before + text)
+      default: joined.append(event)
+      }
+    }
+  }
+
+  static let cases: [(String, [ToolCallParser.Event])] = [
+    ("no call, a < b 你好", [.text("no call, a < b 你好")]),
+    (
+      "Let me see.<tool_call>\n{\"name\": \"weather\", \"arguments\": {\"city\": \"北京 }</tool_call>\\\"\"}}\n</tool_call>\n",
+      [
+        .text("Let me see."), .call(index: 0, name: "weather"),
+        .arguments(index: 0, "{\"city\": \"北京 }</tool_call>\\\"\"}"),
+      ]
+    ),
+    (
+      "<tool_call>{\"arguments\":{\"city\":\"Rome\"},\"name\":\"weather\"}</tool_call>\n<tool_call>{\"name\":\"now\"}</tool_call> ok",
+      [
+        .call(index: 0, name: "weather"), .arguments(index: 0, "{\"city\":\"Rome\"}"), .call(index: 1, name: "now"),
+        .arguments(index: 1, "{}"), .text("ok"),
+      ]
+    ),
+    (
+      #"<tool_call>{"name": "weather", "arguments": "{\"city\": \"Rome\"}", "id": 7}</tool_call>"#,
+      [.call(index: 0, name: "weather"), .arguments(index: 0, #"{"city": "Rome"}"#)]
+    ),
+    ("<tool_call>no JSON</tool_call>", [.text("<tool_call>no JSON</tool_call>")]),
+    (#"<tool_call>{"name": "other"}</tool_call>"#, [.text(#"<tool_call>{"name": "other"}</tool_call>"#)]),
+    (#"<tool_call>{"city": 3}</tool_call>"#, [.text(#"<tool_call>{"city": 3}</tool_call>"#)]),
+    ("<tool_call>{\"na", [.text("<tool_call>{\"na")]), ("<tool_ca", [.text("<tool_ca")]),
+    ("<<tool_call><tool_calls", [.text("<<tool_call><tool_calls")]),
+    (
+      #"<tool_call>{"name": "weather", "arguments": {"city": "Ro"#,
+      [.call(index: 0, name: "weather"), .arguments(index: 0, #"{"city": "Ro"#)]
+    ),
+  ]
+
+  @Test("calls are found however the text is cut", arguments: cases.indices)
+  func parsing(index: Int) {
+    let (text, expected) = Self.cases[index]
+    for pieces in 1...text.count {
+      #expect(Self.events(text, pieces: pieces) == expected, "\(text), \(pieces) at a time")
+    }
+  }
+
+  @Test("text flows at once, and only what may be a tag is held back")
+  func holdingBack() {
+    var parser = ToolCallParser(tools: Self.tools)
+    #expect(parser.push("a <") == [.text("a ")])
+    #expect(parser.push("b<tool") == [.text("<b")])
+    #expect(parser.push("_call>{\"name\": \"weather\", \"argu") == [.call(index: 0, name: "weather")])
+    #expect(parser.push("ments\": {\"city\": \"R") == [.arguments(index: 0, "{\"city\": \"R")])
+    #expect(parser.push("ome\"}}") == [.arguments(index: 0, "ome\"}")])
+    #expect(parser.push("\n</tool_call>") == [] && parser.finish() == [] && parser.callCount == 1)
+  }
+
+  @Test("a required call is one that the parser reads, with arguments by the schema")
+  func required() throws {
+    let choice = try ToolChoice(.string("required"), tools: Self.tools)
+    let constraint = try #require(try choice.constraint(Self.tools, ConstraintTests.vocabulary))
+    let call = ToolText.call(name: "weather", arguments: #"{"city": "Rome", "days": 3}"#)
+    #expect(ConstraintTests.allows(constraint, call))
+    #expect(ConstraintTests.allows(constraint, ToolText.call(name: "now", arguments: "{}")))
+    #expect(!ConstraintTests.allows(constraint, ToolText.call(name: "now", arguments: #"{"a": 1}"#)))
+    #expect(!ConstraintTests.allows(constraint, ToolText.call(name: "weather", arguments: "{}")))
+    #expect(!ConstraintTests.allows(constraint, "Hello"))
+    #expect(
+      Self.events(call, pieces: 3) == [
+        .call(index: 0, name: "weather"), .arguments(index: 0, #"{"city": "Rome", "days": 3}"#),
+      ])
+    let named = try ToolChoice(JSON(parsing: #"{"type": "function", "function": {"name": "now"}}"#), tools: Self.tools)
+    let only = try #require(try named.constraint(Self.tools, ConstraintTests.vocabulary))
+    #expect(!ConstraintTests.allows(only, call))
+    #expect(ConstraintTests.allows(only, ToolText.call(name: "now", arguments: "{}")))
+    #expect(try ToolChoice(nil, tools: Self.tools) == .auto && ToolChoice(nil, tools: []) == .none)
+    #expect(try ToolChoice.auto.constraint(Self.tools, ConstraintTests.vocabulary) == nil)
+  }
+
+  @Test("wrong tools and choices are refused with their place")
+  func refusals() throws {
+    func reason(_ body: () throws -> Void) -> String {
+      do { try body() } catch { return "\(error)" }
+      return ""
+    }
+    #expect(reason { _ = try Tool.list(.string("x")) } == "tools: it must be an array.")
+    #expect(
+      reason { _ = try Tool.list(JSON(parsing: #"[{"type": "function", "function": {"name": "a b"}}]"#)) }
+        == "tools[0]: function.name must be 1 to 64 letters, digits, \"_\" and \"-\".")
+    #expect(
+      reason {
+        _ = try ToolChoice(JSON(parsing: #"{"type": "function", "function": {"name": "x"}}"#), tools: Self.tools)
+      }
+        == "tool_choice: there is no function \"x\" among the tools.")
+    #expect(
+      reason { _ = try ToolChoice(.string("required"), tools: []) }
+        == "tool_choice: a call is required, but there are no tools.")
+    #expect(reason { _ = try ToolChoice(.string("any"), tools: Self.tools) }.hasPrefix("tool_choice: it must be"))
+    let odd = try Tool.list(
+      JSON(parsing: #"[{"type": "function", "function": {"name": "f", "parameters": {"type": "object", "not": {}}}}]"#))
+    #expect(
+      reason { _ = try ToolChoice.required.constraint(odd, ConstraintTests.vocabulary) }
+        == "tools[0].function.parameters#: the keyword \"not\" is not supported.")
+  }
+
+  @Test("the instructions name every tool as OpenAI's API has it")
+  func instructions() throws {
+    let text = ToolText.instructions(Self.tools)
+    let lines = text.split(separator: "\n")
+    #expect(try JSON(parsing: String(lines[2]))["function"]?["name"] == .string("weather"))
+    #expect(try JSON(parsing: String(lines[3]))["type"] == .string("function"))
+    #expect(text.contains("<tool_call>"))
+  }
+}
