@@ -98,7 +98,14 @@ public final class DirectoryLock {
     let path = directory + "/.lock"
     descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o644)
     guard descriptor >= 0 else { throw FileError("cannot write into", directory, errno: errno) }
-    guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
+    // Somebody may just be looking whether it is held (`isHeld`).
+    var attempts = 5
+    while flock(descriptor, LOCK_EX | LOCK_NB) != 0 {
+      attempts -= 1
+      if attempts > 0 {
+        usleep(10_000)
+        continue
+      }
       close(descriptor)
       throw FileError(
         "\(directory) is in use by another minimind process. Wait for it, or choose another output directory.")
@@ -106,4 +113,13 @@ public final class DirectoryLock {
   }
 
   deinit { close(descriptor) }
+
+  /// Whether a process holds the directory now.
+  package static func isHeld(_ directory: String) -> Bool {
+    let descriptor = open(directory + "/.lock", O_RDONLY | O_CLOEXEC)
+    guard descriptor >= 0 else { return false }
+    defer { close(descriptor) }
+    // A shared lock, so that two who ask do not see each other.
+    return flock(descriptor, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK
+  }
 }

@@ -42,8 +42,11 @@ package struct RunRecord: Codable, Equatable, Sendable {
     try AtomicFile.write(Array(try encoder.encode(self)) + Array("\n".utf8), to: run.path + "/" + Self.fileName)
   }
 
-  package init(of run: RunDirectory) throws {
-    let path = run.path + "/" + Self.fileName
+  package init(of run: RunDirectory) throws { try self.init(directory: run.path) }
+
+  /// Of a run that is not held, and may be going on.
+  package init(directory: String) throws {
+    let path = directory + "/" + Self.fileName
     let bytes = try MappedFile.contents(of: path)
     guard let record = try? JSONDecoder().decode(RunRecord.self, from: Data(bytes)),
       record.format == Self.currentFormat, record.totalSteps > 0

@@ -64,7 +64,7 @@ private func parseOptions(_ arguments: [String], of command: Command) throws -> 
     let parts = argument.dropFirst(2).split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
     let name = String(parts[0])
     let attached = parts.count == 2 ? String(parts[1]) : nil
-    guard let option = command.options.first(where: { $0.name == name && $0.style != .positional }) else {
+    guard let option = command.options.first(where: { $0.name == name && !$0.style.isPositional }) else {
       throw unknownOption(name, of: command)
     }
 
@@ -92,21 +92,24 @@ private func parseOptions(_ arguments: [String], of command: Command) throws -> 
       }
       guard !values.isEmpty else { throw missingValue(option) }
       texts[name, default: []] += values
-    case .positional: break
+    case .positional, .positionals: break
     }
   }
 
-  let places = command.options.filter { $0.style == .positional }
-  guard positionals.count <= places.count else {
+  let places = command.options.filter(\.style.isPositional)
+  let takesAll = places.last?.style == .positionals
+  guard positionals.count <= places.count || takesAll else {
     throw UsageError("\(command.name) does not take \"\(positionals[places.count])\"; values follow an option's name.")
   }
-  for (place, value) in zip(places, positionals) { texts[place.name] = [value] }
+  for (index, value) in positionals.enumerated() {
+    texts[places[min(index, places.count - 1)].name, default: []].append(value)
+  }
 
   for option in command.options {
     if let given = texts[option.name] {
       try option.check(given)
     } else if option.isRequired {
-      let written = option.style == .positional ? option.placeholder : "--\(option.name) \(option.placeholder)"
+      let written = option.style.isPositional ? option.placeholder : "--\(option.name) \(option.placeholder)"
       throw UsageError("\(command.name) needs \(written); \(lowercasingFirst(option.help))")
     }
   }
@@ -125,7 +128,7 @@ private func missingValue(_ option: any OptionDescription) -> UsageError {
 }
 
 private func unknownOption(_ name: String, of command: Command) -> UsageError {
-  let names = command.options.filter { $0.style != .positional }.map(\.name) + ["help"]
+  let names = command.options.filter { !$0.style.isPositional }.map(\.name) + ["help"]
   if let nearest = nearestName(to: name, among: names) {
     return UsageError("\(command.name) has no option --\(name); did you mean --\(nearest)?")
   }

@@ -26,17 +26,17 @@ package func helpText(for path: [String], commands: [Command]) throws -> String 
 
 private func commandHelp(_ command: Command) -> String {
   var usage = command.name
-  for option in command.options where option.isRequired || option.style == .positional {
-    let value = option.placeholder + (option.style == .repeatable ? "…" : "")
-    let written = option.style == .positional ? value : "--\(option.name) \(value)"
+  for option in command.options where option.isRequired || option.style.isPositional {
+    let value = option.placeholder + (option.style.takesSeveral ? "…" : "")
+    let written = option.style.isPositional ? value : "--\(option.name) \(value)"
     usage += option.isRequired ? " \(written)" : " [\(written)]"
   }
-  if command.options.contains(where: { !$0.isRequired && $0.style != .positional }) { usage += " [options]" }
+  if command.options.contains(where: { !$0.isRequired && !$0.style.isPositional }) { usage += " [options]" }
 
   let rows =
     command.options.map { option -> (String, String) in
-      let value = option.placeholder + (option.style == .repeatable ? "…" : "")
-      let left = option.style == .positional ? value : "--\(option.name)" + (value.isEmpty ? "" : " \(value)")
+      let value = option.placeholder + (option.style.takesSeveral ? "…" : "")
+      let left = option.style.isPositional ? value : "--\(option.name)" + (value.isEmpty ? "" : " \(value)")
       let note = option.isRequired ? " Required." : option.defaultText.map { " (default: \($0))" } ?? ""
       return ("  " + left, option.help + note)
     } + [("  --help", "Shows this page.")]

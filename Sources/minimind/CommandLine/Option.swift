@@ -22,6 +22,11 @@ package enum OptionStyle: Sendable {
   case repeatable
   /// A bare argument, told by its place.
   case positional
+  /// All bare arguments from its place on.
+  case positionals
+
+  var isPositional: Bool { self == .positional || self == .positionals }
+  var takesSeveral: Bool { self == .repeatable || self == .positionals }
 }
 
 /// One option of a command, with the type that its text is read as.
@@ -87,6 +92,13 @@ extension Option where Value == String? {
 }
 
 extension Option where Value == [String] {
+  /// Bare arguments, at least one of them.
+  package static func positionals(_ placeholder: String, help: String) -> Self {
+    Option(
+      name: placeholder, style: .positionals, placeholder: placeholder, help: help, defaultText: nil, isRequired: true
+    ) { $0 }
+  }
+
   /// `--name VALUE…`: one or more values after the name, which may also be repeated.
   package static func list(_ name: String, _ placeholder: String, isRequired: Bool = false, help: String) -> Self {
     Option(

@@ -3,6 +3,7 @@ package let allCommands: [Command] = [
   tokenizerTrainCommand, tokenizerEncodeCommand, tokenizerDecodeCommand,
   dataPretrainCommand, dataSFTCommand, dataDPOCommand, dataInspectCommand,
   pretrainCommand, sftCommand, loraCommand, dpoCommand, mergeCommand,
+  runsListCommand, runsCompareCommand,
   generateCommand, chatCommand, serveCommand,
   evalPerplexityCommand, evalChoicesCommand, convertCommand, infoCommand,
   benchTrainCommand, benchPrefillCommand, benchDecodeCommand, benchProductsCommand, benchTokenizerCommand,

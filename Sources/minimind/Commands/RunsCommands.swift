@@ -1,0 +1,91 @@
+import Foundation
+import Training
+
+/// `minimind runs list`: which runs there are, and how far.
+let runsListCommand: Command = {
+  let directory = Option.optionalPositional("DIR", help: "Where to look, two levels deep; without it, here.")
+  return Command(
+    "runs", "list", summary: "lists the training runs of a directory", options: [directory],
+    example: "minimind runs list my-runs"
+  ) { invocation in
+    let directory = invocation[directory] ?? "."
+    let paths = RunHistory.runs(in: directory)
+    guard !paths.isEmpty else {
+      throw CommandError("\(directory) holds no run. Name the directory that your --output was in.")
+    }
+    var table = TextTable([
+      ("run", .left), ("stage", .left), ("model", .left), ("state", .left), ("steps", .right), ("loss", .right),
+      ("held out", .right), ("tokens/s", .right),
+    ])
+    for path in paths {
+      // A damaged run is no reason not to show the others.
+      do {
+        let run = try RunHistory(path)
+        let options = run.record.options
+        table.add([
+          path, run.record.stage, options.model ?? options.from ?? "", run.state.rawValue,
+          "\(run.step)/\(run.record.totalSteps)", lossText(run.finalLoss),
+          lossText(run.values(MetricNames.heldOutLoss).last?.value), rateText(run.tokensPerSecond),
+        ])
+      } catch {
+        try Console.standardError.print("\(error)")
+      }
+    }
+    try Console.standardOutput.write(table.render())
+  }
+}()
+
+/// `minimind runs compare`: what was different, and what came of it.
+let runsCompareCommand: Command = {
+  let first = Option.positional("A", help: "A run.")
+  let second = Option.positional("B", help: "Another run.")
+  return Command(
+    "runs", "compare", summary: "compares two runs: the settings that differ, losses and speed",
+    options: [first, second], example: "minimind runs compare my-run my-other-run"
+  ) { invocation in
+    let runs = [try RunHistory(invocation[first]), try RunHistory(invocation[second])]
+    var table = TextTable([("", .left), (runs[0].path, .left), (runs[1].path, .left)])
+    let settings = try runs.map { try settingTexts($0.record) }
+    for name in Set(settings.flatMap(\.keys)).sorted() {
+      let values = settings.map { $0[name] ?? "-" }
+      if values[0] != values[1] { table.add([name] + values) }
+    }
+    func add(_ name: String, _ text: (RunHistory) -> String) { table.add([name] + runs.map(text)) }
+    add("state") { "\($0.state.rawValue), step \($0.step) of \($0.record.totalSteps)" }
+    add("training loss, end") { lossText($0.finalLoss) }
+    add("held-out loss, end") { lossText($0.values(MetricNames.heldOutLoss).last?.value) }
+    add("held-out loss, best") { run in
+      run.values(MetricNames.heldOutLoss).min { $0.value < $1.value }.map { "\(lossText($0.value)) (step \($0.step))" }
+        ?? "-"
+    }
+    if runs.contains(where: { !$0.values("eval/bpb").isEmpty }) {
+      add("bits/byte, end") { lossText($0.values("eval/bpb").last?.value) }
+    }
+    add("tokens") { $0.values("train/tokens").last.map { formatCount(Int($0.value)) } ?? "-" }
+    add("tokens/s, median") { rateText($0.tokensPerSecond) }
+    add("peak memory") { run in
+      run.values("train/peak_memory_gb").map(\.value).max().map { formatBytes(Int($0 * 1e9)) } ?? "-"
+    }
+    try Console.standardOutput.write(table.render())
+  }
+}()
+
+/// All that was set or found at the beginning of a run, by name.
+private func settingTexts(_ record: RunRecord) throws -> [String: String] {
+  let options = try JSONSerialization.jsonObject(with: JSONEncoder().encode(record.options)) as? [String: Any] ?? [:]
+  var texts = options.mapValues { value in
+    (value as? [Any]).map { $0.map { "\($0)" }.joined(separator: " ") } ?? "\(value)"
+  }
+  texts["stage"] = record.stage
+  texts["parameters"] = formatCount(record.parameterCount)
+  texts["program version"] = record.programVersion
+  texts["machine"] = record.machine
+  texts["data manifest"] = String(record.dataManifestHash.prefix(12))
+  texts["tokenizer hash"] = String(record.tokenizerHash.prefix(12))
+  texts["start model hash"] = record.startModelHash.map { String($0.prefix(12)) }
+  return texts
+}
+
+private func lossText(_ loss: Double?) -> String { loss.map { String(format: "%.4f", $0) } ?? "-" }
+
+private func rateText(_ rate: Double?) -> String { rate.map { formatCount(Int($0)) } ?? "-" }
