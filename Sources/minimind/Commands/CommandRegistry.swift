@@ -3,7 +3,7 @@ package let allCommands: [Command] = [
   tokenizerTrainCommand, tokenizerEncodeCommand, tokenizerDecodeCommand,
   dataPretrainCommand, dataSFTCommand, dataDPOCommand, dataInspectCommand,
   pretrainCommand, sftCommand, loraCommand, dpoCommand, mergeCommand,
-  runsListCommand, runsCompareCommand,
+  runsListCommand, runsCompareCommand, watchCommand,
   generateCommand, chatCommand, serveCommand,
   evalPerplexityCommand, evalChoicesCommand, convertCommand, infoCommand,
   benchTrainCommand, benchPrefillCommand, benchDecodeCommand, benchProductsCommand, benchTokenizerCommand,

@@ -1,0 +1,190 @@
+// The page of `minimind watch`: reads the runs' metrics as they grow and draws them over each other.
+
+import { chartFigure, drawChart, svgElement } from "./chart.js";
+
+/// The charts: a title, and its metrics as [name in metrics.jsonl, name in the chart, kind]. Smoothed lines are noisy
+/// ones; held-out lines are dashed, with a dot an evaluation.
+const charts = [
+  ["Loss", [["train/loss", "training", "smoothed"], ["eval/loss", "held out", "held-out"]]],
+  ["Bits a byte, held out", [["eval/bpb", "", "held-out"]]],
+  ["Learning rate", [["train/learning_rate", "", ""]]],
+  ["Gradient norm", [["train/grad_norm", "", "smoothed"]]],
+  ["Tokens a second", [["train/tokens_per_second", "", "smoothed"]]],
+  ["Peak memory, GB", [["train/peak_memory_gb", "", ""]]],
+  ["Balance loss of the experts", [["train/aux_loss", "", "smoothed"]]],
+  ["Share of the busiest expert", [["train/expert_max_share", "", "smoothed"]]],
+  ["Evenness of the experts (1: all alike)", [["train/expert_entropy", "", "smoothed"]]],
+  ["Reward of chosen answers", [["train/rewards/chosen", "training", "smoothed"], ["eval/rewards/chosen", "held out", "held-out"]]],
+  ["Reward of rejected answers", [["train/rewards/rejected", "training", "smoothed"], ["eval/rewards/rejected", "held out", "held-out"]]],
+  ["Margin of the rewards", [["train/rewards/margins", "training", "smoothed"], ["eval/rewards/margins", "held out", "held-out"]]],
+  ["Chosen before rejected, share", [["train/rewards/accuracies", "training", "smoothed"], ["eval/rewards/accuracies", "held out", "held-out"]]],
+];
+
+const part = id => document.getElementById(id);
+/// {name, state, …} from the server, and here: rows, file, end, samples, isVisible.
+let runs = [];
+
+async function read(path) {
+  const response = await fetch(path);
+  if (!response.ok) throw new Error(`${path}: status ${response.status}`);
+  return response.json();
+}
+
+async function update() {
+  const listed = withShortNames(await read("runs"));
+  if (listed.length !== runs.length) runs = listed.map(run => ({ ...run, rows: [], file: 0, end: 0, samples: "", isVisible: true }));
+  let isChanged = false;
+  for (const [index, run] of runs.entries()) {
+    isChanged ||= run.state !== listed[index].state;
+    Object.assign(run, listed[index]);
+    for (let isMore = true; isMore;) {
+      const answer = await read(`runs/${index}/metrics/${run.file}/${run.end}`);
+      // The file is another one since a run went on from its checkpoint: some steps come again.
+      if (answer.start === 0) run.rows = [];
+      isChanged ||= answer.lines.length > 0 || answer.file !== run.file;
+      append(run, answer.lines);
+      run.file = answer.file;
+      run.end = answer.end;
+      isMore = answer.isMore;
+    }
+    const samples = (await read(`runs/${index}/samples`)).text;
+    isChanged ||= samples !== run.samples;
+    run.samples = samples;
+  }
+  if (isChanged) draw();
+}
+
+/// The runs without the directories that all their names begin with.
+function withShortNames(listed) {
+  const parts = listed.map(run => run.name.split("/"));
+  let common = 0;
+  while (parts.every(names => common < names.length - 1 && names[common] === parts[0][common])) common++;
+  return listed.map((run, index) => ({ ...run, name: parts[index].slice(common).join("/") }));
+}
+
+/// Adds lines with what they do not say themselves: tokens at an evaluation, and the time, which is that of the steps.
+function append(run, lines) {
+  for (const line of lines) {
+    const last = run.rows.at(-1) ?? { tokens: 0, time: 0 };
+    const tokens = line["train/tokens"] ?? last.tokens;
+    const rate = line["train/tokens_per_second"];
+    run.rows.push({ line, step: line["train/global_step"], tokens, time: last.time + (rate > 0 ? (tokens - last.tokens) / rate / 3600 : 0) });
+  }
+}
+
+function points(run, name) {
+  const axis = part("axis").value;
+  return run.rows.filter(row => Number.isFinite(row.line[name])).map(row => [row[axis], row.line[name]]);
+}
+
+/// The mean of each point and its neighbours, as far as the slider says and there are any: up to an eighth of the line to
+/// either side.
+function smoothed(line) {
+  const reach = Math.round(line.length / 8 * (part("smoothing").value / 100) ** 2);
+  const sums = [0];
+  for (const [, y] of line) sums.push(sums.at(-1) + y);
+  return line.map(([x], index) => {
+    const [first, end] = [Math.max(0, index - reach), Math.min(line.length, index + reach + 1)];
+    return [x, (sums[end] - sums[first]) / (end - first)];
+  });
+}
+
+function draw() {
+  drawList();
+  const shown = runs.map((run, index) => [run, index]).filter(([run]) => run.isVisible);
+  const figures = [];
+  for (const [title, metrics] of charts) {
+    const lines = [];
+    for (const [run, index] of shown) {
+      for (const [name, kindName, kind] of metrics) {
+        const raw = points(run, name);
+        if (raw.length === 0) continue;
+        const color = `run-${index % 6}`;
+        const label = [shown.length > 1 ? run.name : "", kindName].filter(Boolean).join(" ") || "now";
+        const isSmoothed = kind === "smoothed" && part("smoothing").value > 0;
+        if (isSmoothed) lines.push({ name: label, points: raw, classes: color + " raw" });
+        lines.push({ name: label, points: isSmoothed ? smoothed(raw) : raw, classes: `${color} ${kind}`, hasDots: kind === "held-out", isShown: true });
+      }
+    }
+    if (lines.length === 0) continue;
+    const figure = document.querySelector(`.chart[data-title="${title}"]`) ?? chartFigure(title);
+    drawChart(figure, lines);
+    figures.push(figure);
+  }
+  part("charts").replaceChildren(...figures);
+  drawExperts(shown);
+  drawSamples(shown);
+}
+
+function drawList() {
+  part("runs").replaceChildren(...runs.map((run, index) => {
+    const box = document.createElement("input");
+    box.type = "checkbox";
+    box.checked = run.isVisible;
+    box.addEventListener("change", () => { run.isVisible = box.checked; draw(); });
+    const swatch = svgElement("svg", { viewBox: "0 0 20 10", "aria-hidden": "true" });
+    swatch.append(svgElement("line", { class: `run-${index % 6}`, x1: 0, x2: 20, y1: 5, y2: 5, "stroke-width": 3 }));
+    const step = run.rows.at(-1)?.step ?? 0;
+    const words = document.createElement("span");
+    const about = run.stage ? `${run.stage} of ${run.model}, step ${step} of ${run.totalSteps}` : `step ${step}`;
+    words.textContent = `${run.name} — ${about}, ${run.state}`;
+    const label = document.createElement("label");
+    label.append(box, swatch, words);
+    const item = document.createElement("li");
+    item.append(label);
+    return item;
+  }));
+}
+
+/// For each run, layers by experts, the darker the more a layer's tokens chose the expert.
+function drawExperts(shown) {
+  const maps = shown.flatMap(([run]) => {
+    const shares = run.rows.findLast(row => row.line["train/expert_shares"])?.line["train/expert_shares"];
+    if (!shares) return [];
+    const most = Math.max(...shares.flat());
+    const svg = svgElement("svg", { width: shares[0].length * 26, height: shares.length * 18, role: "img", "aria-label": `${run.name}: layers by experts` });
+    shares.forEach((layer, row) => layer.forEach((share, column) => {
+      const cell = svgElement("rect", { x: column * 26, y: row * 18, width: 25, height: 17, "fill-opacity": (0.05 + 0.95 * share / most).toFixed(3) });
+      cell.append(svgElement("title", {}, `layer ${row + 1}, expert ${column + 1}: ${(share * 100).toFixed(1)}%`));
+      svg.append(cell);
+    }));
+    const figure = document.createElement("figure");
+    figure.className = "map";
+    figure.append(svg, `${run.name}: a row a layer, a column an expert`);
+    return [figure];
+  });
+  part("experts").hidden = maps.length === 0;
+  part("experts").querySelector(".maps").replaceChildren(...maps);
+}
+
+function drawSamples(shown) {
+  const texts = shown.filter(([run]) => run.samples).map(([run]) => {
+    const block = document.createElement("article");
+    block.className = "sample";
+    const pre = document.createElement("pre");
+    pre.tabIndex = 0;
+    // The newest first.
+    pre.textContent = run.samples.split(/^(?==== step )/m).reverse().join("").trim();
+    block.append(run.name, pre);
+    return block;
+  });
+  part("samples").hidden = texts.length === 0;
+  part("samples").querySelector(".texts").replaceChildren(...texts);
+}
+
+async function keepUpdating() {
+  for (;;) {
+    try {
+      if (!document.hidden) await update();
+      part("problem").hidden = true;
+    } catch (error) {
+      part("problem").textContent = `minimind watch does not answer (${error.message}). Is it still running?`;
+      part("problem").hidden = false;
+    }
+    await new Promise(done => setTimeout(done, 2000));
+  }
+}
+
+part("axis").addEventListener("change", draw);
+part("smoothing").addEventListener("input", draw);
+keepUpdating();

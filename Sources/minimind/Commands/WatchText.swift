@@ -1,0 +1,66 @@
+import Foundation
+import Training
+
+/// The state of runs in text: for each a few numbers, and its losses as a plot.
+///
+/// - Parameter isCut: whether lines end at the width, as they must on a terminal.
+func watchText(_ paths: [String], width: Int, isCut: Bool) throws -> String {
+  try paths.map { path in
+    let run = try RunHistory(path)
+    let model = run.record.options.model ?? run.record.options.from ?? ""
+    let title =
+      "\(path)  \(run.record.stage) of \(model)  step \(run.step) of \(run.record.totalSteps)  \(run.state.rawValue)"
+    var pairs: [(name: String, value: String)] = []
+    func add(_ name: String, _ metric: String, _ text: (Double) -> String) {
+      if let value = run.values(metric).last?.value { pairs.append((name, text(value))) }
+    }
+    let exact = { String(format: "%.4f", $0) }
+    let training = run.values(MetricNames.loss)
+    let heldOut = run.values(MetricNames.heldOutLoss)
+    if let loss = run.finalLoss { pairs.append(("loss", exact(loss))) }
+    add("held-out loss", MetricNames.heldOutLoss, exact)
+    add("learning rate", "train/learning_rate") { String(format: "%.2e", $0) }
+    add("gradient norm", "train/grad_norm") { String(format: "%.2f", $0) }
+    if let rate = run.tokensPerSecond { pairs.append(("tokens/s", formatCount(Int(rate)))) }
+    add("peak memory", "train/peak_memory_gb") { formatBytes(Int($0 * 1e9)) }
+    add("busiest expert", "train/expert_max_share") { String(format: "%.0f%%", 100 * $0) }
+    add("reward margin", "train/rewards/margins", exact)
+    let line = pairs.map { "\($0.name) \($0.value)" }.joined(separator: "  ")
+    let plot = TextPlot(
+      lines: [training, heldOut].map { $0.map { (Double($0.step), $0.value) } },
+      xs: 0...Double(max(1, run.record.totalSteps)), width: max(20, width - 10), height: 8)
+    let head = isCut ? [title, line].map { truncated($0, to: width - 1) } : [title, line]
+    return (head + [plot.text]).joined(separator: "\n") + "\n"
+  }.joined(separator: "\n")
+}
+
+/// Lines drawn with Braille characters, each of two by four dots.
+struct TextPlot {
+  /// The plot with its axis to the left, each row ended by a newline.
+  let text: String
+
+  /// - Parameters:
+  ///   - xs: the range of the x axis; that of y follows from the points.
+  ///   - width: columns of the plot, without the axis; `height`: its rows.
+  init(lines: [[(x: Double, y: Double)]], xs: ClosedRange<Double>, width: Int, height: Int) {
+    let values = lines.joined().map(\.y).filter(\.isFinite)
+    guard var low = values.min(), var high = values.max() else {
+      text = "nothing to draw yet\n"
+      return
+    }
+    if low == high { (low, high) = (low - 0.5, high + 0.5) }
+    var dots = [UInt8](repeating: 0, count: width * height)
+    // Bits of the dots of a character, column by column from the top (Unicode 15, 21.1).
+    let bits: [[UInt8]] = [[0x01, 0x02, 0x04, 0x40], [0x08, 0x10, 0x20, 0x80]]
+    for (x, y) in lines.joined() where y.isFinite && xs.contains(x) {
+      let column = min(width * 2 - 1, Int((x - xs.lowerBound) / (xs.upperBound - xs.lowerBound) * Double(width * 2)))
+      let row = min(height * 4 - 1, Int((high - y) / (high - low) * Double(height * 4)))
+      dots[row / 4 * width + column / 2] |= bits[column % 2][row % 4]
+    }
+    text = (0..<height).map { row in
+      let value = high - (high - low) * (Double(row) + 0.5) / Double(height)
+      let characters = dots[row * width..<(row + 1) * width].map { Character(Unicode.Scalar(0x2800 + UInt32($0))!) }
+      return padded(String(format: "%.3f", value), to: 7, alignedRight: true) + " │" + String(characters) + "\n"
+    }.joined()
+  }
+}

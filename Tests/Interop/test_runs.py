@@ -1,0 +1,146 @@
+"""`minimind runs` and `minimind watch`: what they tell of runs, in text and in a browser."""
+
+import json
+import re
+import shutil
+import subprocess
+
+import pytest
+from browser import Browser, BrowserPage
+
+
+@pytest.fixture(scope="module")
+def runs(minimind, tokenizer_directory, tmp_path_factory):
+    """Two finished runs, the second with another learning rate, and one made up, of a mixture with preferences."""
+    folder = tmp_path_factory.mktemp("runs")
+    text = folder / "text.txt"
+    text.write_text("".join(f"Document {n} says that {n} and {n + 1} make {2 * n + 1}.\n" for n in range(400)))
+    minimind("data", "pretrain", "--input", text, "--tokenizer", tokenizer_directory, "--output", folder / "data")
+    for name, rate in (("first", 0.001), ("second", 0.01)):
+        minimind("pretrain", "--model", "tiny", "--data", folder / "data", "--output", folder / name, "--steps", 12,
+                 "--batch-tokens", 256, "--micro-batch-tokens", 256, "--sequence-length", 64, "--eval-interval", 4,
+                 "--learning-rate", rate, "--sample-prompt", "Document", "--threads", 1)
+    return folder
+
+
+def metrics(run):
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_runs_are_listed_and_compared(minimind, runs):
+    table = minimind("runs", "list", runs).stdout
+    for name in ("first", "second"):
+        losses = [line["eval/loss"] for line in metrics(runs / name) if "eval/loss" in line]
+        row = next(line for line in table.splitlines() if line.startswith(str(runs / name)))
+        assert "complete" in row and "12/12" in row and f"{losses[-1]:.4f}" in row
+    compared = minimind("runs", "compare", runs / "first", runs / "second").stdout
+    assert re.search(r"^learning-rate +0\.001 +0\.01$", compared, re.MULTILINE)
+    # What is the same is left out.
+    assert "batch-tokens" not in compared and "tokenizer hash" not in compared and "machine" not in compared
+    assert "held-out loss, best" in compared and "tokens/s, median" in compared
+    refused = minimind("runs", "compare", runs / "first", runs / "data", check=False)
+    assert refused.returncode == 1 and "holds no run" in refused.stderr
+    refused = minimind("runs", "list", runs / "data", check=False)
+    assert refused.returncode == 1 and "holds no run" in refused.stderr
+    assert minimind("watch", check=False).returncode == 2
+    # A run whose record is damaged does not hide the others.
+    broken = runs / "broken"
+    broken.mkdir()
+    (broken / "training.json").write_text("{")
+    listed = minimind("runs", "list", runs)
+    assert "second" in listed.stdout and "broken" in listed.stderr
+    shutil.rmtree(broken)
+
+
+def test_watch_in_text(minimind, runs):
+    text = minimind("watch", "--terminal", runs / "first", runs / "second").stdout
+    assert text.count("step 12 of 12  complete") == 2
+    last = [line["eval/loss"] for line in metrics(runs / "first") if "eval/loss" in line][-1]
+    assert f"held-out loss {last:.4f}" in text
+    plotted = sum(bin(ord(character) - 0x2800).count("1") for character in text if 0x2800 <= ord(character) < 0x2900)
+    assert plotted >= 20
+
+
+@pytest.fixture
+def watched(binary, runs, tmp_path):
+    """A page over copies of the runs, with a made-up third one; the page, and the folder of the copies."""
+    for name in ("first", "second"):
+        shutil.copytree(runs / name, tmp_path / name, symlinks=True)
+    made = tmp_path / "third"
+    made.mkdir()
+    record = json.loads((runs / "first/training.json").read_text())
+    (made / "training.json").write_text(json.dumps(record | {"stage": "dpo", "totalSteps": 40}))
+    lines = [{"train/global_step": step, "train/epoch": step / 40, "train/loss": 0.7 - step / 100,
+              "train/aux_loss": 0.02, "train/expert_max_share": 0.4, "train/expert_entropy": 0.9,
+              "train/expert_shares": [[0.4, 0.3, 0.2, 0.1], [0.25, 0.25, 0.25, 0.25]], "train/learning_rate": 1e-5,
+              "train/grad_norm": 1.5, "train/tokens": step * 100, "train/tokens_per_second": 1000,
+              "train/peak_memory_gb": 0.5, "train/rewards/chosen": step / 50, "train/rewards/rejected": -step / 50,
+              "train/rewards/margins": step / 25, "train/rewards/accuracies": 0.8} for step in range(1, 21)]
+    (made / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    with subprocess.Popen([binary, "watch", tmp_path, "--port", "0"], stdout=subprocess.PIPE, text=True) as process:
+        address = re.search(r"at (http://\S+)\. ", process.stdout.readline())[1] + "/"
+        browser = Browser(tmp_path / "profile")
+        try:
+            page = BrowserPage(browser, width=1300, height=900)
+            page.open(address)
+            page.wait("document.querySelectorAll('.chart').length > 0")
+            yield page, tmp_path
+            assert [url for url in page.requests if not url.startswith(address)] == []
+            assert page.problems == []
+        finally:
+            browser.close()
+            process.terminate()
+        assert process.wait(10) == 0
+
+
+def titles(page):
+    return page.run("[...document.querySelectorAll('.chart')].map(figure => figure.dataset.title)")
+
+
+@pytest.mark.heavy
+def test_watch_in_a_browser(watched):
+    page, folder = watched
+    assert page.count("#runs li") == 3 and "step 12 of 12" in page.text("#runs")
+    assert {"Loss", "Learning rate", "Gradient norm", "Tokens a second", "Peak memory, GB", "Reward of chosen answers",
+            "Margin of the rewards", "Share of the busiest expert"} <= set(titles(page))
+    told = page.run("document.querySelector('.chart[data-title=\"Loss\"] svg').getAttribute('aria-label')")
+    last = [line["eval/loss"] for line in metrics(folder / "first") if "eval/loss" in line][-1]
+    assert f"held out {last:.4g}" in told
+    assert page.count("#experts rect") == 8 and page.count(".sample") == 2
+    assert page.text(".sample pre").startswith("=== step 12")
+
+    # Only the third run: no held-out loss, and no second name in the charts.
+    page.click("#runs li:nth-child(1) input")
+    page.click("#runs li:nth-child(2) input")
+    assert page.count(".chart .held-out") == 0 and page.count(".chart circle") == 0
+    # 20 steps of 100 tokens at 1000 a second.
+    page.run("document.querySelector('#axis').value = 'time'; document.querySelector('#axis').dispatchEvent(new Event('change'))")
+    box = page.run("(({x, y, width, height}) => [x + width * 0.98, y + height / 2])(document.querySelector('.chart svg').getBoundingClientRect())")
+    page.call("Input.dispatchMouseEvent", type="mouseMoved", x=box[0], y=box[1])
+    page.wait("document.querySelector('.chart .values').textContent.startsWith('at 5.')")
+    page.run("document.querySelector('#axis').value = 'tokens'; document.querySelector('#axis').dispatchEvent(new Event('change'))")
+    page.call("Input.dispatchMouseEvent", type="mouseMoved", x=box[0], y=box[1] + 1)
+    page.wait("document.querySelector('.chart .values').textContent.startsWith('at 19')")
+
+    # It grows; half a line is not read; a file that replaces it is read anew.
+    path = folder / "third/metrics.jsonl"
+    kept = path.read_text()
+    with path.open("a") as file:
+        file.write('{"train/global_step":21,"train/loss":0.1,"train/tokens":2100}\n{"train/global_step":22,"tra')
+    page.wait("document.querySelector('#runs').innerText.includes('step 21 of 40')")
+    (folder / "third/new").write_text(kept)
+    (folder / "third/new").rename(path)
+    page.wait("document.querySelector('#runs').innerText.includes('step 20 of 40')")
+
+    page.appear(360, 700)
+    page.wait("innerWidth === 360 && document.documentElement.scrollWidth === 360")
+
+
+@pytest.mark.heavy
+def test_watch_gives_nothing_but_the_runs(watched):
+    page, _ = watched
+    page.allowed_statuses = {403, 404, 405}
+    statuses = page.run("""Promise.all(['runs/3/samples', 'runs/-1/samples', 'runs/0/metrics/0/-5', 'runs/0/metrics/x/0',
+        'runs/%2e%2e/samples', 'runs/0/training.json', '..%2f..%2fetc/passwd'].map(path => fetch(path).then(answer => answer.status)))""")
+    assert set(statuses) == {404}
+    assert page.run("fetch('runs', {method: 'POST'}).then(answer => answer.status)") == 405
