@@ -13,8 +13,8 @@ let swiftSettings: [SwiftSetting] =
 let nativeCode: [CSetting] = isPortable ? [] : [.unsafeFlags(["-march=native"])]
 
 /// A module of the program. Modules may import only what is listed, so the compiler keeps the arrows.
-func room(_ name: String, imports: [Target.Dependency] = []) -> Target {
-  .target(name: name, dependencies: imports, swiftSettings: swiftSettings)
+func room(_ name: String, imports: [Target.Dependency] = [], resources: [Resource]? = nil) -> Target {
+  .target(name: name, dependencies: imports, resources: resources, swiftSettings: swiftSettings)
 }
 
 func tests(of room: String, imports: [Target.Dependency] = [], resources: [Resource]? = nil) -> Target {
@@ -50,16 +50,17 @@ let package = Package(
     room("StructuredOutput", imports: ["Storage", "Tokenization"]),
     room(
       "Training",
-      imports: ["Storage", "Compute", "Tokenization", "ModelFiles", "Transformer", "Corpus", "Plotting"]),
+      imports: ["Storage", "Compute", "Tokenization", "ModelFiles", "Transformer", "Corpus", "Plotting"],
+      resources: [.embedInCode("Bridge")]),
     room(
       "Inference",
       imports: ["Storage", "Compute", "Tokenization", "StructuredOutput", "ModelFiles", "Transformer"]),
     room(
       "Evaluation",
       imports: ["Storage", "Compute", "Tokenization", "ModelFiles", "Transformer", "Corpus", "Inference", "Plotting"]),
-    .target(
-      name: "Serving", dependencies: ["Storage", "Compute", "Tokenization", "Inference", "CMicroHTTPD"],
-      resources: [.embedInCode("Page")], swiftSettings: swiftSettings),
+    room(
+      "Serving", imports: ["Storage", "Compute", "Tokenization", "Inference", "CMicroHTTPD"],
+      resources: [.embedInCode("Page")]),
     .executableTarget(
       name: "minimind",
       dependencies: [

@@ -8,6 +8,7 @@ import Storage
 ///     training.json        `RunRecord`
 ///     metrics.jsonl  samples.txt  loss.svg
 ///     tensorboard/         event files, with `--tensorboard`
+///     wandb-id  wandb/     the run's name at Weights & Biases and what its package keeps, with `--wandb`
 ///     reference.json       `ReferenceLogProbabilities`, where the stage compares with its starting model
 package final class RunDirectory {
   package let path: String

@@ -60,6 +60,8 @@ package struct TrainingSettings: Codable, Equatable, Sendable {
   package var samplePrompt: [String] = []
   /// Whether event files for TensorBoard are written, too. Nil: no.
   package var tensorboard: Bool?
+  /// The project at Weights & Biases that the metrics go to, too. Nil: none.
+  package var wandb: String?
 
   package init(stage: Stage, data: String, threads: Int) {
     self.data = data
@@ -113,14 +115,14 @@ package struct TrainingSettings: Codable, Equatable, Sendable {
     case keepCheckpoints = "keep-checkpoints"
     case logInterval = "log-interval"
     case samplePrompt = "sample-prompt"
-    case tensorboard
+    case tensorboard, wandb
   }
 
   /// Options that may differ when a run is resumed, since they change nothing of what is learned. `threads` changes the
   /// last bits only: sums are then split otherwise. `data` may be another path to the same data.
   private static let changeableOnResume: Set<CodingKeys> = [
     .data, .threads, .recomputeActivations, .evalInterval, .checkpointInterval, .keepCheckpoints, .logInterval,
-    .samplePrompt, .tensorboard,
+    .samplePrompt, .tensorboard, .wandb,
   ]
 
   /// The flags, as "--seed", whose values in `other` would make another run of this one.

@@ -54,12 +54,18 @@ private func train(_ plan: TrainingPlan, panel: String, openRun: () throws -> Ru
   let samples = try TrainingSamples(plan, team: team)
   try console.write(panel)
   try plan.checkMemory(samplingBytes: TrainingSamples.memoryBytes(plan))
+  if plan.settings.wandb != nil { try WeightsAndBiases.checkIsInstalled() }
   Interruption.watch()
   let run = try openRun()
   let display = TrainingDisplay(plan, console)
+  let wandb = try plan.settings.wandb.map { project in
+    try WeightsAndBiases(project: project, run: run, record: RunRecord(of: run))
+  }
+  defer { wandb?.finish() }
   let summary: TrainingSummary
   do {
-    let trainer = try Trainer(plan, run: run, team: team, sinks: [display], sampler: samples.continuations)
+    let trainer = try Trainer(
+      plan, run: run, team: team, sinks: [display] + (wandb.map { [$0] } ?? []), sampler: samples.continuations)
     summary = try trainer.train(isStopRequested: { Interruption.isRequested })
   } catch {
     display.finish()

@@ -76,6 +76,8 @@ struct TrainingOptions: Sendable {
 
   private let tensorBoard = Option.flag(
     "tensorboard", help: "Also writes event files into RUN/tensorboard, for: tensorboard --logdir RUN")
+  private let wandb = Option.optional(
+    "wandb", "PROJECT", help: "Also sends the metrics to Weights & Biases, through its Python package.")
   private let samplePrompt: Option<[String]>
   private let beta = Option.number(
     "beta", default: 0.1, in: 1e-6...1000, help: "How dear it is to move away from the model that the run begins with.")
@@ -115,7 +117,7 @@ struct TrainingOptions: Sendable {
     return first + ofPairs + [
       schedule, warmupSteps, beta1, beta2, epsilon, weightDecay, gradientClip, precision, Self.recomputeActivations,
       Option.seed, Option.threads, evalInterval, evalTokens, checkpointInterval, keepCheckpoints, logInterval,
-      samplePrompt, tensorBoard,
+      samplePrompt, tensorBoard, wandb,
     ] + adapter
   }
 
@@ -194,6 +196,7 @@ struct TrainingOptions: Sendable {
     take(logInterval, \.logInterval)
     take(samplePrompt, \.samplePrompt)
     take(tensorBoard, \.tensorboard)
+    take(wandb, \.wandb)
     return settings
   }
 }
