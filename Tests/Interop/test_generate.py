@@ -105,6 +105,10 @@ class Terminal:
         found, self.unread = self.unread.split(wanted, 1)
         return found
 
+    def wait_for_output(self):
+        while not self.unread:
+            self.unread = os.read(self.descriptor, 65536)
+
     def write(self, text):
         os.write(self.descriptor, text)
 
@@ -127,7 +131,7 @@ def test_chat_on_a_terminal(binary, tmp_path, tokenizer):
 
     enter("/rest\n", "Did you mean /reset?")
     enter("Hello\n", "Hello\r\n")
-    time.sleep(0.5)
+    terminal.wait_for_output()
     terminal.write(b"\x03")
     terminal.read_until(b"tokens/s")
     # At the prompt Ctrl-C gives up the line; wide characters are edited whole.

@@ -1,6 +1,6 @@
 """The web page in a headless Chromium: what a person does with it, and what a message must not be able to do.
 
-The tests use `page_server`, which writes what they need.
+Most tests use `page_server`, which writes what they need; the last one uses `minimind serve`.
 """
 
 import json
@@ -9,6 +9,8 @@ import threading
 import pytest
 from browser import Browser, BrowserPage
 from page_server import PageServer
+from random_model import make_model
+from serving import Server
 
 pytestmark = pytest.mark.heavy
 
@@ -394,3 +396,34 @@ def test_the_keyboard_suffices_and_everything_has_a_name(server, visit):
         "button", "textbox", "combobox", "link", "log", "navigation", "complementary")]
     assert len(interactive) > 10
     assert [node for node in interactive if not node.get("name", {}).get("value")] == []
+
+
+def test_with_the_real_server(browser, binary, tokenizer_directory, tmp_path):
+    # The model never ends by itself.
+    model = make_model(tmp_path / "model", tokenizer_directory, scale=0.15)
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps(config | {"eos_token_id": 0}))
+    with Server(binary, model, "--api-key", "secret") as server:
+        address = f"http://127.0.0.1:{server.port}/"
+        page = BrowserPage(browser)
+        page.allowed_statuses = {401, 400}
+        page.open(address)
+        page.wait("document.querySelector('dialog').open && document.activeElement.name === 'key'")
+        page.type("secret")
+        page.press("Enter")
+        page.wait("document.querySelector('#model').value === 'model' && !document.querySelector('dialog').open")
+        page.run("localStorage.setItem('minimind.sampling', JSON.stringify({max_tokens: 20, top_k: 5, min_p: 0.01, "
+                 "repetition_penalty: 1.1, seed: 7, temperature: 0.5, top_p: 0.9}))")
+        ask(page, "Hello")
+        first = answers(page)
+        assert page.text(".assistant .facts").startswith("20 tokens · ") and "longest length" in page.text(".facts")
+        page.click(".again")
+        page.wait("document.querySelector('.assistant:not(.running) .facts')?.innerText.startsWith('20 tokens')")
+        assert answers(page) == first
+        page.run("localStorage.setItem('minimind.sampling', '{}')")
+        ask(page, "On and on", waits=False)
+        page.wait("document.querySelector('.running .facts')?.textContent.includes('tokens/s')")
+        page.press("Escape")
+        page.wait("document.querySelector('.assistant:last-child .facts').innerText.includes('stopped')")
+        assert [url for url in page.requests if not url.startswith(address)] == []
+        assert page.problems == []

@@ -32,6 +32,9 @@ package enum Interruption {
     flag.store(false, ordering: .relaxed)
   }
 
+  /// Ctrl-C does nothing from now on.
+  package static func ignore() { signal(SIGINT, SIG_IGN) }
+
   /// A closed pipe becomes an error of the write, not the end of the process.
   package static func ignoreClosedPipes() { signal(SIGPIPE, SIG_IGN) }
 }

@@ -38,6 +38,8 @@ final class ChatSession {
   /// Reads questions at a prompt until `/exit` or Ctrl-D.
   func talk() throws {
     let editor = try LineEditor(prompt: "> ", console: console, historyName: "chat_history")
+    // Between the answer and the prompt nobody listens: what comes a moment too late must not end the program.
+    Interruption.ignore()
     let count = formatCount(loaded.model.configuration.parameterCount)
     try note("\(loaded.directory), \(count) parameters. /help lists the commands; Ctrl-C stops an answer, Ctrl-D ends.")
     while true {
@@ -121,7 +123,10 @@ final class ChatSession {
   private func answerOnTerminal(_ question: String) throws {
     // While there is an answer Ctrl-C belongs to it; at the prompt it is a key of the line editor.
     Interruption.watch()
-    defer { Interruption.stopWatching() }
+    defer {
+      Interruption.stopWatching()
+      Interruption.ignore()
+    }
     try note(answer(question).line)
   }
 
