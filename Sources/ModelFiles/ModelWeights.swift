@@ -99,6 +99,7 @@ public final class ModelWeights: Sendable {
       preconditionFailure("no weight is named \(name)")
     }
     try files[index].copy(tensor, to: destination)
+    files[index].release(tensor)
     try adapter?.merge(into: name, destination)
     guard TensorConversion.areFinite(destination, count: tensor.count) else {
       throw ModelFileError.malformed(

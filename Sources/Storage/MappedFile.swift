@@ -35,6 +35,16 @@ public final class MappedFile: @unchecked Sendable {
     if let base = bytes.baseAddress { munmap(UnsafeMutableRawPointer(mutating: base), bytes.count) }
   }
 
+  /// Says that some bytes will not be read again soon, so that they no longer count as this program's memory. They can be
+  /// read as before.
+  package func release(_ range: Range<Int>) {
+    let page = Int(getpagesize())
+    let first = (range.lowerBound + page - 1) / page * page
+    let end = range.upperBound / page * page
+    guard let base = bytes.baseAddress, first < end else { return }
+    madvise(UnsafeMutableRawPointer(mutating: base + first), end - first, MADV_DONTNEED)
+  }
+
   /// The bytes of the file at `path`, copied.
   package static func contents(of path: String) throws(FileError) -> [UInt8] {
     let file = try MappedFile(path)

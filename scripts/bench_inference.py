@@ -1,0 +1,105 @@
+#!/usr/bin/env python3
+"""Races writing and reading: `minimind bench decode` and `bench prefill` against llama.cpp on the same weights.
+
+    make peers
+    .venv-peers/bin/python scripts/bench_inference.py --models small base --races bf16 q8 q4 --pairs 5
+
+Models have random weights, which do not matter for speed. llama.cpp reads the GGUF file that `minimind convert` writes:
+bf16, or q8_0 for q8. For q4 it gets q4_0, made of the bf16 file by its own quantizer. `decode` writes 128 tokens one by one,
+`prefill` reads 512 at once. The two sides take turns in going first; the median of the pairs' ratios is the result.
+Writes bench/inference.json with every figure and bench/inference.md with the table printed here.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+from pathlib import Path
+
+from bench_train import REPOSITORY, machine, run, run_json
+
+sys.path.insert(0, str(REPOSITORY / "Tests/Interop"))
+from random_model import make_model  # noqa: E402
+
+PEER = REPOSITORY / "scripts/peers/llama_cpp_rates.py"
+TOKENS = {"decode": 128, "prefill": 512}
+
+
+class Bench:
+    def __init__(self, arguments):
+        self.arguments = arguments
+        self.folder = arguments.output / "models"
+
+    def model(self, name):
+        """The directory of a model with random weights, its vocabulary filled up to 6400 entries."""
+        directory = self.folder / name
+        if not directory.exists():
+            tokenizer = self.folder / "tokenizer"
+            if not tokenizer.exists():
+                run([self.arguments.binary, "tokenizer", "train", "--input", REPOSITORY / "docs", "--output", tokenizer,
+                     "--vocab-size", 2000])
+            make_model(directory, tokenizer, shape=name, vocabulary=6400, context=1024)
+        return directory
+
+    def file(self, name, type):
+        path = self.folder / f"{name}-{type}.gguf"
+        if not path.exists():
+            run([self.arguments.binary, "convert", "--from", self.model(name), "--to", path, "--type", type])
+        return path
+
+    def race(self, name, type, mode):
+        threads = self.arguments.threads
+        ours = [self.arguments.binary, "bench", mode, "--model", self.model(name), "--type", type, "--tokens", TOKENS[mode],
+                "--threads", threads, "--json"]
+        theirs = [sys.executable, PEER, "--model", self.file(name, "q8_0" if type == "q8" else "bf16"), "--mode", mode,
+                  "--tokens", TOKENS[mode], "--threads", threads]
+        theirs += ["--quantize", "q4_0"] * (type == "q4") + ["--flash-attention"] * self.arguments.flash_attention
+        pairs = []
+        for index in range(self.arguments.pairs):
+            order = (ours, theirs) if index % 2 == 0 else (theirs, ours)
+            rates = [run_json(command)["tokens_per_second"] for command in order]
+            pairs.append(rates if index % 2 == 0 else rates[::-1])
+            print(f"{name} {type} {mode} {index + 1}/{self.arguments.pairs}: {pairs[-1]}", file=sys.stderr, flush=True)
+        return pairs
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", nargs="+", default=["small", "base"], choices=["small", "base"])
+    parser.add_argument("--races", nargs="+", default=["bf16", "q8", "q4"], choices=["bf16", "q8", "q4"])
+    parser.add_argument("--modes", nargs="+", default=["decode", "prefill"], choices=["decode", "prefill"])
+    parser.add_argument("--pairs", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--flash-attention", action="store_true", help="llama.cpp's other kernel of attention")
+    parser.add_argument("--prepare", action="store_true", help="only makes the models' files")
+    parser.add_argument("--binary", type=Path, default=REPOSITORY / ".build/release/minimind")
+    parser.add_argument("--output", type=Path, default=REPOSITORY / "bench")
+    arguments = parser.parse_args()
+
+    bench = Bench(arguments)
+    bench.folder.mkdir(parents=True, exist_ok=True)
+    if arguments.prepare:
+        for name in arguments.models:
+            for type in ("bf16", "q8_0"):
+                bench.file(name, type)
+        return
+    host = machine()
+    lines = ["| race | minimind, tokens/s | llama.cpp | ratio (median) | ratio (range) |", "|---|---|---|---|---|"]
+    record = {}
+    for name in arguments.models:
+        for mode in arguments.modes:
+            for type in arguments.races:
+                pairs = bench.race(name, type, mode)
+                ratios = [ours / theirs for ours, theirs in pairs]
+                sides = " | ".join(f"{statistics.median(side):.0f}" for side in zip(*pairs))
+                lines.append(f"| `{name}`, {type}, {mode} | {sides} | {statistics.median(ratios):.2f} "
+                             f"| {min(ratios):.2f}–{max(ratios):.2f} |")
+                record[f"{name} {type} {mode}"] = pairs
+    lines += ["", f"{host['processor']}, {arguments.threads} threads, {host['date']}; {arguments.pairs} alternating pairs, medians."]
+    (arguments.output / "inference.json").write_text(json.dumps({"machine": host, "races": record}, indent=1) + "\n")
+    (arguments.output / "inference.md").write_text("\n".join(lines) + "\n")
+    print("\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()
