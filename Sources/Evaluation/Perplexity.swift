@@ -1,6 +1,7 @@
 import Compute
 import Corpus
 import Foundation
+import Inference
 import Tokenization
 import Transformer
 
@@ -39,7 +40,7 @@ package struct Perplexity: Sendable, Equatable {
 /// A document is `<s>` text `</s>`. One longer than a sequence is read in pieces of that length, each without what came
 /// before it; every token but the first of the document is predicted once.
 package final class PerplexityMeter {
-  private let pass: TrainingPass
+  private let lossSum: (PackedBatch) -> LossSum
   private let tokenizer: Tokenizer
   private let sequenceLength: Int
   private let batchTokens: Int
@@ -49,25 +50,55 @@ package final class PerplexityMeter {
   /// Enough rows for the products to run at full speed.
   private static let leastBatchTokens = 2048
 
+  /// Measures with the products of training.
+  ///
   /// - Parameters:
   ///   - tokenizer: its tokens are all in the model's vocabulary.
   ///   - sequenceLength: the most tokens that the model sees at once.
   ///   - rotaryScaling: the model's own when nil.
   /// - Throws: `ComputeError.outOfMemory`.
-  package init(
+  package convenience init(
     _ parameters: Parameters, _ tokenizer: Tokenizer, precision: ElementType, sequenceLength: Int,
     rotaryScaling: RotaryScaling? = nil, team: WorkerTeam
   ) throws(ComputeError) {
+    let pass = try TrainingPass(
+      parameters, precision: precision, maximumTokens: Self.batchTokens(sequenceLength), team: team, trains: false,
+      rotaryScaling: rotaryScaling)
+    self.init(tokenizer, parameters.configuration, sequenceLength: sequenceLength) { batch in
+      pass.forward(
+        tokens: batch.tokens, targets: batch.targets, lossWeights: batch.lossWeights,
+        documentOffsets: batch.documentOffsets)
+    }
+  }
+
+  /// Measures as answers are written, with the weights' type and the cache of a model in use. The most tokens that it sees
+  /// at once are its context.
+  ///
+  /// - Parameter tokenizer: its tokens are all in the model's vocabulary.
+  /// - Throws: `ComputeError.outOfMemory`.
+  package convenience init(_ model: InferenceModel, _ tokenizer: Tokenizer) throws(ComputeError) {
+    let cache = try model.makeCache()
+    self.init(tokenizer, model.configuration, sequenceLength: model.contextLength) { batch in
+      model.lossSum(
+        tokens: batch.tokens, targets: batch.targets, lossWeights: batch.lossWeights,
+        documentOffsets: batch.documentOffsets, cache)
+    }
+  }
+
+  private init(
+    _ tokenizer: Tokenizer, _ configuration: ModelConfiguration, sequenceLength: Int,
+    lossSum: @escaping (PackedBatch) -> LossSum
+  ) {
     precondition(
-      tokenizer.vocabularySize <= parameters.configuration.vocabularySize,
-      "a tokenizer of \(tokenizer.vocabularySize) for \(parameters.configuration.vocabularySize)")
+      tokenizer.vocabularySize <= configuration.vocabularySize,
+      "a tokenizer of \(tokenizer.vocabularySize) for \(configuration.vocabularySize)")
     self.tokenizer = tokenizer
     self.sequenceLength = sequenceLength
-    batchTokens = max(sequenceLength, Self.leastBatchTokens)
-    pass = try TrainingPass(
-      parameters, precision: precision, maximumTokens: batchTokens, team: team, trains: false,
-      rotaryScaling: rotaryScaling)
+    self.lossSum = lossSum
+    batchTokens = Self.batchTokens(sequenceLength)
   }
+
+  private static func batchTokens(_ sequenceLength: Int) -> Int { max(sequenceLength, leastBatchTokens) }
 
   /// Adds a text, UTF-8.
   package func add(_ text: UnsafeRawBufferPointer) {
@@ -117,10 +148,5 @@ package final class PerplexityMeter {
     batch.removeAll(reserving: batchTokens)
   }
 
-  private func measure(_ batch: PackedBatch) {
-    result.add(
-      pass.forward(
-        tokens: batch.tokens, targets: batch.targets, lossWeights: batch.lossWeights,
-        documentOffsets: batch.documentOffsets))
-  }
+  private func measure(_ batch: PackedBatch) { result.add(lossSum(batch)) }
 }

@@ -2,6 +2,7 @@ import Compute
 import Corpus
 import Evaluation
 import Foundation
+import Inference
 import TestSupport
 import Testing
 import Tokenization
@@ -74,6 +75,23 @@ import Transformer
     #expect(abs(result.lossSum - expected.loss) < 1e-5 * expected.loss)
     #expect(abs(result.perplexity - exp(expected.loss / Double(expected.tokens))) < 1e-3 * result.perplexity)
     #expect(abs(result.bitsPerByte - expected.loss / log(2) / Double(result.textBytes)) < 1e-5 * result.bitsPerByte)
+  }
+
+  @Test("a model in use measures the same, a little apart with weights of fewer bits", arguments: WeightType.allCases)
+  func inference(type: WeightType) throws {
+    let parameters = try Self.parameters()
+    for sequenceLength in [512, 7] {
+      let model = try InferenceModel(
+        parameters, type: type, contextLength: sequenceLength, team: WorkerTeam(count: 2))
+      let meter = try PerplexityMeter(model, Self.tokenizer)
+      for text in Self.texts { Array(text.utf8).withUnsafeBytes { meter.add($0) } }
+      let result = try #require(meter.finish())
+      let expected = try Self.measure(parameters, sequenceLength: sequenceLength)
+      #expect(result.tokens == expected.tokens && result.textBytes == expected.textBytes)
+      let bounds: [WeightType: Double] = [.float32: 1e-5, .bfloat16: 0.01, .q8: 0.01, .q4: 0.1]
+      #expect(abs(result.loss - expected.loss) < bounds[type]! * expected.loss)
+      #expect(type == .float32 || result.loss != expected.loss)
+    }
   }
 
   @Test("a model that knows nothing needs the logarithm of its vocabulary")

@@ -2,6 +2,7 @@ import Compute
 import Corpus
 import Evaluation
 import Foundation
+import Inference
 import ModelFiles
 import Storage
 import Tokenization
@@ -30,12 +31,15 @@ let evalPerplexityCommand: Command = {
     help: "Measures the loss over the position in the text instead, once without rotary scaling and once by each kind. "
       + "Only texts of --sequence-length tokens or more are used, which then is --rope-factor times the model's own "
       + "unless given.")
+  let type = Option<WeightType?>.optionalChoice(
+    "type", defaultText: "as in training, see --precision",
+    help: "Measures the model as generate computes with weights of this type.")
   let plot = Option.optional("plot", "FILE", help: "With --by-position: draws the losses as SVG.")
   return Command(
     "eval", "perplexity", summary: "measures how well a model predicts text",
     options: [
       GenerateOptions.model, inputs, wholeFiles, data, sequenceLength, byPosition, plot, RotaryOptions.mode,
-      RotaryOptions.factor, EvaluationOptions.precision, Option.json, Option.threads,
+      RotaryOptions.factor, EvaluationOptions.precision, type, Option.json, Option.threads,
     ],
     example: "minimind eval perplexity --model my-run --input heldout.jsonl"
   ) { invocation in
@@ -48,30 +52,42 @@ let evalPerplexityCommand: Command = {
         "--by-position takes texts by --input, and measures every --rope by itself; leave the others out.")
     }
     if !isByPosition, invocation[plot] != nil { throw UsageError("--plot needs --by-position.") }
+    if invocation[type] != nil, isByPosition || invocation.isGiven(EvaluationOptions.precision) {
+      throw UsageError("--type goes neither with --by-position nor with --precision; leave it or them out.")
+    }
     let directory = try resolveModelDirectory(invocation[GenerateOptions.model])
     let tokenizer = try modelTokenizer(directory)
-    let parameters = try Parameters(modelDirectory: directory)
-    try checkVocabulary(tokenizer, parameters.configuration.vocabularySize, directory)
+    let configuration = try ModelConfiguration(modelDirectory: directory)
+    try checkVocabulary(tokenizer, configuration.vocabularySize, directory)
     let team = WorkerTeam(count: threadCount(invocation))
     Interruption.watch()
     if isByPosition {
       let factor = invocation[RotaryOptions.factor]
-      let trainedLength = parameters.configuration.maximumSequenceLength
       // A path that cannot be written is told before the work.
       let plotFile = try invocation[plot].map { try AtomicFile($0) }
       let report = try PositionReport(
-        invocation[GenerateOptions.model], parameters, tokenizer,
+        invocation[GenerateOptions.model], Parameters(modelDirectory: directory), tokenizer,
         DocumentReader(inputs: invocation[inputs], wholeFiles: invocation[wholeFiles]),
-        length: max(PositionLosses.bucketCount, invocation[sequenceLength] ?? Int(Double(trainedLength) * factor)),
+        length: max(
+          PositionLosses.bucketCount,
+          invocation[sequenceLength] ?? Int(Double(configuration.maximumSequenceLength) * factor)),
         factor: factor, precision: invocation[EvaluationOptions.precision], team: team)
       try plotFile?.write(report.plot)
       try plotFile?.commit()
       return try invocation[Option.json] ? printJSON(report) : Console.standardOutput.write(report.text)
     }
-    let meter = try PerplexityMeter(
-      parameters, tokenizer, precision: invocation[EvaluationOptions.precision],
-      sequenceLength: invocation[sequenceLength] ?? parameters.configuration.maximumSequenceLength,
-      rotaryScaling: RotaryOptions.scaling(invocation, parameters.configuration), team: team)
+    let length = invocation[sequenceLength] ?? configuration.maximumSequenceLength
+    let scaling = try RotaryOptions.scaling(invocation, configuration)
+    let meter: PerplexityMeter
+    if let type = invocation[type] {
+      let model = try InferenceModel(
+        modelDirectory: directory, type: type, contextLength: length, rotaryScaling: scaling, team: team)
+      meter = try PerplexityMeter(model, tokenizer)
+    } else {
+      meter = try PerplexityMeter(
+        Parameters(modelDirectory: directory), tokenizer, precision: invocation[EvaluationOptions.precision],
+        sequenceLength: length, rotaryScaling: scaling, team: team)
+    }
     let start = monotonicSeconds()
     if let path = invocation[data] {
       try measure(TokenShardDataset(directory: path, tokenizerHash: tokenizer.contentHash), meter)
