@@ -37,11 +37,13 @@ peers: build ## compile llama.cpp, which takes many minutes, and compare it with
 demo: build ## from installed text to a chat model that answers, in under ten minutes
 	scripts/demo.sh
 
-bench: build ## race training against PyTorch, the tokenizer against tiktoken and rustbpe (an hour or two)
+bench: build ## race training against PyTorch, inference against llama.cpp, the tokenizer against tiktoken (an hour or two)
 	@scripts/setup.sh g++
 	scripts/python_environment.sh .venv-interop scripts/requirements-interop.txt --torch
 	.venv-interop/bin/python scripts/bench_train.py
 	.venv-interop/bin/python scripts/bench_tokenizer.py
+	CMAKE_ARGS="-DGGML_NATIVE=ON -DLLAVA_BUILD=OFF" scripts/python_environment.sh .venv-peers scripts/requirements-peers.txt
+	.venv-peers/bin/python scripts/bench_inference.py
 
 format: ## rewrite the Swift sources in the project's format
 	swift format -i -p -r Sources Tests Package.swift
