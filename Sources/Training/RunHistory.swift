@@ -49,9 +49,9 @@ package struct RunHistory: Sendable {
 
   package enum State: String, Sendable { case running, complete, stopped }
 
-  /// The mean of the last steps' losses, a fortieth of the run.
+  /// The mean of the last steps' losses, of a fortieth of the run but at least ten.
   package var finalLoss: Double? {
-    let losses = values(MetricNames.loss).suffix(max(1, record.totalSteps / 40)).map(\.value)
+    let losses = values(MetricNames.loss).suffix(max(10, record.totalSteps / 40)).map(\.value)
     return losses.isEmpty ? nil : losses.reduce(0, +) / Double(losses.count)
   }
 

@@ -17,6 +17,7 @@ let runsListCommand: Command = {
       ("run", .left), ("stage", .left), ("model", .left), ("state", .left), ("steps", .right), ("loss", .right),
       ("held out", .right), ("tokens/s", .right),
     ])
+    var readable = 0
     for path in paths {
       // A damaged run is no reason not to show the others.
       do {
@@ -27,10 +28,12 @@ let runsListCommand: Command = {
           "\(run.step)/\(run.record.totalSteps)", lossText(run.finalLoss),
           lossText(run.values(MetricNames.heldOutLoss).last?.value), rateText(run.tokensPerSecond),
         ])
+        readable += 1
       } catch {
         try Console.standardError.print("\(error)")
       }
     }
+    guard readable > 0 else { throw CommandError("no run in \(directory) can be read.") }
     try Console.standardOutput.write(table.render())
   }
 }()

@@ -52,10 +52,23 @@ struct TextPlot {
     var dots = [UInt8](repeating: 0, count: width * height)
     // Bits of the dots of a character, column by column from the top (Unicode 15, 21.1).
     let bits: [[UInt8]] = [[0x01, 0x02, 0x04, 0x40], [0x08, 0x10, 0x20, 0x80]]
-    for (x, y) in lines.joined() where y.isFinite && xs.contains(x) {
-      let column = min(width * 2 - 1, Int((x - xs.lowerBound) / (xs.upperBound - xs.lowerBound) * Double(width * 2)))
-      let row = min(height * 4 - 1, Int((high - y) / (high - low) * Double(height * 4)))
-      dots[row / 4 * width + column / 2] |= bits[column % 2][row % 4]
+    for line in lines {
+      let places = line.filter { $0.y.isFinite && xs.contains($0.x) }.map { x, y in
+        (
+          column: min(Double(width * 2 - 1), (x - xs.lowerBound) / (xs.upperBound - xs.lowerBound) * Double(width * 2)),
+          row: min(Double(height * 4 - 1), (high - y) / (high - low) * Double(height * 4))
+        )
+      }
+      // Each point, and dots on the way from the one before it.
+      for (from, to) in zip(places.prefix(1) + places, places) {
+        let count = max(1, Int(max(abs(to.column - from.column), abs(to.row - from.row))))
+        for step in 1...count {
+          let share = Double(step) / Double(count)
+          let column = Int(from.column + (to.column - from.column) * share)
+          let row = Int(from.row + (to.row - from.row) * share)
+          dots[row / 4 * width + column / 2] |= bits[column % 2][row % 4]
+        }
+      }
     }
     text = (0..<height).map { row in
       let value = high - (high - low) * (Double(row) + 0.5) / Double(height)
