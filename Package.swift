@@ -59,7 +59,7 @@ let package = Package(
       "Evaluation",
       imports: ["Storage", "Compute", "Tokenization", "ModelFiles", "Transformer", "Corpus", "Inference", "Plotting"]),
     room(
-      "Serving", imports: ["Storage", "Compute", "Tokenization", "Inference", "CMicroHTTPD"],
+      "Serving", imports: ["Storage", "Compute", "Tokenization", "StructuredOutput", "Inference", "CMicroHTTPD"],
       resources: [.embedInCode("Page")]),
     .executableTarget(
       name: "minimind",
@@ -96,7 +96,7 @@ let package = Package(
     tests(
       of: "Evaluation",
       imports: ["Compute", "Transformer", "Corpus", "Inference", "Tokenization", "ModelFiles", "Plotting"]),
-    tests(of: "Serving", imports: ["Inference", "Tokenization"]),
+    tests(of: "Serving", imports: ["Inference", "StructuredOutput", "Tokenization"]),
     tests(of: "minimind"),
   ],
   swiftLanguageModes: [.v6],

@@ -308,3 +308,60 @@ def test_an_answer_in_progress_is_written_before_the_server_stops(binary, model)
         server.process.terminate()
         assert [chunk.choices[0].finish_reason for chunk in stream][-1] == "length"
         assert server.process.wait(timeout=60) == 0
+
+
+WEATHER = {"type": "function", "function": {"name": "weather", "description": "The weather.", "parameters": {
+    "type": "object", "properties": {"city": {"enum": ["Rome", "北京"]}, "days": {"type": "integer"}},
+    "required": ["city"], "additionalProperties": False}}}
+TIME = {"type": "function", "function": {"name": "time", "parameters": {"type": "object", "properties": {}}}}
+
+
+def test_answers_of_a_form(client):
+    reply = chat(client, response_format={"type": "json_object"}, temperature=1, seed=1, max_tokens=200)
+    if reply.choices[0].finish_reason == "stop":
+        assert isinstance(json.loads(reply.choices[0].message.content), dict)
+    schema = WEATHER["function"]["parameters"] | {"required": ["city", "days"]}
+    for seed in range(5):
+        choice = chat(client, temperature=1.5, seed=seed, max_tokens=100, response_format={
+            "type": "json_schema", "json_schema": {"name": "x", "schema": schema, "strict": True}}).choices[0]
+        if choice.finish_reason == "stop":
+            answer = json.loads(choice.message.content)
+            assert answer["city"] in ("Rome", "北京") and isinstance(answer["days"], int)
+    with pytest.raises(openai.BadRequestError, match="response_format"):
+        chat(client, response_format={"type": "xml"})
+    with pytest.raises(openai.BadRequestError, match="contains"):
+        chat(client, response_format={
+            "type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "array", "contains": {}}}})
+
+
+@pytest.mark.parametrize("choice", ["required", {"type": "function", "function": {"name": "weather"}}])
+def test_calls_of_tools(client, choice):
+    fields = dict(tools=[WEATHER, TIME], tool_choice=choice, temperature=1, seed=2, max_tokens=200)
+    answer = chat(client, **fields).choices[0]
+    assert answer.finish_reason == "tool_calls" and answer.message.content is None
+    call, = answer.message.tool_calls
+    assert call.type == "function" and call.id.startswith("call_")
+    arguments = json.loads(call.function.arguments)
+    assert call.function.name in ("weather", "time") and (call.function.name == "time" or "city" in arguments)
+    name, text, ids, finish = "", "", set(), None
+    for chunk in chat(client, stream=True, **fields):
+        finish = chunk.choices[0].finish_reason
+        for piece in chunk.choices[0].delta.tool_calls or []:
+            assert piece.index == 0
+            name += piece.function.name or ""
+            text += piece.function.arguments or ""
+            ids |= {piece.id} - {None}
+    assert (name, json.loads(text), finish, len(ids)) == (call.function.name, arguments, "tool_calls", 1)
+    # The result goes back, and the model goes on.
+    messages = [*QUESTION, answer.message.model_dump(exclude_none=True),
+                {"role": "tool", "tool_call_id": call.id, "content": "sunny"}]
+    assert chat(client, messages=messages, tools=[WEATHER, TIME]).usage.prompt_tokens > 100
+
+
+def test_tools_that_are_wrong_or_not_wanted(client):
+    plain = chat(client, temperature=0).choices[0].message.content
+    assert chat(client, temperature=0, tools=[TIME], tool_choice="none").choices[0].message.content == plain
+    for fields in ({"tools": [{"type": "web"}]}, {"tool_choice": "required"},
+                   {"tools": [TIME], "tool_choice": {"type": "function", "function": {"name": "other"}}}):
+        with pytest.raises(openai.BadRequestError, match="tool"):
+            chat(client, **fields)

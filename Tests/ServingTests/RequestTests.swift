@@ -72,7 +72,7 @@ import Tokenization
       + #""stream_options":{"include_usage":true},"logprobs":null,"dimensions":32}"#
     let bytes = damaged(Array(body.utf8), using: &generator)
     let readers: [(RequestFields) throws -> Void] = [
-      { _ = try GenerationCall(chat: $0, ServingSupport.reader, ChatTemplate()) },
+      { _ = try GenerationCall(chat: $0, ServingSupport.reader, ChatTemplate(), ServingSupport.vocabulary) },
       { _ = try GenerationCall(completion: $0, ServingSupport.reader) },
       { _ = try EmbeddingCall($0, ServingSupport.reader, hiddenSize: 32) },
     ]

@@ -1,6 +1,7 @@
 import Inference
 import Serving
 import Storage
+import StructuredOutput
 import Tokenization
 
 enum ServingSupport {
@@ -10,10 +11,11 @@ enum ServingSupport {
     return try! trainer.train()
   }()
 
+  static let vocabulary = TokenVocabulary(tokenizer, endTokens: [tokenizer.endToken])
   static let reader = TextInputReader(tokenizer: tokenizer, contextLength: 64)
 
   static func chat(_ body: String) throws(APIError) -> GenerationCall {
-    try GenerationCall(chat: RequestFields(body: Array(body.utf8)), reader, ChatTemplate())
+    try GenerationCall(chat: RequestFields(body: Array(body.utf8)), reader, ChatTemplate(), vocabulary)
   }
 
   static func completion(_ body: String) throws(APIError) -> GenerationCall {

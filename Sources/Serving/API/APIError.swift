@@ -1,4 +1,5 @@
 import Storage
+import StructuredOutput
 
 /// A request that is not answered as asked, in OpenAI's words.
 package struct APIError: Error, Equatable, Sendable {
@@ -35,6 +36,10 @@ package struct APIError: Error, Equatable, Sendable {
     invalid(
       parameter, "This model's context has \(limit) tokens, and \(parameter) has \(tokens). Shorten it.",
       code: "context_length_exceeded")
+  }
+
+  static func invalid(_ error: StructuredOutputError) -> APIError {
+    invalid(error.place, "'\(error.place)': \(error.reason)")
   }
 
   /// The server is going.

@@ -1,6 +1,7 @@
 import Compute
 import Inference
 import Storage
+import StructuredOutput
 import Synchronization
 import Tokenization
 
@@ -12,6 +13,8 @@ final class Answer: Sendable {
     /// For the offsets of tokens.
     var decoders: [StreamingDecoder]
     var offsets: [Int]
+    /// For calls of tools; none if there are no tools.
+    var parsers: [ToolCallParser]
     var lastTokenTimes: [Double?]
     var usage = Usage()
     var running: Int
@@ -35,7 +38,9 @@ final class Answer: Sendable {
       State(
         choices: Array(repeating: ChoicePiece(), count: parts),
         decoders: Array(repeating: StreamingDecoder(format.tokenizer), count: parts),
-        offsets: Array(repeating: 0, count: parts), lastTokenTimes: Array(repeating: nil, count: parts),
+        offsets: Array(repeating: 0, count: parts),
+        parsers: call.tools.isEmpty ? [] : Array(repeating: ToolCallParser(tools: call.tools), count: parts),
+        lastTokenTimes: Array(repeating: nil, count: parts),
         usage: Usage(prompt: call.prompts.reduce(0) { $0 + $1.tokens.count }), running: parts))
   }
 
@@ -73,11 +78,12 @@ final class Answer: Sendable {
       measure(choice, &state)
       state.usage.completion += 1
       let tokens = logProbability.map { [report(token, $0, choice, &state)] } ?? []
-      deliver(ChoicePiece(text: text, tokens: tokens), choice, &state)
+      deliver(piece(text, tokens, choice, &state), choice, &state)
     case .end(.cancelled, _): fail(.stopping, &state)
     case .end(let reason, let text):
-      deliver(ChoicePiece(text: text), choice, &state)
-      deliver(ChoicePiece(finish: reason), choice, &state)
+      deliver(piece(text, [], choice, isLast: true, &state), choice, &state)
+      let hasCalls = !state.parsers.isEmpty && state.parsers[choice].callCount > 0
+      deliver(ChoicePiece(finish: hasCalls && reason == .stop ? "tool_calls" : reason.rawValue), choice, &state)
       state.running -= 1
       if state.running == 0 { finish(&state) }
     }
@@ -108,6 +114,20 @@ final class Answer: Sendable {
   ) -> TokenReport {
     defer { state.offsets[choice] += state.decoders[choice].push(token).unicodeScalars.count }
     return TokenReport(token: token, logProbability: value, textOffset: state.offsets[choice])
+  }
+
+  /// Text that the model wrote, with the calls in it taken out.
+  private func piece(
+    _ text: String, _ tokens: [TokenReport], _ choice: Int, isLast: Bool = false, _ state: inout State
+  ) -> ChoicePiece {
+    guard !state.parsers.isEmpty else { return ChoicePiece(text: text, tokens: tokens) }
+    var piece = ChoicePiece(tokens: tokens)
+    var events = state.parsers[choice].push(text)
+    if isLast { events += state.parsers[choice].finish() }
+    for event in events {
+      if case .text(let text) = event { piece.text += text } else { piece.calls.append(CallPiece(event)) }
+    }
+    return piece
   }
 
   private func measure(_ choice: Int, _ state: inout State) {

@@ -1,5 +1,6 @@
 import Inference
 import Storage
+import StructuredOutput
 import Tokenization
 
 /// A part of one choice: what one event brings, or all of it.
@@ -7,14 +8,54 @@ struct ChoicePiece: Sendable {
   var text = ""
   /// With their log-probabilities, if those are wanted.
   var tokens: [TokenReport] = []
-  var finish: FinishReason?
+  /// Calls of tools, or more of the arguments of one.
+  var calls: [CallPiece] = []
+  /// OpenAI's word for why the choice ended.
+  var finish: String?
 
-  var isEmpty: Bool { text.isEmpty && tokens.isEmpty && finish == nil }
+  var isEmpty: Bool { text.isEmpty && tokens.isEmpty && calls.isEmpty && finish == nil }
 
   mutating func append(_ piece: ChoicePiece) {
     text += piece.text
     tokens += piece.tokens
+    for call in piece.calls {
+      if call.opening == nil, !calls.isEmpty {
+        calls[calls.count - 1].arguments += call.arguments
+      } else {
+        calls.append(call)
+      }
+    }
     finish = piece.finish ?? finish
+  }
+}
+
+/// A call of a tool, or more of its arguments.
+struct CallPiece: Sendable {
+  var index: Int
+  /// Where the call begins: a name of its own, and that of the function.
+  var opening: (id: String, name: String)?
+  var arguments = ""
+
+  init(_ event: ToolCallParser.Event) {
+    switch event {
+    case .call(let index, let name):
+      self.index = index
+      opening = ("call_" + randomName(), name)
+    case .arguments(let index, let text):
+      self.index = index
+      arguments = text
+    case .text: preconditionFailure("a text is no call")
+    }
+  }
+
+  func json(isStreamed: Bool) -> JSON {
+    var function: [JSON.Member] = [.init("arguments", .string(arguments))]
+    var members: [JSON.Member] = isStreamed ? [.init("index", .integer(index))] : []
+    if let opening {
+      members += [.init("id", .string(opening.id)), .init("type", .string("function"))]
+      function.insert(.init("name", .string(opening.name)), at: 0)
+    }
+    return .object(members + [.init("function", .object(function))])
   }
 }
 
@@ -86,12 +127,18 @@ struct AnswerFormat: Sendable {
     case .chat:
       var content: [JSON.Member] = []
       if !isStreamed { content.append(.init("role", .string("assistant"))) }
-      if !isStreamed || piece.finish == nil { content.append(.init("content", .string(piece.text))) }
+      let isCall = !piece.calls.isEmpty && piece.text.isEmpty
+      if !isStreamed || piece.finish == nil && !isCall {
+        content.append(.init("content", isCall ? .null : .string(piece.text)))
+      }
+      if !piece.calls.isEmpty {
+        content.append(.init("tool_calls", .array(piece.calls.map { $0.json(isStreamed: isStreamed) })))
+      }
       if !isStreamed { content.append(.init("refusal", .null)) }
       members.append(.init(isStreamed ? "delta" : "message", .object(content)))
       members.append(.init("logprobs", hasTokens ? report.chat(piece.tokens) : .null))
     }
-    members.append(.init("finish_reason", piece.finish.map { .string($0.rawValue) } ?? .null))
+    members.append(.init("finish_reason", piece.finish.map { .string($0) } ?? .null))
     return .object(members)
   }
 

@@ -1,17 +1,21 @@
 import Inference
 import Storage
+import StructuredOutput
 import Tokenization
 
 extension GenerationCall {
   /// A request to `/v1/chat/completions`.
-  package init(chat fields: RequestFields, _ reader: TextInputReader, _ template: ChatTemplate?) throws(APIError) {
+  package init(
+    chat fields: RequestFields, _ reader: TextInputReader, _ template: ChatTemplate?, _ vocabulary: TokenVocabulary
+  ) throws(APIError) {
     guard let template else {
       throw APIError.invalid(
         nil, "This model has no chat template; it continues texts. Use /v1/completions, or a model fine-tuned for chat."
       )
     }
     try Self.refuseForeignFields(fields)
-    let messages = try Self.messages(fields)
+    let form = try AnswerForm(fields, vocabulary)
+    let messages = form.instructing(try Self.messages(fields))
     let tokens = Self.prompt(messages, reader.tokenizer, template)
     guard tokens.count <= reader.contextLength else {
       throw APIError.contextLength("messages", tokens: tokens.count, limit: reader.contextLength)
@@ -22,6 +26,8 @@ extension GenerationCall {
     guard top == nil || wantsLogProbabilities else {
       throw APIError.invalid("top_logprobs", "'top_logprobs' needs 'logprobs': true.")
     }
+    tools = form.tools
+    request.constraint = form.constraint
     request.topLogProbabilities = wantsLogProbabilities ? top ?? 0 : nil
     try readLogitBias(fields, reader.tokenizer)
   }
@@ -45,17 +51,19 @@ extension GenerationCall {
     for (index, value) in list.enumerated() {
       let place = "messages[\(index)]"
       guard value.isObject else { throw APIError.invalid(place, "'\(place)' must be an object.") }
-      let role = try Self.role(value["role"], place)
-      let content = try Self.content(value["content"], role, place)
-      // Several instructions at the beginning are one; the template knows no other place for them.
-      if role == .system, let last = messages.last {
-        guard messages.count == 1, last.role == .system else {
-          throw APIError.invalid(
-            place, "'\(place)' is a system message behind others; this model's template has it only at the beginning.")
-        }
-        messages[0].content += "\n" + content
+      let message = try Self.message(value, place)
+      // Several instructions at the beginning are one; the template knows no other place for them. And what several
+      // tools returned is one message, as an answer is opened after each.
+      let isInstruction = message.role == .system && !messages.isEmpty
+      if isInstruction && (messages.count > 1 || messages[0].role != .system) {
+        throw APIError.invalid(
+          place, "'\(place)' is a system message behind others; this model's template has it only at the beginning.")
+      }
+      let isResult = Self.isToolResult(value) && index > 0 && Self.isToolResult(list[index - 1])
+      if isInstruction || isResult {
+        messages[messages.count - 1].content += "\n" + message.content
       } else {
-        messages.append(ChatMessage(role: role, content: content))
+        messages.append(message)
       }
     }
     guard messages.contains(where: { $0.role == .user }) else {
@@ -64,23 +72,50 @@ extension GenerationCall {
     return messages
   }
 
-  private static func role(_ value: JSON?, _ place: String) throws(APIError) -> ChatMessage.Role {
-    switch value?.stringValue {
-    case "system", "developer": return .system
-    case "user": return .user
-    case "assistant": return .assistant
-    case "tool", "function":
-      throw APIError.unsupported(place, "'\(place)' is the result of a tool; tools are not supported.")
-    case let other?:
+  private static func isToolResult(_ message: JSON) -> Bool { message["role"] == .string("tool") }
+
+  private static func message(_ value: JSON, _ place: String) throws(APIError) -> ChatMessage {
+    func content(_ isNeeded: Bool = true) throws(APIError) -> String {
+      try Self.content(value["content"], isNeeded: isNeeded, place)
+    }
+    switch value["role"]?.stringValue {
+    case "system", "developer": return ChatMessage(role: .system, content: try content())
+    case "user": return ChatMessage(role: .user, content: try content())
+    case "tool": return ChatMessage(role: .user, content: ToolText.result(try content()))
+    case "assistant":
+      let calls = try Self.calls(value["tool_calls"], place)
+      let text = try content(false)
+      return ChatMessage(role: .assistant, content: ((text.isEmpty ? [] : [text]) + calls).joined(separator: "\n"))
+    case "function":
+      throw APIError.unsupported(place, "'\(place)' has the old role function; use 'tools' and the role tool.")
+    case let role?:
       throw APIError.invalid(
         place + ".role",
-        "'\(place).role' is \(JSON.quoted(String(other.prefix(40)))); it must be system, developer, user or assistant.")
+        "'\(place).role' is \(JSON.quoted(String(role.prefix(40)))); it must be system, developer, user, assistant or "
+          + "tool.")
     case nil: throw APIError.invalid(place + ".role", "'\(place).role' must be a string.")
     }
   }
 
+  /// Calls of an earlier answer, as the model wrote them.
+  private static func calls(_ value: JSON?, _ place: String) throws(APIError) -> [String] {
+    guard let value, !value.isNull else { return [] }
+    var texts: [String] = []
+    for call in value.arrayValue ?? [.null] {
+      guard let name = call["function"]?["name"]?.stringValue,
+        let arguments = call["function"]?["arguments"]?.stringValue
+      else {
+        throw APIError.invalid(
+          place + ".tool_calls",
+          "'\(place).tool_calls' must be a list of calls with function.name and function.arguments.")
+      }
+      texts.append(ToolText.call(name: name, arguments: arguments))
+    }
+    return texts
+  }
+
   /// A string, or parts of type text.
-  private static func content(_ value: JSON?, _ role: ChatMessage.Role, _ place: String) throws(APIError) -> String {
+  private static func content(_ value: JSON?, isNeeded: Bool, _ place: String) throws(APIError) -> String {
     let name = place + ".content"
     switch value {
     case .string(let text): return text
@@ -99,7 +134,7 @@ extension GenerationCall {
         text += piece
       }
       return text
-    case nil where role == .assistant, .null where role == .assistant: return ""
+    case nil where !isNeeded, .null where !isNeeded: return ""
     default: throw APIError.invalid(name, "'\(name)' must be a string or a list of parts.")
     }
   }

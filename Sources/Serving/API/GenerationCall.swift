@@ -1,5 +1,6 @@
 import Inference
 import Storage
+import StructuredOutput
 import Tokenization
 
 /// Which of the two kinds of answers a client wants.
@@ -19,6 +20,8 @@ package struct GenerationCall: Sendable {
   var includesUsage = false
   /// Whether the answer begins with the prompt.
   var echoes = false
+  /// Functions that the answer may call.
+  package var tools: [Tool] = []
   /// All but the prompt.
   package var request: GenerationRequest
 

@@ -1,6 +1,7 @@
 import Foundation
 import Inference
 import Storage
+import StructuredOutput
 import Synchronization
 import Tokenization
 
@@ -15,24 +16,29 @@ package final class ModelServer: Sendable {
     package var template: ChatTemplate?
     package var contextLength: Int
     package var hiddenSize: Int
+    /// Tokens with which the model ends a text.
+    package var endTokens: [Int32]
     /// Changes with anything that changes answers.
     package var fingerprint: String
 
     package init(
       name: String, tokenizer: Tokenizer, template: ChatTemplate?, contextLength: Int, hiddenSize: Int,
-      fingerprint: String
+      endTokens: [Int32], fingerprint: String
     ) {
       self.name = name
       self.tokenizer = tokenizer
       self.template = template
       self.contextLength = contextLength
       self.hiddenSize = hiddenSize
+      self.endTokens = endTokens
       self.fingerprint = fingerprint
     }
   }
 
   let model: Model
   let scheduler: BatchScheduler
+  /// The tokens by their bytes, for answers that must have a form.
+  private let vocabulary: TokenVocabulary
   let metrics = ServingMetrics()
   private let policy: AccessPolicy
   /// Whether a request must name the model rightly.
@@ -47,6 +53,7 @@ package final class ModelServer: Sendable {
   ) {
     self.model = model
     self.scheduler = scheduler
+    vocabulary = TokenVocabulary(model.tokenizer, endTokens: model.endTokens)
     self.policy = policy
     self.isNameStrict = isNameStrict
     self.width = width
@@ -124,7 +131,7 @@ package final class ModelServer: Sendable {
   func generate(_ fields: RequestFields, _ kind: AnswerKind, _ reply: Reply) throws(APIError) {
     let call =
       switch kind {
-      case .chat: try GenerationCall(chat: fields, reader, model.template)
+      case .chat: try GenerationCall(chat: fields, reader, model.template, vocabulary)
       case .completion: try GenerationCall(completion: fields, reader)
       }
     let format = AnswerFormat(

@@ -41,6 +41,7 @@ let serveCommand: Command = {
     let model = ModelServer.Model(
       name: name, tokenizer: loaded.tokenizer, template: try? ChatTemplate(tokenizerDirectory: loaded.directory),
       contextLength: contextLength, hiddenSize: configuration.hiddenSize,
+      endTokens: configuration.endTokenIDs.map(Int32.init),
       fingerprint: fingerprint(loaded, type: type))
     let scheduler = try BatchScheduler(
       loaded.model, tokenizer: loaded.tokenizer, maximumSequences: invocation[parallel], queueLimit: invocation[queue],

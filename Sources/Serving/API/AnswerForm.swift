@@ -1,0 +1,38 @@
+import Inference
+import StructuredOutput
+import Tokenization
+
+/// What an answer is to be: text, JSON, or calls of tools.
+struct AnswerForm {
+  /// Functions that the answer may call.
+  var tools: [Tool]
+  /// What the text may be; nil for anything.
+  var constraint: (any TokenConstraint)?
+
+  /// Reads `response_format`, `tools` and `tool_choice`. A call that must be made goes before a format.
+  init(_ fields: RequestFields, _ vocabulary: TokenVocabulary) throws(APIError) {
+    do throws(StructuredOutputError) {
+      let all = try Tool.list(fields["tools"])
+      let choice = try ToolChoice(fields["tool_choice"], tools: all)
+      let format = try ResponseFormat(fields["response_format"])
+      tools = choice == .none ? [] : all
+      constraint = try choice.constraint(all, vocabulary)
+      if constraint == nil { constraint = try format.constraint(vocabulary) }
+    } catch {
+      throw APIError.invalid(error)
+    }
+  }
+
+  /// The conversation with a message that tells the model of its tools.
+  func instructing(_ messages: [ChatMessage]) -> [ChatMessage] {
+    if tools.isEmpty { return messages }
+    var messages = messages
+    let text = ToolText.instructions(tools)
+    if messages.first?.role == .system {
+      messages[0].content += "\n\n" + text
+    } else {
+      messages.insert(ChatMessage(role: .system, content: text), at: 0)
+    }
+    return messages
+  }
+}
