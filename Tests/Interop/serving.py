@@ -72,7 +72,7 @@ def events(body):
     """The data of the events of a stream, parsed but for the last, which must be [DONE]."""
     text = body.decode()
     assert text.endswith("\n\n")
-    frames = text[:-2].split("\n\n")
+    frames = [frame for frame in text[:-2].split("\n\n") if frame != ": keepalive"]
     assert all(frame.startswith("data: ") and "\n" not in frame for frame in frames)
     assert frames[-1] == "data: [DONE]"
     return [json.loads(frame.removeprefix("data: ")) for frame in frames[:-1]]
