@@ -1,4 +1,6 @@
 /// Finds stop strings in text that comes in pieces, holding back what may be the beginning of one.
+///
+/// The stop string that is complete first ends the text, wherever the pieces are cut; of two that end alike, the longer.
 package struct StopFinder {
   private let stops: [[UInt8]]
   /// Text that has not been let through: it may yet become a stop string.
@@ -12,16 +14,16 @@ package struct StopFinder {
   package mutating func push(_ text: String) -> String {
     if isFound { return "" }
     if stops.isEmpty { return text }
+    let checked = held.count
     held += text.utf8
-    for start in held.indices {
-      let rest = held[start...]
-      if stops.contains(where: { rest.starts(with: $0) }) {
-        isFound = true
-        return take(start)
-      }
-      if stops.contains(where: { $0.starts(with: rest) }) { return take(start) }
+    for end in checked..<held.count {
+      let longest = stops.filter { held[...end].ends(with: $0) }.map(\.count).max()
+      guard let longest else { continue }
+      isFound = true
+      return take(end + 1 - longest)
     }
-    return take(held.count)
+    let first = held.indices.first { start in stops.contains { $0.starts(with: held[start...]) } }
+    return take(first ?? held.count)
   }
 
   /// What is left at the end: the beginning of a stop string that never came.
@@ -32,4 +34,8 @@ package struct StopFinder {
     defer { held.removeFirst(count) }
     return String(decoding: held[..<count], as: UTF8.self)
   }
+}
+
+extension ArraySlice<UInt8> {
+  fileprivate func ends(with end: [UInt8]) -> Bool { suffix(end.count).elementsEqual(end) }
 }

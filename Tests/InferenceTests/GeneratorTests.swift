@@ -158,6 +158,31 @@ import Transformer
     #expect(!other.isFound)
   }
 
+  @Test("the stop string that is complete first ends the text, wherever the pieces are cut", arguments: 0..<200)
+  func stopsAndCuts(seed: UInt64) {
+    var random = SeededGenerator(seed: seed)
+    func text(_ count: ClosedRange<Int>) -> String {
+      String((0..<Int.random(in: count, using: &random)).map { _ in ["a", "b", "好"].randomElement(using: &random)! })
+    }
+    let stops = (0..<3).map { _ in text(1...4) }
+    let whole = text(0...12)
+    let ends = whole.indices.map { whole[...$0] }
+    let first = ends.first { end in stops.contains { end.hasSuffix($0) } }
+    let longest = first.map { end in stops.filter { end.hasSuffix($0) }.map(\.count).max()! }
+    let expected = first.map { String($0.dropLast(longest!)) } ?? whole
+    for pieces in 1...4 {
+      var finder = StopFinder(stops)
+      var found = ""
+      var rest = whole[...]
+      while !rest.isEmpty {
+        found += finder.push(String(rest.prefix(pieces)))
+        rest = rest.dropFirst(pieces)
+      }
+      found += finder.finish()
+      #expect(found == expected && finder.isFound == (first != nil), "\(whole), \(stops), \(pieces) at a time")
+    }
+  }
+
   @Test("no token at all when none is asked for")
   func nothing() throws {
     let model = try Self.model()
