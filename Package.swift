@@ -33,6 +33,7 @@ let package = Package(
   targets: oneDNN + [
     // C shims: the smallest surface that Swift needs of each library.
     .target(name: "CKernels", cSettings: nativeCode),
+    .target(name: "CMPI", linkerSettings: [.linkedLibrary("dl", .when(platforms: [.linux]))]),
     .target(name: "CSimdJSON", linkerSettings: [.linkedLibrary("simdjson")]),
     .target(name: "CEditLine", linkerSettings: [.linkedLibrary("edit")]),
     .systemLibrary(name: "CStorage", providers: [.apt(["libssl-dev"])]),
@@ -42,6 +43,7 @@ let package = Package(
     // The rooms, each below those that it imports.
     room("Storage", imports: ["CStorage"]),
     room("Compute", imports: oneDNN.map { .byName(name: $0.name) } + ["CKernels"]),
+    room("Processes", imports: ["Compute", "CMPI"]),
     room("Tokenization", imports: ["Storage"]),
     room("ModelFiles", imports: ["Storage", "Tokenization", "CLibZip"]),
     room("Transformer", imports: ["Storage", "Compute", "ModelFiles"]),
@@ -50,7 +52,7 @@ let package = Package(
     room("StructuredOutput", imports: ["Storage", "Tokenization"]),
     room(
       "Training",
-      imports: ["Storage", "Compute", "Tokenization", "ModelFiles", "Transformer", "Corpus", "Plotting"],
+      imports: ["Storage", "Compute", "Processes", "Tokenization", "ModelFiles", "Transformer", "Corpus", "Plotting"],
       resources: [.embedInCode("Bridge")]),
     room(
       "Inference",
@@ -64,7 +66,8 @@ let package = Package(
     .executableTarget(
       name: "minimind",
       dependencies: [
-        "Storage", "Compute", "Tokenization", "ModelFiles", "Transformer", "Corpus", "Training", "Inference",
+        "Storage", "Compute", "Processes", "Tokenization", "ModelFiles", "Transformer", "Corpus", "Training",
+        "Inference",
         "Evaluation", "CEditLine", "Serving",
       ],
       swiftSettings: swiftSettings),
@@ -72,7 +75,8 @@ let package = Package(
     // Tests. `ReferenceKernels` holds the plain twin of every kernel, generic over the number type.
     .target(name: "ReferenceKernels", path: "Tests/ReferenceKernels", swiftSettings: swiftSettings),
     .target(
-      name: "TestSupport", dependencies: ["Storage", "ModelFiles", "Transformer"], path: "Tests/TestSupport",
+      name: "TestSupport", dependencies: ["Storage", "Processes", "ModelFiles", "Transformer"],
+      path: "Tests/TestSupport",
       swiftSettings: swiftSettings),
     .target(name: "AllocationCounter", path: "Tests/AllocationCounter"),
     .executableTarget(
@@ -83,13 +87,15 @@ let package = Package(
       ],
       path: "Tests/InteropProbe", swiftSettings: swiftSettings),
     tests(of: "Storage"),
+    tests(of: "Processes"),
     tests(of: "Compute", imports: ["ReferenceKernels", "CKernels"]),
     tests(of: "Tokenization"),
     tests(of: "ModelFiles", imports: ["Tokenization", "Transformer"]),
     tests(of: "Transformer", imports: ["Compute", "ModelFiles", "ReferenceKernels"], resources: [.copy("Fixtures")]),
     tests(of: "Corpus", imports: ["Tokenization"]),
     tests(
-      of: "Training", imports: ["AllocationCounter", "Compute", "Transformer", "Corpus", "Tokenization", "ModelFiles"]),
+      of: "Training",
+      imports: ["AllocationCounter", "Compute", "Processes", "Transformer", "Corpus", "Tokenization", "ModelFiles"]),
     tests(of: "StructuredOutput", imports: ["Tokenization"]),
     tests(
       of: "Inference", imports: ["Compute", "Transformer", "Tokenization", "StructuredOutput", "ModelFiles"]),

@@ -9,7 +9,10 @@
 # May be run any number of times; with nothing to do it takes a fraction of a second.
 set -euo pipefail
 
-packages=(libedit-dev libsimdjson-dev libssl-dev libzip-dev libmicrohttpd-dev pkg-config python3 python3-venv ca-certificates)
+packages=(
+  libedit-dev libsimdjson-dev libssl-dev libzip-dev libmicrohttpd-dev openmpi-bin pkg-config python3 python3-venv
+  ca-certificates
+)
 if [ "${MINIMIND_PORTABLE:-}" != 1 ]; then packages+=(libdnnl-dev); fi
 if [ $# -gt 0 ]; then packages=("$@"); fi
 

@@ -63,6 +63,9 @@ package struct BatchSequence: Sendable {
     self.position = position
   }
 
+  /// Whether another batch comes.
+  var isBeforeEnd: Bool { split.documentCount > 0 && (shuffleSeed != nil || position.document < split.documentCount) }
+
   /// Fills `batch` with at most `maximumTokens` tokens; allocates nothing once the arrays have grown.
   ///
   /// - Precondition: `maximumTokens` is at least the sequence length, for each document of a sample.

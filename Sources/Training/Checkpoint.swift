@@ -1,5 +1,6 @@
 import Foundation
 import ModelFiles
+import Processes
 import Storage
 import Transformer
 
@@ -17,11 +18,12 @@ package enum Checkpoint {
   /// Bytes that a checkpoint of so many trained values takes at most, with room for the small files.
   package static func byteCount(parameterCount: Int) -> Int { parameterCount * 12 + 16 << 20 }
 
-  /// Writes a checkpoint at `path`.
+  /// Writes a checkpoint at `path`, in the first rank; the others give it their moments (`sendMoments`).
   ///
   /// - Throws: `FileError` when the disk does not have room (found before anything is written) or cannot be written.
   static func save(
-    _ path: String, model: TrainedModel, optimizer: OptimizerState, state: TrainingState, tokenizerDirectory: String
+    _ path: String, model: TrainedModel, optimizer: OptimizerState, state: TrainingState, tokenizerDirectory: String,
+    exchange: GradientExchange
   ) throws {
     let parent = parentDirectory(of: path)
     try createDirectory(parent)
@@ -36,7 +38,15 @@ package enum Checkpoint {
       let writer = try SafetensorsWriter(
         directory + "/" + optimizerFile,
         tensors: optimizer.moments.map { SafetensorsWriter.Plan(name: $0.name, type: .float32, shape: $0.shape) })
-      for moment in optimizer.moments { try writer.append(UnsafeBufferPointer(moment.values)) }
+      var values: [Float] = []
+      for moment in optimizer.moments {
+        let count = moment.shape.reduce(1, *)
+        if values.count < count { values = [Float](repeating: 0, count: count) }
+        try values.withUnsafeMutableBufferPointer {
+          exchange.collect(moment.stretches, into: $0.baseAddress)
+          try writer.append(UnsafeBufferPointer(rebasing: $0[..<count]))
+        }
+      }
       try writer.commit()
       let encoder = JSONEncoder()
       encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
@@ -44,18 +54,28 @@ package enum Checkpoint {
     }
   }
 
-  /// Reads the moments into `optimizer` and returns the state; the weights are in the model directory beside them.
+  /// What the other ranks do while the first one saves.
+  static func sendMoments(_ optimizer: OptimizerState, exchange: GradientExchange) {
+    for moment in optimizer.moments { exchange.collect(moment.stretches, into: nil) }
+  }
+
+  /// Reads the rank's moments into `optimizer` and returns the state; the weights are in the model directory beside them.
   ///
   /// - Throws: `FileError`, `ModelFileError` or `TrainingError`, each naming the file.
   static func load(_ path: String, into optimizer: OptimizerState) throws -> TrainingState {
     let file = try SafetensorsFile(path + "/" + optimizerFile)
     for moment in optimizer.moments {
-      guard let tensor = file.tensor(moment.name), tensor.shape == moment.shape, tensor.type == .float32,
-        let values = moment.values.baseAddress
+      guard let tensor = file.tensor(moment.name), tensor.shape == moment.shape, tensor.type == .float32
       else { throw damaged(file.path, "it has no '\(moment.name)' of the shape \(moment.shape)") }
-      try file.copy(tensor, to: values)
-      guard TensorConversion.areFinite(values, count: moment.values.count) else {
-        throw damaged(file.path, "it holds values that are not finite numbers")
+      var bytes = file.bytes(of: tensor)[...]
+      for stretch in moment.stretches {
+        let own = UnsafeRawBufferPointer(rebasing: bytes.prefix(stretch.count * 4))
+        bytes = bytes.dropFirst(own.count)
+        guard let values = stretch.values else { continue }
+        UnsafeMutableRawBufferPointer(start: values, count: own.count).copyMemory(from: own)
+        guard TensorConversion.areFinite(values, count: stretch.count) else {
+          throw damaged(file.path, "it holds values that are not finite numbers")
+        }
       }
     }
     return try state(of: path)

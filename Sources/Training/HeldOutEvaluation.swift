@@ -1,5 +1,6 @@
 import Corpus
 import Foundation
+import Processes
 import Transformer
 
 extension Evaluation {
@@ -7,19 +8,24 @@ extension Evaluation {
   ///
   /// - Parameters:
   ///   - objective: the loss, on the held-out split.
+  ///   - exchange: with those that share the batches out.
   ///   - step: what the result says of the weights.
   ///   - batch: room to work in.
   /// - Returns: nil when nothing is held out, or nothing of it is trained on.
   static func heldOut(
-    _ plan: TrainingPlan, _ objective: Objective, pass: TrainingPass, step: Int, batch: inout PackedBatch
+    _ plan: TrainingPlan, _ objective: Objective, pass: TrainingPass, exchange: GradientExchange, step: Int,
+    batch: inout PackedBatch
   ) throws -> Evaluation? {
     var sum = ObjectiveSum()
     let read = try plan.dataset.heldOut.forEachBatch(
       sequenceLength: plan.sequenceLength, documentsPerSample: plan.stage.dataKind.documentsPerSample,
-      batchTokens: plan.microBatchTokens, maximumTokens: plan.settings.evalTokens, using: &batch
+      batchTokens: plan.microBatchTokens, maximumTokens: plan.settings.evalTokens,
+      share: BatchShare(rank: exchange.rank, count: exchange.count), using: &batch
     ) { batch in
       sum += objective.forward(pass, batch)
     }
+    var nothing: [Double] = []
+    sum = sum.summed(over: exchange, &nothing)
     guard sum.loss.weight > 0 else { return nil }
     return Evaluation(
       step: step, loss: sum.loss.loss / sum.loss.weight,

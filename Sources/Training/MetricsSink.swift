@@ -1,3 +1,5 @@
+import Processes
+
 /// Something that happened in a run and that somebody may want to show or keep.
 package enum TrainingEvent: Sendable {
   case step(StepReport)
@@ -33,6 +35,29 @@ package struct StepReport: Sendable {
   /// For the rest of the run, evaluations and checkpoints included; nil before it can be told.
   package var secondsLeft: Double?
   package var peakMemoryBytes: Int
+  /// Nil for one process.
+  package var exchange: ExchangeReport?
+}
+
+/// What the exchange between processes cost, of a step or a session.
+package struct ExchangeReport: Sendable {
+  /// Processes.
+  package var count: Int
+  /// Bytes that the first process has sent.
+  package var sentBytes: Int
+  /// Seconds that gradients and weights were under way, and those of them that nobody computed meanwhile.
+  package var seconds: Double
+  package var waitedSeconds: Double
+
+  /// The share of the time that computing hid.
+  package var hiddenShare: Double { seconds > 0 ? max(0, 1 - waitedSeconds / seconds) : 1 }
+
+  init(_ counts: ExchangeCounts, since before: ExchangeCounts = ExchangeCounts(), count: Int) {
+    self.count = count
+    sentBytes = counts.sentBytes - before.sentBytes
+    seconds = counts.seconds - before.seconds
+    waitedSeconds = counts.waitedSeconds - before.waitedSeconds
+  }
 }
 
 /// What the model makes of each prompt.

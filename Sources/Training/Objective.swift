@@ -1,4 +1,5 @@
 import Corpus
+import Processes
 import Transformer
 
 /// What a stage minimises, with all that it needs besides the model and a batch.
@@ -67,5 +68,17 @@ package struct ObjectiveSum {
     guard let more = right.preference else { return }
     left.preference = left.preference ?? PreferenceMetrics()
     left.preference! += more
+  }
+
+  /// The sum over all ranks, and that of `more` numbers.
+  func summed(over exchange: GradientExchange, _ more: inout [Double]) -> ObjectiveSum {
+    guard !exchange.isAlone else { return self }
+    // A rank without a batch has no metrics, and does not know whether others have.
+    let own = [loss.loss, loss.weight, Double(loss.tokens)] + (preference ?? PreferenceMetrics()).sums
+    let all = exchange.sum(own + more)
+    more = Array(all[own.count...])
+    let metrics = PreferenceMetrics(sums: Array(all[3..<own.count]))
+    return ObjectiveSum(
+      loss: LossSum(loss: all[0], weight: all[1], tokens: Int(all[2])), preference: metrics.pairs > 0 ? metrics : nil)
   }
 }

@@ -1,4 +1,5 @@
 import Compute
+import Processes
 import Transformer
 
 /// Which rule moves the weights.
@@ -10,114 +11,153 @@ package enum OptimizerKind: String, Codable, CaseIterable, Sendable {
   case muon
 }
 
-extension ParameterEntry {
-  /// Whether this is a matrix that turns one vector inside a layer into another: attention's and feed-forward's
-  /// projections. A router's is not, since its outputs are compared with each other.
-  fileprivate var isProjection: Bool { shape.count == 2 && key.hasSuffix("_proj.weight") }
-}
-
-/// The optimizer over all weights of a model: its moments, and the step that uses them.
+/// The optimizer over the weights that belong to a rank: their moments, and the step that uses them. One process owns
+/// all weights.
 package final class OptimizerState {
-  /// What is kept of the gradients of one weight: fp32, `shape` as the weight's. Valid while the state lives.
+  /// What is kept of the gradients of one weight.
   package struct Moment {
     /// The weight's key with `.first_moment` or `.second_moment`.
     package let name: String
     package let shape: [Int]
-    package let values: UnsafeMutableBufferPointer<Float>
+    /// fp32 values in order, each stretch with its owner. Valid while the state lives.
+    package let stretches: [Stretch]
   }
 
-  /// A stretch of the block of weights with one decay. The cuts do not depend on the number of workers, so neither do
-  /// the sums over them.
+  /// A stretch of the rank's weights and of their moments.
   private struct Piece {
-    var offset: Int
-    var count: Int
+    var range: Range<Int>
     var isDecayed: Bool
-    /// Where its second moment begins in that block; nil for a piece of one of Muon's matrices, which has none.
-    var secondOffset: Int?
+    var firstMoment: UnsafeMutablePointer<Float>
+    /// Nil for a piece of one of Muon's matrices, which has none.
+    var secondMoment: UnsafeMutablePointer<Float>?
   }
-  private static let pieceCount = 1 << 16
 
-  /// Those of all weights, first moments before second ones.
+  /// Those of all weights, first moments before second ones; the values of this rank's alone are here.
   package let moments: [Moment]
-  private let firstMoment: UnsafeMutablePointer<Float>
-  private let secondMoment: UnsafeMutablePointer<Float>
-  private let firstBuffer: AlignedBuffer
-  private let secondBuffer: AlignedBuffer
+  /// What each rank sums and moves, by units in which gradients are complete, and altogether.
+  package var units: [RankParts] { partition.units }
+  package var parts: RankParts { partition.parts }
+  private let partition: OptimizerPartition
+  private let rank: Int
+  private let buffer: AlignedBuffer
   private let pieces: [Piece]
   private let adamWPieces: [Piece]
   private let squares: AlignedBuffer
-  /// Each worker's scratch for Muon and its share of the matrices; none with AdamW.
+  /// Each worker's scratch for Muon and its share of the rank's matrices, with their momentum; none with AdamW.
   private let muons: [Muon]
-  private let matrices: [[ParameterEntry]]
+  private let matrices: [[(entry: ParameterEntry, momentum: UnsafeMutablePointer<Float>)]]
 
   /// Moments of zero, as before the first step.
   ///
   /// - Parameters:
   ///   - precision: what Muon's products take.
   ///   - workers: the size of the teams that will step.
+  ///   - byLayer: whether the pass completes the gradients of one layer after the other.
   package init(
-    _ table: ParameterTable, _ kind: OptimizerKind, precision: ElementType, workers: Int
+    _ table: ParameterTable, _ kind: OptimizerKind, precision: ElementType, workers: Int, rank: Int = 0,
+    ranks: Int = 1, byLayer: Bool = true
   ) throws(ComputeError) {
-    let layout = Layout(table, kind)
-    firstBuffer = try AlignedBuffer(byteCount: table.totalCount * 4)
-    secondBuffer = try AlignedBuffer(byteCount: layout.secondCount * 4)
-    let first = firstBuffer.base.bindMemory(to: Float.self, capacity: table.totalCount)
-    let second = secondBuffer.base.bindMemory(to: Float.self, capacity: layout.secondCount)
-    (firstMoment, secondMoment) = (first, second)
-    moments =
-      table.entries.map {
-        Moment(
-          name: $0.key + ".first_moment", shape: $0.shape,
-          values: UnsafeMutableBufferPointer(start: first + $0.offset, count: $0.count))
-      }
-      + layout.secondOffsets.map { entry, offset in
-        Moment(
-          name: entry.key + ".second_moment", shape: entry.shape,
-          values: UnsafeMutableBufferPointer(start: second + offset, count: entry.count))
-      }
-    let secondOffsets = Dictionary(uniqueKeysWithValues: layout.secondOffsets.map { ($0.entry.key, $0.offset) })
-    var pieces: [Piece] = []
-    for entry in table.entries {
-      for offset in stride(from: 0, to: entry.count, by: Self.pieceCount) {
-        pieces.append(
-          Piece(
-            offset: entry.offset + offset, count: min(Self.pieceCount, entry.count - offset),
-            isDecayed: entry.isDecayed, secondOffset: secondOffsets[entry.key].map { $0 + offset }))
+    let partition = OptimizerPartition(table, kind, ranks: ranks, byLayer: byLayer)
+    self.partition = partition
+    self.rank = rank
+    // Each stretch at a multiple of 64 bytes.
+    func room(_ count: Int) -> Int { (count + 15) / 16 * 16 }
+    let momentCount = partition.pieces.reduce(0) {
+      $0 + ($1.owner == rank ? room($1.range.count) * ($1.isAdamWs ? 2 : 1) : 0)
+    }
+    buffer = try AlignedBuffer(byteCount: max(1, momentCount) * 4)
+    var free = buffer.base.bindMemory(to: Float.self, capacity: momentCount)
+    func take(_ count: Int) -> UnsafeMutablePointer<Float> {
+      defer { free += room(count) }
+      return free
+    }
+    var first: [UnsafeMutablePointer<Float>?] = []
+    for piece in partition.pieces { first.append(piece.owner == rank ? take(piece.range.count) : nil) }
+    var second: [UnsafeMutablePointer<Float>?] = []
+    for piece in partition.pieces {
+      second.append(piece.owner == rank && piece.isAdamWs ? take(piece.range.count) : nil)
+    }
+    let places = partition.pieces.indices
+    pieces = places.compactMap { place in
+      let piece = partition.pieces[place]
+      return first[place].map {
+        Piece(range: piece.range, isDecayed: piece.isDecayed, firstMoment: $0, secondMoment: second[place])
       }
     }
-    self.pieces = pieces
-    adamWPieces = pieces.filter { $0.secondOffset != nil }
-    squares = try AlignedBuffer(byteCount: pieces.count * 8)
-    matrices = layout.shares(workers: workers)
+    adamWPieces = pieces.filter { $0.secondMoment != nil }
+    func moments(_ suffix: String, _ values: [UnsafeMutablePointer<Float>?], _ isKept: (ParameterEntry) -> Bool)
+      -> [Moment]
+    {
+      var place = 0
+      return table.entries.compactMap { entry in
+        var stretches: [Stretch] = []
+        while place < partition.pieces.count, partition.pieces[place].range.lowerBound < entry.range.upperBound {
+          let piece = partition.pieces[place]
+          stretches.append(Stretch(rank: piece.owner, count: piece.range.count, values: values[place]))
+          place += 1
+        }
+        return isKept(entry) ? Moment(name: entry.key + suffix, shape: entry.shape, stretches: stretches) : nil
+      }
+    }
+    self.moments =
+      moments(".first_moment", first) { _ in true } + moments(".second_moment", second) { !$0.isMuons(kind) }
+    squares = try AlignedBuffer(byteCount: partition.pieces.count * 8)
+    let mine = partition.matrices[rank]
+    // A matrix's pieces are neighbours, and all but the last a multiple of 16 long: its momentum has no gaps.
+    let starts = Dictionary(uniqueKeysWithValues: pieces.map { ($0.range.lowerBound, $0.firstMoment) })
+    matrices = balanced(mine, over: workers).map { $0.map { ($0, starts[$0.offset]!) } }
     var muons: [Muon] = []
-    if !layout.matrices.isEmpty {
-      for _ in 0..<workers { muons.append(try Muon(shapes: layout.shapes, type: precision)) }
+    if !mine.isEmpty {
+      let shapes = mine.map { (rows: $0.shape[0], columns: $0.shape[1]) }
+      for _ in 0..<workers { muons.append(try Muon(shapes: shapes, type: precision)) }
     }
     self.muons = muons
   }
 
-  /// Bytes that such a state takes.
+  /// Bytes that such a state takes in a rank.
   package static func byteCount(
-    _ table: ParameterTable, _ kind: OptimizerKind, precision: ElementType, workers: Int
+    _ table: ParameterTable, _ kind: OptimizerKind, precision: ElementType, workers: Int, rank: Int = 0, ranks: Int = 1
   ) -> Int {
-    let layout = Layout(table, kind)
-    let scratch = layout.matrices.isEmpty ? 0 : workers * Muon.byteCount(shapes: layout.shapes, type: precision)
-    return (table.totalCount + layout.secondCount) * 4 + scratch
+    let partition = OptimizerPartition(table, kind, ranks: ranks, byLayer: true)
+    let shapes = partition.matrices[rank].map { (rows: $0.shape[0], columns: $0.shape[1]) }
+    let scratch = shapes.isEmpty ? 0 : workers * Muon.byteCount(shapes: shapes, type: precision)
+    return partition.momentCount(rank: rank) * 4 + scratch
   }
+
+  /// Bytes of the moments that this rank keeps.
+  package var momentBytes: Int { partition.momentCount(rank: rank) * 4 }
 
   /// The Euclidean norm of a block laid out as the weights are; the same for any number of workers.
   package func norm(of values: UnsafePointer<Float>, team: WorkerTeam) -> Double {
-    let squares = squares.base.bindMemory(to: Double.self, capacity: pieces.count)
-    team.run { worker in
-      for index in team.share(of: pieces.count, worker: worker) {
-        squares[index] = sumOfSquares(values + pieces[index].offset, count: pieces[index].count)
-      }
-    }
-    return (0..<pieces.count).reduce(0) { $0 + squares[$1] }.squareRoot()
+    sumSquares(of: values, team: team) { _ in true }
+    return (0..<partition.pieces.count).reduce(0) { $0 + squarePointer[$1] }.squareRoot()
   }
 
-  /// Updates moments, weights, and the pass's working copy of the weights from the pass's gradients. Muon takes learning
-  /// rate and decay from AdamW's numbers, too.
+  /// The same of a block of which each rank has its own part only; the same for any number of ranks, too.
+  package func norm(ofParts values: UnsafePointer<Float>, team: WorkerTeam, _ exchange: GradientExchange) -> Double {
+    guard !exchange.isAlone else { return norm(of: values, team: team) }
+    sumSquares(of: values, team: team) { $0.owner == rank }
+    let own = (0..<partition.pieces.count).map { partition.pieces[$0].owner == rank ? squarePointer[$0] : 0 }
+    return exchange.sum(own).reduce(0, +).squareRoot()
+  }
+
+  private var squarePointer: UnsafeMutablePointer<Double> {
+    squares.base.bindMemory(to: Double.self, capacity: partition.pieces.count)
+  }
+
+  private func sumSquares(
+    of values: UnsafePointer<Float>, team: WorkerTeam, where isWanted: (OptimizerPartition.Piece) -> Bool
+  ) {
+    let pieces = partition.pieces
+    team.run { worker in
+      for index in team.share(of: pieces.count, worker: worker) where isWanted(pieces[index]) {
+        squarePointer[index] = sumOfSquares(values + pieces[index].range.lowerBound, count: pieces[index].range.count)
+      }
+    }
+  }
+
+  /// Updates the rank's moments and weights, and the pass's working copy of these, from the pass's gradients. Muon takes
+  /// learning rate and decay from AdamW's numbers, too.
   package func step(_ pass: TrainingPass, _ settings: AdamWStep, team: WorkerTeam) {
     guard let gradients = pass.gradients else { preconditionFailure("a pass without gradients") }
     precondition(matrices.count == team.count, "\(team.count) workers in a state for \(matrices.count)")
@@ -125,58 +165,22 @@ package final class OptimizerState {
     let muonSettings = MuonStep(
       learningRate: settings.learningRate, weightDecay: settings.weightDecay, gradientScale: settings.gradientScale)
     team.run { worker in
-      for entry in matrices[worker] {
+      for (entry, momentum) in matrices[worker] {
         muons[worker].step(
-          weights: weights + entry.offset, gradients: gradients + entry.offset, momentum: firstMoment + entry.offset,
+          weights: weights + entry.offset, gradients: gradients + entry.offset, momentum: momentum,
           workingCopy: pass.workingWeights.map { $0 + entry.offset }, rows: entry.shape[0], columns: entry.shape[1],
           settings: muonSettings, products: team.products[worker])
       }
       for piece in adamWPieces[team.share(of: adamWPieces.count, worker: worker)] {
-        guard let secondOffset = piece.secondOffset else { continue }
+        guard let secondMoment = piece.secondMoment else { continue }
         var settings = settings
         if !piece.isDecayed { settings.weightDecay = 0 }
+        let offset = piece.range.lowerBound
         adamWStep(
-          weights: weights + piece.offset, gradients: gradients + piece.offset,
-          firstMoment: firstMoment + piece.offset, secondMoment: secondMoment + secondOffset,
-          workingCopy: pass.workingWeights.map { $0 + piece.offset }, count: piece.count, settings: settings)
+          weights: weights + offset, gradients: gradients + offset, firstMoment: piece.firstMoment,
+          secondMoment: secondMoment, workingCopy: pass.workingWeights.map { $0 + offset }, count: piece.range.count,
+          settings: settings)
       }
     }
-  }
-}
-
-/// Which weights Muon moves, and where the second moments of the others lie.
-private struct Layout {
-  let matrices: [ParameterEntry]
-  /// Elements before an entry's second moment in the block of second moments.
-  let secondOffsets: [(entry: ParameterEntry, offset: Int)]
-  let secondCount: Int
-
-  init(_ table: ParameterTable, _ kind: OptimizerKind) {
-    func isMuons(_ entry: ParameterEntry) -> Bool { kind == .muon && entry.isProjection }
-    matrices = table.entries.filter(isMuons)
-    var end = 0
-    secondOffsets = table.entries.filter { !isMuons($0) }.map { entry in
-      defer { end += (entry.count + 15) / 16 * 16 }
-      return (entry, end)
-    }
-    secondCount = end
-  }
-
-  var shapes: [(rows: Int, columns: Int)] { matrices.map { ($0.shape[0], $0.shape[1]) } }
-
-  /// Each worker's matrices: the costliest first, each to the worker that has least to do. Whole matrices need no
-  /// barriers, and give the same bits for any number of workers.
-  func shares(workers: Int) -> [[ParameterEntry]] {
-    var shares = [[ParameterEntry]](repeating: [], count: workers)
-    var costs = [Int](repeating: 0, count: workers)
-    func cost(_ entry: ParameterEntry) -> Int {
-      Muon.operationCount(rows: entry.shape[0], columns: entry.shape[1])
-    }
-    for entry in matrices.sorted(by: { (cost($0), $1.offset) > (cost($1), $0.offset) }) {
-      let worker = costs.indices.min { costs[$0] < costs[$1] }!
-      shares[worker].append(entry)
-      costs[worker] += cost(entry)
-    }
-    return shares
   }
 }

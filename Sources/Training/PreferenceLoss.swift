@@ -76,6 +76,14 @@ package struct PreferenceMetrics: Codable, Equatable, Sendable {
 
   package init() {}
 
+  /// The sums as numbers, to be added to those of other processes.
+  init(sums: [Double]) {
+    (pairs, correct) = (Int(sums[0]), Int(sums[1]))
+    (rewards, logProbabilities) = (Array(sums[2..<4]), Array(sums[4..<6]))
+  }
+
+  var sums: [Double] { [Double(pairs), Double(correct)] + rewards + logProbabilities }
+
   fileprivate mutating func add(rewards: [Double], logProbabilities: [Double]) {
     pairs += 1
     correct += rewards[0] > rewards[1] ? 1 : 0

@@ -1,5 +1,6 @@
 import Corpus
 import Foundation
+import Processes
 import Storage
 import Transformer
 
@@ -21,10 +22,13 @@ struct ReferenceLogProbabilities: Codable, Equatable {
   ///
   /// - Parameters:
   ///   - pass: of the reference.
+  ///   - exchange: with those that share the batches out.
   ///   - progress: gets the share that is done, after each batch; stops the reading by giving false.
-  /// - Returns: nil when stopped.
+  /// - Returns: nil when any rank was stopped.
   /// - Throws: `TrainingError` when a log-probability is not a finite number; what `progress` throws.
-  init?(_ plan: TrainingPlan, pass: TrainingPass, progress: (_ share: Double) throws -> Bool) throws {
+  init?(
+    _ plan: TrainingPlan, pass: TrainingPass, exchange: GradientExchange, progress: (_ share: Double) throws -> Bool
+  ) throws {
     struct Stopped: Error {}
     modelHash = plan.startModelHash ?? ""
     dataManifestHash = plan.dataManifestHash
@@ -32,25 +36,29 @@ struct ReferenceLogProbabilities: Codable, Equatable {
     let total = splits.reduce(0) { $0 + $1.inputTokenCount }
     var batch = PackedBatch()
     var tokens = 0
-    var sums: [[Double]] = []
+    var sums = splits.map { [Double](repeating: 0, count: $0.documentCount) }
+    var isStopped = false
     do {
-      for split in splits {
-        var values = [Double](repeating: 0, count: split.documentCount)
+      for (place, split) in splits.enumerated() {
         _ = try split.forEachBatch(
-          sequenceLength: plan.sequenceLength, batchTokens: plan.microBatchTokens, using: &batch
+          sequenceLength: plan.sequenceLength, batchTokens: plan.microBatchTokens,
+          share: BatchShare(rank: exchange.rank, count: exchange.count), using: &batch
         ) { batch in
           _ = pass.forward(
             tokens: batch.tokens, targets: batch.targets, lossWeights: batch.lossWeights,
             documentOffsets: batch.documentOffsets)
-          for (number, sum) in zip(batch.documentNumbers, pass.documentLosses) { values[number] -= sum.loss }
+          for (number, sum) in zip(batch.documentNumbers, pass.documentLosses) {
+            sums[place][number] -= sum.loss
+          }
           tokens += batch.tokenCount
-          guard try progress(Double(tokens) / Double(max(1, total))) else { throw Stopped() }
+          guard try progress(Double(tokens * exchange.count) / Double(max(1, total))) else { throw Stopped() }
         }
-        sums.append(values)
       }
-    } catch is Stopped { return nil }
-    training = sums[0]
-    heldOut = sums[1]
+    } catch is Stopped { isStopped = true }
+    guard !exchange.any(isStopped) else { return nil }
+    // Each document is in one rank's batches, and 0 in the others.
+    training = exchange.sum(sums[0])
+    heldOut = exchange.sum(sums[1])
     guard (training + heldOut).allSatisfy(\.isFinite) else {
       throw TrainingError(
         "the model that the run begins with gives a log-probability that is not a finite number. "

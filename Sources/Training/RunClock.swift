@@ -52,6 +52,8 @@ package struct PhaseTimes: Sendable, Equatable {
   package var passes = 0.0
   /// Gradient norm, AdamW, and zeroing the gradients.
   package var optimizer = 0.0
+  /// Waiting for gradients and weights of other processes.
+  package var exchange = 0.0
   /// Packing batches from the shards.
   package var data = 0.0
   package var evaluation = 0.0
@@ -70,8 +72,12 @@ package struct TrainingSummary: Sendable {
   package var sessionTokens: Int
   package var sessionSeconds: Double
   package var times: PhaseTimes
+  /// Nil for one process.
+  package var exchange: ExchangeReport?
   package var smoothedLoss: Double?
   package var heldOut: Evaluation?
   package var best: Evaluation?
   package var peakMemoryBytes: Int
+  /// Of the optimizer's moments that this process keeps.
+  package var momentBytes: Int
 }

@@ -1,7 +1,7 @@
 import Foundation
 import Storage
 
-/// The directory of one training run, held by this process alone:
+/// The directory of one training run, held by this process alone or by the first of those that train together:
 ///
 ///     model/               the newest checkpoint's model
 ///     checkpoints/step-N/  `Checkpoint`; `best` points to the one with the lowest held-out loss
@@ -12,7 +12,8 @@ import Storage
 ///     reference.json       `ReferenceLogProbabilities`, where the stage compares with its starting model
 package final class RunDirectory {
   package let path: String
-  private let lock: DirectoryLock
+  /// Nil in the other ranks, which read only.
+  private let lock: DirectoryLock?
 
   package var modelPath: String { path + "/model" }
   package var metricsPath: String { path + "/metrics.jsonl" }
@@ -48,6 +49,9 @@ package final class RunDirectory {
       }
     }
   }
+
+  /// The directory that another process of the same run holds.
+  package init(following path: String) { (self.path, lock) = (Self.trimmed(path), nil) }
 
   /// Tells early, before any work, that a directory cannot take a new run.
   package static func checkIsFree(_ path: String) throws {

@@ -1,10 +1,15 @@
 import Compute
 import Corpus
 import Foundation
+import Processes
+import Storage
 import Transformer
 
 /// The one training loop: micro-batches to gradients, gradients to an optimizer step, and between steps held-out
 /// evaluations, samples and checkpoints.
+///
+/// Several processes go through it in step, each with its share of the micro-batches and of the optimizer; the first one
+/// alone writes and shows. What they exchange is in the calls of `exchange`, which do nothing in one process.
 package final class Trainer {
   private let plan: TrainingPlan
   private let run: RunDirectory
@@ -12,8 +17,10 @@ package final class Trainer {
   private let pass: TrainingPass
   private let optimizer: OptimizerState
   private let team: WorkerTeam
+  private let exchange: GradientExchange
   private let schedule: LearningRateSchedule
-  private let metrics: MetricsFile
+  /// Nil in all processes but the first.
+  private let metrics: MetricsFile?
   private let sinks: [any MetricsSink]
   private let sampler: Sampler?
   /// Where checkpoints get the tokenizer's files from: the run's own model as soon as it has one, since checkpoints go.
@@ -30,13 +37,16 @@ package final class Trainer {
   package typealias Sampler = (_ model: TrainedModel) throws -> [String]
 
   /// - Parameters:
+  ///   - exchange: with the other processes of the run.
   ///   - sinks: who is told of what happens, besides the files of the run directory.
   package init(
-    _ plan: TrainingPlan, run: RunDirectory, team: WorkerTeam, sinks: [any MetricsSink], sampler: Sampler? = nil
+    _ plan: TrainingPlan, run: RunDirectory, team: WorkerTeam, exchange: GradientExchange = GradientExchange(),
+    sinks: [any MetricsSink], sampler: Sampler? = nil
   ) throws {
     self.plan = plan
     self.run = run
     self.team = team
+    self.exchange = exchange
     self.sampler = sampler
     let model = try plan.makeModel()
     self.model = model
@@ -44,7 +54,8 @@ package final class Trainer {
       model, precision: plan.settings.precision, maximumTokens: plan.microBatchTokens, team: team,
       recomputes: plan.settings.recomputeActivations, seed: UInt64(truncatingIfNeeded: plan.settings.seed))
     let optimizer = try OptimizerState(
-      model.trained.table, plan.settings.optimizer, precision: plan.settings.precision, workers: team.count)
+      model.trained.table, plan.settings.optimizer, precision: plan.settings.precision, workers: team.count,
+      rank: exchange.rank, ranks: exchange.count, byLayer: plan.settings.lora == nil)
     self.optimizer = optimizer
     let state = try plan.checkpoint.map { try Checkpoint.load($0, into: optimizer) } ?? TrainingState()
     self.state = state
@@ -56,14 +67,19 @@ package final class Trainer {
     tokenizerDirectory = plan.tokenizerDirectory
     // Without a checkpoint everything comes again, the evaluation before the first step included.
     let lastKept = plan.checkpoint == nil ? -1 : state.step
-    metrics = try MetricsFile(run.metricsPath, resumingAfter: lastKept)
-    let tensorBoard =
-      plan.settings.tensorboard == true ? [try TensorBoardFile(run.tensorBoardPath, resumingAfter: lastKept)] : []
-    self.sinks = sinks + [metrics, try SamplesFile(run.samplesPath, resumingAfter: lastKept)] + tensorBoard
+    if exchange.isFirst {
+      let metrics = try MetricsFile(run.metricsPath, resumingAfter: lastKept)
+      let tensorBoard =
+        plan.settings.tensorboard == true ? [try TensorBoardFile(run.tensorBoardPath, resumingAfter: lastKept)] : []
+      self.metrics = metrics
+      self.sinks = sinks + [metrics, try SamplesFile(run.samplesPath, resumingAfter: lastKept)] + tensorBoard
+    } else {
+      (metrics, self.sinks) = (nil, [])
+    }
     clock = RunClock(firstStep: state.step, totalSteps: plan.totalSteps)
   }
 
-  /// Trains to the last step, or until `isStopRequested` says so after a step; then saves.
+  /// Trains to the last step, or until `isStopRequested` of any process says so after a step; then saves.
   ///
   /// - Throws: `TrainingError` when the numbers leave the finite range, `FileError` when the disk fails; the last
   ///   checkpoint stays as it is. What a sink throws.
@@ -75,11 +91,11 @@ package final class Trainer {
     if plan.checkpoint != nil { try publish() }
     var isStopping = try !prepareObjectives { !isStopRequested() }
     if state.step == 0, !isStopping { try evaluate() }
-    isStopping = isStopping || isStopRequested()
+    isStopping = exchange.any(isStopping || isStopRequested())
     while state.step < plan.totalSteps && !isStopping {
       try step()
       let isLast = state.step == plan.totalSteps
-      isStopping = isStopRequested()
+      isStopping = exchange.any(isStopRequested())
       let savesOnTime = isLast || state.step.isMultiple(of: plan.checkpointInterval)
       if savesOnTime || state.step.isMultiple(of: plan.evalInterval) { try evaluate() }
       state.seconds = secondsBefore + clock.seconds
@@ -88,8 +104,9 @@ package final class Trainer {
     return TrainingSummary(
       isComplete: state.step == plan.totalSteps, step: state.step, tokens: state.tokens,
       seconds: secondsBefore + clock.seconds, sessionTokens: state.tokens - tokensBefore, sessionSeconds: clock.seconds,
-      times: clock.times, smoothedLoss: state.smoothedLoss.value, heldOut: state.lastEvaluation, best: state.best,
-      peakMemoryBytes: MachineMemory.peakBytes)
+      times: clock.times, exchange: exchangeReport(), smoothedLoss: state.smoothedLoss.value,
+      heldOut: state.lastEvaluation, best: state.best,
+      peakMemoryBytes: MachineMemory.peakBytes, momentBytes: optimizer.momentBytes)
   }
 
   // MARK: - A step
@@ -98,7 +115,9 @@ package final class Trainer {
     let number = state.step + 1
     let rate = schedule.rate(step: number)
     let began = clock.seconds
-    let sum = try accumulateGradients(step: number, rate: rate)
+    let traffic = exchange.traffic
+    let sum = accumulateGradients()
+    guard sum.loss.loss.isFinite else { throw nonFinite("the loss", step: number, rate: rate) }
     let total = sum.loss
     let norm = try update(step: number, rate: rate, weight: total.weight)
     clock.lap(\.optimizer)
@@ -120,22 +139,59 @@ package final class Trainer {
           },
           learningRate: rate, gradientNorm: norm,
           tokensPerSecond: Double(total.tokens) / max(1e-9, clock.seconds - began), secondsLeft: clock.secondsLeft,
-          peakMemoryBytes: MachineMemory.peakBytes)))
+          peakMemoryBytes: MachineMemory.peakBytes, exchange: exchangeReport(since: traffic))))
   }
 
-  /// Sums gradients of the loss, not yet its mean, over whole micro-batches, until the step has its tokens or the data end.
-  private func accumulateGradients(step: Int, rate: Double) throws -> ObjectiveSum {
+  /// Sums gradients of the loss, not yet its mean, over the process's share of the step's micro-batches, and then over the
+  /// processes, beginning with the last layer as soon as that is complete.
+  ///
+  /// - Returns: the loss of all micro-batches. Each process has the gradients of its part of the weights.
+  private func accumulateGradients() -> ObjectiveSum {
     pass.zeroGradients()
     clock.lap(\.optimizer)
+    let share = BatchShare(rank: exchange.rank, count: exchange.count)
+    let batchCount = countMicroBatches()
+    let last = (0..<batchCount).last(where: share.contains)
     var sum = ObjectiveSum()
-    repeat {
+    var tokens = 0
+    var unitsBegun = 0
+    func beginUnit() {
+      guard let gradients = pass.gradients else { return }
+      exchange.beginReduction(gradients, optimizer.units[unitsBegun])
+      unitsBegun += 1
+    }
+    for index in 0..<batchCount {
+      guard share.contains(index) else {
+        tokens += documents.skip(maximumTokens: plan.microBatchTokens)
+        continue
+      }
       _ = documents.next(maximumTokens: plan.microBatchTokens, into: &batch)
       clock.lap(\.data)
-      sum += objectives.training.forwardBackward(pass, batch, tokensBefore: state.tokens + sum.loss.tokens)
+      if index == last { pass.onLayerComplete = beginUnit }
+      sum += objectives.training.forwardBackward(pass, batch, tokensBefore: state.tokens + tokens)
+      tokens += batch.tokenCount
       clock.lap(\.passes)
-      guard sum.loss.loss.isFinite else { throw nonFinite("the loss", step: step, rate: rate) }
-    } while !plan.isStepComplete(tokens: sum.loss.tokens, position: documents.position)
+    }
+    pass.onLayerComplete = nil
+    while unitsBegun < optimizer.units.count { beginUnit() }
+    var experts = pass.expertUse?.totals ?? []
+    sum = sum.summed(over: exchange, &experts)
+    pass.expertUse?.totals = experts
+    exchange.finishReductions()
+    clock.lap(\.exchange)
     return sum
+  }
+
+  /// Micro-batches of the step: until it has its tokens or the data end.
+  private func countMicroBatches() -> Int {
+    var ahead = documents
+    var tokens = 0
+    var count = 0
+    repeat {
+      tokens += ahead.skip(maximumTokens: plan.microBatchTokens)
+      count += 1
+    } while !plan.isStepComplete(tokens: tokens, position: ahead.position)
+    return count
   }
 
   /// Makes the sum the gradient of the mean loss, clips it by its norm, and steps.
@@ -144,7 +200,7 @@ package final class Trainer {
   private func update(step: Int, rate: Double, weight: Double) throws -> Double {
     // A step whose tokens are all prompt has no gradient, and a mean over nothing no meaning.
     guard weight > 0, let gradients = pass.gradients else { return 0 }
-    let norm = optimizer.norm(of: gradients, team: team) / weight
+    let norm = optimizer.norm(ofParts: gradients, team: team, exchange) / weight
     guard norm.isFinite else { throw nonFinite("the gradient norm", step: step, rate: rate) }
     let settings = plan.settings
     // PyTorch's clip_grad_norm_ adds the same 1e-6.
@@ -156,6 +212,11 @@ package final class Trainer {
         epsilon: Float(settings.epsilon), weightDecay: Float(settings.weightDecay),
         gradientScale: Float(clip / weight), step: step),
       team: team)
+    clock.lap(\.optimizer)
+    guard !exchange.isAlone else { return norm }
+    exchange.distribute(pass.parameters.values, optimizer.parts)
+    clock.lap(\.exchange)
+    pass.refreshWorkingWeights()
     return norm
   }
 
@@ -175,9 +236,9 @@ package final class Trainer {
   /// - Returns: false when it was not.
   private func prepareObjectives(isWanted: () -> Bool) throws -> Bool {
     guard plan.stage.loss == .preference else { return true }
-    guard let reference = try ReferenceLogProbabilities(of: run, plan) ?? computeReference(isWanted) else {
-      return false
-    }
+    let saved = try ReferenceLogProbabilities(of: run, plan)
+    let isMissing = exchange.any(saved == nil)
+    guard let reference = isMissing ? try computeReference(isWanted) : saved else { return false }
     let loss = plan.settings.preferenceLoss
     objectives = (.preference(loss, reference: reference.training), .preference(loss, reference: reference.heldOut))
     return true
@@ -191,11 +252,11 @@ package final class Trainer {
       : try TrainingPass(
         plan.makeStartParameters(), precision: plan.settings.precision, maximumTokens: plan.microBatchTokens,
         team: team, trains: false)
-    let values = try ReferenceLogProbabilities(plan, pass: reference) { share in
+    let values = try ReferenceLogProbabilities(plan, pass: reference, exchange: exchange) { share in
       try record(.readingReference(share: share))
       return isWanted()
     }
-    try values?.write(to: run)
+    if exchange.isFirst { try values?.write(to: run) }
     clock.lap(\.evaluation)
     return values
   }
@@ -204,7 +265,7 @@ package final class Trainer {
 
   private func evaluate() throws {
     let evaluation = try Evaluation.heldOut(
-      plan, objectives.heldOut, pass: pass, step: state.step, batch: &heldOutBatch)
+      plan, objectives.heldOut, pass: pass, exchange: exchange, step: state.step, batch: &heldOutBatch)
     state.lastEvaluation = evaluation
     if let evaluation {
       guard evaluation.loss.isFinite else {
@@ -213,11 +274,24 @@ package final class Trainer {
       try record(.evaluation(evaluation, epoch: epoch))
     }
     let prompts = plan.settings.samplePrompt
-    if let sampler, !prompts.isEmpty {
+    if let sampler, exchange.isFirst, !prompts.isEmpty {
       let continuations = try sampler(model)
       try record(.samples(SampleReport(step: state.step, samples: Array(zip(prompts, continuations)))))
     }
+    try compareWeights()
     clock.lap(\.evaluation)
+  }
+
+  /// All processes must have the same weights, to the bit: one whose memory or network errs would spoil the run unseen.
+  private func compareWeights() throws {
+    guard !exchange.isAlone else { return }
+    let block = pass.parameters
+    let digest = SHA256.digest(UnsafeRawBufferPointer(start: block.values, count: block.table.totalCount * 4))
+    let all = exchange.gather(digest.map(Double.init))
+    guard let other = all.firstIndex(where: { $0 != all[0] }) else { return }
+    throw TrainingError(
+      "step \(state.step): the weights of process \(other) differ from those of process 0, so the run stops. "
+        + "Check that machine's memory and network, then go on with --resume.")
   }
 
   /// Writes a checkpoint. Only when it is whole do older ones go.
@@ -233,11 +307,12 @@ package final class Trainer {
       state.best = evaluation
       isBest = true
     }
+    guard let metrics else { return Checkpoint.sendMoments(optimizer, exchange: exchange) }
     try metrics.synchronize()
     let path = run.checkpointPath(state.step)
     try Checkpoint.save(
       path, model: model, optimizer: optimizer, state: state,
-      tokenizerDirectory: tokenizerDirectory)
+      tokenizerDirectory: tokenizerDirectory, exchange: exchange)
     try publish()
     try LossPlot(
       title: plan.title, lossName: plan.stage.loss == .crossEntropy ? "loss (nats a token)" : "loss (of a pair)",
@@ -249,10 +324,15 @@ package final class Trainer {
 
   /// Lets `model/` and `best` follow the newest checkpoint, then removes those that are no longer kept.
   private func publish() throws {
+    guard exchange.isFirst else { return }
     try run.publishModel(ofCheckpoint: state.step)
     tokenizerDirectory = run.modelPath
     if let best = state.best?.step, best == state.step { try run.markBest(best) }
     try run.prune(keeping: plan.settings.keepCheckpoints, best: state.best?.step)
+  }
+
+  private func exchangeReport(since before: ExchangeCounts = ExchangeCounts()) -> ExchangeReport? {
+    exchange.isAlone ? nil : ExchangeReport(exchange.traffic, since: before, count: exchange.count)
   }
 
   private func record(_ event: TrainingEvent) throws {

@@ -28,6 +28,13 @@ extension TrainingEvent {
       ("train/tokens", .integer(report.tokens)), ("train/tokens_per_second", .number(report.tokensPerSecond)),
       ("train/peak_memory_gb", .number(Double(report.peakMemoryBytes) / 1e9)),
     ]
+    if let exchange = report.exchange {
+      values += [
+        ("train/processes", .integer(exchange.count)), ("train/exchange_bytes", .integer(exchange.sentBytes)),
+        ("train/exchange_seconds", .number(exchange.seconds)),
+        ("train/exchange_hidden_share", .number(exchange.hiddenShare)),
+      ]
+    }
     return values + Self.values(report.preference, prefix: "train/")
   }
 

@@ -14,8 +14,8 @@ package struct TrainingPlan {
   package let dataset: TokenShardDataset
   package let configuration: ModelConfiguration
   package let totalSteps: Int
-  /// Bytes that the optimizer will hold.
-  private let optimizerBytes: Int
+  /// What is trained, and where it lies.
+  private let trained: ParameterTable
   /// The checkpoint to go on from.
   package let checkpoint: String?
   package let dataManifestHash: String
@@ -122,10 +122,8 @@ package struct TrainingPlan {
     totalSteps = try Self.stepCount(settings, dataset)
     settings.chooseIntervals(totalSteps: totalSteps, heldOutTokens: dataset.heldOut.inputTokenCount)
     self.settings = settings
-    let trained =
+    trained =
       if let lora = settings.lora { ParameterTable(lora, configuration) } else { try ParameterTable(configuration) }
-    optimizerBytes = OptimizerState.byteCount(
-      trained, settings.optimizer, precision: settings.precision, workers: settings.threads)
   }
 
   /// The directory of the model that an adapter is to be trained on.
@@ -250,8 +248,11 @@ package struct TrainingPlan {
   /// What the program and its libraries take, but for the products: measured.
   private static let programBytes = 38 << 20
 
-  /// Bytes that the run will hold: pass, weights, optimizer, and the tokens that are mapped.
-  package var memoryBytes: Int {
+  /// Bytes that the run will hold in the first of so many processes: pass, weights, optimizer, and the tokens that are
+  /// mapped.
+  package func memoryBytes(processes: Int = 1) -> Int {
+    let optimizerBytes = OptimizerState.byteCount(
+      trained, settings.optimizer, precision: settings.precision, workers: settings.threads, ranks: processes)
     let passBytes = TrainingPass.memoryBytes(
       configuration, precision: settings.precision, maximumTokens: microBatchTokens, workers: settings.threads,
       recomputes: settings.recomputeActivations, lora: settings.lora)
@@ -259,12 +260,15 @@ package struct TrainingPlan {
     return passBytes + trainedParameterCount * 4 + optimizerBytes + dataset.training.tokenCount * 2 + codeBytes
   }
 
-  /// - Parameter samplingBytes: what `--sample-prompt` takes besides.
+  /// - Parameters:
+  ///   - samplingBytes: what `--sample-prompt` takes besides.
+  ///   - localProcesses: how many of the run's processes share this machine's memory.
   /// - Throws: `TrainingError` when the machine has less memory left than the run needs.
   package func checkMemory(
-    samplingBytes: Int = 0, availableBytes: Int? = MachineMemory.availableBytes
+    samplingBytes: Int = 0, processes: Int = 1, localProcesses: Int = 1,
+    availableBytes: Int? = MachineMemory.availableBytes
   ) throws(TrainingError) {
-    let neededBytes = memoryBytes + samplingBytes
+    let neededBytes = memoryBytes(processes: processes) * localProcesses + samplingBytes
     guard let availableBytes, neededBytes > availableBytes else { return }
     throw TrainingError(
       "this run needs about \(neededBytes >> 20) MiB of memory and \(availableBytes >> 20) MiB are available. "

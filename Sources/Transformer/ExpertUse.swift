@@ -56,6 +56,15 @@ package final class ExpertUse {
     }
   }
 
+  /// The sums, in an order of their own: to be added to those of other processes.
+  package var totals: [Double] {
+    get { (0..<stride).map { total[$0] } }
+    set {
+      precondition(newValue.count == stride, "\(newValue.count) sums of \(stride)")
+      for index in 0..<stride { total[index] = newValue[index] }
+    }
+  }
+
   // MARK: - What came out
 
   /// Σ over documents and layers of balance · Σ loss weight of the document, since the gradients were last zeroed.

@@ -39,19 +39,22 @@ final class NormGradients {
   func key(_ layer: Int, _ worker: Int) -> UnsafeMutablePointer<Float> { query(layer, worker) + headSize }
   func output(_ worker: Int) -> UnsafeMutablePointer<Float> { layer(layerCount, worker) }
 
-  /// Adds every worker's sums to the gradient block.
-  func add(to gradients: UnsafeMutablePointer<Float>, at offsets: NormOffsets, _ shape: ModelConfiguration) {
+  /// Adds every worker's sums of a layer to the gradient block.
+  func add(_ layer: Int, to gradients: UnsafeMutablePointer<Float>, at offset: NormOffsets.Layer) {
     for worker in 0..<workers {
-      func add(_ sums: UnsafeMutablePointer<Float>, _ offset: Int, _ count: Int) {
-        for index in 0..<count { gradients[offset + index] += sums[index] }
-      }
-      for (layer, offset) in offsets.layers.enumerated() {
-        add(attention(layer, worker), offset.attention, hiddenSize)
-        add(feedForward(layer, worker), offset.feedForward, hiddenSize)
-        if let query = offset.query { add(self.query(layer, worker), query, headSize) }
-        if let key = offset.key { add(self.key(layer, worker), key, headSize) }
-      }
-      add(output(worker), offsets.output, hiddenSize)
+      add(attention(layer, worker), to: gradients + offset.attention, hiddenSize)
+      add(feedForward(layer, worker), to: gradients + offset.feedForward, hiddenSize)
+      if let query = offset.query { add(self.query(layer, worker), to: gradients + query, headSize) }
+      if let key = offset.key { add(self.key(layer, worker), to: gradients + key, headSize) }
     }
+  }
+
+  /// The same of the norm behind the layers, which lies at `gradient`.
+  func addOutput(to gradient: UnsafeMutablePointer<Float>) {
+    for worker in 0..<workers { add(output(worker), to: gradient, hiddenSize) }
+  }
+
+  private func add(_ sums: UnsafeMutablePointer<Float>, to gradient: UnsafeMutablePointer<Float>, _ count: Int) {
+    for index in 0..<count { gradient[index] += sums[index] }
   }
 }

@@ -30,6 +30,7 @@ extension TrainingPass {
         .attentionOutput, layer, worker, rows, dOutput: dOutput,
         input: view(activations(layer).attended).rows(rows))
       meet(worker)
+      if layer + 1 < shape.layerCount { complete(layer + 1, worker) }
       // Here all rows are complete up to attention: what sums over tokens can be summed.
       attendBackward(layer, worker)
       normalizeAttentionInput(layer, worker, rows)
@@ -49,12 +50,20 @@ extension TrainingPass {
     }
     guard let weightGradients else { return }
     meet(worker)
+    complete(0, worker)
     // x = E[token]: each worker adds all tokens for its own columns.
     let columns = team.share(of: shape.hiddenSize, worker: worker, multiple: 16)
     embeddingBackward(
       tokens: batch.tokens, dOutput: view(plan.dResidual).columns(columns),
       dTable: weightGradients.embedding.columns(columns))
     lap(.copies, worker)
+  }
+
+  /// When all workers have left a layer: adds up its norms' gradients, the last ones that are missing.
+  private func complete(_ layer: Int, _ worker: Int) {
+    guard worker == 0, lora == nil, let gradients, let normGradients else { return }
+    normGradients.add(layer, to: gradients, at: norms.layers[layer])
+    onLayerComplete?()
   }
 
   /// W += dyᵀ·x over all tokens, each worker for its own rows of W.

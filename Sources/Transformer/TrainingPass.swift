@@ -42,6 +42,9 @@ package final class TrainingPass {
   package let expertUse: ExpertUse?
   /// Where the time goes, for whoever wants to know.
   package var times: PassTimes?
+  /// Called during a backward pass as soon as the gradients of a layer's weights hold all of the batch, from the last
+  /// layer to the first; never for an adapter, whose gradients are complete at the end only.
+  package var onLayerComplete: (() -> Void)?
 
   let team: WorkerTeam
   /// Whether a layer's activations are found again on the way back, from its input, rather than kept.
@@ -228,7 +231,7 @@ package final class TrainingPass {
       lap(.copies, worker)
     }
     // Frozen norms have no use for theirs.
-    if lora == nil { normGradients.add(to: gradients, at: norms, shape) }
+    if lora == nil { normGradients.addOutput(to: gradients + norms.output) }
     expertUse?.addBatch()
     return lossSum()
   }

@@ -109,11 +109,11 @@ struct TrainingPlanTests {
   func memory() throws {
     try TinyRun.inFolder { tiny in
       let plan = try TrainingPlan(.pretrain, tiny.settings())
-      try plan.checkMemory(availableBytes: plan.memoryBytes)
+      try plan.checkMemory(availableBytes: plan.memoryBytes())
       try plan.checkMemory(availableBytes: nil)
-      let error = #expect(throws: TrainingError.self) { try plan.checkMemory(availableBytes: plan.memoryBytes - 1) }
+      let error = #expect(throws: TrainingError.self) { try plan.checkMemory(availableBytes: plan.memoryBytes() - 1) }
       #expect(throws: TrainingError.self) {
-        try plan.checkMemory(samplingBytes: 1, availableBytes: plan.memoryBytes)
+        try plan.checkMemory(samplingBytes: 1, availableBytes: plan.memoryBytes())
       }
       #expect(error?.description.contains("Lower --micro-batch-tokens (256)") == true)
     }

@@ -13,13 +13,16 @@ package enum Interruption {
     if isRequested { throw Interrupted() }
   }
 
-  /// From now on the first SIGINT or SIGTERM sets the flag, and the second ends the process at once.
+  /// SIGUSR1 is what schedulers of clusters warn with, and what `mpirun` passes on.
+  private static let signals = [SIGINT, SIGTERM, SIGUSR1]
+
+  /// From now on the first SIGINT, SIGTERM or SIGUSR1 sets the flag, and the second ends the process at once.
   ///
   /// Only commands that look at the flag call this; for the others Ctrl-C keeps its usual meaning.
   package static func watch() {
     // Touches the flag, so that the handler never runs its first-use initialisation.
     flag.store(false, ordering: .relaxed)
-    for number in [SIGINT, SIGTERM] {
+    for number in signals {
       signal(number) { _ in
         if Interruption.flag.exchange(true, ordering: .relaxed) { _exit(130) }
       }
@@ -28,7 +31,7 @@ package enum Interruption {
 
   /// Ctrl-C and `kill` end the process again.
   package static func stopWatching() {
-    for number in [SIGINT, SIGTERM] { signal(number, SIG_DFL) }
+    for number in signals { signal(number, SIG_DFL) }
     flag.store(false, ordering: .relaxed)
   }
 

@@ -1,4 +1,5 @@
 import Foundation
+import Processes
 
 /// The program's version, which `--version` prints and checkpoints record.
 package let programVersion = "0.1.0"
@@ -22,7 +23,8 @@ package func runProgram(
     try? errors.print(error.description)
     return 130
   } catch let error as UsageError {
-    try? errors.print("error: \(error.description)")
+    // Of several processes, which all read the same words, the first one speaks.
+    if Launcher.rank ?? 0 == 0 { try? errors.print("error: \(error.description)") }
     return 2
   } catch {
     try? errors.print("error: \(sentence(for: error))")
@@ -31,7 +33,7 @@ package func runProgram(
 }
 
 /// One line for any error. Ours describe themselves; the system's bring a localized sentence.
-private func sentence(for error: any Error) -> String {
+func sentence(for error: any Error) -> String {
   let text = type(of: error) is NSError.Type ? error.localizedDescription : String(describing: error)
   return text.split(whereSeparator: \.isNewline).joined(separator: " ")
 }

@@ -1,6 +1,7 @@
 import Compute
 import Foundation
 import ModelFiles
+import Processes
 import Tokenization
 import Transformer
 
@@ -34,9 +35,10 @@ private struct MachineFacts: Encodable {
   let instructionSets = Machine.instructionSets
   let usedInstructions = Machine.usedInstructions
   let products = MatrixProducts.kernelName
+  let processes = MPIProcessGroup.libraryVersion
 
   enum CodingKeys: String, CodingKey {
-    case version, processor, cores, threads, products
+    case version, processor, cores, threads, products, processes
     case memoryBytes = "memory_bytes"
     case availableBytes = "available_bytes"
     case instructionSets = "instruction_sets"
@@ -61,6 +63,7 @@ private struct MachineFacts: Encodable {
         ),
         (name: "built for", value: usedInstructions),
         (name: "products", value: products),
+        (name: "processes", value: processes.map { "\($0), by mpirun" } ?? "one: there is no Open MPI on this machine"),
       ], indent: "")
   }
 }

@@ -1,6 +1,7 @@
 import Compute
 import Corpus
 import Foundation
+import Processes
 import Storage
 import Tokenization
 
@@ -140,7 +141,7 @@ private func forEachLine(
   }
 }
 
-/// `--threads`, or all cores.
+/// `--threads`, or all cores; the processes that MPI has started on this machine share them.
 func threadCount(_ invocation: Invocation) -> Int {
-  invocation[Option.threads] ?? ProcessInfo.processInfo.activeProcessorCount
+  invocation[Option.threads] ?? max(1, ProcessInfo.processInfo.activeProcessorCount / Launcher.localCount)
 }

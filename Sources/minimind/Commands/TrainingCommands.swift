@@ -1,5 +1,6 @@
 import Compute
 import Foundation
+import Processes
 import Training
 
 /// `minimind pretrain`: trains a model from nothing.
@@ -25,54 +26,80 @@ let dpoCommand = trainingCommand(
 private func trainingCommand(_ stage: Stage, summary: String, example: String) -> Command {
   let options = TrainingOptions(stage)
   return Command(stage.name, summary: summary, options: options.all, example: example) { invocation in
-    if let path = try options.resumedRun(invocation) {
-      let run = try RunDirectory(resuming: path)
-      let record = try RunRecord(of: run)
-      let plan = try TrainingPlan(
-        resuming: run, record: record, stage, options.changed(record.options, by: invocation))
-      try train(plan, panel: trainingPanel(plan, output: run.path, savedThreads: record.options.threads)) { run }
-    } else {
-      let (settings, output) = try options.newSettings(invocation)
-      try RunDirectory.checkIsFree(output)
-      let plan = try TrainingPlan(stage, settings)
-      try train(plan, panel: trainingPanel(plan, output: output)) {
-        let run = try RunDirectory(creating: output)
-        try plan.record(programVersion: programVersion).write(to: run)
-        return run
+    try withProcesses(timeLimit: invocation[TrainingOptions.exchangeTimeout]) { exchange in
+      if let path = try options.resumedRun(invocation) {
+        try resume(path, stage, exchange) { options.changed($0, by: invocation) }
+      } else {
+        let (settings, output) = try options.newSettings(invocation)
+        try begin(output, stage, settings, exchange)
       }
     }
   }
+}
+
+private func begin(
+  _ output: String, _ stage: Stage, _ settings: TrainingSettings, _ exchange: GradientExchange
+) throws {
+  if exchange.isFirst { try RunDirectory.checkIsFree(output) }
+  let plan = try TrainingPlan(stage, settings)
+  let panel = trainingPanel(plan, output: output, processes: exchange.count)
+  try train(plan, panel: panel, exchange) {
+    guard exchange.isFirst else { return RunDirectory(following: output) }
+    let run = try RunDirectory(creating: output)
+    try plan.record(programVersion: programVersion).write(to: run)
+    return run
+  }
+}
+
+private func resume(
+  _ path: String, _ stage: Stage, _ exchange: GradientExchange, change: (TrainingSettings) -> TrainingSettings
+) throws {
+  let held = exchange.isFirst ? try RunDirectory(resuming: path) : nil
+  // The others look into the directory when the first one has made it tidy.
+  _ = exchange.any(false)
+  let run = held ?? RunDirectory(following: path)
+  let record = try RunRecord(of: run)
+  let plan = try TrainingPlan(resuming: run, record: record, stage, change(record.options))
+  let panel = trainingPanel(
+    plan, output: run.path, savedThreads: record.options.threads, processes: exchange.count)
+  try train(plan, panel: panel, exchange) { run }
 }
 
 /// Trains as planned and shows it.
 ///
 /// - Parameter openRun: called when nothing but the training itself can fail any more, so that a run that cannot begin
 ///   leaves no directory behind.
-private func train(_ plan: TrainingPlan, panel: String, openRun: () throws -> RunDirectory) throws {
+private func train(
+  _ plan: TrainingPlan, panel: String, _ exchange: GradientExchange, openRun: () throws -> RunDirectory
+) throws {
   let console = Console.standardOutput
   let team = WorkerTeam(count: plan.settings.threads)
   let samples = try TrainingSamples(plan, team: team)
-  try console.write(panel)
-  try plan.checkMemory(samplingBytes: TrainingSamples.memoryBytes(plan))
-  if plan.settings.wandb != nil { try WeightsAndBiases.checkIsInstalled() }
+  if exchange.isFirst {
+    try console.write(panel)
+    try plan.checkMemory(
+      samplingBytes: TrainingSamples.memoryBytes(plan), processes: exchange.count, localProcesses: Launcher.localCount)
+    if plan.settings.wandb != nil { try WeightsAndBiases.checkIsInstalled() }
+  }
   Interruption.watch()
   let run = try openRun()
   let display = TrainingDisplay(plan, console)
-  let wandb = try plan.settings.wandb.map { project in
+  let wandb = try (exchange.isFirst ? plan.settings.wandb : nil).map { project in
     try WeightsAndBiases(project: project, run: run, record: RunRecord(of: run))
   }
   defer { wandb?.finish() }
   let summary: TrainingSummary
   do {
     let trainer = try Trainer(
-      plan, run: run, team: team, sinks: [display] + (wandb.map { [$0] } ?? []), sampler: samples.continuations)
+      plan, run: run, team: team, exchange: exchange, sinks: [display] + (wandb.map { [$0] } ?? []),
+      sampler: samples.continuations)
     summary = try trainer.train(isStopRequested: { Interruption.isRequested })
   } catch {
     display.finish()
     throw error
   }
   display.finish()
-  try console.write(trainingSummary(summary, plan, run: run))
+  if exchange.isFirst { try console.write(trainingSummary(summary, plan, run: run)) }
   guard summary.isComplete else {
     throw Interrupted(
       "interrupted after step \(summary.step); everything is saved. "

@@ -3,7 +3,7 @@ import Foundation
 import Training
 
 /// What a run is about to do, in names and values, before its first step.
-func trainingPanel(_ plan: TrainingPlan, output: String, savedThreads: Int? = nil) -> String {
+func trainingPanel(_ plan: TrainingPlan, output: String, savedThreads: Int? = nil, processes: Int = 1) -> String {
   let settings = plan.settings
   let configuration = plan.configuration
   let data = plan.dataset.training
@@ -70,10 +70,22 @@ func trainingPanel(_ plan: TrainingPlan, output: String, savedThreads: Int? = ni
       "\(formatNumber(settings.learningRate)), \(settings.schedule.rawValue), warm-up to step \(settings.warmupSteps!)"
     ),
     ("precision", "\(settings.precision.rawValue), \(settings.threads) thread\(settings.threads == 1 ? "" : "s")"),
-    ("memory", "about \(formatBytes(plan.memoryBytes + TrainingSamples.memoryBytes(plan)))\(available)"),
+    (
+      "memory",
+      "about \(formatBytes(plan.memoryBytes(processes: processes) + TrainingSamples.memoryBytes(plan)))\(available)"
+    ),
     ("seed", String(settings.seed)),
     ("output", output),
   ]
+  if processes > 1 {
+    let idle = max(0, processes - accumulation)
+    pairs.append(
+      (
+        "processes",
+        "\(processes), which share out a step's micro-batches and the optimizer"
+          + (idle > 0 ? "; \(idle) will have nothing to do: a smaller --micro-batch-tokens makes more of them" : "")
+      ))
+  }
   if plan.stage.loss == .preference { pairs.append(("loss", preferenceLossName(plan))) }
   if let savedThreads {
     pairs.append(("resumes", plan.checkpoint.map { "from \($0)" } ?? "from the beginning: there is no checkpoint yet"))
@@ -107,18 +119,32 @@ func trainingSummary(_ summary: TrainingSummary, _ plan: TrainingPlan, run: RunD
     ("steps", "\(summary.step) of \(plan.totalSteps)"), ("tokens", formatCount(summary.tokens)),
     ("time", formatDuration(summary.seconds)),
   ]
-  let computing = times.passes + times.optimizer + times.data
+  let computing = times.passes + times.optimizer + times.exchange + times.data
   if computing > 0 {
     pairs += [
       ("speed", "\(formatCount(Int(Double(summary.sessionTokens) / computing))) tokens/s"),
       (
         "time share",
         "passes \(share(times.passes)), optimizer \(share(times.optimizer)), data \(share(times.data)), "
+          + (summary.exchange == nil ? "" : "exchange \(share(times.exchange)), ")
           + "evaluation \(share(times.evaluation)), checkpoints \(share(times.checkpoints))"
       ),
     ]
   }
-  pairs.append(("peak memory", formatBytes(summary.peakMemoryBytes)))
+  if let exchange = summary.exchange {
+    pairs.append(
+      (
+        "exchange",
+        "\(exchange.count) processes; this one sent \(formatBytes(exchange.sentBytes)) in "
+          + "\(formatDuration(exchange.seconds)), of which computing hid "
+          + String(format: "%.0f%%", 100 * exchange.hiddenShare)
+      ))
+  }
+  pairs.append(
+    (
+      "peak memory",
+      formatBytes(summary.peakMemoryBytes) + ", of which moments \(formatBytes(summary.momentBytes))"
+    ))
   if let loss = summary.smoothedLoss { pairs.append(("training loss", String(format: "%.4f, smoothed", loss))) }
   if let heldOut = summary.heldOut { pairs.append(("held-out loss", lossText(heldOut))) }
   if let best = summary.best, best.step != summary.heldOut?.step {

@@ -1,0 +1,251 @@
+import Compute
+import Foundation
+import Synchronization
+
+/// Which elements of a block each rank answers for: for each rank, ranges in ascending order.
+package typealias RankParts = [[Range<Int>]]
+
+/// What the processes of a data-parallel run tell each other: sums of gradients, new weights, a few numbers a step.
+///
+/// Sums are added in the order of ranks, by one process each, so their bits are the same in every run with as many ranks.
+/// One process alone is the same object with nothing to do. A thread of its own makes all calls of the group
+/// (MPI_THREAD_FUNNELED), so that messages go on while the model's threads compute. All ranks must call the same
+/// operations in the same order; one that keeps the others waiting for longer than the time limit ends the run.
+///
+/// - Unchecked Sendable: what the thread and its owner share is behind a lock (`failure`, `counts`) or constant; `group` and
+///   `scratch` belong to the thread.
+package final class GradientExchange: @unchecked Sendable {
+  package let rank: Int
+  package let count: Int
+  private let thread: JobThread?
+  private let group: (any ProcessGroup)?
+  private let timeLimit: Double
+  private let report: @Sendable (String) -> Void
+  private let failure = Mutex<String?>(nil)
+  private let counts = Mutex(ExchangeCounts())
+  /// Room for what the other ranks send of this rank's part.
+  private var scratch: AlignedBuffer?
+
+  /// One process.
+  package init() {
+    (rank, count, thread, group, timeLimit) = (0, 1, nil, nil, 0)
+    report = { _ in }
+  }
+
+  /// - Parameters:
+  ///   - timeLimit: seconds that a rank may keep the others waiting.
+  ///   - report: tells the user why the run ends.
+  ///   - join: makes the group, in the thread that will use it.
+  package init(
+    timeLimit: Double, report: @escaping @Sendable (String) -> Void, join: () throws -> any ProcessGroup
+  ) throws {
+    let thread = JobThread(name: "exchange")
+    let group = try thread.run { Result { try join() } }.get()
+    (rank, count, self.thread, self.group) = (group.rank, group.count, thread, group)
+    self.timeLimit = timeLimit
+    self.report = report
+  }
+
+  package var isAlone: Bool { count == 1 }
+  /// Whether this process writes files and talks to the user.
+  package var isFirst: Bool { rank == 0 }
+  package var traffic: ExchangeCounts { counts.withLock { $0 } }
+
+  // MARK: - Numbers
+
+  /// What each rank gives, in the order of ranks; all give as many numbers.
+  package func gather(_ values: [Double]) -> [[Double]] {
+    guard let thread, !isAlone else { return [values] }
+    return thread.run { [self] in
+      let all = UnsafeMutableBufferPointer<Double>.allocate(capacity: count * values.count)
+      defer { all.deallocate() }
+      _ = all.initialize(from: (0..<count).lazy.flatMap { _ in values })
+      func message(_ peer: Int, _ place: Int) -> Message {
+        Message(
+          peer: peer, bytes: UnsafeMutableRawPointer(all.baseAddress! + place * values.count),
+          byteCount: values.count * 8)
+      }
+      transfer(sends: peers.map { message($0, rank) }, receives: peers.map { message($0, $0) })
+      return (0..<count).map { Array(all[$0 * values.count..<($0 + 1) * values.count]) }
+    }
+  }
+
+  /// The sums over all ranks.
+  package func sum(_ values: [Double]) -> [Double] {
+    let all = gather(values)
+    return all.dropFirst().reduce(into: all[0]) { sum, more in
+      for index in sum.indices { sum[index] += more[index] }
+    }
+  }
+
+  /// Whether any rank says so.
+  package func any(_ condition: Bool) -> Bool { sum([condition ? 1 : 0])[0] > 0 }
+
+  // MARK: - Blocks
+
+  /// Begins to make each rank's part of `values` the sum over all ranks. What others answer for stays as it is.
+  ///
+  /// `values` must be valid, and the parts untouched, until `finishReductions` has returned.
+  package func beginReduction(_ values: UnsafeMutablePointer<Float>, _ parts: RankParts) {
+    guard let thread, !isAlone else { return }
+    thread.begin { [self] in reduce(values, parts) }
+  }
+
+  /// Waits for all reductions.
+  package func finishReductions() { wait { thread?.finish() } }
+
+  /// Gives each rank's part of `values` to all the others.
+  package func distribute(_ values: UnsafeMutablePointer<Float>, _ parts: RankParts) {
+    guard let thread, !isAlone else { return }
+    wait {
+      thread.run { [self] in
+        transfer(
+          sends: peers.flatMap { peer in parts[rank].map { message(peer, values, $0) } },
+          receives: peers.flatMap { peer in parts[peer].map { message(peer, values, $0) } }, isBulk: true)
+      }
+    }
+  }
+
+  /// Brings values that are spread over ranks together in the first one.
+  ///
+  /// - Parameters:
+  ///   - stretches: who has the values, how many, and where if it is this rank; in the order in which they come to lie.
+  ///   - target: room for all of them; read in the first rank only.
+  package func collect(_ stretches: [Stretch], into target: UnsafeMutablePointer<Float>?) {
+    var place = 0
+    var (sends, receives): ([Message], [Message]) = ([], [])
+    for stretch in stretches {
+      if let values = stretch.values, isFirst { (target! + place).update(from: values, count: stretch.count) }
+      if let values = stretch.values, !isFirst { sends.append(message(0, values, 0..<stretch.count)) }
+      if stretch.rank != 0, isFirst { receives.append(message(stretch.rank, target!, place..<place + stretch.count)) }
+      place += stretch.count
+    }
+    thread?.run { transfer(sends: sends, receives: receives) }
+  }
+
+  private var peers: [Int] { (0..<count).filter { $0 != rank } }
+
+  private func message(_ peer: Int, _ values: UnsafeMutablePointer<Float>, _ range: Range<Int>) -> Message {
+    Message(peer: peer, bytes: UnsafeMutableRawPointer(values + range.lowerBound), byteCount: range.count * 4)
+  }
+
+  /// In the thread: sends the others their parts, receives this rank's, and adds up in the order of ranks.
+  private func reduce(_ values: UnsafeMutablePointer<Float>, _ parts: RankParts) {
+    let mine = parts[rank]
+    let partCount = mine.reduce(0) { $0 + $1.count }
+    let room = floats(partCount * (count - 1))
+    /// What a rank has sent, or would have.
+    func part(of peer: Int) -> UnsafeMutablePointer<Float> { room + partCount * (peer < rank ? peer : peer - 1) }
+    var receives: [Message] = []
+    for peer in peers {
+      var place = part(of: peer)
+      for range in mine {
+        receives.append(message(peer, place, 0..<range.count))
+        place += range.count
+      }
+    }
+    transfer(
+      sends: peers.flatMap { peer in parts[peer].map { message(peer, values, $0) } }, receives: receives, isBulk: true)
+    var place = 0
+    for range in mine {
+      let own = values + range.lowerBound
+      let sum = rank == 0 ? own : part(of: 0) + place
+      for peer in 1..<count { add(peer == rank ? own : part(of: peer) + place, to: sum, count: range.count) }
+      if rank != 0 { own.update(from: sum, count: range.count) }
+      place += range.count
+    }
+  }
+
+  private func add(_ more: UnsafePointer<Float>, to sum: UnsafeMutablePointer<Float>, count: Int) {
+    for index in 0..<count { sum[index] += more[index] }
+  }
+
+  private func floats(_ count: Int) -> UnsafeMutablePointer<Float> {
+    if scratch.map({ $0.byteCount < count * 4 }) ?? true {
+      scratch = nil
+      do { scratch = try AlignedBuffer(byteCount: max(4, count * 4)) } catch { end(error.description) }
+    }
+    return scratch!.base.assumingMemoryBound(to: Float.self)
+  }
+
+  /// In the thread: one exchange of messages, within the time limit.
+  ///
+  /// - Parameter isBulk: whether it is of gradients or weights, whose time is counted.
+  private func transfer(sends: [Message], receives: [Message], isBulk: Bool = false) {
+    guard let group, let thread else { return }
+    let start = monotonicSeconds()
+    group.transfer(sends: sends, receives: receives) { missing in
+      if let reason = failure.withLock({ $0 }) { end(reason) }
+      if monotonicSeconds() - start > timeLimit {
+        let ranks = missing().map(String.init).joined(separator: ", ")
+        // They all wait: the first one speaks at once, and ends the others.
+        if !isFirst { sleep(2) }
+        end(
+          "process \(rank) of \(count) has waited \(Int(timeLimit)) s for \(ranks.isEmpty ? "the others" : "process \(ranks)"), "
+            + "so the run ends. Look what holds that up, or raise --exchange-timeout; then go on with --resume.")
+      }
+      if thread.isAwaited { sched_yield() } else { usleep(50) }
+    }
+    counts.withLock {
+      $0.sentBytes += sends.reduce(0) { $0 + $1.byteCount }
+      if isBulk { $0.seconds += monotonicSeconds() - start }
+    }
+  }
+
+  private func wait(_ body: () -> Void) {
+    let start = monotonicSeconds()
+    body()
+    counts.withLock { $0.waitedSeconds += monotonicSeconds() - start }
+  }
+
+  // MARK: - The end
+
+  /// Ends the run of all ranks, whatever they are doing, and says why.
+  ///
+  /// What is wrong in all of them is said once: the first rank speaks at once, the others wait for it to end them.
+  package func fail(_ reason: String) -> Never {
+    if !isFirst { sleep(2) }
+    failure.withLock { $0 = isFirst ? reason : "process \(rank) of \(count): \(reason)" }
+    // The thread looks at it in its pauses; where it has none, here is one.
+    thread?.begin { [self] in if let reason = failure.withLock({ $0 }) { end(reason) } }
+    while true { sleep(1) }
+  }
+
+  /// In the thread.
+  private func end(_ reason: String) -> Never {
+    report(reason)
+    guard let group else { exit(1) }
+    group.abort()
+  }
+
+  /// Takes leave of the other ranks, all of which must do so.
+  package func close() {
+    thread?.run { group?.close() }
+    thread?.stop()
+  }
+}
+
+/// Values that one rank holds.
+package struct Stretch {
+  package var rank: Int
+  package var count: Int
+  /// Nil in the other ranks.
+  package var values: UnsafeMutablePointer<Float>?
+
+  package init(rank: Int, count: Int, values: UnsafeMutablePointer<Float>?) {
+    self.rank = rank
+    self.count = count
+    self.values = values
+  }
+}
+
+/// What an exchange has done so far.
+package struct ExchangeCounts: Sendable, Equatable {
+  package var sentBytes = 0
+  /// Seconds that gradients and weights were under way.
+  package var seconds = 0.0
+  /// Seconds of them that the model's threads waited.
+  package var waitedSeconds = 0.0
+
+  package init() {}
+}

@@ -1,0 +1,78 @@
+import Foundation
+import Synchronization
+
+/// A thread that does jobs one after another, in the order in which they came.
+///
+/// - Unchecked Sendable: `jobs`, `unfinished` and `isStopping` change only with `condition` locked; the rest is atomic.
+final class JobThread: @unchecked Sendable {
+  private let condition = NSCondition()
+  private var jobs: [() -> Void] = []
+  private var unfinished = 0
+  private var isStopping = false
+  private let awaited = Atomic<Bool>(false)
+
+  init(name: String) {
+    let thread = Thread { self.work() }
+    thread.name = name
+    thread.start()
+  }
+
+  /// Whether somebody waits for the jobs to end, so that haste is worth the processor's time.
+  var isAwaited: Bool { awaited.load(ordering: .relaxed) }
+
+  /// Queues a job.
+  func begin(_ job: @escaping () -> Void) {
+    condition.lock()
+    jobs.append(job)
+    unfinished += 1
+    condition.broadcast()
+    condition.unlock()
+  }
+
+  /// Waits until all jobs are done.
+  func finish() {
+    awaited.store(true, ordering: .relaxed)
+    condition.lock()
+    while unfinished > 0 { condition.wait() }
+    condition.unlock()
+    awaited.store(false, ordering: .relaxed)
+  }
+
+  /// Does a job after those that are queued and waits for it.
+  func run<Result>(_ job: () -> Result) -> Result {
+    var result: Result?
+    withoutActuallyEscaping(job) { job in
+      begin { result = job() }
+      finish()
+    }
+    return result!
+  }
+
+  /// Ends the thread after the jobs that are queued.
+  func stop() {
+    condition.lock()
+    isStopping = true
+    condition.broadcast()
+    condition.unlock()
+  }
+
+  private func work() {
+    while takeJob() {
+      condition.lock()
+      unfinished -= 1
+      condition.broadcast()
+      condition.unlock()
+    }
+  }
+
+  /// Does the next job, and has let go of it when it returns; false when the thread is to end.
+  @inline(never)
+  private func takeJob() -> Bool {
+    condition.lock()
+    while jobs.isEmpty && !isStopping { condition.wait() }
+    let job = jobs.isEmpty ? nil : jobs.removeFirst()
+    condition.unlock()
+    job?()
+    return job != nil
+  }
+}

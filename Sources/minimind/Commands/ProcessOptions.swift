@@ -1,0 +1,28 @@
+import Foundation
+import Processes
+
+/// Runs `body` as one of the processes that `mpirun` has started, or as the only one.
+///
+/// An error of any process ends all of them, and is told once. An interruption they agree on.
+///
+/// - Parameter timeLimit: seconds that a process may keep the others waiting.
+func withProcesses(timeLimit: Int, _ body: (GradientExchange) throws -> Void) throws {
+  guard Launcher.hasStartedGroup else { return try body(GradientExchange()) }
+  let exchange = try GradientExchange(
+    timeLimit: Double(timeLimit), report: { try? Console.standardError.print("error: \($0)") },
+    join: { try MPIProcessGroup() })
+  do {
+    try body(exchange)
+    exchange.close()
+  } catch let error as Interrupted {
+    exchange.close()
+    // The first one speaks for all; another one's exit code would make mpirun end it before it has.
+    if exchange.isFirst { throw error }
+  } catch {
+    if exchange.isAlone {
+      exchange.close()
+      throw error
+    }
+    exchange.fail(sentence(for: error))
+  }
+}

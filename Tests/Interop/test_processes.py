@@ -1,0 +1,179 @@
+"""Training by several processes under Open MPI's mpirun: the result, a rank that dies or hangs, and the end by a signal.
+
+What the ranks compute is tested in Tests/TrainingTests/ProcessRunTests.swift, with threads in their place; here are the
+processes, the library and the program.
+"""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from test_training import data, steps  # noqa: F401 (a fixture)
+
+SMALL = ["--batch-tokens", 1024, "--micro-batch-tokens", 128, "--sequence-length", 64, "--precision", "fp32"]
+#: More than the machine's cores may be asked for, also by root (a container's only user); no rank keeps a core for itself.
+MPIRUN = ["mpirun", "--oversubscribe", "--bind-to", "none"]
+ENVIRONMENT = os.environ | {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+
+
+@pytest.fixture
+def start(binary):
+    """Starts `count` processes of the binary without waiting; those that still run at the end of the test are ended."""
+    assert shutil.which("mpirun"), "there is no mpirun (scripts/setup.sh installs it)"
+    started = []
+
+    def run(count, *arguments):
+        process = subprocess.Popen(
+            [*MPIRUN, "-np", str(count), binary, *map(str, arguments), "--threads", "1"], stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT)
+        started.append(process)
+        return process
+
+    yield run
+    for process in started:
+        if process.poll() is None:
+            process.terminate()
+        process.communicate()
+
+
+@pytest.fixture
+def mpirun(start):
+    """Runs `count` processes of the binary to their end."""
+
+    def run(count, *arguments, code=0):
+        process = start(count, *arguments)
+        output, errors = process.communicate(timeout=120)
+        assert process.returncode == code, output + errors
+        return output, errors
+
+    return run
+
+
+def ranks(process):
+    """The process ids of the ranks, in order."""
+    children = subprocess.run(["ps", "-o", "pid=", "--ppid", str(process.pid)], capture_output=True, text=True).stdout
+    return sorted(int(pid) for pid in children.split())
+
+
+def wait_for_step(run, step, process):
+    deadline = time.monotonic() + 60
+    while max(steps(run), default=-1) < step:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline, "the run makes no progress"
+        time.sleep(0.01)
+
+
+def assert_close(found, expected):
+    """Tensors of two files are equal but for the rounding of fp32."""
+    found, expected = load_file(found), load_file(expected)
+    assert found.keys() == expected.keys()
+    for name, values in expected.items():
+        assert np.linalg.norm(found[name] - values) <= 1e-4 * np.linalg.norm(values), name
+
+
+@pytest.mark.parametrize("model", ["model.json", "mixture.json"])
+def test_any_number_of_processes(minimind, mpirun, data, tmp_path, model):  # noqa: F811
+    """One process, two and four learn the same; one goes on where four were; the others leave no file."""
+    def pretraining(output):
+        return ["pretrain", "--model", data / model, "--data", data / "pretrain", "--output", output, *SMALL, "--steps",
+                8, "--eval-interval", 4]
+    minimind(*pretraining(tmp_path / "one"), "--threads", 1)
+    for count in [2, 4]:
+        output, _ = mpirun(count, *pretraining(tmp_path / str(count)))
+        assert f"{count} processes" in output
+        assert_close(tmp_path / str(count) / "model/model.safetensors", tmp_path / "one/model/model.safetensors")
+        rows = [json.loads(line) for line in (tmp_path / str(count) / "metrics.jsonl").read_text().splitlines()]
+        assert [row["train/global_step"] for row in rows if "train/loss" in row] == list(range(1, 9))
+        assert all(row["train/exchange_bytes"] > 0 for row in rows if "train/loss" in row)
+        assert sorted(p.name for p in (tmp_path / str(count)).iterdir()) == sorted(
+            p.name for p in (tmp_path / "one").iterdir())
+    record = json.loads((tmp_path / "4/training.json").read_text())
+    assert record["options"] == json.loads((tmp_path / "one/training.json").read_text())["options"]
+
+
+def test_killed_rank(minimind, start, mpirun, data, tmp_path):  # noqa: F811
+    """kill -9 of one rank ends all; the run goes on with other numbers of processes, and learns the same."""
+    options = ["--steps", 400, "--checkpoint-interval", 40, "--eval-interval", 200]
+    pretraining = ["pretrain", "--model", data / "model.json", "--data", data / "pretrain", *SMALL, *options]
+    run = tmp_path / "run"
+    process = start(3, *pretraining, "--output", run)
+    wait_for_step(run, 60, process)
+    os.kill(ranks(process)[1], signal.SIGKILL)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode != 0 and "rank 1" in errors and "Killed" in errors
+    saved = max(int(path.name[5:]) for path in (run / "checkpoints").glob("step-*") if path.name[5:].isdigit())
+    assert saved >= 40
+    process = start(2, "pretrain", "--resume", run)
+    wait_for_step(run, saved + 60, process)
+    os.kill(ranks(process)[0], signal.SIGKILL)
+    process.communicate(timeout=30)
+    mpirun(4, "pretrain", "--resume", run)
+    minimind(*pretraining, "--output", tmp_path / "one", "--threads", 1)
+    last = [json.loads((path / "metrics.jsonl").read_text().splitlines()[-1])["eval/loss"] for path in [run, tmp_path / "one"]]
+    assert abs(last[0] - last[1]) < 1e-3
+
+
+def test_hanging_rank(start, data, tmp_path):  # noqa: F811
+    """A rank that is stopped ends the run when the others' patience ends, which say whom they wait for."""
+    run = tmp_path / "run"
+    process = start(
+        3, "pretrain", "--model", data / "model.json", "--data", data / "pretrain", *SMALL, "--output", run, "--steps",
+        100000, "--exchange-timeout", 2)
+    wait_for_step(run, 20, process)
+    os.kill(ranks(process)[1], signal.SIGSTOP)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert "error: process 0 of 3 has waited 2 s for process 1" in errors, errors
+    assert errors.count("error: ") == 1
+
+
+def test_bad_shard_of_one_rank(start, data, tmp_path):  # noqa: F811
+    """An error that all ranks have is told once."""
+    broken = tmp_path / "data"
+    shutil.copytree(data / "pretrain", broken)
+    shard = next(path for path in sorted(broken.iterdir()) if path.suffix == ".tokens")
+    content = bytearray(shard.read_bytes())
+    content[-1] ^= 1
+    shard.write_bytes(content)
+    process = start(2, "pretrain", "--model", data / "model.json", "--data", broken, *SMALL, "--output", tmp_path / "run")
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1 and errors.count("error: ") == 1
+    assert f"error: {shard}: the file is damaged" in errors, errors
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("target", ["a rank", "mpirun"])
+def test_stopped_by_a_signal(mpirun, start, data, tmp_path, target):  # noqa: F811
+    """SIGTERM for one rank, or a scheduler's SIGUSR1 for mpirun: all ranks save after the same step and stop."""
+    run = tmp_path / "run"
+    process = start(
+        3, "pretrain", "--model", data / "model.json", "--data", data / "pretrain", *SMALL, "--output", run, "--steps",
+        100000, "--checkpoint-interval", 100000, "--eval-interval", 100000)
+    wait_for_step(run, 20, process)
+    if target == "mpirun":
+        process.send_signal(signal.SIGUSR1)
+    else:
+        os.kill(ranks(process)[2], signal.SIGTERM)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130, errors
+    assert errors.count("everything is saved") == 1
+    (checkpoint,) = (run / "checkpoints").glob("step-[0-9]*")
+    assert int(checkpoint.name[5:]) == max(steps(run))
+
+
+def test_without_the_library(binary, data, tmp_path):  # noqa: F811
+    """Alone, the program does not load Open MPI; as one of several processes without it, it says what is missing."""
+    opened = subprocess.run(
+        [binary, "pretrain", "--model", data / "model.json", "--data", data / "pretrain", "--output", tmp_path / "run",
+         "--steps", "1"], env=os.environ | {"LD_DEBUG": "files"}, capture_output=True, text=True)
+    assert opened.returncode == 0 and "libmpi" not in opened.stderr
+    version = json.loads(subprocess.run([binary, "info", "--json"], capture_output=True, text=True).stdout)["processes"]
+    assert version.startswith("Open MPI")

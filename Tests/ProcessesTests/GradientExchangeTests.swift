@@ -1,0 +1,113 @@
+import Foundation
+import Processes
+import TestSupport
+import Testing
+
+@Suite("Exchange between processes")
+struct GradientExchangeTests {
+  /// A block whose values are other ones in every rank.
+  private func block(_ rank: Int, count: Int) -> [Float] {
+    (0..<count).map { Float(sin(Double($0 * 7 + rank * 1001))) }
+  }
+
+  @Test("each rank's part becomes the sum in the order of ranks, and the others' stay", arguments: 1...5)
+  func reduction(count: Int) throws {
+    let size = 1000
+    // Uneven, one part empty, one in two ranges.
+    var parts = RankParts(repeating: [], count: count)
+    parts[count - 1] = [0..<100, 900..<1000]
+    for rank in 0..<max(1, count - 2) { parts[rank] += [100 + rank * 160..<100 + rank * 160 + 150] }
+    let blocks = (0..<count).map { block($0, count: size) }
+    let found = try ThreadProcessGroup.run(count) { exchange in
+      var values = blocks[exchange.rank]
+      values.withUnsafeMutableBufferPointer {
+        exchange.beginReduction($0.baseAddress!, parts)
+        exchange.beginReduction($0.baseAddress!, RankParts(repeating: [], count: count))
+        exchange.finishReductions()
+      }
+      return values
+    }
+    for rank in 0..<count {
+      for index in 0..<size {
+        let isOwn = parts[rank].contains { $0.contains(index) }
+        let sum = blocks.dropFirst().reduce(blocks[0][index]) { $0 + $1[index] }
+        #expect(found[rank][index] == (isOwn ? sum : blocks[rank][index]))
+      }
+    }
+  }
+
+  @Test("after each rank gave its part to the others, all have the same", arguments: 1...4)
+  func distribution(count: Int) throws {
+    let parts: RankParts = (0..<count).map { [$0 * 10..<$0 * 10 + 10, 100 + $0..<101 + $0] }
+    let found = try ThreadProcessGroup.run(count) { exchange in
+      var values = [Float](repeating: -1, count: 110)
+      for range in parts[exchange.rank] { for index in range { values[index] = Float(index) } }
+      values.withUnsafeMutableBufferPointer { exchange.distribute($0.baseAddress!, parts) }
+      return values
+    }
+    for index in 0..<110 {
+      let isSomebodys = parts.joined().contains { $0.contains(index) }
+      #expect(found.allSatisfy { $0[index] == (isSomebodys ? Float(index) : -1) })
+    }
+  }
+
+  @Test("the first rank gets stretches in their order, whoever has them", arguments: 1...3)
+  func collection(count: Int) throws {
+    let found = try ThreadProcessGroup.run(count) { exchange -> [Float] in
+      var own = [Float](repeating: Float(exchange.rank), count: 4)
+      var target = [Float](repeating: -1, count: 8)
+      own.withUnsafeMutableBufferPointer { own in
+        let stretches = (0..<4).map { index in
+          Stretch(
+            rank: index % count, count: 2, values: index % count == exchange.rank ? own.baseAddress! + index % 2 : nil)
+        }
+        target.withUnsafeMutableBufferPointer {
+          exchange.collect(stretches, into: exchange.isFirst ? $0.baseAddress : nil)
+        }
+      }
+      return target
+    }
+    #expect(found[0] == (0..<4).flatMap { [Float($0 % count), Float($0 % count)] })
+  }
+
+  @Test("numbers are gathered and added in the order of ranks", arguments: 1...4)
+  func numbers(count: Int) throws {
+    let found = try ThreadProcessGroup.run(count) { exchange in
+      (
+        exchange.gather([Double(exchange.rank), 7]), exchange.sum([1, Double(exchange.rank)]),
+        exchange.any(exchange.rank == 2), exchange.any(exchange.rank == 9)
+      )
+    }
+    for (gathered, sum, has2, has9) in found {
+      #expect(gathered == (0..<count).map { [Double($0), 7] })
+      #expect(sum == [Double(count), Double(count * (count - 1) / 2)])
+      #expect(has2 == (count > 2) && !has9)
+    }
+  }
+
+  @Test("a rank that lets the others wait ends the run, with its number")
+  func timeLimit() async {
+    let result = await #expect(processExitsWith: .exitCode(1), observing: [\.standardErrorContent]) {
+      _ = try ThreadProcessGroup.run(
+        2, timeLimit: 0.3, report: { FileHandle.standardError.write(Data($0.utf8)) }
+      ) { exchange in
+        if exchange.rank == 1 { sleep(30) }
+        return exchange.sum([1])
+      }
+    }
+    let text = String(decoding: result?.standardErrorContent ?? [], as: UTF8.self)
+    #expect(text.contains("process 0 of 2 has waited 0 s for process 1"), "\(text)")
+  }
+
+  @Test("an error of one rank ends all, with its number")
+  func failure() async {
+    let result = await #expect(processExitsWith: .exitCode(1), observing: [\.standardErrorContent]) {
+      _ = try ThreadProcessGroup.run(2, report: { FileHandle.standardError.write(Data($0.utf8)) }) { exchange in
+        if exchange.rank == 1 { exchange.fail("the shard is damaged.") }
+        return exchange.sum([1])
+      }
+    }
+    let text = String(decoding: result?.standardErrorContent ?? [], as: UTF8.self)
+    #expect(text.contains("process 1 of 2: the shard is damaged."), "\(text)")
+  }
+}

@@ -1,0 +1,163 @@
+import Compute
+import Foundation
+import ModelFiles
+import Processes
+import TestSupport
+import Testing
+import Training
+
+/// Runs of several processes, which are threads here; Tests/Interop/test_processes.py has true ones.
+@Suite("Training by several processes")
+struct ProcessRunTests {
+  enum Case: String, CaseIterable, CustomTestStringConvertible {
+    case pretraining, muon, mixture, fineTuning, adapter, preferences
+
+    var testDescription: String { rawValue }
+    var stage: Stage {
+      switch self {
+      case .pretraining, .muon, .mixture: .pretrain
+      case .fineTuning: .sft
+      case .adapter: .lora
+      case .preferences: .dpo
+      }
+    }
+  }
+
+  /// Eight micro-batches a step, in fp32: the order of sums is all that differs between numbers of processes.
+  private func settings(_ test: Case, _ tiny: TinyRun, from start: String?) -> TrainingSettings {
+    var settings = tiny.settings(test.stage)
+    settings.from = start
+    if test == .mixture { settings.model = tiny.mixtureConfiguration }
+    settings.optimizer = test == .muon || test == .mixture ? .muon : .adamW
+    settings.precision = .float32
+    settings.microBatchTokens = 128
+    settings.batchTokens = 1024
+    settings.sequenceLength = 64
+    settings.steps = 6
+    settings.evalInterval = 3
+    settings.checkpointInterval = 6
+    settings.learningRate = 0.003
+    return settings
+  }
+
+  /// What is left of a run: the weights, the moments, and the events that the first process showed.
+  private struct Outcome {
+    var model: [String: [Float]]
+    var moments: [String: [Float]]
+    var events: EventList
+    var momentBytes: [Int]
+  }
+
+  private func tensors(_ path: String) throws -> [String: [Float]] {
+    let file = try SafetensorsFile(path)
+    return try Dictionary(uniqueKeysWithValues: file.tensors.map { ($0.name, try file.floats(of: $0)) })
+  }
+
+  private func run(
+    _ tiny: TinyRun, _ stage: Stage, _ settings: TrainingSettings, _ output: String, processes: Int,
+    stopAfter: Int = .max, isResumed: Bool = false
+  ) throws -> Outcome {
+    let path = tiny.folder + "/" + output
+    let events = EventList()
+    nonisolated(unsafe) let list = events
+    let bytes = try ThreadProcessGroup.run(processes) { exchange in
+      var run = RunDirectory(following: path)
+      if exchange.isFirst { run = try isResumed ? RunDirectory(resuming: path) : RunDirectory(creating: path) }
+      _ = exchange.any(false)
+      let record = isResumed ? try RunRecord(of: run) : nil
+      let plan =
+        try record.map {
+          try TrainingPlan(resuming: run, record: $0, stage, $0.options)
+        } ?? TrainingPlan(stage, settings)
+      if exchange.isFirst, !isResumed { try plan.record(programVersion: "test").write(to: run) }
+      let trainer = try Trainer(
+        plan, run: run, team: WorkerTeam(count: 1), exchange: exchange, sinks: exchange.isFirst ? [list] : [])
+      // Only one of the processes is asked to stop.
+      return try trainer.train {
+        exchange.rank == exchange.count - 1 && trainer.state.step >= stopAfter
+      }.momentBytes
+    }
+    let last = try #require(
+      try FileManager.default.contentsOfDirectory(atPath: path + "/checkpoints")
+        .compactMap { Int($0.dropFirst("step-".count)) }.max())
+    let checkpoint = path + "/checkpoints/step-\(last)"
+    let weights = stage == .lora ? "adapter_model.safetensors" : "model.safetensors"
+    return Outcome(
+      model: try tensors(checkpoint + "/model/" + weights),
+      moments: try tensors(checkpoint + "/optimizer.safetensors"), events: events, momentBytes: bytes)
+  }
+
+  /// The largest relative distance of a tensor.
+  private func distance(_ found: [String: [Float]], _ expected: [String: [Float]]) -> Double {
+    guard Set(found.keys) == Set(expected.keys) else { return .infinity }
+    return expected.map { key, values in
+      let difference = zip(found[key]!, values).reduce(0) { $0 + pow(Double($1.0 - $1.1), 2) }.squareRoot()
+      return difference / max(1e-20, values.reduce(0) { $0 + pow(Double($1), 2) }.squareRoot())
+    }.max() ?? .infinity
+  }
+
+  private func startModel(_ test: Case, _ tiny: TinyRun) throws -> String? {
+    guard test.stage != .pretrain else { return nil }
+    var settings = tiny.settings()
+    settings.steps = 4
+    return try tiny.train(settings, output: "start").path
+  }
+
+  @Test("ends with the weights, the moments and the metrics of one process, but for rounding", arguments: Case.allCases)
+  func anyNumber(_ test: Case) throws {
+    try TinyRun.inFolder { tiny in
+      let settings = settings(test, tiny, from: try startModel(test, tiny))
+      let alone = try run(tiny, test.stage, settings, "one", processes: 1)
+      for processes in [2, 4] {
+        let found = try run(tiny, test.stage, settings, "run-\(processes)", processes: processes)
+        // Rounding differs by 1e-7 a sum; Adam divides a gradient by its size and so enlarges the smallest ones' errors.
+        #expect(distance(found.model, alone.model) < 1e-4, "\(processes) processes")
+        #expect(distance(found.moments, alone.moments) < 1e-3, "\(processes) processes")
+        #expect(found.events.steps.map(\.tokens) == alone.events.steps.map(\.tokens))
+        #expect(found.events.evaluations.map(\.step) == alone.events.evaluations.map(\.step))
+        for (mine, other) in zip(found.events.steps, alone.events.steps) {
+          #expect(abs(mine.loss! - other.loss!) < 1e-5 * abs(other.loss!) + 1e-7)
+          #expect(abs(mine.gradientNorm - other.gradientNorm) < 1e-3 * other.gradientNorm)
+          #expect(mine.experts?.shares == other.experts?.shares)
+          #expect(mine.preference?.accuracy == other.preference?.accuracy)
+          #expect(mine.exchange?.count == processes && mine.exchange!.sentBytes > 0)
+        }
+        for (mine, other) in zip(found.events.evaluations, alone.events.evaluations) {
+          #expect(abs(mine.loss - other.loss) < 1e-5 * abs(other.loss) + 1e-7)
+          #expect(mine.tokens == other.tokens)
+        }
+        // The optimizer's state is shared out: each has some, none much more than its part.
+        #expect(found.momentBytes.reduce(0, +) == alone.momentBytes[0])
+        #expect(found.momentBytes.max()! < alone.momentBytes[0])
+      }
+    }
+  }
+
+  @Test("has the same bits each time")
+  func sameBits() throws {
+    try TinyRun.inFolder { tiny in
+      let settings = settings(.muon, tiny, from: nil)
+      let first = try run(tiny, .pretrain, settings, "first", processes: 3)
+      let second = try run(tiny, .pretrain, settings, "second", processes: 3)
+      #expect(first.model == second.model && first.moments == second.moments)
+    }
+  }
+
+  @Test("goes on with any number of processes from where another number was stopped", arguments: Case.allCases)
+  func resumed(_ test: Case) throws {
+    try TinyRun.inFolder { tiny in
+      let settings = settings(test, tiny, from: try startModel(test, tiny))
+      let unbroken = try run(tiny, test.stage, settings, "unbroken", processes: 4)
+      _ = try run(tiny, test.stage, settings, "run", processes: 4, stopAfter: 2)
+      let saved = tiny.folder + "/run"
+      for processes in [1, 2, 3, 4] {
+        try FileManager.default.copyItem(atPath: saved, toPath: tiny.folder + "/copy-\(processes)")
+        let found = try run(
+          tiny, test.stage, settings, "copy-\(processes)", processes: processes, isResumed: true)
+        #expect(found.events.steps.map(\.step) == [3, 4, 5, 6])
+        #expect(distance(found.model, unbroken.model) < 1e-4, "\(processes) processes")
+        if processes == 4 { #expect(found.model == unbroken.model && found.moments == unbroken.moments) }
+      }
+    }
+  }
+}
