@@ -10,6 +10,7 @@ import pty
 import select
 import signal
 import subprocess
+import termios
 import time
 
 import pytest
@@ -106,6 +107,12 @@ class Terminal:
         found, self.unread = self.unread.split(wanted, 1)
         return found
 
+    def wait_for_prompt(self):
+        """The prompt appears a moment before the line editor takes the keys; until then they are the terminal's own."""
+        self.read_until(b"> ")
+        while termios.tcgetattr(self.descriptor)[3] & (termios.ICANON | termios.ISIG):
+            time.sleep(0.001)
+
     def wait_for_output(self):
         while not self.unread:
             self.unread = os.read(self.descriptor, 65536)
@@ -126,7 +133,7 @@ def test_chat_on_a_terminal(binary, tmp_path, tokenizer):
     terminal = Terminal(binary, "chat", "--model", model, "--top-k", 5, environment={"XDG_STATE_HOME": str(state)})
 
     def enter(text, wanted):
-        terminal.read_until(b"> ")
+        terminal.wait_for_prompt()
         terminal.write(text.encode())
         return terminal.read_until(wanted.encode())
 
@@ -157,7 +164,7 @@ def test_chat_on_a_terminal(binary, tmp_path, tokenizer):
     enter("/system Be kind.\n", "with this system message")
     enter("/system\n", "The system message is: Be kind.")
     enter("/help\n", "/save FILE")
-    terminal.read_until(b"> ")
+    terminal.wait_for_prompt()
     terminal.write(b"\x04")
     assert terminal.exit_code() == 0
 
@@ -165,10 +172,10 @@ def test_chat_on_a_terminal(binary, tmp_path, tokenizer):
     history = state / "minimind" / "chat_history"
     assert history.stat().st_mode & 0o77 == 0 and history.parent.stat().st_mode & 0o77 == 0
     terminal = Terminal(binary, "chat", "--model", model, environment={"XDG_STATE_HOME": str(state)})
-    terminal.read_until(b"> ")
+    terminal.wait_for_prompt()
     terminal.write(b"\x1b[A\x1b[A\n")
     terminal.read_until(b"There is no system message.")
-    terminal.read_until(b"> ")
+    terminal.wait_for_prompt()
     terminal.write(b"/exit\n")
     assert terminal.exit_code() == 0
 
