@@ -1,0 +1,122 @@
+#!/usr/bin/env python3
+"""Races `minimind serve` against llama.cpp's server (`make peers`): the same weights, the same requests, in turns.
+
+    .venv-peers/bin/python scripts/bench_serving.py --model my-chat [--type q8] [--streams 8 32] [--rounds 3]
+
+Prints, for each number of streams, the median of each server's tokens a second over all streams, and the median and the
+99th percentile of the time to the first token.
+"""
+
+import argparse
+import http.client
+import json
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(REPOSITORY / "Tests/Interop"))
+from serving import Server  # noqa: E402
+
+TOKENS = 64
+#: Our types, and what the same weights are called in a GGUF file.
+TYPES = {"f32": "f32", "bf16": "bf16", "q8": "q8_0"}
+
+
+def stream(port, number, first_token_times, tokens):
+    """Reads one answer of TOKENS tokens; the end token is forbidden, so that all have the same length."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=300)
+    body = {"model": "m", "prompt": f"{number} questions and their answers, which begin", "max_tokens": TOKENS,
+            "temperature": 1.0, "seed": number, "stream": True, "logit_bias": {"2": -100}}
+    start = time.monotonic()
+    connection.request("POST", "/v1/completions", json.dumps(body), {"Content-Type": "application/json"})
+    response = connection.getresponse()
+    assert response.status == 200, response.read()
+    count = 0
+    for line in response:
+        if not line.startswith(b"data: {"):
+            continue
+        choice = json.loads(line[6:])["choices"][0]
+        if count == 0:
+            first_token_times.append(time.monotonic() - start)
+        count += choice["finish_reason"] is None
+    tokens.append(TOKENS)
+    connection.close()
+    assert count > TOKENS // 4, f"an answer of {count} pieces"
+
+
+def race(port, streams):
+    """Tokens a second of all streams together, and the times to the first token."""
+    times, tokens = [], []
+    threads = [threading.Thread(target=stream, args=(port, number, times, tokens)) for number in range(streams)]
+    start = time.monotonic()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    seconds = time.monotonic() - start
+    assert len(tokens) == streams, "a stream failed"
+    return sum(tokens) / seconds, times
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--type", choices=list(TYPES), default="q8")
+    parser.add_argument("--streams", type=int, nargs="+", default=[8, 32])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--minimind", default=str(REPOSITORY / ".build/release/minimind"))
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        gguf, port = Path(folder) / "model.gguf", free_port()
+        subprocess.run([arguments.minimind, "convert", "--from", arguments.model, "--to", gguf, "--type",
+                        TYPES[arguments.type]], check=True, stdout=subprocess.DEVNULL)
+        theirs = subprocess.Popen(
+            [sys.executable, "-m", "llama_cpp.server", "--model", gguf, "--port", str(port), "--n_threads",
+             str(arguments.threads), "--n_ctx", "512", "--interrupt_requests", "False"],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            with Server(arguments.minimind, arguments.model, "--type", arguments.type, "--threads",
+                        arguments.threads) as ours:
+                servers = {"minimind": ours.port, "llama.cpp": port}
+                for _ in range(300):
+                    with socket.socket() as probe:
+                        if probe.connect_ex(("127.0.0.1", port)) == 0:
+                            break
+                    assert theirs.poll() is None, "llama.cpp's server did not start; run make peers"
+                    time.sleep(0.1)
+                for streams in arguments.streams:
+                    rates, times = {name: [] for name in servers}, {name: [] for name in servers}
+                    for turn in range(arguments.rounds + 1):
+                        for name in servers:
+                            rate, first = race(servers[name], streams)
+                            if turn > 0:  # the first one warms up
+                                rates[name].append(rate)
+                                times[name] += first
+                    for name in servers:
+                        first = sorted(times[name])
+                        print(f"{streams:3} streams, {arguments.type}, {name:9}: "
+                              f"{statistics.median(rates[name]):7.0f} tokens/s, first token "
+                              f"{statistics.median(first) * 1e3:6.0f} ms, "
+                              f"99% {first[int(0.99 * (len(first) - 1))] * 1e3:6.0f} ms", flush=True)
+                    print(f"{streams:3} streams, {arguments.type}, ratio: "
+                          f"{statistics.median(rates['minimind']) / statistics.median(rates['llama.cpp']):.2f}", flush=True)
+        finally:
+            theirs.terminate()
+            theirs.wait()
+
+
+if __name__ == "__main__":
+    main()
