@@ -110,8 +110,9 @@ class Terminal:
     def wait_for_prompt(self):
         """The prompt appears a moment before the line editor takes the keys; until then they are the terminal's own."""
         self.read_until(b"> ")
-        while termios.tcgetattr(self.descriptor)[3] & (termios.ICANON | termios.ISIG):
-            time.sleep(0.001)
+        end = time.monotonic() + 0.5
+        while termios.tcgetattr(self.descriptor)[3] & termios.ICANON and time.monotonic() < end:
+            time.sleep(0.005)
 
     def wait_for_output(self):
         while not self.unread:
