@@ -115,8 +115,9 @@ class Terminal:
             time.sleep(0.005)
 
     def wait_for_output(self):
-        while not self.unread:
-            self.unread = os.read(self.descriptor, 65536)
+        """Some of an answer: more than the line editor writes when it ends a line."""
+        while len(self.unread) < 100:
+            self.unread += os.read(self.descriptor, 65536)
 
     def write(self, text):
         os.write(self.descriptor, text)
