@@ -21,6 +21,9 @@ package final class BatchEngine {
   private var waiting: [EngineSequence] = []
   private var running: [EngineSequence] = []
   private var totals = SchedulerTotals()
+  /// Whether a sequence that runs alone reads guesses at its next tokens along with the last one; see `PromptLookup`. The
+  /// text is the same. Beside others there is no time that would be lost without.
+  package var guessesTokens = true
 
   /// The most sequences of an engine: a step has a row for each.
   package static let maximumSequences = StepMemory.rows - StepMemory.chunkTokens
@@ -111,7 +114,10 @@ package final class BatchEngine {
     model.step(pieces) { piece, token, values in
       sequences[piece].take(values, position: starts[piece] + token, vocabularySize: tokenizer.vocabularySize)
     }
-    for (sequence, piece) in zip(sequences, pieces) where piece.promptLength == piece.cache.count { keep(sequence) }
+    for (sequence, piece) in zip(sequences, pieces) {
+      sequence.endStep()
+      if piece.promptLength == piece.cache.count { keep(sequence) }
+    }
     removeFinished()
   }
 
@@ -137,7 +143,7 @@ package final class BatchEngine {
     var sequences: [EngineSequence] = []
     var pieces: [StepPiece] = []
     func add(_ sequence: EngineSequence) {
-      let piece = sequence.nextPiece(budget: budget)
+      let piece = sequence.nextPiece(budget: budget, guesses: guessesTokens && running.count == 1)
       prefixes.makeRoom(piece.cache.missingPages(for: piece.tokens.count))
       piece.cache.reserve(piece.tokens.count)
       if !sequence.isWriting { budget -= piece.tokens.count }

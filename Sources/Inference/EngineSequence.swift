@@ -17,8 +17,15 @@ final class EngineSequence {
   /// Nil while it waits.
   private(set) var cache: KeyValueCache?
   private(set) var isFinished = false
-  /// Tokens that the model has to read next: the last one of the answer. Empty while the prompt is read.
+  /// Tokens that the model has to read next: the last one of the answer, and guesses at those behind it. Empty while the
+  /// prompt is read.
   private var unread: [Int32] = []
+  private var lookup = PromptLookup()
+  /// Tokens of the cache, and how many of them stay there, guesses that were wrong not.
+  private var stepStart = 0
+  private var keptTokens = 0
+  /// The token that a step has ended with.
+  private var lastToken: Int32?
   private var promptProbabilities: [TokenLogProbability?] = [nil]
   /// Tokens of the prompt that had not to be computed again.
   private(set) var cachedTokens = 0
@@ -50,10 +57,16 @@ final class EngineSequence {
 
   /// Its part of a step.
   ///
-  /// - Parameter budget: the most tokens of a prompt.
-  func nextPiece(budget: Int) -> StepPiece {
+  /// - Parameters:
+  ///   - budget: the most tokens of a prompt.
+  ///   - guesses: whether to add guesses to the token that is to be read.
+  func nextPiece(budget: Int, guesses: Bool) -> StepPiece {
     guard let cache else { preconditionFailure("a sequence that has not begun") }
-    if isWriting { return StepPiece(cache, unread[...], promptLength: nil, .lastLogits) }
+    stepStart = cache.count
+    if isWriting {
+      if guesses { guess(cache) }
+      return StepPiece(cache, unread[...], promptLength: nil, .allLogits)
+    }
     let tokens = prompt[cache.count..<min(prompt.count, cache.count + budget)]
     let isLast = tokens.endIndex == prompt.count
     let output: StepPiece.Output =
@@ -63,6 +76,12 @@ final class EngineSequence {
       case .generation: isLast ? .lastLogits : .nothing
       }
     return StepPiece(cache, tokens, promptLength: prompt.count, output)
+  }
+
+  private func guess(_ cache: KeyValueCache) {
+    for token in cache.tokens[min(lookup.count, cache.count)...] { lookup.append(token) }
+    if lookup.count == cache.count { lookup.append(unread[0]) }
+    unread += lookup.guesses(most: mostTokens - cache.count - 1)
   }
 
   /// Takes what a step brought for a token.
@@ -88,15 +107,28 @@ final class EngineSequence {
         onEvent(
           .prompt(request.reportsPromptLogProbabilities ? promptProbabilities : [], cachedTokens: cachedTokens))
       }
+      // Behind a guess that was wrong nothing counts.
+      let index = position - stepStart
+      guard !isWriting || index == 0 || (lastToken == unread[index] && keptTokens == position && !isFinished) else {
+        return
+      }
+      keptTokens = position + 1
       if generation.isEmpty {
         generation.finish(.length, onEvent)
       } else {
-        unread = generation.advance(values, onEvent).map { [$0] } ?? []
+        lastToken = generation.advance(values, onEvent)
         generatedTokens += 1
       }
       isFinished = generation.isFinished
       task = .generation(request, generation, onEvent)
     }
+  }
+
+  /// Ends a step: guesses that were wrong leave the cache.
+  func endStep() {
+    guard let cache, case .generation = task, cache.count >= prompt.count else { return }
+    cache.truncate(to: keptTokens)
+    unread = isFinished ? [] : lastToken.map { [$0] } ?? []
   }
 
   private func finishEmbedding() {

@@ -117,6 +117,17 @@ package final class InferenceModel {
     return logits(StepPiece(cache, [token], promptLength: nil, .lastLogits))
   }
 
+  /// Adds one token to each of several sequences in one step.
+  ///
+  /// - Parameter onLogits: called with the number of a sequence and the logits of the token behind, [vocabulary].
+  package func decode(
+    _ tokens: [Int32], _ caches: [KeyValueCache], onLogits: (_ sequence: Int, Span<Float>) -> Void
+  ) {
+    for cache in caches { cache.reserve(1) }
+    let pieces = zip(tokens, caches).map { StepPiece($1, [$0], promptLength: nil, .lastLogits) }
+    step(pieces) { sequence, _, logits in onLogits(sequence, logits) }
+  }
+
   private func logits(_ piece: StepPiece) -> [Float] {
     var result: [Float] = []
     step([piece]) { _, _, logits in logits.withUnsafeBufferPointer { result = Array($0) } }

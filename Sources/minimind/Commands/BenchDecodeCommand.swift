@@ -5,36 +5,46 @@ import ModelFiles
 import Transformer
 
 /// `minimind bench decode`: how quickly one token follows another.
-let benchDecodeCommand = inferenceBenchmark(
-  "decode", summary: "measures writing, one token after another", defaultTokens: 128
-) { model, tokens in
-  let cache = try model.makeCache()
-  var token: Int32 = 1
-  return medianSeconds {
-    cache.truncate(to: 0)
-    for _ in 0..<tokens {
-      let logits = model.decode(token, cache)
-      // The next token depends on the last one's logits, as in use.
-      token = logits[0] < logits[1] ? 1 : 2
+let benchDecodeCommand: Command = {
+  let streams = Option.integer(
+    "streams", default: 1, in: 1...BatchEngine.maximumSequences,
+    help: "Texts that are written at the same time; the rate is that of all together.")
+  return inferenceBenchmark(
+    "decode", summary: "measures writing, one token after another", defaultTokens: 128, options: [streams]
+  ) { model, tokens, invocation in
+    let count = invocation[streams]
+    let pool = try model.makePool(tokens: count * (model.contextLength + PageShape.length))
+    let caches = (0..<count).map { _ in KeyValueCache(pool, capacity: model.contextLength) }
+    var last = [Int32](repeating: 1, count: count)
+    let seconds = medianSeconds {
+      for cache in caches { cache.truncate(to: 0) }
+      for _ in 0..<tokens {
+        model.decode(last, caches) { stream, logits in
+          // The next token depends on the last one's logits, as in use.
+          last[stream] = logits[0] < logits[1] ? 1 : 2
+        }
+      }
     }
+    return (seconds, count)
   }
-}
+}()
 
 /// `minimind bench prefill`: how quickly a prompt is read.
 let benchPrefillCommand = inferenceBenchmark(
   "prefill", summary: "measures reading a prompt", defaultTokens: 512
-) { model, tokens in
+) { model, tokens, _ in
   let cache = try model.makeCache()
   let prompt = (0..<tokens).map { Int32($0 * 7919 % model.configuration.vocabularySize) }
-  return medianSeconds {
+  let seconds = medianSeconds {
     cache.truncate(to: 0)
     _ = model.prefill(prompt, cache)
   }
+  return (seconds, 1)
 }
 
 private func inferenceBenchmark(
-  _ name: String, summary: String, defaultTokens: Int,
-  seconds: @escaping @Sendable (_ model: InferenceModel, _ tokens: Int) throws -> Double
+  _ name: String, summary: String, defaultTokens: Int, options: [any OptionDescription] = [],
+  measure: @escaping @Sendable (InferenceModel, _ tokens: Int, Invocation) throws -> (seconds: Double, streams: Int)
 ) -> Command {
   let model = Option.text(
     "model", "MODEL", default: "small",
@@ -42,22 +52,25 @@ private func inferenceBenchmark(
   let tokens = Option.integer(
     "tokens", default: defaultTokens, in: 1...1 << 16, help: "Tokens of a run; the median of 7 counts.")
   return Command(
-    "bench", name, summary: summary, options: [model, tokens, GenerateOptions.type, Option.json, Option.threads],
+    "bench", name, summary: summary,
+    options: [model, tokens] + options + [GenerateOptions.type, Option.json, Option.threads],
     example: "minimind bench \(name) --model small"
   ) { invocation in
     let count = invocation[tokens]
     let threads = threadCount(invocation)
     let loaded = try benchmarkModel(
       invocation[model], type: invocation[GenerateOptions.type], contextLength: count, threads: threads)
+    let (seconds, streams) = try measure(loaded, count, invocation)
     let result = InferenceRate(
       model: invocation[model], type: invocation[GenerateOptions.type].rawValue, threads: threads, tokens: count,
-      tokensPerSecond: Double(count) / (try seconds(loaded, count)))
+      streams: streams, tokensPerSecond: Double(streams * count) / seconds)
     if invocation[Option.json] {
       try printJSON(result)
     } else {
       try Console.standardOutput.print(
-        "\(name) \(result.model), \(result.type), \(threads) thread\(threads == 1 ? "" : "s"), \(count) tokens: "
-          + String(format: "%.0f tokens/s", result.tokensPerSecond))
+        "\(name) \(result.model), \(result.type), \(threads) thread\(threads == 1 ? "" : "s"), \(count) tokens"
+          + (streams == 1 ? "" : " in each of \(streams) streams")
+          + String(format: ": %.0f tokens/s", result.tokensPerSecond))
     }
   }
 }
@@ -79,10 +92,11 @@ private struct InferenceRate: Encodable {
   let type: String
   let threads: Int
   let tokens: Int
+  let streams: Int
   let tokensPerSecond: Double
 
   enum CodingKeys: String, CodingKey {
-    case model, type, threads, tokens
+    case model, type, threads, tokens, streams
     case tokensPerSecond = "tokens_per_second"
   }
 }

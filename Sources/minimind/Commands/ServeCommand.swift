@@ -12,7 +12,7 @@ let serveCommand: Command = {
     help: "Where to listen; 0.0.0.0 for all addresses of this machine, which needs a key or --allow-open.")
   let port = Option.integer("port", default: 8080, in: 0...65535, help: "0: any that is free.")
   let parallel = Option.integer(
-    "parallel", default: 32, in: 1...1024, help: "Answers that are written at the same time.")
+    "parallel", default: 32, in: 1...BatchEngine.maximumSequences, help: "Answers that are written at the same time.")
   let queue = Option.integer(
     "queue", default: 128, in: 0...100_000, help: "Answers that may wait; beyond, clients are told to come again later."
   )
