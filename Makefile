@@ -5,7 +5,7 @@ BINARY := .build/release/minimind
 export MINIMIND_SHARED ?= $(abspath ../shared)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build test interop peers demo bench format lint
+.PHONY: help setup build test interop peers demo bench soak format lint
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -44,6 +44,9 @@ bench: build ## race training against PyTorch, inference against llama.cpp, the 
 	.venv-interop/bin/python scripts/bench_tokenizer.py
 	CMAKE_ARGS="-DGGML_NATIVE=ON -DLLAVA_BUILD=OFF" scripts/python_environment.sh .venv-peers scripts/requirements-peers.txt
 	.venv-peers/bin/python scripts/bench_inference.py
+
+soak: build ## two hours of kills, full and slow disks for a training run, which must end as if nothing had been
+	scripts/soak.py
 
 format: ## rewrite the Swift sources in the project's format
 	swift format -i -p -r Sources Tests Package.swift
