@@ -17,6 +17,7 @@ package enum Page {
     "/chat.js": (PackageResources.chat_js, script),
     "/client.js": (PackageResources.client_js, script),
     "/icon.svg": (PackageResources.icon_svg, "image/svg+xml"),
+    "/language.js": (PackageResources.language_js, script),
     "/markdown.js": (PackageResources.markdown_js, script),
     "/messages.js": (PackageResources.messages_js, script),
     "/settings.js": (PackageResources.settings_js, script),

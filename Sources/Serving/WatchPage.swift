@@ -7,7 +7,8 @@ package enum WatchPage {
     case "/watch.css": (PackageResources.watch_css, "text/css; charset=utf-8")
     case "/watch.js": (PackageResources.watch_js, "text/javascript; charset=utf-8")
     case "/chart.js": (PackageResources.chart_js, "text/javascript; charset=utf-8")
-    case "/base.css", "/icon.svg": Page.file(path)
+    case "/watch-words.js": (PackageResources.watch_words_js, "text/javascript; charset=utf-8")
+    case "/base.css", "/icon.svg", "/language.js", "/store.js": Page.file(path)
     default: nil
     }
   }

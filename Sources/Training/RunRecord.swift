@@ -51,7 +51,9 @@ package struct RunRecord: Codable, Equatable, Sendable {
     guard let record = try? JSONDecoder().decode(RunRecord.self, from: Data(bytes)),
       record.format == Self.currentFormat, record.totalSteps > 0
     else {
-      throw TrainingError("\(path) is not the record of a run that this program can resume. Begin a new run.")
+      throw TrainingError(
+        "\(path) is not the record of a run, or that of another version of this program. Use the version that began the "
+          + "run, or begin a new one.")
     }
     self = record
   }

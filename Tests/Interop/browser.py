@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import re
 import select
 import shutil
 import subprocess
@@ -168,3 +169,17 @@ class BrowserPage:
 
     def screenshot(self, path):
         path.write_bytes(base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"]))
+
+
+def check_texts(page, file):
+    """All languages of a page have the same texts, with the same places for values, and all that the document names."""
+    source = page.run(f"fetch('{file}').then(answer => answer.text())")
+    tables = page.run(f"({source[source.index('useWords(') + len('useWords('):source.rindex(')')]})")
+    assert set(tables) == {"en", "zh", "ja"}
+    for table in tables.values():
+        assert set(table) == set(tables["en"])
+        for name, text in table.items():
+            assert sorted(re.findall(r"{(\w+)}", text)) == sorted(re.findall(r"{(\w+)}", tables["en"][name])), name
+    named = page.run("[...document.querySelectorAll('[data-text], [data-label], [data-placeholder]')]"
+                     ".flatMap(({dataset}) => [dataset.text, dataset.label, dataset.placeholder]).filter(Boolean)")
+    assert set(named) <= set(tables["en"])

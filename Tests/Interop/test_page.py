@@ -7,7 +7,7 @@ import json
 import threading
 
 import pytest
-from browser import Browser, BrowserPage
+from browser import Browser, BrowserPage, check_texts
 from page_server import PageServer
 from random_model import make_model
 from serving import Server
@@ -326,17 +326,7 @@ def test_languages(server, visit, languages, code, send, hello):
 
 
 def test_all_languages_have_all_texts(visit):
-    page = visit()
-    source = page.run("fetch('words.js').then(answer => answer.text())")
-    tables = page.run(f"(() => {{ {source.split('let language')[0]}; return words; }})()")
-    names = set(tables["en"])
-    for table in tables.values():
-        assert set(table) == names
-        for name in names:
-            assert sorted(part.split("}")[0] for part in table[name].split("{")[1:]) == sorted(
-                part.split("}")[0] for part in tables["en"][name].split("{")[1:]), name
-    for name in page.run("[...document.querySelectorAll('[data-text], [data-label], [data-placeholder]')].flatMap(element => Object.values(element.dataset))"):
-        assert name in names
+    check_texts(visit(), "words.js")
 
 
 def test_light_and_dark(server, visit):

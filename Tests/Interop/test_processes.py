@@ -169,6 +169,29 @@ def test_stopped_by_a_signal(mpirun, start, data, tmp_path, target):  # noqa: F8
     assert int(checkpoint.name[5:]) == max(steps(run))
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_mpirun_is_stopped(start, minimind, data, tmp_path, number):  # noqa: F811
+    """SIGTERM or Ctrl-C for mpirun itself, which gives its ranks a second before it kills them: none stays, and the run goes
+    on from a whole checkpoint."""
+    run = tmp_path / "run"
+    process = start(
+        3, "pretrain", "--model", data / "model.json", "--data", data / "pretrain", *SMALL, "--output", run, "--steps",
+        400, "--checkpoint-interval", 10, "--eval-interval", 10)
+    wait_for_step(run, 25, process)
+    children = ranks(process)
+    process.send_signal(number)
+    process.communicate(timeout=60)
+    assert process.returncode != 0
+    deadline = time.monotonic() + 10
+    while [pid for pid in children if Path(f"/proc/{pid}").exists()]:
+        assert time.monotonic() < deadline, "a rank is left"
+        time.sleep(0.01)
+    saved = [int(path.name[5:]) for path in (run / "checkpoints").glob("step-*") if path.name[5:].isdigit()]
+    assert max(steps(run)) - 10 <= max(saved) <= max(steps(run))
+    minimind("pretrain", "--resume", run, "--threads", 1)
+    assert steps(run) == sorted(steps(run)) and set(steps(run)) == set(range(401))
+
+
 def test_without_the_library(binary, data, tmp_path):  # noqa: F811
     """Alone, the program does not load Open MPI; as one of several processes without it, it says what is missing."""
     opened = subprocess.run(

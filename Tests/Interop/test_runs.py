@@ -4,9 +4,11 @@ import json
 import re
 import shutil
 import subprocess
+import urllib.request
+from pathlib import Path
 
 import pytest
-from browser import Browser, BrowserPage
+from browser import Browser, BrowserPage, check_texts
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +61,49 @@ def test_watch_in_text(minimind, runs):
     assert f"held-out loss {last:.4f}" in text
     plotted = sum(bin(ord(character) - 0x2800).count("1") for character in text if 0x2800 <= ord(character) < 0x2900)
     assert plotted >= 20
+
+
+def test_foreign_files(binary, minimind, runs, tmp_path):
+    """Records that lack something or are no records, and metrics of anything: a line for each, and the others as ever."""
+    record = json.loads((runs / "first/training.json").read_text())
+    records = {
+        "older": json.dumps(record | {"options": {"data": "somewhere"}}), "newer": json.dumps(record | {"format": 2}),
+        "empty": "", "binary": "\xff\0{", "list": "[1]", "deep": "[" * 100000, "no-steps": json.dumps(record | {"totalSteps": -3})}
+    for name, text in records.items():
+        shutil.copytree(runs / "first", tmp_path / name, symlinks=True)
+        (tmp_path / name / "training.json").write_text(text, encoding="latin-1")
+    shutil.copytree(runs / "first", tmp_path / "good", symlinks=True)
+    (tmp_path / "good/training.json").write_text(json.dumps(record | {"totalSteps": 2**62}))
+    huge = {"train/global_step": 13, "train/loss": 1e308, "train/tokens_per_second": 1e300, "train/peak_memory_gb": -1e300,
+            "train/tokens": 1e40, "train/expert_max_share": 1e99, "eval/loss": -1e308}
+    odd = {"train/global_step": 14, "train/loss": "low", "train/expert_shares": [[], 5], "eval/loss": None}
+    with (tmp_path / "good/metrics.jsonl").open("ab") as file:
+        file.write(b"\xff\xfe\n5\nnull\n[]\n{\n" + b"[" * 100000 + b"\n")
+        for line in (huge, odd, {"train/global_step": "x"}, {"train/global_step": 1e300}):
+            file.write(json.dumps(line).encode() + b"\n")
+
+    listed = minimind("runs", "list", tmp_path)
+    assert re.search(r"^\S+/good .* 14/4611686018427387904 ", listed.stdout, re.MULTILINE)
+    assert listed.stderr.count("\n") == len(records)
+    for name in records:
+        assert f"{tmp_path}/{name}/training.json is not the record of a run" in listed.stderr
+    compared = minimind("runs", "compare", tmp_path / "good", runs / "second")
+    assert "10000" in compared.stdout
+    watched = minimind("watch", "--terminal", tmp_path).stdout
+    assert watched.count("is not the record of a run") == len(records) and "step 14 of 4611686018427387904" in watched
+    resumed = minimind("pretrain", "--resume", tmp_path / "older", check=False)
+    assert resumed.returncode == 1 and "is not the record of a run" in resumed.stderr
+
+    with subprocess.Popen([binary, "watch", tmp_path, "--port", "0"], stdout=subprocess.PIPE, text=True) as process:
+        address = re.search(r"at (http://\S+)\. ", process.stdout.readline())[1]
+        listed = json.load(urllib.request.urlopen(f"{address}/runs"))
+        good = next(index for index, run in enumerate(listed) if run["name"].endswith("good"))
+        lines = json.load(urllib.request.urlopen(f"{address}/runs/{good}/metrics/0/0"))["lines"]
+        process.terminate()
+    assert [Path(run["name"]).name for run in listed] == sorted([*records, "good"])
+    assert [run.get("totalSteps") for run in listed if "totalSteps" in run] == [2**62]
+    steps = [line["train/global_step"] for line in lines]
+    assert steps[-2:] == [13, 14] and steps == sorted(steps)
 
 
 @pytest.fixture
@@ -134,6 +179,24 @@ def test_watch_in_a_browser(watched):
 
     page.appear(360, 700)
     page.wait("innerWidth === 360 && document.documentElement.scrollWidth === 360")
+
+
+@pytest.mark.heavy
+def test_watch_in_other_languages(watched):
+    page, folder = watched
+    check_texts(page, "watch-words.js")
+    for code, loss, step in [("zh", "损失", "第 12 步（共 12 步）"), ("ja", "損失", "ステップ 12/12")]:
+        page.run(f"document.querySelector('#language').value = '{code}'; document.querySelector('#language').dispatchEvent(new Event('change'))")
+        assert page.run("document.documentElement.lang") == code
+        assert loss in titles(page) and "Loss" not in titles(page) and step in page.text("#runs")
+    page.reload()
+    page.wait("document.querySelectorAll('.chart').length > 0")
+    assert "損失" in titles(page) and page.text("h1") == "学習の記録"
+    # A file that another program has written is drawn as far as it can be.
+    with (folder / "third/metrics.jsonl").open("a") as file:
+        file.write('5\n{"train/global_step":30,"train/expert_shares":[3],"train/loss":"low"}\n')
+    page.wait("document.querySelector('#runs').innerText.includes('ステップ 30/40')")
+    assert page.count("#experts rect") == 8 and page.run("document.querySelector('#problem').hidden")
 
 
 @pytest.mark.heavy

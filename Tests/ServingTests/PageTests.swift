@@ -21,7 +21,7 @@ struct PageTests {
       let named = names(in: text, /(?:href|src)="([^"#]+)"/) + names(in: text, /from "\.\/([^"]+)"/)
       unread += named.map { "/" + $0 }
     }
-    #expect(seen.count >= (isChat ? 12 : 6))
+    #expect(seen.count >= (isChat ? 13 : 9))
   }
 
   @Test(

@@ -1,5 +1,7 @@
 // A chart as SVG: lines over one axis, a grid, and the values under the pointer.
 
+import { text } from "./language.js";
+
 const namespace = "http://www.w3.org/2000/svg";
 const [width, height, left, right, top, bottom] = [560, 240, 52, 8, 8, 24];
 
@@ -86,7 +88,7 @@ export function drawChart(figure, lines) {
     cursor.setAttribute("x1", xAt(place));
     cursor.setAttribute("x2", xAt(place));
     cursor.setAttribute("visibility", "visible");
-    values.textContent = `at ${short(place)}: ${tell(place)}`;
+    values.textContent = text("at", { x: short(place), values: tell(place) });
   };
   svg.onpointerleave = () => { cursor.setAttribute("visibility", "hidden"); values.textContent = tell(Infinity); };
 }

@@ -1,23 +1,25 @@
 // The page of `minimind watch`: reads the runs' metrics as they grow and draws them over each other.
 
 import { chartFigure, drawChart, svgElement } from "./chart.js";
+import * as store from "./store.js";
+import { browserLanguage, speak, text } from "./watch-words.js";
 
-/// The charts: a title, and its metrics as [name in metrics.jsonl, name in the chart, kind]. Smoothed lines are noisy
-/// ones; held-out lines are dashed, with a dot an evaluation.
+/// The charts: the name of its title's text, and its metrics as [name in metrics.jsonl, name of the text that tells it
+/// from the others, kind]. Smoothed lines are noisy ones; held-out lines are dashed, with a dot an evaluation.
 const charts = [
-  ["Loss", [["train/loss", "training", "smoothed"], ["eval/loss", "held out", "held-out"]]],
-  ["Bits a byte, held out", [["eval/bpb", "", "held-out"]]],
-  ["Learning rate", [["train/learning_rate", "", ""]]],
-  ["Gradient norm", [["train/grad_norm", "", "smoothed"]]],
-  ["Tokens a second", [["train/tokens_per_second", "", "smoothed"]]],
-  ["Peak memory, GB", [["train/peak_memory_gb", "", ""]]],
-  ["Balance loss of the experts", [["train/aux_loss", "", "smoothed"]]],
-  ["Share of the busiest expert", [["train/expert_max_share", "", "smoothed"]]],
-  ["Evenness of the experts (1: all alike)", [["train/expert_entropy", "", "smoothed"]]],
-  ["Reward of chosen answers", [["train/rewards/chosen", "training", "smoothed"], ["eval/rewards/chosen", "held out", "held-out"]]],
-  ["Reward of rejected answers", [["train/rewards/rejected", "training", "smoothed"], ["eval/rewards/rejected", "held out", "held-out"]]],
-  ["Margin of the rewards", [["train/rewards/margins", "training", "smoothed"], ["eval/rewards/margins", "held out", "held-out"]]],
-  ["Chosen before rejected, share", [["train/rewards/accuracies", "training", "smoothed"], ["eval/rewards/accuracies", "held out", "held-out"]]],
+  ["loss", [["train/loss", "training", "smoothed"], ["eval/loss", "heldOut", "held-out"]]],
+  ["bits", [["eval/bpb", "", "held-out"]]],
+  ["learningRate", [["train/learning_rate", "", ""]]],
+  ["gradientNorm", [["train/grad_norm", "", "smoothed"]]],
+  ["rate", [["train/tokens_per_second", "", "smoothed"]]],
+  ["memory", [["train/peak_memory_gb", "", ""]]],
+  ["balance", [["train/aux_loss", "", "smoothed"]]],
+  ["busiest", [["train/expert_max_share", "", "smoothed"]]],
+  ["evenness", [["train/expert_entropy", "", "smoothed"]]],
+  ["chosen", [["train/rewards/chosen", "training", "smoothed"], ["eval/rewards/chosen", "heldOut", "held-out"]]],
+  ["rejected", [["train/rewards/rejected", "training", "smoothed"], ["eval/rewards/rejected", "heldOut", "held-out"]]],
+  ["margin", [["train/rewards/margins", "training", "smoothed"], ["eval/rewards/margins", "heldOut", "held-out"]]],
+  ["accuracy", [["train/rewards/accuracies", "training", "smoothed"], ["eval/rewards/accuracies", "heldOut", "held-out"]]],
 ];
 
 const part = id => document.getElementById(id);
@@ -93,14 +95,15 @@ function draw() {
   drawList();
   const shown = runs.map((run, index) => [run, index]).filter(([run]) => run.isVisible);
   const figures = [];
-  for (const [title, metrics] of charts) {
+  for (const [titleName, metrics] of charts) {
+    const title = text(titleName);
     const lines = [];
     for (const [run, index] of shown) {
       for (const [name, kindName, kind] of metrics) {
         const raw = points(run, name);
         if (raw.length === 0) continue;
         const color = `run-${index % 6}`;
-        const label = [shown.length > 1 ? run.name : "", kindName].filter(Boolean).join(" ") || "now";
+        const label = [shown.length > 1 ? run.name : "", kindName && text(kindName)].filter(Boolean).join(" ") || text("now");
         const isSmoothed = kind === "smoothed" && part("smoothing").value > 0;
         if (isSmoothed) lines.push({ name: label, points: raw, classes: color + " raw" });
         lines.push({ name: label, points: isSmoothed ? smoothed(raw) : raw, classes: `${color} ${kind}`, hasDots: kind === "held-out", isShown: true });
@@ -126,8 +129,8 @@ function drawList() {
     swatch.append(svgElement("line", { class: `run-${index % 6}`, x1: 0, x2: 20, y1: 5, y2: 5, "stroke-width": 3 }));
     const step = run.rows.at(-1)?.step ?? 0;
     const words = document.createElement("span");
-    const about = run.stage ? `${run.stage} of ${run.model}, step ${step} of ${run.totalSteps}` : `step ${step}`;
-    words.textContent = `${run.name} — ${about}, ${run.state}`;
+    const state = text(run.state === "running" ? "running" : "stopped");
+    words.textContent = text(run.stage ? "about" : "unknown", { ...run, step, total: run.totalSteps, state });
     const label = document.createElement("label");
     label.append(box, swatch, words);
     const item = document.createElement("li");
@@ -136,21 +139,26 @@ function drawList() {
   }));
 }
 
+/// Whether it is rows of numbers, as it must be; the file may hold anything.
+function isTable(value) {
+  return Array.isArray(value) && value.length > 0 && value.every(row => Array.isArray(row) && row.length > 0 && row.every(Number.isFinite));
+}
+
 /// For each run, layers by experts, the darker the more a layer's tokens chose the expert.
 function drawExperts(shown) {
   const maps = shown.flatMap(([run]) => {
-    const shares = run.rows.findLast(row => row.line["train/expert_shares"])?.line["train/expert_shares"];
+    const shares = run.rows.map(row => row.line["train/expert_shares"]).findLast(isTable);
     if (!shares) return [];
     const most = Math.max(...shares.flat());
-    const svg = svgElement("svg", { width: shares[0].length * 26, height: shares.length * 18, role: "img", "aria-label": `${run.name}: layers by experts` });
+    const svg = svgElement("svg", { width: shares[0].length * 26, height: shares.length * 18, role: "img", "aria-label": text("layersByExperts", run) });
     shares.forEach((layer, row) => layer.forEach((share, column) => {
       const cell = svgElement("rect", { x: column * 26, y: row * 18, width: 25, height: 17, "fill-opacity": (0.05 + 0.95 * share / most).toFixed(3) });
-      cell.append(svgElement("title", {}, `layer ${row + 1}, expert ${column + 1}: ${(share * 100).toFixed(1)}%`));
+      cell.append(svgElement("title", {}, text("expert", { layer: row + 1, expert: column + 1, share: (share * 100).toFixed(1) })));
       svg.append(cell);
     }));
     const figure = document.createElement("figure");
     figure.className = "map";
-    figure.append(svg, `${run.name}: a row a layer, a column an expert`);
+    figure.append(svg, text("rowsAndColumns", run));
     return [figure];
   });
   part("experts").hidden = maps.length === 0;
@@ -178,13 +186,24 @@ async function keepUpdating() {
       if (!document.hidden) await update();
       part("problem").hidden = true;
     } catch (error) {
-      part("problem").textContent = `minimind watch does not answer (${error.message}). Is it still running?`;
+      part("problem").textContent = text("silent", { error: error.message });
       part("problem").hidden = false;
     }
     await new Promise(done => setTimeout(done, 2000));
   }
 }
 
+function show(language) {
+  part("language").value = language;
+  speak(language);
+}
+
+part("language").addEventListener("change", event => {
+  store.save("language", event.target.value);
+  show(event.target.value);
+  draw();
+});
 part("axis").addEventListener("change", draw);
 part("smoothing").addEventListener("input", draw);
+show(store.load("language", browserLanguage()));
 keepUpdating();

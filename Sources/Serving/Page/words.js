@@ -1,6 +1,10 @@
-// The page's texts in its three languages, and the code that puts them into the document.
+// The texts of the chat's page in its three languages.
 
-const words = {
+import { useWords } from "./language.js";
+
+export { browserLanguage, speak, text } from "./language.js";
+
+useWords({
   en: {
     conversations: "Conversations", closeList: "Close the list", newConversation: "New conversation",
     untitled: "New conversation", rename: "Rename", remove: "Delete",
@@ -79,30 +83,4 @@ const words = {
     welcomeMore: "このページを配信しているコンピューター上の小さなモデルが答えます。学習した文章の内容しか知らず、よく間違えます。",
     answering: "モデルが回答しています。", answered: "回答が終わりました。",
   },
-};
-
-let language = "en";
-
-/// The language of the browser if the page speaks it, else English.
-export function browserLanguage() {
-  return navigator.languages.map(tag => tag.slice(0, 2)).find(tag => tag in words) ?? "en";
-}
-
-/// The text of that name in the page's language, `{name}` replaced by `values.name`.
-export function text(name, values = {}) {
-  return words[language][name].replace(/\{(\w+)\}/g, (_, key) => values[key]);
-}
-
-/// Switches the language and writes all fixed texts of the document anew.
-export function speak(code) {
-  language = code in words ? code : "en";
-  document.documentElement.lang = language;
-  for (const element of document.querySelectorAll("[data-text]")) element.textContent = text(element.dataset.text);
-  for (const element of document.querySelectorAll("[data-label]")) {
-    element.setAttribute("aria-label", text(element.dataset.label));
-    if (element.matches("button")) element.title = text(element.dataset.label);
-  }
-  for (const element of document.querySelectorAll("[data-placeholder]")) {
-    element.placeholder = text(element.dataset.placeholder);
-  }
-}
+});

@@ -1,14 +1,16 @@
 import Foundation
 
 /// A count for people: "812", "1.23 k", "26.88 M", "1.20 G". Three or four digits that matter.
-package func formatCount(_ count: Int) -> String {
-  scaled(Double(count), step: 1000, units: ["", "k", "M", "G", "T"])
-}
+package func formatCount(_ count: Int) -> String { formatCount(Double(count)) }
+
+/// The same of a number from a file, which may be any.
+package func formatCount(_ count: Double) -> String { scaled(count, step: 1000, units: ["", "k", "M", "G", "T"]) }
 
 /// Bytes for people, in powers of 1024 with the names that system tools use: "12.3 MB".
-package func formatBytes(_ count: Int) -> String {
-  scaled(Double(count), step: 1024, units: ["B", "kB", "MB", "GB", "TB"])
-}
+package func formatBytes(_ count: Int) -> String { formatBytes(Double(count)) }
+
+/// The same of a number from a file, which may be any.
+package func formatBytes(_ count: Double) -> String { scaled(count, step: 1024, units: ["B", "kB", "MB", "GB", "TB"]) }
 
 /// A duration in seconds for people: "0.42s", "8.3s", "4m05s", "2h07m", "3d04h".
 package func formatDuration(_ seconds: Double) -> String {

@@ -64,10 +64,10 @@ let runsCompareCommand: Command = {
     if runs.contains(where: { !$0.values("eval/bpb").isEmpty }) {
       add("bits/byte, end") { lossText($0.values("eval/bpb").last?.value) }
     }
-    add("tokens") { $0.values("train/tokens").last.map { formatCount(Int($0.value)) } ?? "-" }
+    add("tokens") { $0.values("train/tokens").last.map { formatCount($0.value) } ?? "-" }
     add("tokens/s, median") { rateText($0.tokensPerSecond) }
     add("peak memory") { run in
-      run.values("train/peak_memory_gb").map(\.value).max().map { formatBytes(Int($0 * 1e9)) } ?? "-"
+      run.values("train/peak_memory_gb").map(\.value).max().map { formatBytes($0 * 1e9) } ?? "-"
     }
     try Console.standardOutput.write(table.render())
   }
@@ -91,4 +91,4 @@ private func settingTexts(_ record: RunRecord) throws -> [String: String] {
 
 private func lossText(_ loss: Double?) -> String { loss.map { String(format: "%.4f", $0) } ?? "-" }
 
-private func rateText(_ rate: Double?) -> String { rate.map { formatCount(Int($0)) } ?? "-" }
+private func rateText(_ rate: Double?) -> String { rate.map { formatCount($0.rounded(.down)) } ?? "-" }

@@ -35,10 +35,10 @@ let watchCommand: Command = {
 /// Draws all runs, again and again on a terminal until Ctrl-C, once elsewhere.
 private func watchInTerminal(_ paths: [String]) throws {
   let console = Console.standardOutput
-  guard console.isTerminal else { return try console.write(try watchText(paths, width: console.width, isCut: false)) }
+  guard console.isTerminal else { return try console.write(watchText(paths, width: console.width, isCut: false)) }
   Interruption.watch()
   while !Interruption.isRequested {
-    let text = try watchText(paths, width: console.width, isCut: true)
+    let text = watchText(paths, width: console.width, isCut: true)
     // Back to the corner, then each line over the old one, and nothing below: so it does not flicker.
     let lines = text.split(separator: "\n", omittingEmptySubsequences: false).joined(separator: "\u{1B}[K\n")
     try console.write("\u{1B}[H" + lines + "\u{1B}[J")

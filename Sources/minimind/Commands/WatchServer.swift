@@ -71,7 +71,7 @@ struct WatchServer: Sendable {
     // The last line may be in the making.
     let whole = piece.bytes.lastIndex(of: 0x0A).map { piece.bytes[...$0] } ?? []
     let lines = String(decoding: whole, as: UTF8.self).split(separator: "\n")
-      .compactMap { try? JSON(parsing: String($0)) }
+      .compactMap { try? JSON(parsing: String($0)) }.filter { $0[MetricNames.step]?.integerValue != nil }
     return json(
       .object([
         .init("file", .integer(Int(piece.file))), .init("start", .integer(piece.start)),

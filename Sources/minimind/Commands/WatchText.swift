@@ -1,12 +1,15 @@
 import Foundation
 import Training
 
-/// The state of runs in text: for each a few numbers, and its losses as a plot.
+/// The state of runs in text: for each a few numbers, and its losses as a plot; of one that cannot be read, why.
 ///
 /// - Parameter isCut: whether lines end at the width, as they must on a terminal.
-func watchText(_ paths: [String], width: Int, isCut: Bool) throws -> String {
-  try paths.map { path in
-    let run = try RunHistory(path)
+func watchText(_ paths: [String], width: Int, isCut: Bool) -> String {
+  paths.map { path in
+    let run: RunHistory
+    do { run = try RunHistory(path) } catch {
+      return (isCut ? truncated("\(error)", to: width - 1) : "\(error)") + "\n"
+    }
     let model = run.record.options.model ?? run.record.options.from ?? ""
     let title =
       "\(path)  \(run.record.stage) of \(model)  step \(run.step) of \(run.record.totalSteps)  \(run.state.rawValue)"
@@ -21,8 +24,8 @@ func watchText(_ paths: [String], width: Int, isCut: Bool) throws -> String {
     add("held-out loss", MetricNames.heldOutLoss, exact)
     add("learning rate", "train/learning_rate") { String(format: "%.2e", $0) }
     add("gradient norm", "train/grad_norm") { String(format: "%.2f", $0) }
-    if let rate = run.tokensPerSecond { pairs.append(("tokens/s", formatCount(Int(rate)))) }
-    add("peak memory", "train/peak_memory_gb") { formatBytes(Int($0 * 1e9)) }
+    if let rate = run.tokensPerSecond { pairs.append(("tokens/s", formatCount(rate.rounded(.down)))) }
+    add("peak memory", "train/peak_memory_gb") { formatBytes($0 * 1e9) }
     add("busiest expert", "train/expert_max_share") { String(format: "%.0f%%", 100 * $0) }
     add("reward margin", "train/rewards/margins", exact)
     let line = pairs.map { "\($0.name) \($0.value)" }.joined(separator: "  ")
