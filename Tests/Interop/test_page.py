@@ -1,4 +1,4 @@
-"""The web page in a headless Chromium: what a person does with it, and what a message must not be able to do.
+"""The web page in a headless Chromium: what a person does with it.
 
 Most tests use `page_server`, which writes what they need; the last one uses `minimind serve`.
 """
@@ -7,56 +7,12 @@ import json
 import threading
 
 import pytest
-from browser import Browser, BrowserPage, check_texts
-from page_server import PageServer
+from browser import BrowserPage
+from page import answers, ask, browser, server, visit  # noqa: F401
 from random_model import make_model
 from serving import Server
 
 pytestmark = pytest.mark.heavy
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    browser = Browser(tmp_path_factory.mktemp("profile"))
-    yield browser
-    browser.close()
-
-
-@pytest.fixture
-def server():
-    server = PageServer()
-    yield server
-    server.close()
-
-
-@pytest.fixture
-def visit(browser, server):
-    """Opens the page in a fresh tab. In the end no tab may have asked another server or had an error."""
-    pages = []
-
-    def open_page(**options):
-        page = BrowserPage(browser, **options)
-        pages.append(page)
-        page.open(server.address)
-        page.wait("document.activeElement.id === 'question'")
-        return page
-
-    yield open_page
-    for page in pages:
-        assert [url for url in page.requests if not url.startswith(server.address)] == []
-        assert page.problems == []
-
-
-def ask(page, question, waits=True):
-    page.click("#question")
-    page.type(question)
-    page.press("Enter")
-    if waits:
-        page.wait("document.querySelector('.message.assistant:last-child:not(.running)')")
-
-
-def answers(page):
-    return page.run("[...document.querySelectorAll('.assistant .content')].map(element => element.innerText.trim())")
 
 
 def test_an_answer_is_shown_as_it_comes_with_its_speed(server, visit):
@@ -156,87 +112,6 @@ def test_an_answer_goes_on_while_another_conversation_is_open_and_survives_the_p
     assert answers(page) == ["ab", "half"] and "stopped" in page.text(".assistant:last-child .facts")
 
 
-ATTACKS = [
-    "<img src=x onerror=\"window.attacked=1\">", "<script>window.attacked=1</script>",
-    "[click](javascript:window.attacked=1)", "[click](JaVaScRiPt:window.attacked=1)", "[click](java\tscript:alert(1))",
-    "[click](data:text/html,<script>1</script>)", "[click](vbscript:x)", "<javascript:alert(1)>", "[x](file:///etc/passwd)",
-    "![picture](https://attacker.example/leak.png)", "![picture](javascript:alert(1))",
-    "[x](https://a.example/\"onmouseover=\"window.attacked=1)", "`<b onclick=window.attacked=1>`",
-    "```html\n<iframe src=javascript:alert(1)></iframe>\n```", "```\" onclick=\"window.attacked=1\nx\n```",
-    "# <svg onload=window.attacked=1>", "| <img src=x onerror=window.attacked=1> |\n|--|\n| <b>x</b> |",
-    "- <style>*{display:none}</style>", "> <form action=https://attacker.example><button>x", "&lt;img src=x onerror=window.attacked=1&gt;",
-    "<a href=\"https://attacker.example\">x</a>", "</div></article><script>window.attacked=1</script>", "\0<\0img src=x>",
-]
-
-
-def test_no_message_puts_markup_into_the_page(server, visit):
-    page = visit()
-    server.answers["Attack"] = [attack + "\n\n" for attack in ATTACKS]
-    ask(page, "Attack")
-    page.run("document.querySelectorAll('.content *').forEach(element => { element.dispatchEvent(new MouseEvent('mouseover', {bubbles: true})); if (element.tagName !== 'A') element.click(); })")
-    assert page.run("window.attacked") is None
-    allowed = {"P", "A", "BR", "CODE", "PRE", "FIGURE", "DIV", "SPAN", "BUTTON", "H2", "TABLE", "THEAD", "TBODY", "TR", "TH",
-               "TD", "UL", "LI", "BLOCKQUOTE"}
-    assert set(page.run("[...document.querySelectorAll('.assistant .content *')].map(element => element.tagName)")) <= allowed
-    attributes = set(page.run(
-        "[...document.querySelectorAll('.assistant .content *')].flatMap(element => element.getAttributeNames())"))
-    assert attributes <= {"class", "href", "target", "rel", "type", "tabindex"}
-    links = page.run("[...document.querySelectorAll('.content a')].map(({protocol, rel, target}) => [protocol, rel, target])")
-    assert links and all(link == ["https:", "noopener noreferrer", "_blank"] for link in links)
-    shown = page.run("document.querySelector('.assistant .content').textContent")
-    for attack in ("<script>window.attacked=1</script>", "<img src=x onerror=\"window.attacked=1\">", "&lt;img", "javascript:"):
-        assert attack in shown
-    # The same in a question, a title and a system prompt.
-    page.click("#new")
-    ask(page, ATTACKS[0])
-    assert page.text("#title") == ATTACKS[0] and page.count("img") == 0 and page.run("window.attacked") is None
-
-
-def test_markdown(server, visit):
-    page = visit()
-    cases = {
-        "**bold** *slanted* ~~struck~~ `co*de*` snake_case_name 2 * 3 * 4":
-            "<p><strong>bold</strong> <em>slanted</em> <s>struck</s> <code>co*de*</code> snake_case_name 2 * 3 * 4</p>",
-        "one\ntwo\n\nthree": "<p>one<br>two</p><p>three</p>",
-        "## Title ##\ntext": "<h3>Title</h3><p>text</p>",
-        "- a\n- b\n  - c\n- d": "<ul><li>a</li><li>b<ul><li>c</li></ul></li><li>d</li></ul>",
-        "3. a\n4. b\n\ntext": '<ol start="3"><li>a</li><li>b</li></ol><p>text</p>',
-        "1. a\n\n   more\n2. b": "<ol><li>a<p>more</p></li><li>b</li></ol>",
-        "> a\n> - b": "<blockquote><p>a</p><ul><li>b</li></ul></blockquote>",
-        "\\*not\\* `` a`b `` ---": "<p>*not* <code>a`b</code> ---</p>", "***": "<hr>",
-        "你好，**世界**。见https://例子.example/路。": None, "a < b && c > d": "<p>a &lt; b &amp;&amp; c &gt; d</p>",
-    }
-    for source, expected in cases.items():
-        html = page.run(f"import('./markdown.js').then(({{render}}) => {{ const element = document.createElement('div');"
-                        f" render(element, {json.dumps(source)}, () => 'Copy'); return element.innerHTML; }})")
-        if expected:
-            assert html == expected, source
-    assert "<strong>世界</strong>" in page.run(
-        "import('./markdown.js').then(({render}) => { const element = document.createElement('div');"
-        " render(element, '你好，**世界**。', () => 'Copy'); return element.innerHTML; })")
-    # Whatever comes, and however much, it takes no time and loses nothing.
-    hostile = ["[" * 3000, "*" * 3000, "`" * 3000, "> " * 2000, "- " * 2000, "**a " * 2000, "[a](" * 2000, "|-" * 2000,
-               "\n".join("  " * depth + "- x" for depth in range(300)), "_a" * 3000, "~~" * 2000, "http://" * 1000]
-    milliseconds = page.run(
-        f"import('./markdown.js').then(({{render}}) => {{ const began = performance.now(); for (const source of"
-        f" {json.dumps(hostile)}) {{ const element = document.createElement('div'); render(element, source, () => 'Copy');"
-        f" if (!element.textContent && !element.firstChild) throw source; }} return performance.now() - began; }})")
-    assert milliseconds < 5000
-
-
-def test_code_and_answers_can_be_copied(browser, server, visit):
-    page = visit()
-    source = "Text\n\n```swift\nlet x = \"<1>\"\n```"
-    server.answers["Code"] = [source]
-    ask(page, "Code")
-    page.run("navigator.clipboard.writeText = text => { window.copied = text; return Promise.resolve(); }")
-    page.click(".code-head button")
-    page.wait("window.copied === 'let x = \"<1>\"'")
-    page.wait("document.querySelector('.code-head button').innerText === 'Copied'")
-    page.click(".assistant .below button")
-    assert page.run("window.copied") == source
-
-
 def test_settings_go_into_the_request(server, visit):
     page = visit()
     page.click("#open-settings")
@@ -308,84 +183,6 @@ def test_errors_are_told(server, visit):
     page.click(".error button")
     page.wait("document.querySelector('.error p')?.innerText.includes('does not answer')")
     page.problems.clear()
-
-
-@pytest.mark.parametrize("languages, code, send, hello", [
-    ("en-GB", "en", "Send", "What would you like to know?"), ("zh-CN,en", "zh", "发送", "想知道些什么？"),
-    ("ja", "ja", "送信", "何を知りたいですか？"), ("fr,ja", "ja", "送信", "何を知りたいですか？"),
-    ("fr", "en", "Send", "What would you like to know?")])
-def test_languages(server, visit, languages, code, send, hello):
-    page = visit(languages=languages)
-    assert page.run("document.documentElement.lang") == code
-    assert page.text("#send") == send and page.text(".welcome h2") == hello
-    page.run("document.querySelector('#language').value = 'zh'; document.querySelector('#language').dispatchEvent(new Event('change'))")
-    assert page.text("#send") == "发送"
-    page.reload()
-    page.wait("document.querySelector('#model').value")
-    assert page.text("#send") == "发送" and page.text(".welcome h2") == "想知道些什么？"
-
-
-def test_all_languages_have_all_texts(visit):
-    check_texts(visit(), "words.js")
-
-
-def test_light_and_dark(server, visit):
-    page = visit(dark=True)
-    background = "getComputedStyle(document.body).backgroundColor"
-    dark = page.run(background)
-    choose = "document.querySelector('#theme').value = '{0}'; document.querySelector('#theme').dispatchEvent(new Event('change'))"
-    page.run(choose.format("light"))
-    light = page.run(background)
-    assert dark != light
-    page.reload()
-    assert page.run(background) == light
-    page.run(choose.format("auto"))
-    assert page.run(background) == dark
-    page.appear(1200, 800, dark=False)
-    page.wait(f"{background} === {json.dumps(light)}")
-
-
-@pytest.mark.parametrize("languages", ["en", "zh", "ja"])
-def test_a_phone_never_scrolls_sideways(server, visit, languages):
-    page = visit(languages=languages, width=360, height=640)
-    server.answers["Wide"] = ["w" * 500, "\n\n```\n" + "c" * 500 + "\n```\n\n| " + "t" * 300 + " | b |\n|--|--|\n| 1 | 2 |\n\n",
-                              "https://example.org/" + "u" * 300]
-    fits = "innerWidth === 360 && document.documentElement.scrollWidth === 360"
-    assert page.run(fits)
-    ask(page, "Wide")
-    ask(page, "q" * 400)
-    assert page.run(fits)
-    assert page.run("document.querySelector('#composer').getBoundingClientRect().bottom <= innerHeight")
-    page.click("#open-sidebar")
-    page.wait("document.querySelector('#sidebar').getBoundingClientRect().left === 0")
-    page.press("Escape")
-    page.wait("document.querySelector('#sidebar').getBoundingClientRect().right <= 0")
-    page.click("#open-settings")
-    assert page.run(fits) and page.run("document.querySelector('dialog').getBoundingClientRect().right <= 360")
-
-
-def test_the_keyboard_suffices_and_everything_has_a_name(server, visit):
-    page = visit()
-    page.type("line one")
-    page.press("Enter", shift=True)
-    page.type("line two")
-    assert page.run("document.querySelector('#question').value") == "line one\nline two"
-    # The Enter that chooses a word of Chinese or Japanese input does not send.
-    page.run("document.querySelector('#question').dispatchEvent(new KeyboardEvent('keydown', {key: 'Enter', isComposing: true, bubbles: true, cancelable: true}))")
-    assert server.asked == []
-    page.press("Enter")
-    page.wait("document.querySelector('.assistant:not(.running)')")
-    assert server.asked[0]["messages"][0]["content"] == "line one\nline two"
-    seen = set()
-    for _ in range(30):
-        page.press("Tab")
-        seen.add(page.run("document.activeElement.id || document.activeElement.className"))
-    assert {"new", "open", "rename", "remove", "language", "theme", "open-settings", "question", "send", "again"} <= seen
-    tree = page.call("Accessibility.getFullAXTree")["nodes"]
-    interactive = [node for node in tree if not node["ignored"] and node.get("role", {}).get("value") in (
-        "button", "textbox", "combobox", "link", "log", "navigation", "complementary")]
-    assert len(interactive) > 10
-    assert [node for node in interactive if not node.get("name", {}).get("value")] == []
 
 
 def test_with_the_real_server(browser, binary, tokenizer_directory, tmp_path):
