@@ -1,6 +1,13 @@
 // What `Serving` needs of C: libmicrohttpd, whose start is a function of variable arguments, and one question to a socket.
 #include <microhttpd.h>
 #include <poll.h>
+#include <string.h>
+
+/// Decodes a path, unless it has a zero byte, behind which C would not see it go on.
+static inline size_t minimind_http_unescape(void *context, struct MHD_Connection *connection, char *path) {
+  (void)context, (void)connection;
+  return strstr(path, "%00") ? strlen(path) : MHD_http_unescape(path);
+}
 
 /// Serves connections to `listen_socket` on one thread of its own. NULL when that cannot be had.
 static inline struct MHD_Daemon *minimind_http_start(
@@ -11,6 +18,7 @@ static inline struct MHD_Daemon *minimind_http_start(
       MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_SUSPEND_RESUME, 0, NULL, NULL, on_request, context,
       MHD_OPTION_LISTEN_SOCKET, listen_socket, MHD_OPTION_CONNECTION_LIMIT, connection_limit,
       MHD_OPTION_CONNECTION_MEMORY_LIMIT, connection_memory, MHD_OPTION_STRICT_FOR_CLIENT, 1,
+      MHD_OPTION_UNESCAPE_CALLBACK, minimind_http_unescape, NULL,
       MHD_OPTION_NOTIFY_COMPLETED, on_completed, context, MHD_OPTION_NOTIFY_CONNECTION, on_connection, context,
       MHD_OPTION_END);
 }

@@ -7,6 +7,18 @@ package struct StructuredOutputError: Error, Equatable, Sendable, CustomStringCo
   package var place: String
   package var reason: String
 
+  /// Both can quote names of the request, however long; an error does not send all of it back.
+  init(place: String, reason: String) {
+    self.place = Self.excerpt(place)
+    self.reason = Self.excerpt(reason)
+  }
+
+  private static func excerpt(_ text: String) -> String {
+    let limit = 500
+    return text.unicodeScalars.count <= limit
+      ? text : String(String.UnicodeScalarView(text.unicodeScalars.prefix(limit))) + "…"
+  }
+
   package var description: String { "\(place): \(reason)" }
 }
 

@@ -6,6 +6,13 @@ package struct TokenSet: Sendable, Equatable {
   /// The empty set.
   package init(vocabularySize: Int) { words = [UInt64](repeating: 0, count: (vocabularySize + 63) / 64) }
 
+  /// The set of all tokens.
+  static func all(vocabularySize: Int) -> TokenSet {
+    var set = TokenSet(vocabularySize: 0)
+    set.words = [UInt64](repeating: .max, count: (vocabularySize + 63) / 64)
+    return set
+  }
+
   package func contains(_ token: Int32) -> Bool {
     let word = Int(token) >> 6
     return token >= 0 && word < words.count && words[word] >> UInt64(token & 63) & 1 == 1

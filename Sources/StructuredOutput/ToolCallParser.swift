@@ -23,6 +23,8 @@ package struct ToolCallParser {
   private var isBehindCall = false
   /// Calls found so far. The finish reason of an answer with one is `tool_calls`.
   package private(set) var callCount = 0
+  /// Whether the JSON of a call is complete, and nothing but its end tag and space has come since.
+  var isCallComplete: Bool { callCount > 0 && (place == .tail || (isBehindCall && held.isEmpty)) }
 
   private enum Place {
     case text
@@ -39,9 +41,12 @@ package struct ToolCallParser {
   package init(tools: [Tool]) { names = Set(tools.map(\.name)) }
 
   /// Adds text.
-  package mutating func push(_ text: String) -> [Event] {
+  package mutating func push(_ text: String) -> [Event] { push(text.utf8) }
+
+  /// Adds text, in pieces that need not be whole characters; then the events' texts need not be so either.
+  mutating func push(_ bytes: some Sequence<UInt8>) -> [Event] {
     var events = EventList()
-    for byte in text.utf8 {
+    for byte in bytes {
       switch place {
       case .text: readText(byte, &events)
       case .head, .announced: readCall(byte, &events)

@@ -45,6 +45,21 @@ def test_langchain(server):
     assert len(vectors) == 2 and embeddings.embed_query("a") == pytest.approx(vectors[0], abs=1e-5)
 
 
+def test_embeddings_are_the_mean_of_the_final_hidden_states(binary, model):
+    import torch
+    from transformers import AutoModel, AutoTokenizer
+
+    texts = ["Hello", "The sky is blue.", "你好，世界"]
+    tokenizer, oracle = AutoTokenizer.from_pretrained(model), AutoModel.from_pretrained(model).eval()
+    with Server(binary, model, "--type", "f32") as server:
+        entries = server.post("/v1/embeddings", input=texts)[1]["data"]
+    for text, entry in zip(texts, entries):
+        tokens = [tokenizer.bos_token_id, *tokenizer.encode(text, add_special_tokens=False)]
+        with torch.inference_mode():
+            mean = oracle(torch.tensor([tokens])).last_hidden_state[0].mean(0)
+        assert entry["embedding"] == pytest.approx((mean / mean.norm()).tolist(), abs=1e-5)
+
+
 TASK = """
 task: two_choices
 dataset_path: json

@@ -118,13 +118,44 @@ def test_bodies_and_headers_that_are_too_large(server):
     b"GET /health HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n",
     b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n",
     b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
-    b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"])
+    b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+    b"get /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", b"GET\t/health\tHTTP/1.1\r\nHost: localhost\r\n\r\n",
+    b"GET /health /health HTTP/1.1\r\nHost: localhost\r\n\r\n", b"GET /health HTTP/1.1x\r\nHost: localhost\r\n\r\n",
+    b"GET /health HTTP/1.1\rHost: localhost\r\r", b"GET /health HTTP/1.1\r\nHost : localhost\r\n\r\n",
+    b"GET /health HTTP/1.1\r\nHost: localhost\r\nnonsense\r\n\r\n", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    b"GET /health%00x HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+    b"G" * 100_000 + b" /health HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    b"GET /health HTTP/1.1\r\nHost: localhost\r\n" + b"X: a\r\n" * 20_000 + b"\r\n",
+    *(b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: " + length + b"\r\n\r\n{}"
+      for length in (b"", b"+2", b"2x", b"0x2", b"2, 2", b"9" * 30)),
+    *(b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n" + body
+      for body in (b"f" * 18 + b"\r\n{}", b"7" + b"f" * 15 + b"\r\n{}", b"-2\r\n{}\r\n0\r\n\r\n", b"0x2\r\n{}\r\n0\r\n\r\n",
+                   b" 2\r\n{}\r\n0\r\n\r\n", b"2\r\n{}XX0\r\n\r\n", b"\r\n{}\r\n0\r\n\r\n",
+                   b"2;" + b"a" * 100_000 + b"\r\n{}\r\n0\r\n\r\n", b"2\r\n{}\r\n0\r\n" + b"X: a\r\n" * 20_000 + b"\r\n")),
+])
 def test_what_is_no_request_gets_no_answer_but_an_error(server, text):
     with server.connect() as connection:
-        connection.sendall(text)
-        connection.shutdown(socket.SHUT_WR)
+        try:
+            connection.sendall(text)
+            connection.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass  # it has been told no before it had said all
         answer = read_to_end(connection)
         assert b" 200 " not in answer.split(b"\r\n")[0] and b"root:" not in answer
+
+
+@pytest.mark.parametrize("headers", [
+    b"Content-Length: 4\r\nTransfer-Encoding: chunked\r\n", b"Transfer-Encoding: chunked\r\nContent-Length: 4\r\n",
+    b"Content-Length: 0\r\nContent-Length: 4\r\n", b"Transfer-Encoding: gzip, chunked\r\n",
+    b"Transfer-Encoding: xchunked\r\n", b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
+    b"Host: evil.example\r\nContent-Length: 4\r\n"])
+def test_a_request_whose_end_is_not_plain_hides_no_other(server, headers):
+    one = b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\n" + headers + b"\r\n0\r\n\r\n"
+    with server.connect() as connection:
+        connection.sendall(one + b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        answer = read_to_end(connection)
+    assert answer.count(b"HTTP/1.1 ") == 1 and answer.startswith(b"HTTP/1.1 400 ") and b"malformed_request" in answer
 
 
 def test_chunked_bodies_and_requests_one_after_another(server):

@@ -1,6 +1,5 @@
 import Inference
 import Serving
-import TestSupport
 import Testing
 import Tokenization
 
@@ -60,30 +59,6 @@ import Tokenization
   func refusals(parameter: String, body: String) {
     let error = #expect(throws: APIError.self) { _ = try ServingSupport.completion(body) }
     #expect(error?.parameter == parameter && error?.status == 400)
-  }
-
-  @Test("a thousand damaged requests are read or refused", arguments: 0..<1000 as Range<UInt64>)
-  func damage(seed: UInt64) {
-    var generator = SeededGenerator(seed: seed)
-    let body =
-      #"{"model":"m","messages":[{"role":"system","content":"be"},{"role":"user","content":[{"type":"text","#
-      + #""text":"h\u00e9\ud83d\ude00 你好"}]}],"prompt":["hello",[1,2]],"input":"a","n":2,"stop":["a","b"],"#
-      + #""logit_bias":{"7":-1.5e1},"seed":1,"temperature":0.5,"max_tokens":10,"stream":true,"#
-      + #""stream_options":{"include_usage":true},"logprobs":null,"dimensions":32}"#
-    let bytes = damaged(Array(body.utf8), using: &generator)
-    let readers: [(RequestFields) throws -> Void] = [
-      { _ = try GenerationCall(chat: $0, ServingSupport.reader, ChatTemplate(), ServingSupport.vocabulary) },
-      { _ = try GenerationCall(completion: $0, ServingSupport.reader) },
-      { _ = try EmbeddingCall($0, ServingSupport.reader, hiddenSize: 32) },
-    ]
-    for read in readers {
-      do {
-        try read(try RequestFields(body: bytes))
-      } catch {
-        let error = error as? APIError
-        #expect(error?.status == 400 && error?.message.isEmpty == false)
-      }
-    }
   }
 
   @Test("paths with and without version and slash are the same")

@@ -35,7 +35,7 @@ import Tokenization
   }
 
   /// Whether the constraint allows the text, token by token, and lets it end.
-  static func allows(_ constraint: JSONConstraint, _ text: String, bytewise: Bool = false) -> Bool {
+  static func allows(_ constraint: some TokenConstraint, _ text: String, bytewise: Bool = false) -> Bool {
     var constraint = constraint
     let tokens =
       bytewise

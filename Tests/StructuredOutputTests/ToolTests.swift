@@ -102,6 +102,24 @@ import Testing
     #expect(try ToolChoice.auto.constraint(Self.tools, ConstraintTests.vocabulary) == nil)
   }
 
+  @Test("an answer of one call ends behind it", arguments: cases.indices)
+  func oneCall(index: Int) {
+    var constraint = OneCallConstraint(Self.tools, vocabulary: ConstraintTests.vocabulary)
+    let end = ConstraintTests.tokenizer.endToken
+    var text: [UInt8] = []
+    for token in ConstraintTests.tokenizer.encode(Self.cases[index].0, specialTokens: .asText) {
+      guard constraint.allowedTokens().contains(token) else { break }
+      #expect(constraint.allowedTokens().contains(end))
+      constraint.accept(token)
+      text += ConstraintTests.tokenizer.bytes(of: token)
+    }
+    // Up to its first whole call, and no longer, the text is what it would be.
+    let expected = Self.cases[index].1.prefix {
+      if case .call(let index, _) = $0 { index == 0 } else { true }
+    }
+    #expect(Self.events(String(decoding: text, as: UTF8.self), pieces: 1) == Array(expected))
+  }
+
   @Test("wrong tools and choices are refused with their place")
   func refusals() throws {
     func reason(_ body: () throws -> Void) -> String {

@@ -32,9 +32,10 @@ package struct APIError: Error, Equatable, Sendable {
     invalid(parameter, message, code: "unsupported_parameter")
   }
 
-  static func contextLength(_ parameter: String, tokens: Int, limit: Int) -> APIError {
+  /// - Parameter what: what is too long, with its verb.
+  static func contextLength(_ parameter: String, _ what: String, tokens: Int, limit: Int) -> APIError {
     invalid(
-      parameter, "This model's context has \(limit) tokens, and \(parameter) has \(tokens). Shorten it.",
+      parameter, "This model's context has \(limit) tokens; \(what) \(tokens). Shorten the request.",
       code: "context_length_exceeded")
   }
 
@@ -46,7 +47,7 @@ package struct APIError: Error, Equatable, Sendable {
   static let stopping = APIError(
     status: 503, kind: .server, message: "The server is stopping. Try again later.", code: "stopping")
 
-  var json: JSON {
+  package var json: JSON {
     .object([
       .init(
         "error",

@@ -9,8 +9,9 @@ struct AnswerForm {
   /// What the text may be; nil for anything.
   var constraint: (any TokenConstraint)?
 
-  /// Reads `response_format`, `tools` and `tool_choice`. A call that must be made goes before a format.
+  /// Reads `response_format`, `tools`, `tool_choice` and `parallel_tool_calls`. A call that must be made goes before a format.
   init(_ fields: RequestFields, _ vocabulary: TokenVocabulary) throws(APIError) {
+    let allowsSeveralCalls = try fields.bool("parallel_tool_calls") ?? true
     do throws(StructuredOutputError) {
       let all = try Tool.list(fields["tools"])
       let choice = try ToolChoice(fields["tool_choice"], tools: all)
@@ -18,6 +19,9 @@ struct AnswerForm {
       tools = choice == .none ? [] : all
       constraint = try choice.constraint(all, vocabulary)
       if constraint == nil { constraint = try format.constraint(vocabulary) }
+      if constraint == nil && !tools.isEmpty && !allowsSeveralCalls {
+        constraint = OneCallConstraint(tools, vocabulary: vocabulary)
+      }
     } catch {
       throw APIError.invalid(error)
     }

@@ -18,7 +18,9 @@ extension GenerationCall {
     let messages = form.instructing(try Self.messages(fields))
     let tokens = Self.prompt(messages, reader.tokenizer, template)
     guard tokens.count <= reader.contextLength else {
-      throw APIError.contextLength("messages", tokens: tokens.count, limit: reader.contextLength)
+      throw APIError.contextLength(
+        "messages", form.tools.isEmpty ? "messages has" : "messages and tools have", tokens: tokens.count,
+        limit: reader.contextLength)
     }
     try self.init(fields, .chat, prompts: [TextInput(tokens: tokens)])
     let wantsLogProbabilities = try fields.bool("logprobs") ?? false
@@ -40,6 +42,9 @@ extension GenerationCall {
     try fields.refuse("audio", unless: { _ in false }, "the model writes text only.")
     try fields.refuse("web_search_options", unless: { _ in false }, "the model knows only what it was trained on.")
     try fields.refuse("reasoning_effort", unless: { $0 == .string("none") }, "the model does not reason apart.")
+    try fields.refuse("moderation", unless: { _ in false }, "nobody judges what is asked and answered.")
+    try fields.refuse(
+      "service_tier", unless: { [.string("auto"), .string("default")].contains($0) }, "all requests wait in one queue.")
     try fields.refuse("verbosity", unless: { $0 == .string("medium") }, "the model has one manner.")
   }
 
@@ -83,6 +88,10 @@ extension GenerationCall {
     case "user": return ChatMessage(role: .user, content: try content())
     case "tool": return ChatMessage(role: .user, content: ToolText.result(try content()))
     case "assistant":
+      for name in ["audio", "function_call"] where !(value[name]?.isNull ?? true) {
+        throw APIError.unsupported(
+          "\(place).\(name)", "'\(place).\(name)' is not supported: an answer has text and 'tool_calls'.")
+      }
       let calls = try Self.calls(value["tool_calls"], place)
       let text = try content(false)
       return ChatMessage(role: .assistant, content: ((text.isEmpty ? [] : [text]) + calls).joined(separator: "\n"))

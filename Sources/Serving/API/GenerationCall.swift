@@ -50,6 +50,8 @@ package struct GenerationCall: Sendable {
         throw APIError.invalid("stream_options", "'stream_options' is only for requests with 'stream': true.")
       }
       includesUsage = try options.bool("include_usage") ?? false
+      try options.refuse(
+        "include_obfuscation", unless: { $0 == .bool(false) }, "pieces of a stream are as long as their text.")
     }
     // −1 is MiniMind v1's word for no limit.
     let most = try fields.integer("max_completion_tokens", in: -1...Int.max)

@@ -119,6 +119,8 @@ package final class ModelServer: Sendable {
       APIError(
         status: 413, kind: .invalidRequest, message: "The body has more than \(limit) bytes.",
         code: "request_too_large")
+    case .ambiguous(let reason):
+      APIError(status: 400, kind: .invalidRequest, message: reason, code: "malformed_request")
     case .overloaded:
       APIError(
         status: 503, kind: .server, message: "Too many large requests at once. Try again later.", code: "overloaded",

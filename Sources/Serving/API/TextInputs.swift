@@ -53,7 +53,7 @@ package struct TextInputReader: Sendable {
         throw APIError.invalid(name, "'\(name)' must be a string, a list of tokens, or a list of either.")
       }
       guard input.tokens.count <= longest else {
-        throw APIError.contextLength(name, tokens: input.tokens.count, limit: contextLength)
+        throw APIError.contextLength(name, "\(name) has", tokens: input.tokens.count, limit: contextLength)
       }
       inputs.append(input)
     }

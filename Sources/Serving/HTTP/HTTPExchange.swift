@@ -32,8 +32,9 @@ package final class HTTPExchange: Sendable {
   let connection: HTTPConnection
   private let server: HTTPServer
 
-  init(_ request: HTTPRequest, _ connection: HTTPConnection, _ server: HTTPServer) {
-    state = Mutex(State(request: request))
+  /// - Parameter refusal: why the request will not be handled; nil when there is no reason so far.
+  init(_ request: HTTPRequest, _ connection: HTTPConnection, _ server: HTTPServer, refusal: HTTPRefusal?) {
+    state = Mutex(State(request: request, refusal: refusal))
     self.connection = connection
     self.server = server
   }
@@ -135,6 +136,8 @@ package final class HTTPExchange: Sendable {
       return state.receivedBytes <= 8 * server.limits.body
     }
   }
+
+  var isRefused: Bool { state.withLock { $0.refusal != nil } }
 
   /// The request, or why it is refused; nil the second time.
   func takeRequest() -> Result<HTTPRequest, HTTPRefusal>? {

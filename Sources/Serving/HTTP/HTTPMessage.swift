@@ -3,7 +3,7 @@ package struct HTTPRequest: Sendable {
   package var method: String
   /// The path, percent-decoded, without the query.
   package var path: String
-  /// Values of the headers in `headerNames`, by name in small letters.
+  /// Values of the headers, by name in small letters; of one that comes again, the first.
   package var headers: [String: String]
   package var body: [UInt8]
 
@@ -13,14 +13,35 @@ package struct HTTPRequest: Sendable {
     self.headers = headers
     self.body = body
   }
+}
 
-  /// The headers that mean something here; the others are not kept.
-  static let headerNames = ["host", "origin", "authorization", "access-control-request-headers"]
+/// Headers as they came, with names in small letters.
+struct HTTPHeaders {
+  private(set) var list: [(name: String, value: String)] = []
+
+  mutating func add(_ name: String, _ value: String) { list.append((name.lowercased(), value)) }
+
+  private func values(_ name: String) -> [String] { list.filter { $0.name == name }.map(\.value) }
+
+  /// Why nobody can say for certain where the request ends or whom it is for; nil when that is plain. A proxy before
+  /// the server may read such a request otherwise than the server does (RFC 9112, sections 3.2 and 6.3).
+  var ambiguity: String? {
+    let lengths = values("content-length")
+    let codings = values("transfer-encoding")
+    if values("host").count > 1 { return "The request has several Host headers." }
+    if lengths.count > 1 { return "The request has several Content-Length headers." }
+    if codings.isEmpty { return nil }
+    if !lengths.isEmpty { return "The request has both Content-Length and Transfer-Encoding." }
+    return codings.map { $0.lowercased() } == ["chunked"]
+      ? nil : "The request has a Transfer-Encoding other than chunked."
+  }
 }
 
 /// Why a request is not handled at all.
 package enum HTTPRefusal: Error, Equatable, Sendable {
   case bodyTooLarge(limit: Int)
+  /// The reason is a sentence.
+  case ambiguous(String)
   /// All bodies together are too large.
   case overloaded
 }

@@ -108,13 +108,21 @@ package final class HTTPServer: Sendable {
   /// A request's line and headers are there.
   fileprivate func begin(_ library: LibraryHandle, method: String, path: String) -> HTTPExchange? {
     guard let connection = connections.withLock({ $0[library] }) else { return nil }
-    var headers: [String: String] = [:]
-    for name in HTTPRequest.headerNames {
-      if let value = MHD_lookup_connection_value(library.pointer, .HEADER_KIND, name) {
-        headers[name] = String(cString: value)
-      }
+    var headers = HTTPHeaders()
+    withUnsafeMutablePointer(to: &headers) { headers in
+      _ = MHD_get_connection_values(
+        library.pointer, .HEADER_KIND,
+        { headers, _, name, value in
+          guard let headers, let name else { return .YES }
+          headers.assumingMemoryBound(to: HTTPHeaders.self).pointee.add(
+            String(cString: name), value.map { String(cString: $0) } ?? "")
+          return .YES
+        }, headers)
     }
-    let exchange = HTTPExchange(HTTPRequest(method: method, path: path, headers: headers), connection, self)
+    let first = Dictionary(headers.list.map { ($0.name, $0.value) }) { first, _ in first }
+    let exchange = HTTPExchange(
+      HTTPRequest(method: method, path: path, headers: first), connection, self,
+      refusal: headers.ambiguity.map { .ambiguous($0) })
     connection.exchange = exchange
     return exchange
   }
@@ -156,7 +164,8 @@ private let onRequest: MHD_AccessHandlerCallback = { context, library, url, meth
       return .NO
     }
     kept.pointee = Unmanaged.passRetained(exchange).toOpaque()
-    return .YES
+    // Of a request that is refused already the body is not read; the library closes the connection behind the answer.
+    return exchange.isRefused ? server.proceed(exchange) : .YES
   }
   let exchange = Unmanaged<HTTPExchange>.fromOpaque(pointer).takeUnretainedValue()
   guard size.pointee > 0 else { return server.proceed(exchange) }
