@@ -11,7 +11,7 @@ import Transformer
 struct ReferenceLogProbabilities: Codable, Equatable {
   static let fileName = "reference.json"
 
-  /// `ModelWeights.contentHash` of the model, and SHA-256 of the data's manifest.
+  /// `TrainingPlan.startModelHash` of the run, and SHA-256 of the data's manifest.
   var modelHash: String
   var dataManifestHash: String
   /// By the document's number.

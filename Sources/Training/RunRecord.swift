@@ -13,7 +13,7 @@ package struct RunRecord: Codable, Equatable, Sendable {
   package var options: TrainingSettings
   package var totalSteps: Int
   package var parameterCount: Int
-  /// `ModelWeights.contentHash` of the model that the run began with; nil where it began with random weights.
+  /// `TrainingPlan.startModelHash`.
   package var startModelHash: String?
   /// SHA-256 of the data's manifest and of `tokenizer.json`.
   package var dataManifestHash: String
@@ -47,8 +47,9 @@ package struct RunRecord: Codable, Equatable, Sendable {
   /// Of a run that is not held, and may be going on.
   package init(directory: String) throws {
     let path = directory + "/" + Self.fileName
-    let bytes = try MappedFile.contents(of: path)
-    guard let record = try? JSONDecoder().decode(RunRecord.self, from: Data(bytes)),
+    let text = String(decoding: try MappedFile.contents(of: path), as: UTF8.self)
+    guard let json = try? JSON(parsing: text).addingLaterOptions().compactText,
+      let record = try? JSONDecoder().decode(RunRecord.self, from: Data(json.utf8)),
       record.format == Self.currentFormat, record.totalSteps > 0
     else {
       throw TrainingError(
@@ -61,5 +62,22 @@ package struct RunRecord: Codable, Equatable, Sendable {
   /// The processor, its cores and the memory.
   private static var machineDescription: String {
     "\(Machine.processorName), \(Machine.coreCount) cores, \(Machine.memoryBytes >> 30) GiB"
+  }
+}
+
+extension JSON {
+  /// Options that records of earlier versions do not have, with what those versions did.
+  private static let laterOptions: [(key: TrainingSettings.CodingKeys, value: JSON)] = [
+    (.optimizer, .string(OptimizerKind.adamW.rawValue)), (.recomputeActivations, .bool(false)),
+  ]
+
+  /// A record with the options that are missing because its run is older than they are.
+  fileprivate func addingLaterOptions() -> JSON {
+    guard case .object(var members) = self, let place = members.firstIndex(where: { $0.key == "options" }),
+      case .object(let options) = members[place].value
+    else { return self }
+    let missing = Self.laterOptions.filter { later in !options.contains { $0.key == later.key.rawValue } }
+    members[place].value = .object(options + missing.map { Member($0.key.rawValue, $0.value) })
+    return .object(members)
   }
 }

@@ -19,7 +19,8 @@ package struct TrainingPlan {
   /// The checkpoint to go on from.
   package let checkpoint: String?
   package let dataManifestHash: String
-  /// `ModelWeights.contentHash` of the model that the run begins with; nil for random weights.
+  /// What tells the model that the run begins with from others: `ModelWeights.contentHash`, and behind it that of the
+  /// adapter's file where the model is one with an adapter. Nil for random weights.
   package let startModelHash: String?
   /// The model's, with which the data were made, and where its files are.
   package let tokenizer: Tokenizer
@@ -57,6 +58,14 @@ package struct TrainingPlan {
       throw TrainingError(
         "\(run.path) cannot be resumed with another \(altering.joined(separator: ", ")): it would become another run. "
           + "Leave that out, or begin a new run.")
+    }
+    if let from = settings.from, from != record.options.from,
+      try Self.startModelHash(from) != record.startModelHash
+    {
+      throw Self.otherStartModel(settings)
+    }
+    guard FileManager.default.fileExists(atPath: settings.data) else {
+      throw TrainingError("\(settings.data), the data of \(run.path), is not there. Say where it is by --data.")
     }
     let manifestHash = try Self.manifestHash(settings.data)
     guard manifestHash == record.dataManifestHash else {
@@ -139,13 +148,16 @@ package struct TrainingPlan {
   }
 
   private static func startModelHash(_ from: String) throws -> String {
-    try ModelWeights(directory: try resolveModelDirectory(from)).contentHash()
+    let directory = try resolveModelDirectory(from)
+    let base = try ModelWeights(directory: directory).contentHash()
+    guard PEFTAdapter.isAdapter(directory) else { return base }
+    return base + "+" + (try PEFTAdapter(directory: directory).contentHash())
   }
 
   private static func otherStartModel(_ settings: TrainingSettings) -> TrainingError {
     TrainingError(
-      "\(settings.from ?? "") is no longer the model that the run was begun with (its weights differ). "
-        + "Put that model back, or begin a new run.")
+      "\(settings.from ?? "") is not the model that the run was begun with (its weights differ). "
+        + "Give that model's path by --from, or begin a new run.")
   }
 
   private static func manifestHash(_ data: String) throws -> String {

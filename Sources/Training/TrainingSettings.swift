@@ -119,9 +119,9 @@ package struct TrainingSettings: Codable, Equatable, Sendable {
   }
 
   /// Options that may differ when a run is resumed, since they change nothing of what is learned. `threads` changes the
-  /// last bits only: sums are then split otherwise. `data` may be another path to the same data.
+  /// last bits only: sums are then split otherwise. `from` and `data` may be other paths to the same model and data.
   private static let changeableOnResume: Set<CodingKeys> = [
-    .data, .threads, .recomputeActivations, .evalInterval, .checkpointInterval, .keepCheckpoints, .logInterval,
+    .from, .data, .threads, .recomputeActivations, .evalInterval, .checkpointInterval, .keepCheckpoints, .logInterval,
     .samplePrompt, .tensorboard, .wandb,
   ]
 

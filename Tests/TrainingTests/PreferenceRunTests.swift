@@ -117,9 +117,32 @@ struct PreferenceRunTests {
       try FileManager.default.removeItem(atPath: weights)
       try FileManager.default.copyItem(atPath: tiny.folder + "/base/model/model.safetensors", toPath: weights)
       let error = #expect(throws: TrainingError.self) { try tiny.resume(path, stage: .dpo) }
-      #expect(error?.description.hasPrefix("\(model) is no longer the model that the run was begun with") == true)
+      #expect(error?.description.hasPrefix("\(model) is not the model that the run was begun with") == true)
       try good.write(to: file)
       #expect(try tiny.resume(path, stage: .dpo).isComplete)
+    }
+  }
+
+  @Test("of a starting model with an adapter, the adapter counts")
+  func changedAdapter() throws {
+    try TinyRun.inFolder { tiny in
+      let base = try chatModel(tiny)
+      func adapter(_ output: String, steps: Int) throws -> String {
+        var settings = tiny.settings(.lora, threads: 2)
+        settings.from = base
+        settings.steps = steps
+        return try tiny.train(settings, stage: .lora, output: output).path
+      }
+      let model = try adapter("adapter", steps: 2)
+      var settings = alignment(tiny, from: model)
+      settings.steps = 4
+      let (_, path) = try tiny.train(settings, stage: .dpo, output: "run", stopAfter: 2)
+      try FileManager.default.removeItem(atPath: path + "/reference.json")
+      try FileManager.default.removeItem(atPath: model)
+      let other = try adapter("adapter", steps: 3)
+      #expect(other == model)
+      let error = #expect(throws: TrainingError.self) { try tiny.resume(path, stage: .dpo) }
+      #expect(error?.description.hasPrefix("\(model) is not the model that the run was begun with") == true)
     }
   }
 

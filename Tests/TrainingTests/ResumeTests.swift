@@ -161,4 +161,54 @@ struct ResumeTests {
       #expect(none?.description.contains("holds no run to resume") == true)
     }
   }
+
+  @Test("a record of an earlier version, without the options that came later, goes on as it began")
+  func earlierRecord() throws {
+    try TinyRun.inFolder { tiny in
+      var settings = tiny.settings()
+      settings.steps = 6
+      let expected = try Outcome(try tiny.train(settings, output: "whole").path, step: 6)
+      let (_, path) = try tiny.train(settings, output: "earlier", stopAfter: 3)
+      let file = URL(fileURLWithPath: path + "/training.json")
+      var record = try #require(try JSONSerialization.jsonObject(with: Data(contentsOf: file)) as? [String: Any])
+      var options = try #require(record["options"] as? [String: Any])
+      #expect(options.removeValue(forKey: "optimizer") != nil)
+      #expect(options.removeValue(forKey: "recompute-activations") != nil)
+      record["options"] = options
+      try JSONSerialization.data(withJSONObject: record).write(to: file)
+      #expect(try RunHistory(path).record.options.optimizer == .adamW)
+      try tiny.resume(path)
+      #expect(try Outcome(path, step: 6) == expected)
+    }
+  }
+
+  @Test(
+    "the model that a run began with and its data may have moved; another model is refused",
+    arguments: [Stage.sft, .lora])
+  func movedModel(_ stage: Stage) throws {
+    try TinyRun.inFolder { tiny in
+      var settings = try settings(tiny, stage, threads: 1)
+      settings.steps = 6
+      let expected = try Outcome(try tiny.train(settings, stage: stage, output: "whole").path, step: 6)
+      let (_, path) = try tiny.train(settings, stage: stage, output: "run", stopAfter: 3)
+      var base = tiny.settings()
+      base.steps = 1
+      let (_, other) = try tiny.train(base, output: "other")
+      let moved = tiny.folder + "/moved"
+      try FileManager.default.moveItem(atPath: try #require(settings.from), toPath: moved)
+      let error = #expect(throws: TrainingError.self) { try tiny.resume(path, stage: stage) { $0.from = other } }
+      #expect(
+        error?.description == "\(other) is not the model that the run was begun with (its weights differ). "
+          + "Give that model's path by --from, or begin a new run.")
+      try FileManager.default.moveItem(atPath: tiny.conversations, toPath: tiny.folder + "/conversations")
+      let data = #expect(throws: TrainingError.self) { try tiny.resume(path, stage: stage) { $0.from = moved } }
+      #expect(
+        data?.description == "\(tiny.conversations), the data of \(path), is not there. Say where it is by --data.")
+      try tiny.resume(path, stage: stage) {
+        $0.from = moved
+        $0.data = tiny.folder + "/conversations"
+      }
+      #expect(try Outcome(path, step: 6) == expected)
+    }
+  }
 }
