@@ -58,9 +58,9 @@ def start(binary):
     """Starts the binary without waiting for it; whatever still runs at the end of the test is killed."""
     processes = []
 
-    def run(*arguments):
+    def run(*arguments, before=()):
         process = subprocess.Popen(
-            [binary, *map(str, arguments)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            [*before, binary, *map(str, arguments)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             text=True)
         processes.append(process)
         return process
@@ -144,15 +144,17 @@ def test_the_peak_of_memory_is_what_was_announced(minimind, data, tmp_path, opti
     assert megabytes("peak memory") == pytest.approx(megabytes("memory"), rel=0.1)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_interrupted(minimind, start, data, tmp_path, number):
-    """A polite end saves, tells how to go on, and going on ends with the same bits."""
+@pytest.mark.parametrize("signals", [[signal.SIGINT], [signal.SIGTERM], [signal.SIGHUP] * 3], ids=str)
+def test_interrupted(minimind, start, data, tmp_path, signals):
+    """A polite end saves, tells how to go on, and going on ends with the same bits. A closed terminal is one, too."""
     options = ["--steps", 300, "--checkpoint-interval", 100]
     minimind(*pretraining(data, tmp_path / "whole", *options))
     run = tmp_path / "run"
-    process = start(*pretraining(data, run, *options))
+    # Whoever runs the tests under nohup has SIGHUP ignored.
+    process = start(*pretraining(data, run, *options), before=["env", "--default-signal=HUP"])
     wait_for_step(run, 5, process)
-    process.send_signal(number)
+    for number in signals:
+        process.send_signal(number)
     output, errors = process.communicate(timeout=30)
     assert process.returncode == 130
     stopped = max(steps(run))
@@ -164,6 +166,19 @@ def test_interrupted(minimind, start, data, tmp_path, number):
     assert weights(run) == weights(tmp_path / "whole")
     # Steps once each, in order; evaluations repeat the step that they follow.
     assert steps(run) == sorted(steps(run)) and set(steps(run)) == set(range(301))
+
+
+def test_nobody_watches(minimind, start, data, tmp_path):
+    """A run goes on when its output can no longer be read, and under nohup when its terminal is closed."""
+    options = ["--steps", 300, "--log-interval", 1]
+    process = start(*pretraining(data, tmp_path / "run", *options), before=["nohup"])
+    assert "model.json" in process.stdout.readline()
+    process.stdout.close()
+    wait_for_step(tmp_path / "run", 5, process)
+    process.send_signal(signal.SIGHUP)
+    assert process.wait(timeout=30) == 0
+    minimind(*pretraining(data, tmp_path / "whole", *options))
+    assert weights(tmp_path / "run") == weights(tmp_path / "whole")
 
 
 def test_fine_tuning_resumes(minimind, start, data, tmp_path):

@@ -1,7 +1,8 @@
 import Foundation
 import Synchronization
 
-/// Turns Ctrl-C and `kill` into a flag that long loops look at, so that they can save before they stop.
+/// Turns Ctrl-C, `kill` and the end of a terminal into a flag that long loops look at, so that they can save before they
+/// stop.
 package enum Interruption {
   private static let flag = Atomic<Bool>(false)
 
@@ -13,18 +14,23 @@ package enum Interruption {
     if isRequested { throw Interrupted() }
   }
 
-  /// SIGUSR1 is what schedulers of clusters warn with, and what `mpirun` passes on.
-  private static let signals = [SIGINT, SIGTERM, SIGUSR1]
+  /// SIGHUP says that the terminal was closed. SIGUSR1 is what schedulers of clusters warn with, and what `mpirun` passes
+  /// on.
+  private static let signals = [SIGINT, SIGTERM, SIGHUP, SIGUSR1]
 
-  /// From now on the first SIGINT, SIGTERM or SIGUSR1 sets the flag, and the second ends the process at once.
+  /// From now on the first of these signals sets the flag, and the second ends the process at once; but SIGHUP, which
+  /// both the shell and the system may send for one closed terminal, ends nothing, and stays ignored under `nohup`.
   ///
   /// Only commands that look at the flag call this; for the others Ctrl-C keeps its usual meaning.
   package static func watch() {
     // Touches the flag, so that the handler never runs its first-use initialisation.
     flag.store(false, ordering: .relaxed)
     for number in signals {
-      signal(number) { _ in
-        if Interruption.flag.exchange(true, ordering: .relaxed) { _exit(130) }
+      let before = signal(number) { number in
+        if Interruption.flag.exchange(true, ordering: .relaxed), number != SIGHUP { _exit(130) }
+      }
+      if number == SIGHUP, unsafeBitCast(before, to: Int.self) == unsafeBitCast(SIG_IGN, to: Int.self) {
+        signal(number, SIG_IGN)
       }
     }
   }

@@ -2,7 +2,7 @@ import Foundation
 import Training
 
 /// Shows a run while it goes on: one redrawn bar on a terminal, plain lines at intervals elsewhere, and lasting lines for
-/// evaluations, checkpoints and samples.
+/// evaluations, checkpoints and samples. A run goes on when nobody can see it any more.
 final class TrainingDisplay: MetricsSink {
   private let console: Console
   private let progress: ProgressLine
@@ -16,7 +16,7 @@ final class TrainingDisplay: MetricsSink {
     progress = ProgressLine("training", total: plan.totalSteps, unit: .things("steps"), console: console)
   }
 
-  func record(_ event: TrainingEvent) throws {
+  func record(_ event: TrainingEvent) {
     switch event {
     case .step(let report):
       if console.isTerminal {
@@ -26,7 +26,7 @@ final class TrainingDisplay: MetricsSink {
           return stepText(report, barWidth: min(24, max(0, room) / 8 * 8))
         }
       } else if report.step.isMultiple(of: logInterval) || report.step == totalSteps || report.step == 1 {
-        try console.print(stepText(report, barWidth: 0))
+        progress.note(stepText(report, barWidth: 0))
       }
     case .evaluation(let evaluation, _):
       var parts = ["\(stepName(evaluation.step))  held-out loss \(String(format: "%.4f", evaluation.loss))"]
