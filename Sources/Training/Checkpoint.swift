@@ -15,8 +15,10 @@ package enum Checkpoint {
   static let optimizerFile = "optimizer.safetensors"
   static let stateFile = "state.json"
 
-  /// Bytes that a checkpoint of so many trained values takes at most, with room for the small files.
-  package static func byteCount(parameterCount: Int) -> Int { parameterCount * 12 + 16 << 20 }
+  /// Bytes that checkpoints of so many trained values take at most, with room for the small files.
+  static func byteCount(parameterCount: Int, checkpoints: Int = 1) -> Int {
+    parameterCount * 12 * checkpoints + 16 << 20
+  }
 
   /// Writes a checkpoint at `path`, in the first rank; the others give it their moments (`sendMoments`).
   ///

@@ -255,7 +255,7 @@ package struct TrainingPlan {
       programVersion: programVersion)
   }
 
-  // MARK: - Memory
+  // MARK: - Memory and disk
 
   /// What the program and its libraries take, but for the products: measured.
   private static let programBytes = 38 << 20
@@ -285,6 +285,28 @@ package struct TrainingPlan {
     throw TrainingError(
       "this run needs about \(neededBytes >> 20) MiB of memory and \(availableBytes >> 20) MiB are available. "
         + "Lower --micro-batch-tokens (\(microBatchTokens)) or choose a smaller model.")
+  }
+
+  /// - Parameters:
+  ///   - output: the run's directory, which may not exist yet.
+  ///   - checkpointCount: how many are there already.
+  /// - Throws: `TrainingError` when the disk has not even room for the checkpoints that are kept and the one that is
+  ///   written before the oldest goes.
+  package func checkDisk(_ output: String, checkpointCount: Int = 0) throws(TrainingError) {
+    let saves = (totalSteps + checkpointInterval - 1) / checkpointInterval
+    let count = min(settings.keepCheckpoints + 1, saves) - checkpointCount
+    var directory = output
+    while !FileManager.default.fileExists(atPath: directory), parentDirectory(of: directory) != directory {
+      directory = parentDirectory(of: directory)
+    }
+    let neededBytes = Checkpoint.byteCount(parameterCount: trained.totalCount, checkpoints: count)
+    guard count > 0, let availableBytes = availableDiskBytes(at: directory), neededBytes > availableBytes else {
+      return
+    }
+    throw TrainingError(
+      "the checkpoints of this run need about \(neededBytes >> 20) MiB and the disk of \(output) has "
+        + "\(availableBytes >> 20) MiB left. Free some space, or lower --keep-checkpoints (\(settings.keepCheckpoints))."
+    )
   }
 }
 

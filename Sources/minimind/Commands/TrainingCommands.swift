@@ -43,6 +43,7 @@ private func begin(
   if exchange.isFirst { try RunDirectory.checkIsFree(output) }
   let plan = try TrainingPlan(stage, settings)
   let panel = trainingPanel(plan, output: output, processes: exchange.count)
+  if exchange.isFirst { try plan.checkDisk(output) }
   try train(plan, panel: panel, exchange) {
     guard exchange.isFirst else { return RunDirectory(following: output) }
     let run = try RunDirectory(creating: output)
@@ -62,6 +63,7 @@ private func resume(
   let plan = try TrainingPlan(resuming: run, record: record, stage, change(record.options))
   let panel = trainingPanel(
     plan, output: run.path, savedThreads: record.options.threads, processes: exchange.count)
+  if exchange.isFirst { try plan.checkDisk(run.path, checkpointCount: run.checkpointSteps.count) }
   try train(plan, panel: panel, exchange) { run }
 }
 
