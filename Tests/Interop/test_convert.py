@@ -128,6 +128,8 @@ def test_rotary_scaling_goes_along_where_the_format_has_it(minimind, model, tmp_
     for scaling, original in (({"rope_type": "linear", "factor": 2.0}, None), ({"rope_type": "yarn", "factor": 4.0}, 512)):
         name = scaling["rope_type"] + ".gguf"
         assert convert(scaling, name).returncode == 0
+        assert json.loads(minimind("info", tmp_path / "model", "--json").stdout)["rope_scaling"] == scaling
+        assert f"{scaling['rope_type']}, factor {scaling['factor']:g}" in minimind("info", tmp_path / "model").stdout
         reader = GGUFReader(tmp_path / name)
         assert value(reader, "llama.rope.scaling.type") == scaling["rope_type"]
         assert value(reader, "llama.rope.scaling.factor") == scaling["factor"]
@@ -149,7 +151,8 @@ def test_weights_survive_every_round_trip_to_the_bit(minimind, model, tmp_path):
     source = tmp_path / "model"
     steps = [("a.pth", []), ("b", ["--heads", 4]), ("c.pth", []), ("d", ["--heads", 4, "--max-shard-size", 1])]
     for name, options in steps:
-        minimind("convert", "--from", source, "--to", tmp_path / name, *options)
+        report = minimind("convert", "--from", source, "--to", tmp_path / name, *options).stdout
+        assert ("512 tokens, as MiniMind v1 trains" in report) == (source.suffix == ".pth")
         source = tmp_path / name
     for directory in ("b", "d"):
         result = weights(tmp_path / directory)

@@ -235,6 +235,8 @@ def test_benchmarks_report_rates(minimind, model):
     for name in ("decode", "prefill"):
         result = json.loads(minimind("bench", name, "--model", model, "--tokens", 20, "--json", "--threads", 1).stdout)
         assert result["tokens_per_second"] > 0 and result["type"] == "bf16" and result["threads"] == 1
+    refused = minimind("bench", "products", "--model", "tiny", "--rows", 64, "--threads", 65, check=False)
+    assert refused.returncode == 2 and refused.stderr.startswith("error: --rows 64 cannot be shared out over 65 threads")
 
 
 def test_bad_models_are_refused_in_one_sentence(minimind, model, tokenizer, tmp_path):

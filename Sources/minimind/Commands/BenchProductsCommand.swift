@@ -10,7 +10,11 @@ let benchProductsCommand: Command = {
     options: [model, rows, Option.json, Option.threads], example: "minimind bench products --model small"
   ) { invocation in
     let configuration = try modelConfiguration(invocation[model])
-    let result = try ProductsBenchmark(configuration, rows: invocation[rows], threads: threadCount(invocation))
+    let threads = threadCount(invocation)
+    guard threads <= invocation[rows] else {
+      throw UsageError("--rows \(invocation[rows]) cannot be shared out over \(threads) threads. Lower --threads.")
+    }
+    let result = try ProductsBenchmark(configuration, rows: invocation[rows], threads: threads)
     if invocation[Option.json] {
       try printJSON(result)
     } else {

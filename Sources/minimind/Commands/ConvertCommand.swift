@@ -145,6 +145,10 @@ private func report(
       value: encoding.rawValue + (isExact ? ", no bit lost" : ", rounded from \(source.encoding.rawValue)")
     ),
   ]
+  if source.directory == nil {
+    let length = source.parameters.configuration.maximumSequenceLength
+    rows.append((name: "context", value: "\(length) tokens, as MiniMind v1 trains; the .pth does not say"))
+  }
   if format != .legacy { rows.append((name: "tokenizer", value: tokenizerDirectory ?? "none")) }
   rows.append((name: "written", value: path))
   if format == .gguf { rows.append((name: "for ollama", value: modelfile)) }

@@ -31,6 +31,26 @@ struct ModelFacts: Encodable {
     }
   }
 
+  struct RotaryScalingFacts: Encodable {
+    let type: String
+    let factor: Double
+
+    enum CodingKeys: String, CodingKey {
+      case factor
+      case type = "rope_type"
+    }
+
+    /// Nil for a model without scaling.
+    init?(_ scaling: RotaryScaling) {
+      switch scaling {
+      case .none: return nil
+      case .linear(let factor): (type, self.factor) = ("linear", factor)
+      case .dynamic(let factor): (type, self.factor) = ("dynamic", factor)
+      case .yarn(let yarn): (type, factor) = ("yarn", yarn.factor)
+      }
+    }
+  }
+
   let name: String
   /// Nil for a configuration without weights.
   let directory: String?
@@ -132,6 +152,7 @@ extension ModelFacts {
   private enum Key: String, CodingKey {
     case name, directory, base, parameters
     case activeParameters = "active_parameters"
+    case rotaryScaling = "rope_scaling"
     case parts, configuration, memory, tokenizer, files
   }
 
@@ -144,6 +165,7 @@ extension ModelFacts {
     try container.encode(configuration.activeParameterCount, forKey: .activeParameters)
     try container.encode(Dictionary(uniqueKeysWithValues: parts.map { ($0.name, $0.parameters) }), forKey: .parts)
     try container.encode(Dictionary(uniqueKeysWithValues: settings.map { ($0.key, $0.value) }), forKey: .configuration)
+    try container.encodeIfPresent(RotaryScalingFacts(configuration.rotaryScaling), forKey: .rotaryScaling)
     try container.encode(memory, forKey: .memory)
     try container.encodeIfPresent(tokenizer, forKey: .tokenizer)
     try container.encode(files, forKey: .files)
@@ -184,7 +206,11 @@ extension ModelFacts {
     var result =
       "\(directory ?? name): \(formatCount(parameters)) parameters, \(kind.joined(separator: ", "))\n\n"
       + table.render() + "\n"
-    result += renderPairs(settings.map { (name: $0.key, value: formatNumber($0.value)) }) + "\n"
+    let scaling = RotaryScalingFacts(configuration.rotaryScaling).map {
+      (name: "rope_scaling", value: "\($0.type), factor \(formatNumber($0.factor))")
+    }
+    result +=
+      renderPairs(settings.map { (name: $0.key, value: formatNumber($0.value)) } + (scaling.map { [$0] } ?? [])) + "\n"
 
     var memoryTable = TextTable([("memory", .left), ("type", .left), ("bytes", .right)])
     for row in memory { memoryTable.add([row.use, row.type, formatBytes(row.bytes)]) }

@@ -102,7 +102,7 @@ struct TrainingOptions: Sendable {
       help: stage == .lora
         ? "Rank of the adapter." : "Trains an adapter of this rank in place of the model; 0: the whole model.")
     epochs = Option.optionalInteger(
-      "epochs", in: 1...1_000_000, defaultText: String(stage.defaultEpochs), help: "Passes over the data.")
+      "epochs", in: 1...10_000, defaultText: String(stage.defaultEpochs), help: "Passes over the data.")
     optimizer = Option.choice(
       "optimizer", default: stage.defaultOptimizer,
       help: "What moves the weights: AdamW, or Muon for the matrices inside the layers.")
