@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Races training: `minimind bench train` against PyTorch, and against itself with less threads or longer sequences.
+"""Races training: `minimind bench train` against PyTorch, and against itself with fewer threads or longer sequences.
 
     make bench
     .venv-interop/bin/python scripts/bench_train.py --races small base --pairs 5
@@ -111,8 +111,9 @@ class Bench:
             ways = [["--experts", "eager"], ["--experts", "eager", "--eager"]] if model == "moe" else [[]]
             rates = {}
             for options in [["--batch", str(batch), *way] for way in ways for batch in self.arguments.batches]:
-                rates[tuple(options)] = run_json(self.theirs(model, precision, *options, "--steps", 3))["tokens_per_second"]
-                print(f"PyTorch {model} {precision} {' '.join(options)}: {rates[tuple(options)]:.0f} tokens/s", file=sys.stderr, flush=True)
+                rate = run_json(self.theirs(model, precision, *options, "--steps", 3))["tokens_per_second"]
+                rates[tuple(options)] = rate
+                print(f"PyTorch {model} {precision} {' '.join(options)}: {rate:.0f} tokens/s", file=sys.stderr, flush=True)
             self.rivals[model, precision] = max(rates, key=rates.get)
         return self.rivals[model, precision]
 
@@ -144,7 +145,8 @@ class Bench:
         return min(512, round(totals["tokens"] / totals["documents"]) - 1)
 
     def threads(self):
-        return Race("two threads, one", ("two", "one"), self.ours(), [*self.ours(), "--threads", 1], self.arguments.pairs)
+        return Race(
+            "two threads, one", ("two", "one"), self.ours(), [*self.ours(), "--threads", 1], self.arguments.pairs)
 
     def lengths(self):
         race = Race(
@@ -163,7 +165,8 @@ class Bench:
         """Where the time of a short training run goes, in the program's own words."""
         data = self.prepared("pretrain")
         with tempfile.TemporaryDirectory() as folder:
-            written = run([self.binary, "pretrain", "--model", "small", "--data", data, "--output", f"{folder}/run", "--steps", 20])
+            written = run([
+                self.binary, "pretrain", "--model", "small", "--data", data, "--output", f"{folder}/run", "--steps", 20])
         return re.search(r"time share +(.*)", written).group(1)
 
 
@@ -195,7 +198,8 @@ def main():
     host = machine()
     lines = []
     if races:
-        lines += ["| race | tokens/s | against | ratio (median) | ratio (range) | peaks of memory | |", "|---|---|---|---|---|---|---|"]
+        lines += ["| race | tokens/s | against | ratio (median) | ratio (range) | peaks of memory | |"]
+        lines += ["|---|---|---|---|---|---|---|"]
         lines += [race.row() for race in races] + [""]
     if "waiting" in arguments.races:
         lines += [f"A training run's time: {bench.waiting()}.", ""]

@@ -4,7 +4,7 @@ import ModelFiles
 /// The weights of a model that nobody changes: matrices in one block of either type, norms and
 /// routers in fp32.
 ///
-/// Inference reads them, and training of an adapter. In bfloat16 there is no second, longer copy of a matrix.
+/// The training of an adapter reads them. In bfloat16 there is no second, longer copy of a matrix.
 package final class FrozenWeights {
   package let configuration: ModelConfiguration
   package let type: ElementType

@@ -21,13 +21,6 @@ package enum TrainedModel {
     }
   }
 
-  /// A copy of the model as it is now, an adapter merged into it.
-  ///
-  /// - Throws: `ComputeError.outOfMemory`.
-  package func frozenCopy(type: ElementType) throws -> FrozenWeights {
-    try FrozenWeights(configuration, table, type: type, read: copy)
-  }
-
   /// The model's weights, those that training does not change included.
   package var table: ParameterTable {
     switch self {

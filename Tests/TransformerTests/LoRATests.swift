@@ -243,3 +243,10 @@ struct LoRATests {
     #expect(adapter.table.entries.reduce(0) { $0 + $1.count } == lora.parameterCount(base))
   }
 }
+
+extension TrainedModel {
+  /// A copy of the model as it is now, an adapter merged into it.
+  fileprivate func frozenCopy(type: ElementType) throws -> FrozenWeights {
+    try FrozenWeights(configuration, table, type: type, read: copy)
+  }
+}

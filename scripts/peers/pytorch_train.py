@@ -6,8 +6,9 @@ Ernie4_5_MoeForCausalLM with the load-balance loss, in PyTorch on the CPU.
 
 The model has the dimensions of ours, full sequences of random tokens, AdamW and gradient clipping at 1.0. `bf16` is
 PyTorch's own way to it, autocast over fp32 weights; `torch.compile` is on unless --eager is given. --experts chooses
-among the ways in which transformers computes experts. The first steps, in which compilation happens, are not counted. With --useful-length every sequence holds that many tokens and is padded,
-as MiniMind v1 feeds its documents; only those tokens are counted.
+among the ways in which transformers computes experts. The first steps, in which compilation happens, are not counted.
+With --useful-length every sequence holds that many tokens and is padded, as MiniMind v1 feeds its documents; only those
+tokens are counted.
 """
 
 import argparse
@@ -57,7 +58,8 @@ def measure(arguments):
         inputs = {"input_ids": tokens, "labels": tokens}
         if useful < arguments.sequence_length:
             mask = (torch.arange(arguments.sequence_length) < useful).expand_as(tokens).contiguous()
-            inputs = {"input_ids": tokens * mask, "attention_mask": mask.long(), "labels": tokens.masked_fill(~mask, -100)}
+            labels = tokens.masked_fill(~mask, -100)
+            inputs = {"input_ids": tokens * mask, "attention_mask": mask.long(), "labels": labels}
         start = time.perf_counter()
         with autocast:
             loss = forward(**inputs).loss
