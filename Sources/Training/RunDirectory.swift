@@ -30,9 +30,9 @@ package final class RunDirectory {
   /// - Throws: `TrainingError` when something is in it, `FileError` when it cannot be made or another process has it.
   package init(creating path: String) throws {
     self.path = Self.trimmed(path)
-    let existed = FileManager.default.fileExists(atPath: self.path)
     lock = try DirectoryLock(self.path)
-    if existed { try Self.refuseContent(of: self.path) }
+    // Looked at under the lock: another run may have come and gone meanwhile.
+    try Self.refuseContent(of: self.path)
   }
 
   /// The directory of a run that is to go on. What an interrupted write has left is removed.
