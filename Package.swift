@@ -47,7 +47,7 @@ let package = Package(
     room("Tokenization", imports: ["Storage"]),
     room("ModelFiles", imports: ["Storage", "Tokenization", "CLibZip"]),
     room("Transformer", imports: ["Storage", "Compute", "ModelFiles"]),
-    room("Corpus", imports: ["Storage", "Tokenization", "CSimdJSON"]),
+    room("Corpus", imports: ["Storage", "Processes", "Tokenization", "CSimdJSON"]),
     room("Plotting", imports: ["Storage"]),
     room("StructuredOutput", imports: ["Storage", "Tokenization"]),
     room(
@@ -92,7 +92,7 @@ let package = Package(
     tests(of: "Tokenization"),
     tests(of: "ModelFiles", imports: ["Tokenization", "Transformer"]),
     tests(of: "Transformer", imports: ["Compute", "ModelFiles", "ReferenceKernels"], resources: [.copy("Fixtures")]),
-    tests(of: "Corpus", imports: ["Tokenization"]),
+    tests(of: "Corpus", imports: ["Processes", "Tokenization"]),
     tests(
       of: "Training",
       imports: ["AllocationCounter", "Compute", "Processes", "Transformer", "Corpus", "Tokenization", "ModelFiles"]),

@@ -6,6 +6,9 @@ import Storage
 /// Sendable: filled by the reader, then handed to one worker and never written again.
 package final class Block: @unchecked Sendable {
   package let file: InputFile
+  /// The file's place among the inputs, and the block's among all blocks.
+  package let fileIndex: Int
+  package let index: Int
   /// The column names of a CSV file.
   let columns: [String]
   package let records: [Record]
@@ -15,17 +18,22 @@ package final class Block: @unchecked Sendable {
   let bytesCompleted: Int
   /// Rows that were longer than the reader accepts, by their line.
   package let oversizedLines: [Int]
+  /// Lines of the block where its line numbers begin at 1, as the reader has not seen those before; 0 where they are the file's.
+  package let uncountedLines: Int
 
   init(
-    file: InputFile, columns: [String], records: [Record], bytes: UnsafeRawBufferPointer, bytesCompleted: Int,
-    oversizedLines: [Int]
+    file: InputFile, fileIndex: Int, index: Int, columns: [String] = [], records: [Record],
+    bytes: UnsafeRawBufferPointer, bytesCompleted: Int, oversizedLines: [Int], uncountedLines: Int = 0
   ) {
     self.file = file
+    self.fileIndex = fileIndex
+    self.index = index
     self.columns = columns
     self.records = records
     self.bytes = bytes
     self.bytesCompleted = bytesCompleted
     self.oversizedLines = oversizedLines
+    self.uncountedLines = uncountedLines
   }
 
   deinit { bytes.deallocate() }
@@ -38,7 +46,19 @@ package final class Block: @unchecked Sendable {
   }
 }
 
+/// Which blocks of the input a process reads: of `count` blocks that follow each other, the one at `index`.
+package struct BlockShare {
+  let index: Int
+  let count: Int
+
+  package init(index: Int = 0, of count: Int = 1) { (self.index, self.count) = (index, count) }
+}
+
 /// Reads files one after another as blocks of about `blockBytes`, each ending at the end of a row.
+///
+/// Where the blocks begin does not depend on how they are shared out. JSONL and plain text are cut into stripes of equal
+/// size, and a reader reads only its own: a block is the rows that begin in its stripe. In CSV and JSON the ends of rows are
+/// found from the beginning of the file only, so every reader reads all of it and gives its own blocks on.
 ///
 /// Memory: one block, which grows past `blockBytes` only for a row that is longer, and never past
 /// `maximumRecordBytes`; a row longer than that is skipped and reported.
@@ -47,48 +67,79 @@ package final class BlockReader {
   package static let maximumRecordBytes = 1 << 26
 
   private let files: [InputFile]
-  private let blockBytes: Int
-  private let maximumRecordBytes: Int
-  private var fileIndex = -1
-  private var descriptor: Int32 = -1
+  private let share: BlockShare
+  let blockBytes: Int
+  let maximumRecordBytes: Int
+  private(set) var fileIndex = -1
+  /// Bytes of the files before this one.
+  private(set) var bytesBefore = 0
+  private(set) var descriptor: Int32 = -1
+  /// The number of the block that comes next, over all readers.
+  private(set) var blockIndex = 0
+  /// Of a file in stripes, where the next one begins.
+  private var stripeStart = 0
   private var isAtEnd = true
-  private var line = 1
+  var line = 1
   private var columns: [String] = []
-  /// Bytes read so far, over all files.
+  /// Bytes of this file read so far.
   private var bytesRead = 0
   private var carry: [UInt8] = []
   /// A row that is too long is being skipped up to the next newline.
   private var isSkipping = false
 
   package init(
-    _ files: [InputFile], blockBytes: Int = defaultBlockBytes, maximumRecordBytes: Int = BlockReader.maximumRecordBytes
+    _ files: [InputFile], share: BlockShare = BlockShare(), blockBytes: Int = defaultBlockBytes,
+    maximumRecordBytes: Int = BlockReader.maximumRecordBytes
   ) {
+    precondition(blockBytes <= maximumRecordBytes, "blocks of \(blockBytes) bytes, rows of \(maximumRecordBytes)")
     self.files = files
+    self.share = share
     self.blockBytes = blockBytes
     self.maximumRecordBytes = maximumRecordBytes
   }
 
   deinit { if descriptor >= 0 { close(descriptor) } }
 
-  /// The next block, or nil after the last.
+  /// The next block of this reader's share, or nil after the last.
   package func next() throws -> Block? {
     while true {
-      if isAtEnd && carry.isEmpty {
+      let isStriped = fileIndex >= 0 && files[fileIndex].isStriped
+      if isStriped ? stripeStart >= files[fileIndex].byteCount : isAtEnd && carry.isEmpty {
         guard try openNextFile() else { return nil }
+        continue
       }
-      if let block = try readBlock() { return block }
+      let isOwn = blockIndex % share.count == share.index
+      if isStriped {
+        let start = stripeStart
+        stripeStart += blockBytes
+        defer { blockIndex += 1 }
+        if isOwn { return try readStripe(from: start, of: files[fileIndex], countsLines: share.count == 1) }
+      } else if files[fileIndex].format == .wholeFile {
+        // One block, whatever is in it, so that nobody reads another's file.
+        defer { blockIndex += 1 }
+        let block = isOwn ? try readBlock() ?? emptyBlock(of: files[fileIndex]) : nil
+        isAtEnd = true
+        carry = []
+        if let block { return block }
+      } else if let block = try readBlock() {
+        defer { blockIndex += 1 }
+        if isOwn { return block }
+      }
     }
   }
 
   private func openNextFile() throws -> Bool {
     if descriptor >= 0 { close(descriptor) }
     descriptor = -1
+    if fileIndex >= 0 { bytesBefore += files[fileIndex].byteCount }
+    guard fileIndex + 1 < files.count else { return false }
     fileIndex += 1
-    guard fileIndex < files.count else { return false }
     descriptor = open(files[fileIndex].path, O_RDONLY | O_CLOEXEC)
     guard descriptor >= 0 else { throw FileError("cannot open", files[fileIndex].path, errno: errno) }
-    isAtEnd = false
+    isAtEnd = files[fileIndex].isStriped
     isSkipping = false
+    stripeStart = 0
+    bytesRead = 0
     line = 1
     columns = []
     return true
@@ -142,9 +193,17 @@ package final class BlockReader {
       if records.isEmpty && oversizedLines.isEmpty { return nil }
       isHandedOver = true
       return Block(
-        file: file, columns: columns, records: records, bytes: UnsafeRawBufferPointer(memory),
-        bytesCompleted: bytesRead - carry.count, oversizedLines: oversizedLines)
+        file: file, fileIndex: fileIndex, index: blockIndex, columns: columns, records: records,
+        bytes: UnsafeRawBufferPointer(memory),
+        bytesCompleted: bytesBefore + bytesRead - carry.count, oversizedLines: oversizedLines)
     }
+  }
+
+  private func emptyBlock(of file: InputFile) -> Block {
+    Block(
+      file: file, fileIndex: fileIndex, index: blockIndex, records: [],
+      bytes: UnsafeRawBufferPointer(.allocate(byteCount: 1, alignment: 1)),
+      bytesCompleted: bytesBefore + file.byteCount, oversizedLines: [])
   }
 
   private func fill(

@@ -82,15 +82,15 @@ final class ConversationEncoder: RowEncoder {
     if count > filters.maximumTokens { count = removeOldestTurns(&parts, of: messages, count) }
     let promptCount = count - (parts.last?.ids.count ?? 0)
     guard promptCount < filters.maximumTokens else { return .promptTooLong }
-    if count < wholeCount { output.changed[.oldTurnsRemoved, default: 0] += 1 }
-    if count > filters.maximumTokens { output.changed[.answerCut, default: 0] += 1 }
+    if count < wholeCount { output.counts.change(.oldTurnsRemoved) }
+    if count > filters.maximumTokens { output.counts.change(.answerCut) }
 
     let digest = heldOut.digest(of: messages)
     output.append(
       parts, of: messages, limit: filters.maximumTokens,
       firstTrained: filters.trainsLastTurnOnly ? messages.count - 1 : 0, isHeldOut: heldOut.contains(digest),
       tokenizer: tokenizer)
-    output.rows.append(EncodedBlock.Row(digest: digest, documentEnd: output.documents.count))
+    output.appendRow(digest)
     return nil
   }
 

@@ -1,11 +1,13 @@
 import Foundation
+import Processes
 import Storage
 import Tokenization
 
 /// Turns files of text or conversations into a data directory: token shards, manifest, tokenizer.
 ///
-/// Streams: memory does not grow with the input, but for 17 bytes a distinct row when duplicates are looked for.
-/// The result depends on the input and the settings only, not on the number of threads.
+/// Streams: memory does not grow with the input, but for the keys of rows when duplicates are looked for (`DigestSet`):
+/// 12 bytes a distinct row, for near-duplicates 184, divided by the number of processes.
+/// The result depends on the input and the settings only, not on the number of threads or processes.
 package struct DataPreparation: Sendable {
   /// What the rows are, and which of them are kept.
   package enum Task: Sendable {
@@ -19,6 +21,10 @@ package struct DataPreparation: Sendable {
       case .sft: .sft
       case .dpo: .dpo
       }
+    }
+
+    fileprivate var findsNearDuplicates: Bool {
+      if case .pretrain(let filters) = self { filters.nearDuplicates != nil } else { false }
     }
 
     /// The filters in force, by the names of their flags.
@@ -56,74 +62,68 @@ package struct DataPreparation: Sendable {
 
   /// Prepares the data and puts them at `directory`, which appears whole or not at all.
   ///
-  /// - Parameter progress: called after each block with the bytes read so far; what it throws stops the work.
+  /// Several processes share the work, and the first one writes; all must call this with the same settings.
+  ///
+  /// - Parameters:
+  ///   - isStopRequested: asked in each process; when one says yes, all stop.
+  ///   - progress: called after each block in the first process, with the bytes read so far.
+  /// - Returns: the manifest, complete in the first process only.
   /// - Throws: `FileError`; `CorpusError` when `directory` holds something else than prepared data, when no row
-  ///   can be used, or at the first broken row if the preparation is strict.
+  ///   can be used, or at the first broken row if the preparation is strict; `ProcessError` for what another process
+  ///   has thrown; `PreparationStopped`.
   package func write(
-    to directory: String, programVersion: String, progress: (_ bytesCompleted: Int) throws -> Void = { _ in }
+    to directory: String, programVersion: String, exchange: ProcessExchange = ProcessExchange(),
+    isStopRequested: @escaping @Sendable () -> Bool = { false }, progress: (_ bytesCompleted: Int) -> Void = { _ in }
   ) throws -> DataManifest {
     if task.kind != .pretrain, let file = files.first(where: { $0.format == .text || $0.format == .wholeFile }) {
       throw CorpusError(
         "\(file.path) is plain text, which holds no questions and answers. Give .jsonl, .json or .csv, with rows like "
           + (task.kind == .sft ? RowReader.goodConversationRow : RowReader.goodPreferenceRow))
     }
+    let group = PreparationGroup(exchange, isStopRequested: isStopRequested)
+    guard exchange.isFirst else {
+      let counts = try encodeAll(group) { _ in }
+      _ = try group.merge(counts)
+      return emptyManifest(programVersion: programVersion)
+    }
     try checkReplaceable(directory)
     var manifest: DataManifest?
     try AtomicDirectory.write(directory) { temporary in
-      manifest = try fill(temporary, programVersion: programVersion, progress: progress)
+      manifest = try fill(temporary, programVersion: programVersion, group, progress: progress)
     }
     guard let manifest else { preconditionFailure("a data directory without a manifest") }
     return manifest
   }
 
   private func fill(
-    _ directory: String, programVersion: String, progress: (Int) throws -> Void
+    _ directory: String, programVersion: String, _ group: PreparationGroup, progress: (Int) -> Void
   ) throws -> DataManifest {
-    var manifest = emptyManifest(programVersion: programVersion)
-    var broken = BrokenRows()
-    var seen = DigestSet()
     let hasLossMask = task.kind.hasLossMask
     var training = SplitWriter(
       directory: directory, isHeldOut: false, tokenizer: tokenizer, hasLossMask: hasLossMask)
     var heldOut = SplitWriter(directory: directory, isHeldOut: true, tokenizer: tokenizer, hasLossMask: hasLossMask)
-
-    let blocks = BlockReader(files)
-    try OrderedPipeline.run(
-      threads: threads, maximumWeight: Self.maximumBytesInWork, next: blocks.next, weight: { $0.byteCount },
-      makeTransform: {
-        let encoder = makeEncoder()
-        return { EncodedBlock($0, with: encoder) }
-      },
-      commit: { block in
-        if isStrict, let message = block.broken.messages.first { throw CorpusError(message) }
-        broken.add(block.broken)
-        manifest.rowsRead += block.rowsRead
-        for (reason, count) in block.dropped { manifest.rowsDropped[reason.rawValue, default: 0] += count }
-        for (change, count) in block.changed { manifest.rowsChanged[change.rawValue, default: 0] += count }
-        var document = 0
-        var token = 0
-        for row in block.rows {
-          let isKept = !dropsDuplicates || seen.insert(row.digest)
-          while document < row.documentEnd {
-            let tokens = token..<block.documents[document].tokenEnd
-            if isKept && block.documents[document].isHeldOut {
-              try heldOut.append(block.documents[document], tokens, of: block)
-            } else if isKept {
-              try training.append(block.documents[document], tokens, of: block)
-            }
-            token = tokens.upperBound
-            document += 1
-          }
-          if isKept {
-            manifest.rowsKept += 1
-          } else {
-            manifest.rowsDropped[DropReason.duplicate.rawValue, default: 0] += 1
-          }
+    let ownCounts = try encodeAll(group) { block in
+      var token = 0
+      for document in block.documents {
+        let tokens = token..<document.tokenEnd
+        token = tokens.upperBound
+        if document.isHeldOut {
+          try heldOut.append(document, tokens, of: block)
+        } else {
+          try training.append(document, tokens, of: block)
         }
-        try progress(block.bytesCompleted)
-      })
-    manifest.rowsBroken = broken.count
-    manifest.brokenRows = broken.messages
+      }
+      progress(block.bytesCompleted)
+    }
+    let counts = try group.merge(ownCounts)
+
+    var manifest = emptyManifest(programVersion: programVersion)
+    manifest.rowsRead = counts.rowsRead
+    manifest.rowsKept = counts.rowsKept
+    manifest.rowsBroken = counts.broken.count
+    manifest.brokenRows = counts.broken.messages
+    manifest.rowsDropped = counts.dropped
+    manifest.rowsChanged = counts.changed
     guard manifest.rowsKept > 0 else { throw nothingLeft(manifest) }
 
     try training.finish()
@@ -135,6 +135,73 @@ package struct DataPreparation: Sendable {
     try tokenizer.save(to: directory)
     try manifest.write(to: directory)
     return manifest
+  }
+
+  /// Encodes this process's share of the blocks and gives the first process all blocks in their order.
+  ///
+  /// - Parameter write: takes the documents of a block that are kept; called in the first process only.
+  /// - Returns: the counts of this process's rows.
+  private func encodeAll(
+    _ group: PreparationGroup, write: (EncodedBlock) throws -> Void
+  ) throws -> PreparationCounts {
+    let blocks = BlockReader(files, share: group.share)
+    var counts = PreparationCounts()
+    // The others wait for this process's next block, so what goes wrong in reading is told in its place.
+    var readingError: (any Error)?
+    func commit(_ block: EncodedBlock?) throws -> Bool {
+      let failure = block == nil ? readingError : nil
+      guard let linesBefore = try group.beginRound(block, failure: failure, isStrict: isStrict) else { return false }
+      var block = block ?? EncodedBlock()
+      block.counts.broken.place(inBlock: block.index, afterLines: linesBefore)
+      try dropDuplicates(&block, group)
+      counts.add(block.counts)
+      try group.collect(block, write)
+      return true
+    }
+    try OrderedPipeline.run(
+      threads: threads, maximumWeight: Self.maximumBytesInWork,
+      next: {
+        do { return try blocks.next() } catch {
+          readingError = error
+          return nil
+        }
+      },
+      weight: { $0.byteCount },
+      makeTransform: {
+        let encoder = makeEncoder()
+        return { EncodedBlock($0, with: encoder) }
+      },
+      commit: { _ = try commit($0) })
+    while try commit(nil) {}
+    return counts
+  }
+
+  /// Removes the rows that repeat an earlier one of any process's, and counts what is kept.
+  private func dropDuplicates(_ block: inout EncodedBlock, _ group: PreparationGroup) throws {
+    var isKept = [Bool](repeating: true, count: block.rows.count)
+    if dropsDuplicates || task.findsNearDuplicates {
+      var keys: [Digest] = []
+      var band = 0
+      for row in block.rows {
+        if dropsDuplicates { keys.append(row.digest) }
+        keys += block.bands[band..<row.bandEnd]
+        band = row.bandEnd
+      }
+      let isNew = try group.areNew(keys)
+      var key = 0
+      band = 0
+      for (index, row) in block.rows.enumerated() {
+        let isEqual = dropsDuplicates && !isNew[key]
+        if dropsDuplicates { key += 1 }
+        let isNear = isNew[key..<key + row.bandEnd - band].contains(false)
+        key += row.bandEnd - band
+        band = row.bandEnd
+        isKept[index] = !isEqual && !isNear
+        if !isKept[index] { block.counts.drop(isEqual ? .duplicate : .nearDuplicate) }
+      }
+      block.keep(isKept)
+    }
+    block.counts.rowsKept += isKept.count { $0 }
   }
 
   private func makeEncoder() -> any RowEncoder {

@@ -1,22 +1,47 @@
 /// Rows that could not be read: the first few in words, the rest as a number.
-package struct BrokenRows: Sendable, Equatable {
+package struct BrokenRows: Sendable, Equatable, Codable {
   /// How many are kept in words.
   package static let shownCount = 5
 
+  struct Row: Sendable, Equatable, Codable {
+    var file: String
+    var line: Int
+    var reason: String
+    /// The block of the input that it lies in.
+    var block = 0
+
+    /// `file:line: reason`.
+    var message: String { "\(file):\(line): \(reason)" }
+  }
+
   package private(set) var count = 0
-  /// `file:line: reason`.
-  package private(set) var messages: [String] = []
+  /// The first of them.
+  private(set) var rows: [Row] = []
 
   package init() {}
 
+  /// The first of them, each as `file:line: reason`.
+  package var messages: [String] { rows.map(\.message) }
+
   package mutating func add(_ reason: String, file: String, line: Int) {
     count += 1
-    if messages.count < Self.shownCount { messages.append("\(file):\(line): \(reason)") }
+    if rows.count < Self.shownCount { rows.append(Row(file: file, line: line, reason: reason)) }
   }
 
-  package mutating func add(_ others: BrokenRows) {
+  /// Adds those of other blocks, in the order of blocks.
+  mutating func add(_ others: BrokenRows) {
     count += others.count
-    messages.append(contentsOf: others.messages.prefix(Self.shownCount - messages.count))
+    guard !others.rows.isEmpty else { return }
+    let all = (rows + others.rows).enumerated().sorted { ($0.element.block, $0.offset) < ($1.element.block, $1.offset) }
+    rows = all.prefix(Self.shownCount).map(\.element)
+  }
+
+  /// Says where rows lie whose lines were counted from the start of their block.
+  mutating func place(inBlock block: Int, afterLines lines: Int) {
+    for index in rows.indices {
+      rows[index].block = block
+      rows[index].line += lines
+    }
   }
 }
 

@@ -20,6 +20,9 @@ package struct InputFile: Sendable, Equatable {
   package let path: String
   package let byteCount: Int
   package let format: InputFormat
+
+  /// Whether a row ends at every newline, so that rows can be found from anywhere in the file.
+  var isStriped: Bool { format == .jsonLines || format == .text }
 }
 
 /// Finds the files that `paths` stand for: a file is itself, a directory all its data files in the order of their names.

@@ -35,7 +35,7 @@ final class PreferenceEncoder: RowEncoder {
         parts, of: messages, limit: maximumTokens, firstTrained: pair.promptCount,
         isHeldOut: heldOut.contains(digest), tokenizer: tokenizer)
     }
-    output.rows.append(EncodedBlock.Row(digest: digest, documentEnd: output.documents.count))
+    output.appendRow(digest)
     return nil
   }
 }

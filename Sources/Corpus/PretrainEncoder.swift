@@ -10,6 +10,8 @@ package struct PretrainFilters: Sendable, Equatable {
   /// document that is longer than its sequence in chunks anyway.
   package var maximumCharacters = 4096
   package var longDocuments = LongDocuments.split
+  /// Leaves out documents that share about this much with an earlier one (`MinHash`); nil keeps them.
+  package var nearDuplicates: Double?
 
   package init() {}
 
@@ -24,6 +26,7 @@ package struct PretrainFilters: Sendable, Equatable {
   /// By the names of the flags, for the manifest.
   var texts: [String: String] {
     ["max-characters": String(maximumCharacters), "long": longDocuments.rawValue]
+      .merging(nearDuplicates.map { ["near-duplicates": String($0)] } ?? [:]) { $1 }
   }
 }
 
@@ -32,12 +35,14 @@ final class PretrainEncoder: RowEncoder {
   private let tokenizer: Tokenizer
   private let filters: PretrainFilters
   private let heldOut: HeldOutSelection
+  private let minHash: MinHash?
   private let reader = RowReader()
 
   init(tokenizer: Tokenizer, filters: PretrainFilters, heldOut: HeldOutSelection) {
     self.tokenizer = tokenizer
     self.filters = filters
     self.heldOut = heldOut
+    minHash = filters.nearDuplicates.map(MinHash.init)
   }
 
   func encode(_ record: Record, of block: Block, into output: inout EncodedBlock) throws(RowProblem) -> DropReason? {
@@ -57,11 +62,12 @@ final class PretrainEncoder: RowEncoder {
         guard !RowReader.isBlank(piece) else { continue }
         append(piece, isHeldOut: heldOut.contains(heldOut.digest { $0.update(piece) }), to: &output)
       }
-      output.changed[.split, default: 0] += 1
+      output.counts.change(.split)
     } else {
       append(text, isHeldOut: heldOut.contains(digest), to: &output)
     }
-    output.rows.append(EncodedBlock.Row(digest: digest, documentEnd: output.documents.count))
+    if let minHash { output.bands.append(contentsOf: minHash.bands(of: text)) }
+    output.appendRow(digest)
     return nil
   }
 

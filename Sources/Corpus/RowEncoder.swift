@@ -16,6 +16,7 @@ package enum DropReason: String, CaseIterable, Sendable {
   case pairTooLong = "pair-too-long"
   case equalAnswers = "equal-answers"
   case duplicate = "duplicate"
+  case nearDuplicate = "near-duplicate"
 
   package var inWords: String {
     switch self {
@@ -32,6 +33,7 @@ package enum DropReason: String, CaseIterable, Sendable {
     case .pairTooLong: "chosen or rejected longer than --max-tokens"
     case .equalAnswers: "chosen and rejected the same"
     case .duplicate: "repeated (--deduplicate)"
+    case .nearDuplicate: "much like an earlier one (--near-duplicates)"
     }
   }
 }
@@ -66,6 +68,8 @@ struct EncodedBlock {
     var digest: Digest
     /// One past its last document in `documents`.
     var documentEnd: Int
+    /// One past its last key in `bands`.
+    var bandEnd: Int
   }
 
   var tokens: [Int32] = []
@@ -73,27 +77,66 @@ struct EncodedBlock {
   var trained: [UInt8] = []
   var documents: [Document] = []
   var rows: [Row] = []
-  var rowsRead = 0
-  var dropped: [DropReason: Int] = [:]
-  var changed: [RowChange: Int] = [:]
-  var broken = BrokenRows()
-  var bytesCompleted: Int
+  /// Of `MinHash`; empty where near-duplicates are not looked for.
+  var bands: [Digest] = []
+  var counts = PreparationCounts()
+  /// Of the block that was encoded.
+  var index = 0
+  var fileIndex = 0
+  var uncountedLines = 0
+  var bytesCompleted = 0
+
+  /// Nothing.
+  init() {}
 
   /// Encodes all rows of `block`.
   init(_ block: Block, with encoder: any RowEncoder) {
+    (index, fileIndex) = (block.index, block.fileIndex)
+    uncountedLines = block.uncountedLines
     bytesCompleted = block.bytesCompleted
-    for line in block.oversizedLines {
-      rowsRead += 1
-      broken.add(oversizedReason, file: block.file.path, line: line)
-    }
-    for record in block.records where !RowReader.isBlank(block.bytes(of: record)) {
-      rowsRead += 1
-      do throws(RowProblem) {
-        if let reason = try encoder.encode(record, of: block, into: &self) { dropped[reason, default: 0] += 1 }
-      } catch {
-        broken.add(error.reason, file: block.file.path, line: record.line)
+    // In the order of lines: a row that is too long is the last one of a stripe, and comes before the rows of its block else.
+    let isOversizedLast = block.file.isStriped
+    func addOversized() {
+      for line in block.oversizedLines {
+        counts.rowsRead += 1
+        counts.broken.add(oversizedReason, file: block.file.path, line: line)
       }
     }
+    if !isOversizedLast { addOversized() }
+    for record in block.records where !RowReader.isBlank(block.bytes(of: record)) {
+      counts.rowsRead += 1
+      do throws(RowProblem) {
+        if let reason = try encoder.encode(record, of: block, into: &self) { counts.drop(reason) }
+      } catch {
+        counts.broken.add(error.reason, file: block.file.path, line: record.line)
+      }
+    }
+    if isOversizedLast { addOversized() }
+  }
+
+  mutating func appendRow(_ digest: Digest) {
+    rows.append(Row(digest: digest, documentEnd: documents.count, bandEnd: bands.count))
+  }
+
+  /// Removes the documents of all rows that `isKept` does not name.
+  mutating func keep(_ isKept: [Bool]) {
+    guard isKept.contains(false) else { return }
+    var kept = EncodedBlock()
+    var document = 0
+    var token = 0
+    for (row, isKept) in zip(rows, isKept) {
+      let tokenEnd = row.documentEnd > document ? documents[row.documentEnd - 1].tokenEnd : token
+      if isKept {
+        for var other in documents[document..<row.documentEnd] {
+          other.tokenEnd += kept.tokens.count - token
+          kept.documents.append(other)
+        }
+        kept.tokens.append(contentsOf: tokens[token..<tokenEnd])
+        if !trained.isEmpty { kept.trained.append(contentsOf: trained[token..<tokenEnd]) }
+      }
+      (document, token) = (row.documentEnd, tokenEnd)
+    }
+    (documents, tokens, trained) = (kept.documents, kept.tokens, kept.trained)
   }
 }
 

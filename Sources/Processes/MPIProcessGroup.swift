@@ -36,10 +36,12 @@ package final class MPIProcessGroup: ProcessGroup {
     return text.split(whereSeparator: { $0 == "," || $0.isNewline }).first.map(String.init)
   }
 
-  package func transfer(sends: [Message], receives: [Message], pause: (_ missing: () -> [Int]) -> Void) {
+  package func transfer(
+    sends: [Message], receives: [Message], pause: (_ missing: () -> [Int]) throws -> Void
+  ) rethrows {
     let total = receives.count + sends.count
     if requests.count < total { requests += [CMRequest?](repeating: nil, count: total - requests.count) }
-    requests.withUnsafeMutableBufferPointer { requests in
+    try requests.withUnsafeMutableBufferPointer { requests in
       guard let base = requests.baseAddress else { return }
       for (index, message) in receives.enumerated() {
         cmStartReceive(message.bytes, Int32(message.byteCount), Int32(message.peer), base + index)
@@ -48,7 +50,7 @@ package final class MPIProcessGroup: ProcessGroup {
         cmStartSend(message.bytes, Int32(message.byteCount), Int32(message.peer), base + receives.count + index)
       }
       while cmTestAll(Int32(total), base) == 0 {
-        pause {
+        try pause {
           let missing = (receives + sends).enumerated().filter { cmTestAll(1, base + $0.offset) == 0 }
           return Array(Set(missing.map(\.element.peer))).sorted()
         }

@@ -19,8 +19,9 @@ package protocol ProcessGroup: AnyObject {
   /// Sends and receives; returns when all of it is done. Two processes' messages match by their order.
   ///
   /// - Parameter pause: called between looks at what has arrived; may end the process. `missing` gives the ranks from which
-  ///   something is still to come, or that have not taken something.
-  func transfer(sends: [Message], receives: [Message], pause: (_ missing: () -> [Int]) -> Void)
+  ///   something is still to come, or that have not taken something. What it throws gives the messages up, and then the
+  ///   group can only `abort`.
+  func transfer(sends: [Message], receives: [Message], pause: (_ missing: () -> [Int]) throws -> Void) rethrows
 
   /// Ends the processes of all ranks at once.
   func abort() -> Never

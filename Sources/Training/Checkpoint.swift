@@ -25,7 +25,7 @@ package enum Checkpoint {
   /// - Throws: `FileError` when the disk does not have room (found before anything is written) or cannot be written.
   static func save(
     _ path: String, model: TrainedModel, optimizer: OptimizerState, state: TrainingState, tokenizerDirectory: String,
-    exchange: GradientExchange
+    exchange: ProcessExchange
   ) throws {
     let parent = parentDirectory(of: path)
     try createDirectory(parent)
@@ -57,7 +57,7 @@ package enum Checkpoint {
   }
 
   /// What the other ranks do while the first one saves.
-  static func sendMoments(_ optimizer: OptimizerState, exchange: GradientExchange) {
+  static func sendMoments(_ optimizer: OptimizerState, exchange: ProcessExchange) {
     for moment in optimizer.moments { exchange.collect(moment.stretches, into: nil) }
   }
 

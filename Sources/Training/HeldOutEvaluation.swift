@@ -13,7 +13,7 @@ extension Evaluation {
   ///   - batch: room to work in.
   /// - Returns: nil when nothing is held out, or nothing of it is trained on.
   static func heldOut(
-    _ plan: TrainingPlan, _ objective: Objective, pass: TrainingPass, exchange: GradientExchange, step: Int,
+    _ plan: TrainingPlan, _ objective: Objective, pass: TrainingPass, exchange: ProcessExchange, step: Int,
     batch: inout PackedBatch
   ) throws -> Evaluation? {
     var sum = ObjectiveSum()

@@ -71,7 +71,7 @@ package struct ObjectiveSum {
   }
 
   /// The sum over all ranks, and that of `more` numbers.
-  func summed(over exchange: GradientExchange, _ more: inout [Double]) -> ObjectiveSum {
+  func summed(over exchange: ProcessExchange, _ more: inout [Double]) -> ObjectiveSum {
     guard !exchange.isAlone else { return self }
     // A rank without a batch has no metrics, and does not know whether others have.
     let own = [loss.loss, loss.weight, Double(loss.tokens)] + (preference ?? PreferenceMetrics()).sums

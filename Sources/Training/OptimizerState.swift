@@ -134,7 +134,7 @@ package final class OptimizerState {
   }
 
   /// The same of a block of which each rank has its own part only; the same for any number of ranks, too.
-  package func norm(ofParts values: UnsafePointer<Float>, team: WorkerTeam, _ exchange: GradientExchange) -> Double {
+  package func norm(ofParts values: UnsafePointer<Float>, team: WorkerTeam, _ exchange: ProcessExchange) -> Double {
     guard !exchange.isAlone else { return norm(of: values, team: team) }
     sumSquares(of: values, team: team) { $0.owner == rank }
     let own = (0..<partition.pieces.count).map { partition.pieces[$0].owner == rank ? squarePointer[$0] : 0 }

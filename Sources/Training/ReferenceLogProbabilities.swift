@@ -27,7 +27,7 @@ struct ReferenceLogProbabilities: Codable, Equatable {
   /// - Returns: nil when any rank was stopped.
   /// - Throws: `TrainingError` when a log-probability is not a finite number; what `progress` throws.
   init?(
-    _ plan: TrainingPlan, pass: TrainingPass, exchange: GradientExchange, progress: (_ share: Double) throws -> Bool
+    _ plan: TrainingPlan, pass: TrainingPass, exchange: ProcessExchange, progress: (_ share: Double) throws -> Bool
   ) throws {
     struct Stopped: Error {}
     modelHash = plan.startModelHash ?? ""

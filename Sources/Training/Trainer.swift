@@ -17,7 +17,7 @@ package final class Trainer {
   private let pass: TrainingPass
   private let optimizer: OptimizerState
   private let team: WorkerTeam
-  private let exchange: GradientExchange
+  private let exchange: ProcessExchange
   private let schedule: LearningRateSchedule
   /// Nil in all processes but the first.
   private let metrics: MetricsFile?
@@ -40,7 +40,7 @@ package final class Trainer {
   ///   - exchange: with the other processes of the run.
   ///   - sinks: who is told of what happens, besides the files of the run directory.
   package init(
-    _ plan: TrainingPlan, run: RunDirectory, team: WorkerTeam, exchange: GradientExchange = GradientExchange(),
+    _ plan: TrainingPlan, run: RunDirectory, team: WorkerTeam, exchange: ProcessExchange = ProcessExchange(),
     sinks: [any MetricsSink], sampler: Sampler? = nil
   ) throws {
     self.plan = plan

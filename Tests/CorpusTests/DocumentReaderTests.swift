@@ -152,6 +152,52 @@ struct DocumentReaderTests {
     }
   }
 
+  @Test(
+    "readers who share the blocks read together what one reads, and know the lines together",
+    arguments: [1, 2, 3, 7, 64, 1000], 2...4)
+  func shares(blockBytes: Int, count: Int) throws {
+    try withTemporaryDirectory { directory in
+      let texts = (0..<40).map { String(repeating: "\($0) ", count: $0 * 7 % 23) + ($0 % 5 == 0 ? "\r" : "") }
+      let long = String(repeating: "x", count: 3000)
+      let inputs = [
+        try write("\u{FEFF}" + texts.joined(separator: "\n"), "a.txt", in: directory),
+        try write("text\n" + texts.map { "\"\($0)\n\"" }.joined(separator: "\n"), "b.csv", in: directory),
+        try write("", "c.txt", in: directory),
+        try write("one\n\(long)\n\ntwo\n\(long)", "d.txt", in: directory),
+        try write("[{\"text\": 1},\n {\"text\":\n 2}, {}]", "e.json", in: directory),
+        try write("last", "f.txt", in: directory),
+      ]
+      let files = try resolveInputFiles(inputs)
+      func rows(of block: Block, after lines: Int) -> [String] {
+        block.oversizedLines.map { "too long \(block.file.path):\($0 + lines)" }
+          + block.records.map {
+            "\(block.file.path):\($0.line + lines) " + String(decoding: block.bytes(of: $0), as: UTF8.self)
+          }
+      }
+      func blocks(_ share: BlockShare) throws -> [Block] {
+        let reader = BlockReader(files, share: share, blockBytes: blockBytes, maximumRecordBytes: 2000)
+        var blocks: [Block] = []
+        while let block = try reader.next() { blocks.append(block) }
+        return blocks
+      }
+      let expected = try blocks(BlockShare()).flatMap { rows(of: $0, after: 0) }
+      #expect(expected.count == 40 + 40 + 5 + 3 + 1 && expected.count { $0.hasPrefix("too long") } == 2)
+      var all = try (0..<count).flatMap { index in
+        let own = try blocks(BlockShare(index: index, of: count))
+        #expect(own.enumerated().allSatisfy { $1.index == $0 * count + index })
+        return own
+      }
+      all.sort { $0.index < $1.index }
+      var lines = [Int](repeating: 0, count: files.count)
+      var found: [String] = []
+      for block in all {
+        found += rows(of: block, after: lines[block.fileIndex])
+        lines[block.fileIndex] += block.uncountedLines
+      }
+      #expect(found == expected)
+    }
+  }
+
   @Test("a row longer than the reader accepts is skipped and told, and the next row is read")
   func oversizedRow() throws {
     try withTemporaryDirectory { directory in

@@ -1,4 +1,5 @@
 import Foundation
+import Synchronization
 import TestSupport
 import Testing
 import Tokenization
@@ -6,7 +7,7 @@ import Tokenization
 import Corpus
 
 /// Every file below a directory, by its path.
-private func contents(_ directory: String) throws -> [String: Data] {
+func contents(_ directory: String) throws -> [String: Data] {
   var files: [String: Data] = [:]
   for name in try FileManager.default.subpathsOfDirectory(atPath: directory) {
     files[name] = FileManager.default.contents(atPath: directory + "/" + name)
@@ -137,7 +138,6 @@ struct PreparationRunTests {
 
   @Test("that is stopped half way leaves what was there before")
   func stopped() throws {
-    struct Stop: Error {}
     try withTemporaryDirectory { directory in
       let path = try write(String(repeating: "the cat sat\n", count: 200_000), "a.txt", in: directory)
       _ = try prepared([try write("old\n", "old.txt", in: directory)], to: directory + "/out")
@@ -146,14 +146,18 @@ struct PreparationRunTests {
         var preparation = DataPreparation(
           task: pretrain(), files: try resolveInputFiles([path]), tokenizer: smallTokenizer)
         preparation.threads = threads
-        var calls = 0
-        #expect(throws: Stop.self) {
-          try preparation.write(to: directory + "/out", programVersion: "test") { _ in
-            calls += 1
-            if calls == 2 { throw Stop() }
-          }
+        let calls = Mutex(0)
+        #expect(throws: PreparationStopped.self) {
+          try preparation.write(
+            to: directory + "/out", programVersion: "test",
+            isStopRequested: {
+              calls.withLock {
+                $0 += 1
+                return $0 > 2
+              }
+            })
         }
-        #expect(calls == 2)
+        #expect(calls.withLock { $0 } == 3)
         #expect(try contents(directory) == before)
       }
     }

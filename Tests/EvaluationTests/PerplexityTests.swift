@@ -125,7 +125,7 @@ import Transformer
         task: .pretrain(PretrainFilters()), files: try resolveInputFiles([directory + "/texts.txt"]),
         tokenizer: tokenizer)
       preparation.heldOutFraction = 0.5
-      _ = try preparation.write(to: directory + "/data", programVersion: "test") { _ in }
+      _ = try preparation.write(to: directory + "/data", programVersion: "test")
       let dataset = try TokenShardDataset(directory: directory + "/data")
       let parameters = try Self.parameters()
       func meter() throws -> PerplexityMeter {

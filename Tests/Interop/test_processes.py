@@ -1,11 +1,13 @@
-"""Training by several processes under Open MPI's mpirun: the result, a rank that dies or hangs, and the end by a signal.
+"""Several processes under Open MPI's mpirun, training and preparing data: the result, a rank that dies or hangs, and the
+end by a signal.
 
-What the ranks compute is tested in Tests/TrainingTests/ProcessRunTests.swift, with threads in their place; here are the
-processes, the library and the program.
+What the ranks compute is tested in Tests/TrainingTests/ProcessRunTests.swift and Tests/CorpusTests/PreparationGroupTests.swift,
+with threads in their place; here are the processes, the library and the program.
 """
 
 import json
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -190,6 +192,67 @@ def test_mpirun_is_stopped(start, minimind, data, tmp_path, number):  # noqa: F8
     assert max(steps(run)) - 10 <= max(saved) <= max(steps(run))
     minimind("pretrain", "--resume", run, "--threads", 1)
     assert steps(run) == sorted(steps(run)) and set(steps(run)) == set(range(401))
+
+
+@pytest.fixture(scope="module")
+def texts(tmp_path_factory):
+    """24 MB of rows: new, repeated, nearly repeated and broken ones."""
+    rng = random.Random(4)
+    words = ["the", "cat", "sat", "on", "a", "mat", *(f"w{number}" for number in range(500))]
+    rows = [" ".join(rng.choices(words, k=rng.randint(40, 160))) for _ in range(2000)]
+    rows += [row + " and more" for row in rows[::3]]
+    lines = [json.dumps({"text": row}) for row in rows] + ['{"txt": 1}'] * 20
+    path = tmp_path_factory.mktemp("texts") / "texts.jsonl"
+    path.write_text("".join(line + "\n" for _ in range(20) for line in rng.sample(lines, len(lines))))
+    return path
+
+
+def preparation(data, texts, output, *options):  # noqa: F811
+    return ["data", "pretrain", "--input", texts, "--tokenizer", data / "tokenizer", "--output", output, *options]
+
+
+def files(directory):
+    return {path.name: path.read_bytes() for path in directory.iterdir()}
+
+
+def test_preparation_by_any_number_of_processes(minimind, mpirun, data, texts, tmp_path):  # noqa: F811
+    """The same bytes, and what was left out is told by the first process alone."""
+    options = ["--deduplicate", "--near-duplicates", 0.8, "--held-out", 0.1]
+    minimind(*preparation(data, texts, tmp_path / "alone", *options), "--threads", 2)
+    for count in [1, 2, 3, 4]:
+        output, errors = mpirun(count, *preparation(data, texts, tmp_path / str(count), *options))
+        assert files(tmp_path / str(count)) == files(tmp_path / "alone")
+        assert output.count("repeated (--deduplicate)") == 1 and errors.count("400 broken rows were left out:") == 1
+        assert (f"{count} processes" in output) == (count > 1)
+    dropped = json.loads((tmp_path / "alone/manifest.json").read_text())["rowsDropped"]
+    # 667 rows are other ones with two more words; a few are too short to be found so.
+    assert 600 < dropped["near-duplicate"] <= 667 and dropped["duplicate"] == 19 * 2667
+    assert "near-duplicates 0.8" in minimind("data", "inspect", tmp_path / "alone").stdout
+
+
+def test_preparation_that_fails_in_one_process(start, data, texts, tmp_path):  # noqa: F811
+    """A broken row is told once, with its line; a killed process ends all; neither leaves anything behind."""
+    rows = texts.read_text().splitlines(keepends=True)
+    first = next(number for number, row in enumerate(rows, 1) if "txt" in row)
+    process = start(3, *preparation(data, texts, tmp_path / "out", "--strict"))
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1 and errors.count("error: ") == 1
+    assert f"error: {texts}:{first}: there is no key" in errors
+    assert os.listdir(tmp_path) == []
+
+    large = tmp_path / "large.jsonl"
+    large.write_text("".join(rows * 10))
+    for signals in [(1, signal.SIGKILL), (2, signal.SIGTERM)]:
+        process = start(3, *preparation(data, large, tmp_path / "out"))
+        deadline = time.monotonic() + 60
+        while not any(path.stat().st_size > 1 << 20 for path in tmp_path.glob("out.partial-*/train-0.tokens")):
+            assert process.poll() is None and time.monotonic() < deadline, process.communicate()
+            time.sleep(0.01)
+        os.kill(ranks(process)[signals[0]], signals[1])
+        _, errors = process.communicate(timeout=30)
+        assert process.returncode != 0
+        assert ("Killed" in errors) if signals[1] == signal.SIGKILL else ("interrupted." in errors), errors
+        assert os.listdir(tmp_path) == ["large.jsonl"]
 
 
 def test_without_the_library(binary, data, tmp_path):  # noqa: F811

@@ -9,7 +9,9 @@ package final class ThreadProcessGroup: ProcessGroup {
 
   private init(rank: Int, count: Int, mail: Mail) { (self.rank, self.count, self.mail) = (rank, count, mail) }
 
-  package func transfer(sends: [Message], receives: [Message], pause: (_ missing: () -> [Int]) -> Void) {
+  package func transfer(
+    sends: [Message], receives: [Message], pause: (_ missing: () -> [Int]) throws -> Void
+  ) rethrows {
     for message in sends {
       mail.post(Data(bytes: message.bytes, count: message.byteCount), from: rank, to: message.peer)
     }
@@ -20,7 +22,7 @@ package final class ThreadProcessGroup: ProcessGroup {
           data.copyBytes(to: UnsafeMutableRawBufferPointer(start: message.bytes, count: message.byteCount))
           break
         }
-        pause { Array(Set(receives[index...].map(\.peer))).sorted() }
+        try pause { Array(Set(receives[index...].map(\.peer))).sorted() }
       }
     }
   }
@@ -33,7 +35,7 @@ package final class ThreadProcessGroup: ProcessGroup {
   /// - Throws: what the first rank that failed has thrown, when all have ended.
   package static func run<Result>(
     _ count: Int, timeLimit: Double = 60, report: @escaping @Sendable (String) -> Void = { _ in },
-    _ body: @escaping (GradientExchange) throws -> Result
+    _ body: @escaping (ProcessExchange) throws -> Result
   ) throws -> [Result] {
     let mail = Mail()
     // Sound: a thread writes its own element, and they are read when all threads have ended.
@@ -45,7 +47,7 @@ package final class ThreadProcessGroup: ProcessGroup {
       threads.enter()
       let thread = Thread {
         let result = Swift.Result {
-          let exchange = try GradientExchange(timeLimit: timeLimit, report: report) {
+          let exchange = try ProcessExchange(timeLimit: timeLimit, report: report) {
             ThreadProcessGroup(rank: rank, count: count, mail: mail)
           }
           defer { exchange.close() }

@@ -1,6 +1,7 @@
 import Compute
 import Corpus
 import Foundation
+import Processes
 import Tokenization
 
 /// `minimind data pretrain`: documents become token shards.
@@ -13,16 +14,22 @@ let dataPretrainCommand: Command = {
   let long = Option.choice(
     "long", default: defaults.longDocuments,
     help: "What becomes of longer documents: split cuts them after lines and sentences, drop leaves them out.")
+  let nearDuplicates = Option.optionalNumber(
+    "near-duplicates", in: 0.5...0.95, defaultText: "off",
+    help: "Leaves out documents that share this much of their runs of five words with an earlier one, as MinHash finds "
+      + "them: half of them at this similarity, nearly all well above it. 0.8 is usual.")
   let v1 = Option.flag(
     "v1-filters", help: "MiniMind v1's filter: --max-characters 512 --long drop; other filter flags still count.")
   return Command(
     "data", "pretrain", summary: "prepares token shards from text",
-    options: PreparationOptions.firstOptions + [wholeFiles, maximum, long, v1] + PreparationOptions.lastOptions,
+    options: PreparationOptions.firstOptions + [wholeFiles, maximum, long, nearDuplicates, v1]
+      + PreparationOptions.lastOptions,
     example: "minimind data pretrain --input novel.txt --tokenizer my-tokenizer --output my-data"
   ) { invocation in
     var filters = invocation[v1] ? PretrainFilters.v1 : defaults
     if invocation.isGiven(maximum) { filters.maximumCharacters = invocation[maximum] }
     if invocation.isGiven(long) { filters.longDocuments = invocation[long] }
+    filters.nearDuplicates = invocation[nearDuplicates]
     try prepare(invocation, .pretrain(filters), wholeFiles: invocation[wholeFiles])
   }
 }()
@@ -113,35 +120,56 @@ private enum PreparationOptions {
   static let deduplicate = Option.flag("deduplicate", help: "Leaves out rows that were there before, to the byte.")
   static let strict = Option.flag("strict", help: "Stops at the first broken row instead of leaving it out.")
   static let firstOptions: [any OptionDescription] = [inputs, tokenizer, output]
-  static let lastOptions: [any OptionDescription] = [deduplicate, heldOut, Option.seed, strict, Option.threads]
+  static let lastOptions: [any OptionDescription] = [
+    deduplicate, heldOut, Option.seed, strict, Option.threads, Option.exchangeTimeout,
+  ]
 }
 
 private func prepare(_ invocation: Invocation, _ task: DataPreparation.Task, wholeFiles: Bool) throws {
-  let console = Console.standardOutput
-  let start = monotonicSeconds()
-  let directory = invocation[PreparationOptions.output]
-  let tokenizer = try Tokenizer(directory: invocation[PreparationOptions.tokenizer])
-  let files = try resolveInputFiles(invocation[PreparationOptions.inputs], wholeFiles: wholeFiles)
-  var preparation = DataPreparation(task: task, files: files, tokenizer: tokenizer)
-  preparation.dropsDuplicates = invocation[PreparationOptions.deduplicate]
-  preparation.heldOutFraction = invocation[PreparationOptions.heldOut]
-  preparation.seed = invocation[Option.seed]
-  preparation.isStrict = invocation[PreparationOptions.strict]
-  preparation.threads = threadCount(invocation)
+  try withProcesses(timeLimit: invocation[Option.exchangeTimeout]) { exchange in
+    let start = monotonicSeconds()
+    let directory = invocation[PreparationOptions.output]
+    let tokenizer = try Tokenizer(directory: invocation[PreparationOptions.tokenizer])
+    let files = try resolveInputFiles(invocation[PreparationOptions.inputs], wholeFiles: wholeFiles)
+    var preparation = DataPreparation(task: task, files: files, tokenizer: tokenizer)
+    preparation.dropsDuplicates = invocation[PreparationOptions.deduplicate]
+    preparation.heldOutFraction = invocation[PreparationOptions.heldOut]
+    preparation.seed = invocation[Option.seed]
+    preparation.isStrict = invocation[PreparationOptions.strict]
+    preparation.threads = threadCount(invocation)
 
-  Interruption.watch()
-  let progress = ProgressLine("preparing", total: preparation.totalBytes, unit: .bytes, console: console)
-  defer { progress.finish() }
-  let manifest = try preparation.write(to: directory, programVersion: programVersion) { bytes in
-    progress.update(completed: bytes)
-    try Interruption.check()
+    Interruption.watch()
+    let progress = ProgressLine(
+      "preparing", total: preparation.totalBytes, unit: .bytes, console: Console.standardOutput)
+    defer { progress.finish() }
+    let manifest: DataManifest
+    do {
+      manifest = try preparation.write(
+        to: directory, programVersion: programVersion, exchange: exchange,
+        isStopRequested: { Interruption.isRequested }
+      ) { progress.update(completed: $0) }
+    } catch is PreparationStopped {
+      throw Interrupted()
+    }
+    progress.finish()
+    guard exchange.isFirst else { return }
+    try report(
+      manifest, in: directory, bytes: preparation.totalBytes, seconds: monotonicSeconds() - start,
+      processes: exchange.count)
   }
-  progress.finish()
+}
 
-  let seconds = monotonicSeconds() - start
-  let rate = "\(formatBytes(Int(Double(preparation.totalBytes) / max(seconds, 1e-9))))/s"
+/// Says what was prepared, and what to do next.
+private func report(
+  _ manifest: DataManifest, in directory: String, bytes: Int, seconds: Double, processes: Int
+) throws {
+  let console = Console.standardOutput
+  let rate = "\(formatBytes(Int(Double(bytes) / max(seconds, 1e-9))))/s"
   let closing = [
-    (name: "time", value: "\(formatDuration(seconds)), \(rate)"), (name: "written", value: directory),
+    (
+      name: "time",
+      value: "\(formatDuration(seconds)), \(rate)" + (processes > 1 ? ", \(processes) processes" : "")
+    ), (name: "written", value: directory),
   ]
   try console.write(renderPairs(summary(of: manifest) + closing))
   try warnOfBrokenRows(count: manifest.rowsBroken, manifest.brokenRows)

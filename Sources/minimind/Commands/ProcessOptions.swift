@@ -1,14 +1,20 @@
 import Foundation
 import Processes
 
+extension Option where Value == Int {
+  static let exchangeTimeout = Option.integer(
+    "exchange-timeout", default: 600, in: 1...86400,
+    help: "With mpirun: seconds that a process may keep the others waiting before the run ends.")
+}
+
 /// Runs `body` as one of the processes that `mpirun` has started, or as the only one.
 ///
 /// An error of any process ends all of them, and is told once. An interruption they agree on.
 ///
 /// - Parameter timeLimit: seconds that a process may keep the others waiting.
-func withProcesses(timeLimit: Int, _ body: (GradientExchange) throws -> Void) throws {
-  guard Launcher.hasStartedGroup else { return try body(GradientExchange()) }
-  let exchange = try GradientExchange(
+func withProcesses(timeLimit: Int, _ body: (ProcessExchange) throws -> Void) throws {
+  guard Launcher.hasStartedGroup else { return try body(ProcessExchange()) }
+  let exchange = try ProcessExchange(
     timeLimit: Double(timeLimit), report: { try? Console.standardError.print("error: \($0)") },
     join: { try MPIProcessGroup() })
   do {

@@ -26,7 +26,7 @@ let dpoCommand = trainingCommand(
 private func trainingCommand(_ stage: Stage, summary: String, example: String) -> Command {
   let options = TrainingOptions(stage)
   return Command(stage.name, summary: summary, options: options.all, example: example) { invocation in
-    try withProcesses(timeLimit: invocation[TrainingOptions.exchangeTimeout]) { exchange in
+    try withProcesses(timeLimit: invocation[Option.exchangeTimeout]) { exchange in
       if let path = try options.resumedRun(invocation) {
         try resume(path, stage, exchange) { options.changed($0, by: invocation) }
       } else {
@@ -38,7 +38,7 @@ private func trainingCommand(_ stage: Stage, summary: String, example: String) -
 }
 
 private func begin(
-  _ output: String, _ stage: Stage, _ settings: TrainingSettings, _ exchange: GradientExchange
+  _ output: String, _ stage: Stage, _ settings: TrainingSettings, _ exchange: ProcessExchange
 ) throws {
   if exchange.isFirst { try RunDirectory.checkIsFree(output) }
   let plan = try TrainingPlan(stage, settings)
@@ -53,7 +53,7 @@ private func begin(
 }
 
 private func resume(
-  _ path: String, _ stage: Stage, _ exchange: GradientExchange, change: (TrainingSettings) -> TrainingSettings
+  _ path: String, _ stage: Stage, _ exchange: ProcessExchange, change: (TrainingSettings) -> TrainingSettings
 ) throws {
   let held = exchange.isFirst ? try RunDirectory(resuming: path) : nil
   // The others look into the directory when the first one has made it tidy.
@@ -72,7 +72,7 @@ private func resume(
 /// - Parameter openRun: called when nothing but the training itself can fail any more, so that a run that cannot begin
 ///   leaves no directory behind.
 private func train(
-  _ plan: TrainingPlan, panel: String, _ exchange: GradientExchange, openRun: () throws -> RunDirectory
+  _ plan: TrainingPlan, panel: String, _ exchange: ProcessExchange, openRun: () throws -> RunDirectory
 ) throws {
   let console = Console.standardOutput
   let team = WorkerTeam(count: plan.settings.threads)

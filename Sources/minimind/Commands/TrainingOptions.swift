@@ -50,9 +50,6 @@ struct TrainingOptions: Sendable {
   static let recomputeActivations = Option.flag(
     "recompute-activations",
     help: "Keeps of every layer its input alone and computes the rest again: less memory, more time, the same result.")
-  static let exchangeTimeout = Option.integer(
-    "exchange-timeout", default: 600, in: 1...86400,
-    help: "With mpirun: seconds that a process may keep the others waiting before the run ends.")
   private let loraRank: Option<Int?>
   private let loraAlpha = Option.optionalNumber(
     "lora-alpha", in: 0...1e6, defaultText: formatNumber(TrainingSettings.defaultLoRAAlpha),
@@ -120,7 +117,7 @@ struct TrainingOptions: Sendable {
     return first + ofPairs + [
       schedule, warmupSteps, beta1, beta2, epsilon, weightDecay, gradientClip, precision, Self.recomputeActivations,
       Option.seed, Option.threads, evalInterval, evalTokens, checkpointInterval, keepCheckpoints, logInterval,
-      samplePrompt, tensorBoard, wandb, Self.exchangeTimeout,
+      samplePrompt, tensorBoard, wandb, Option.exchangeTimeout,
     ] + adapter
   }
 

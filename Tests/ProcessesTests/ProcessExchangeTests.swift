@@ -4,7 +4,7 @@ import TestSupport
 import Testing
 
 @Suite("Exchange between processes")
-struct GradientExchangeTests {
+struct ProcessExchangeTests {
   /// A block whose values are other ones in every rank.
   private func block(_ rank: Int, count: Int) -> [Float] {
     (0..<count).map { Float(sin(Double($0 * 7 + rank * 1001))) }

@@ -5,24 +5,27 @@ import Synchronization
 /// Which elements of a block each rank answers for: for each rank, ranges in ascending order.
 package typealias RankParts = [[Range<Int>]]
 
-/// What the processes of a data-parallel run tell each other: sums of gradients, new weights, a few numbers a step.
+/// What the processes of one run tell each other: sums of gradients, new weights, a few numbers a step; in a preparation
+/// of data, bytes (`ProcessExchange+Bytes.swift`).
 ///
 /// Sums are added in the order of ranks, by one process each, so their bits are the same in every run with as many ranks.
 /// One process alone is the same object with nothing to do. A thread of its own makes all calls of the group
 /// (MPI_THREAD_FUNNELED), so that messages go on while the model's threads compute. All ranks must call the same
 /// operations in the same order; one that keeps the others waiting for longer than the time limit ends the run.
 ///
-/// - Unchecked Sendable: what the thread and its owner share is behind a lock (`failure`, `counts`) or constant; `group` and
-///   `scratch` belong to the thread.
-package final class GradientExchange: @unchecked Sendable {
+/// - Unchecked Sendable: what the thread and its owner share is behind a lock (`failure`, `counts`) or constant; `group`,
+///   `isAbandoned` and `scratch` belong to the thread.
+package final class ProcessExchange: @unchecked Sendable {
   package let rank: Int
   package let count: Int
-  private let thread: JobThread?
+  let thread: JobThread?
   private let group: (any ProcessGroup)?
   private let timeLimit: Double
   private let report: @Sendable (String) -> Void
   private let failure = Mutex<String?>(nil)
   private let counts = Mutex(ExchangeCounts())
+  /// Whether messages were given up, so that the group can no longer take leave. The thread's.
+  private var isAbandoned = false
   /// Room for what the other ranks send of this rank's part.
   private var scratch: AlignedBuffer?
 
@@ -123,7 +126,7 @@ package final class GradientExchange: @unchecked Sendable {
     thread?.run { transfer(sends: sends, receives: receives) }
   }
 
-  private var peers: [Int] { (0..<count).filter { $0 != rank } }
+  var peers: [Int] { (0..<count).filter { $0 != rank } }
 
   private func message(_ peer: Int, _ values: UnsafeMutablePointer<Float>, _ range: Range<Int>) -> Message {
     Message(peer: peer, bytes: UnsafeMutableRawPointer(values + range.lowerBound), byteCount: range.count * 4)
@@ -172,24 +175,39 @@ package final class GradientExchange: @unchecked Sendable {
   ///
   /// - Parameter isBulk: whether it is of gradients or weights, whose time is counted.
   private func transfer(sends: [Message], receives: [Message], isBulk: Bool = false) {
+    let start = monotonicSeconds()
+    transfer(sends: sends, receives: receives, isPatient: false) {}
+    if isBulk { counts.withLock { $0.seconds += monotonicSeconds() - start } }
+  }
+
+  /// In the thread: one exchange of messages, within the time limit.
+  ///
+  /// - Parameters:
+  ///   - isPatient: leaves the processor to others rather than see at once what has arrived.
+  ///   - check: called in the pauses; what it throws gives the messages up, and then the exchange can only be closed.
+  func transfer(
+    sends: [Message], receives: [Message], isPatient: Bool, check: () throws -> Void
+  ) rethrows {
     guard let group, let thread else { return }
     let start = monotonicSeconds()
-    group.transfer(sends: sends, receives: receives) { missing in
+    try group.transfer(sends: sends, receives: receives) { missing in
       if let reason = failure.withLock({ $0 }) { end(reason) }
       if monotonicSeconds() - start > timeLimit {
         let ranks = missing().map(String.init).joined(separator: ", ")
-        // They all wait: the first one speaks at once, and ends the others.
-        if !isFirst { sleep(2) }
+        // They all wait.
+        letFirstSpeak()
         end(
           "process \(rank) of \(count) has waited \(Int(timeLimit)) s for \(ranks.isEmpty ? "the others" : "process \(ranks)"), "
-            + "so the run ends. Look what holds that up, or raise --exchange-timeout; then go on with --resume.")
+            + "so the run ends. Look what holds that up, or raise --exchange-timeout, and start it again "
+            + "(training with --resume).")
       }
-      if thread.isAwaited { sched_yield() } else { usleep(50) }
+      do { try check() } catch {
+        isAbandoned = true
+        throw error
+      }
+      if thread.isAwaited && !isPatient { sched_yield() } else { usleep(50) }
     }
-    counts.withLock {
-      $0.sentBytes += sends.reduce(0) { $0 + $1.byteCount }
-      if isBulk { $0.seconds += monotonicSeconds() - start }
-    }
+    counts.withLock { $0.sentBytes += sends.reduce(0) { $0 + $1.byteCount } }
   }
 
   private func wait(_ body: () -> Void) {
@@ -204,11 +222,18 @@ package final class GradientExchange: @unchecked Sendable {
   ///
   /// What is wrong in all of them is said once: the first rank speaks at once, the others wait for it to end them.
   package func fail(_ reason: String) -> Never {
-    if !isFirst { sleep(2) }
+    letFirstSpeak()
     failure.withLock { $0 = isFirst ? reason : "process \(rank) of \(count): \(reason)" }
     // The thread looks at it in its pauses; where it has none, here is one.
     thread?.begin { [self] in if let reason = failure.withLock({ $0 }) { end(reason) } }
     while true { sleep(1) }
+  }
+
+  /// What all processes would say, the first one says at once, and ends the others. They wait for that.
+  private func letFirstSpeak() {
+    let end = monotonicSeconds() + 2
+    // In small pieces, since a signal cuts a sleep short.
+    while !isFirst && monotonicSeconds() < end { usleep(10_000) }
   }
 
   /// In the thread.
@@ -220,7 +245,7 @@ package final class GradientExchange: @unchecked Sendable {
 
   /// Takes leave of the other ranks, all of which must do so.
   package func close() {
-    thread?.run { group?.close() }
+    thread?.run { if isAbandoned { group?.abort() } else { group?.close() } }
     thread?.stop()
   }
 }

@@ -1,0 +1,90 @@
+#!/usr/bin/env python3
+"""Measures what preparing data costs: rates of its parts on one thread, several threads and processes, and memory.
+
+    scripts/bench_preparation.py TEXT.jsonl TOKENIZER [rates|memory]
+
+`rates` prepares the text, repeated until it has 200 MB, and prints MB/s (10^6 bytes) of input. `memory` makes two million
+different documents of thirty words each, and prints the peak memory of each process with and without near-duplicates
+looked for. The program is $MINIMIND, or .build/release/minimind. Processes need mpirun.
+"""
+
+import os
+import random
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+BINARY = os.environ.get("MINIMIND", str(Path(__file__).resolve().parents[1] / ".build/release/minimind"))
+ENVIRONMENT = os.environ | {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+MPIRUN = ["mpirun", "--oversubscribe", "--bind-to", "none", "-np"]
+DROP_ALL = ["--max-characters", "1", "--long", "drop"]
+BOTH = ["--deduplicate", "--near-duplicates", "0.8"]
+
+
+def command(text, tokenizer, output, threads, *options):
+    return [BINARY, "data", "pretrain", "--input", text, "--tokenizer", tokenizer, "--output", output, "--threads",
+            str(threads), *options]
+
+
+def rates(text, tokenizer, folder):
+    content = text.read_bytes()
+    many = folder / "many.jsonl"
+    # One row is short enough for DROP_ALL to keep.
+    many.write_bytes(content * (1 + 200_000_000 // len(content)) + b'{"text": "x"}\n')
+    cases = [
+        ("1 thread: rows read, parsed and hashed", 1, 1, DROP_ALL), ("1 thread: tokens made and written, too", 1, 1, []),
+        ("1 thread: --deduplicate", 1, 1, BOTH[:1]), ("1 thread: --near-duplicates", 1, 1, BOTH[1:]),
+        ("2 threads: both", 1, 2, BOTH), ("2 processes: both", 2, 1, BOTH), ("4 processes: both", 4, 1, BOTH)]
+    for name, processes, threads, options in cases:
+        seconds = []
+        for _ in range(3):
+            run = command(many, tokenizer, folder / "out", threads, *options)
+            start = time.monotonic()
+            subprocess.run(
+                run if processes == 1 else [*MPIRUN, str(processes), *run], env=ENVIRONMENT, check=True,
+                stdout=subprocess.DEVNULL)
+            seconds.append(time.monotonic() - start)
+        size = many.stat().st_size / 1e6
+        print(f"{name:40} {size / sorted(seconds)[1]:7.1f} MB/s", flush=True)
+
+
+def memory(_, tokenizer, folder):
+    generator = random.Random(1)
+    text = folder / "distinct.txt"
+    count = 2_000_000
+    words = [f"w{number}" for number in range(50_000)]
+    with text.open("w") as file:
+        for _ in range(count):
+            file.write(" ".join(generator.choices(words, k=30)) + "\n")
+    for processes in [1, 2, 4]:
+        peaks = []
+        for options in [[], BOTH]:
+            # Each process tells its own peak, by a copy of this script in its place.
+            run = [sys.executable, __file__, "peak", *command(text, tokenizer, folder / "out", 1, *options)]
+            done = subprocess.run(
+                [*MPIRUN, str(processes), *run], env=ENVIRONMENT, check=True, capture_output=True, text=True)
+            peaks.append(sorted(float(line.split()[1]) for line in done.stdout.splitlines() if line.startswith("peak ")))
+        print(f"{processes} processes: peak {peaks[0]} MB without, {peaks[1]} MB with both; "
+              f"17 keys a document should take {17 * count / processes * 8 / 0.875 / 1e6:.0f} to "
+              f"{17 * count / processes * 8 / 0.7 / 1e6:.0f} MB", flush=True)
+
+
+def main():
+    if sys.argv[1] == "peak":
+        code = subprocess.run(sys.argv[2:]).returncode
+        print(f"\npeak {resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 / 1e6:.0f}", flush=True)
+        sys.exit(code)
+    folder = Path(tempfile.mkdtemp(dir="."))
+    try:
+        for measure in [rates, memory]:
+            if len(sys.argv) < 4 or sys.argv[3] == measure.__name__:
+                measure(Path(sys.argv[1]), sys.argv[2], folder)
+    finally:
+        shutil.rmtree(folder)
+
+
+main()
