@@ -63,8 +63,9 @@ package enum Checkpoint {
 
   /// Reads the rank's moments into `optimizer` and returns the state; the weights are in the model directory beside them.
   ///
+  /// - Parameter totalSteps: of the run.
   /// - Throws: `FileError`, `ModelFileError` or `TrainingError`, each naming the file.
-  static func load(_ path: String, into optimizer: OptimizerState) throws -> TrainingState {
+  static func load(_ path: String, into optimizer: OptimizerState, totalSteps: Int) throws -> TrainingState {
     let file = try SafetensorsFile(path + "/" + optimizerFile)
     for moment in optimizer.moments {
       guard let tensor = file.tensor(moment.name), tensor.shape == moment.shape, tensor.type == .float32
@@ -80,15 +81,17 @@ package enum Checkpoint {
         }
       }
     }
-    return try state(of: path)
+    return try state(of: path, totalSteps: totalSteps)
   }
 
-  static func state(of path: String) throws -> TrainingState {
+  private static func state(of path: String, totalSteps: Int) throws -> TrainingState {
     let file = path + "/" + stateFile
     let bytes = try MappedFile.contents(of: file)
-    guard let state = try? JSONDecoder().decode(TrainingState.self, from: Data(bytes)), state.step >= 0,
-      state.tokens >= 0
-    else { throw damaged(file, "it is no state of a training run") }
+    // No run has read so many tokens, and adding to them stays within 64 bits.
+    let tokens = 0...1 << 60
+    guard let state = try? JSONDecoder().decode(TrainingState.self, from: Data(bytes)),
+      (0...totalSteps).contains(state.step), tokens.contains(state.tokens), tokens.contains(state.position.tokens)
+    else { throw damaged(file, "it is no state of this run") }
     return state
   }
 

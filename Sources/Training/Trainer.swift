@@ -57,7 +57,9 @@ package final class Trainer {
       model.trained.table, plan.settings.optimizer, precision: plan.settings.precision, workers: team.count,
       rank: exchange.rank, ranks: exchange.count, byLayer: plan.settings.lora == nil)
     self.optimizer = optimizer
-    let state = try plan.checkpoint.map { try Checkpoint.load($0, into: optimizer) } ?? TrainingState()
+    let state =
+      try plan.checkpoint.map { try Checkpoint.load($0, into: optimizer, totalSteps: plan.totalSteps) }
+      ?? TrainingState()
     self.state = state
     documents = try BatchSequence(
       plan.dataset.training, sequenceLength: plan.sequenceLength,

@@ -53,6 +53,9 @@ package struct TrainingPlan {
         "\(run.path) is a run of minimind \(record.stage). Resume it with: minimind \(record.stage) --resume \(run.path)"
       )
     }
+    do { try record.options.checkBounds() } catch {
+      throw TrainingError("\(run.path)/\(RunRecord.fileName): \(error) Correct it, or begin a new run.")
+    }
     let altering = try record.options.alteringOptions(in: settings)
     guard altering.isEmpty else {
       throw TrainingError(

@@ -109,6 +109,35 @@ struct CheckpointTests {
     }
   }
 
+  @Test(
+    "numbers that no run can have are refused by their file",
+    arguments: [
+      ("training.json", "options", "threads", 0), ("training.json", "options", "checkpoint-interval", 0),
+      ("training.json", "options", "sequence-length", -1), ("training.json", "options", "batch-tokens", Int.max),
+      ("training.json", "options", "keep-checkpoints", 0), ("checkpoints/step-1/state.json", nil, "step", 4),
+      ("checkpoints/step-1/state.json", nil, "tokens", Int.max),
+      ("checkpoints/step-1/state.json", "position", "tokens", Int.max),
+    ] as [(String, String?, String, Int)])
+  func impossibleNumbers(file: String, object: String?, key: String, value: Int) throws {
+    try TinyRun.inFolder { tiny in
+      var settings = tiny.settings()
+      settings.steps = 3
+      let (_, path) = try tiny.train(settings, output: "run", stopAfter: 1)
+      let url = URL(fileURLWithPath: path + "/" + file)
+      var json = try #require(try JSONSerialization.jsonObject(with: Data(contentsOf: url)) as? [String: Any])
+      if let object {
+        var inner = try #require(json[object] as? [String: Any])
+        inner[key] = value
+        json[object] = inner
+      } else {
+        json[key] = value
+      }
+      try JSONSerialization.data(withJSONObject: json).write(to: url)
+      let error = #expect(throws: TrainingError.self) { try tiny.resume(path) }
+      #expect(error?.description.hasPrefix("\(path)/\(file): ") == true, "\(error?.description ?? "accepted")")
+    }
+  }
+
   @Test("moments that are not finite are refused")
   func nonFiniteMoments() throws {
     try TinyRun.inFolder { tiny in

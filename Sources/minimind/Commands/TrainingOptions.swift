@@ -20,15 +20,15 @@ struct TrainingOptions: Sendable {
     "resume", "RUN", help: "Goes on with a run from its newest checkpoint, with its options; give no --output.")
   private let epochs: Option<Int?>
   private let steps = Option.optionalInteger(
-    "steps", in: 1...1_000_000_000, help: "Optimizer steps of the run, instead of epochs.")
+    "steps", in: TrainingBounds.steps, help: "Optimizer steps of the run, instead of epochs.")
   private let batchTokens = Option.optionalInteger(
-    "batch-tokens", in: 1...1 << 30, defaultText: "2048 to 16384, so that there are 500 steps",
+    "batch-tokens", in: TrainingBounds.batchTokens, defaultText: "2048 to 16384, so that there are 500 steps",
     help: "The most tokens of an optimizer step, gathered over micro-batches.")
   private let microBatchTokens = Option.optionalInteger(
-    "micro-batch-tokens", in: 1...1 << 24, defaultText: "2048",
+    "micro-batch-tokens", in: TrainingBounds.microBatchTokens, defaultText: "2048",
     help: "Tokens that go through the model at once; fewer take less memory.")
   private let sequenceLength = Option.optionalInteger(
-    "sequence-length", in: 1...1 << 20, defaultText: "512, or what the model can",
+    "sequence-length", in: TrainingBounds.sequenceLength, defaultText: "512, or what the model can",
     help: "The most tokens of a document that the model sees at once."
   )
   private let optimizer: Option<OptimizerKind>
@@ -37,14 +37,20 @@ struct TrainingOptions: Sendable {
     "schedule", default: LearningRateSchedule.Shape.cosine,
     help: "How the learning rate falls to a tenth: all the way, over the last fifth, or not at all.")
   private let warmupSteps = Option.optionalInteger(
-    "warmup-steps", defaultText: "3% of the steps", help: "Steps over which the learning rate rises.")
-  private let beta1 = Option.number("beta1", default: 0.9, in: 0...0.9999, help: "AdamW's memory for the gradient.")
-  private let beta2 = Option.number("beta2", default: 0.95, in: 0...0.999999, help: "AdamW's memory for its square.")
-  private let epsilon = Option.number("epsilon", default: 1e-8, in: 1e-20...1, help: "AdamW's guard against zero.")
+    "warmup-steps", in: TrainingBounds.warmupSteps, defaultText: "3% of the steps",
+    help: "Steps over which the learning rate rises.")
+  private let beta1 = Option.number(
+    "beta1", default: 0.9, in: TrainingBounds.beta1, help: "AdamW's memory for the gradient.")
+  private let beta2 = Option.number(
+    "beta2", default: 0.95, in: TrainingBounds.beta2, help: "AdamW's memory for its square.")
+  private let epsilon = Option.number(
+    "epsilon", default: 1e-8, in: TrainingBounds.epsilon, help: "AdamW's guard against zero.")
   private let weightDecay = Option.number(
-    "weight-decay", default: 0.1, in: 0...10, help: "AdamW's pull of matrices to zero; 0 makes it Adam.")
+    "weight-decay", default: 0.1, in: TrainingBounds.weightDecay,
+    help: "AdamW's pull of matrices to zero; 0 makes it Adam.")
   private let gradientClip = Option.number(
-    "gradient-clip", default: 1, in: 0...1e9, help: "The largest norm of the gradient; 0 for no limit.")
+    "gradient-clip", default: 1, in: TrainingBounds.gradientClip,
+    help: "The largest norm of the gradient; 0 for no limit.")
   private let precision = Option.choice(
     "precision", default: ElementType.bfloat16, help: "What the matrix products take in; weights are kept in fp32.")
   static let recomputeActivations = Option.flag(
@@ -52,26 +58,27 @@ struct TrainingOptions: Sendable {
     help: "Keeps of every layer its input alone and computes the rest again: less memory, more time, the same result.")
   private let loraRank: Option<Int?>
   private let loraAlpha = Option.optionalNumber(
-    "lora-alpha", in: 0...1e6, defaultText: formatNumber(TrainingSettings.defaultLoRAAlpha),
+    "lora-alpha", in: TrainingBounds.loraAlpha, defaultText: formatNumber(TrainingSettings.defaultLoRAAlpha),
     help: "The adapter's product is multiplied by this over the rank.")
   private let loraDropout = Option.optionalNumber(
-    "lora-dropout", in: 0...0.95, defaultText: formatNumber(TrainingSettings.defaultLoRADropout),
+    "lora-dropout", in: TrainingBounds.loraDropout, defaultText: formatNumber(TrainingSettings.defaultLoRADropout),
     help: "The share of an adapter's input that each step leaves out.")
   private let loraTargets = Option.choices(
     "lora-targets", of: LoRATarget.self, defaultText: "all", help: "The linear layers that get an adapter.")
   private let evalInterval = Option.optionalInteger(
-    "eval-interval", in: 1...1_000_000_000,
+    "eval-interval", in: TrainingBounds.interval,
     defaultText: "a twentieth of the steps, at most 250; more where it would take long",
     help: "Steps from one held-out evaluation to the next.")
   private let evalTokens = Option.integer(
-    "eval-tokens", default: 32768, help: "Held-out tokens to evaluate on; 0 for all.")
+    "eval-tokens", default: 32768, in: TrainingBounds.evalTokens, help: "Held-out tokens to evaluate on; 0 for all.")
   private let checkpointInterval = Option.optionalInteger(
-    "checkpoint-interval", in: 1...1_000_000_000, defaultText: "as --eval-interval",
+    "checkpoint-interval", in: TrainingBounds.interval, defaultText: "as --eval-interval",
     help: "Steps from one checkpoint to the next.")
   private let keepCheckpoints = Option.integer(
-    "keep-checkpoints", default: 2, in: 1...1000, help: "Newest checkpoints to keep; the best is kept besides.")
+    "keep-checkpoints", default: 2, in: TrainingBounds.keepCheckpoints,
+    help: "Newest checkpoints to keep; the best is kept besides.")
   private let logInterval = Option.integer(
-    "log-interval", default: 10, in: 1...1_000_000_000,
+    "log-interval", default: 10, in: TrainingBounds.interval,
     help: "Steps from one line to the next where no bar can be drawn.")
 
   private let tensorBoard = Option.flag(
@@ -80,7 +87,8 @@ struct TrainingOptions: Sendable {
     "wandb", "PROJECT", help: "Also sends the metrics to Weights & Biases, through its Python package.")
   private let samplePrompt: Option<[String]>
   private let beta = Option.number(
-    "beta", default: 0.1, in: 1e-6...1000, help: "How dear it is to move away from the model that the run begins with.")
+    "beta", default: 0.1, in: TrainingBounds.beta,
+    help: "How dear it is to move away from the model that the run begins with.")
   private let loss = Option.choice(
     "loss", default: PreferenceLoss.Shape.sigmoid,
     help: "Of a pair: sigmoid is DPO's, which wants ever larger margins; ipo stops at a margin of 1/(2 beta).")
@@ -95,16 +103,18 @@ struct TrainingOptions: Sendable {
         "Texts for the model to \(stage == .pretrain ? "continue" : "answer") at each evaluation, kept in samples.txt."
     )
     loraRank = Option.optionalInteger(
-      "lora-rank", in: (stage == .lora ? 1 : 0)...4096, defaultText: String(stage.defaultLoRARank),
+      "lora-rank", in: stage == .lora ? 1...TrainingBounds.loraRank.upperBound : TrainingBounds.loraRank,
+      defaultText: String(stage.defaultLoRARank),
       help: stage == .lora
         ? "Rank of the adapter." : "Trains an adapter of this rank in place of the model; 0: the whole model.")
     epochs = Option.optionalInteger(
-      "epochs", in: 1...10_000, defaultText: String(stage.defaultEpochs), help: "Passes over the data.")
+      "epochs", in: TrainingBounds.epochs, defaultText: String(stage.defaultEpochs), help: "Passes over the data.")
     optimizer = Option.choice(
       "optimizer", default: stage.defaultOptimizer,
       help: "What moves the weights: AdamW, or Muon for the matrices inside the layers.")
     learningRate = Option.number(
-      "learning-rate", default: stage.defaultLearningRate, in: 1e-12...10, help: "The learning rate at its peak.")
+      "learning-rate", default: stage.defaultLearningRate, in: TrainingBounds.learningRate,
+      help: "The learning rate at its peak.")
   }
 
   var all: [any OptionDescription] {
