@@ -146,7 +146,8 @@ class Bench:
 
     def threads(self):
         return Race(
-            "two threads, one", ("two", "one"), self.ours(), [*self.ours(), "--threads", 1], self.arguments.pairs)
+            "two threads, one", ("two", "one"), [*self.ours(), "--threads", 2], [*self.ours(), "--threads", 1],
+            self.arguments.pairs)
 
     def lengths(self):
         race = Race(
