@@ -170,13 +170,13 @@ def test_interrupted(minimind, start, data, tmp_path, signals):
 
 def test_nobody_watches(minimind, start, data, tmp_path):
     """A run goes on when its output can no longer be read, and under nohup when its terminal is closed."""
-    options = ["--steps", 300, "--log-interval", 1]
+    options = ["--steps", 300, "--log-interval", 1, "--eval-interval", 150]
     process = start(*pretraining(data, tmp_path / "run", *options), before=["nohup"])
     assert "model.json" in process.stdout.readline()
     process.stdout.close()
     wait_for_step(tmp_path / "run", 5, process)
     process.send_signal(signal.SIGHUP)
-    assert process.wait(timeout=30) == 0
+    assert process.wait(timeout=60) == 0
     minimind(*pretraining(data, tmp_path / "whole", *options))
     assert weights(tmp_path / "run") == weights(tmp_path / "whole")
 
