@@ -34,4 +34,32 @@ package struct PackedBatch: Sendable, Equatable {
     documentNumbers.reserveCapacity(tokenCount)
     documentOffsets.append(0)
   }
+
+  /// Leaves only the samples of one process, where several share out a row of batches by tokens: a sample is that process's
+  /// in whose equal part of all tokens its middle lies.
+  ///
+  /// - Parameters:
+  ///   - before, total: tokens of the batches before this one, and of all.
+  ///   - documentsPerSample: as in `BatchSequence`.
+  /// - Returns: this batch's tokens before those that are left.
+  package mutating func keep(_ share: BatchShare, before: Int, of total: Int, documentsPerSample: Int) -> Int {
+    func start(_ sample: Int) -> Int { Int(documentOffsets[sample * documentsPerSample]) }
+    func owner(_ sample: Int) -> Int { (2 * before + start(sample) + start(sample + 1)) * share.count / (2 * total) }
+    let samples = 0..<documentCount / documentsPerSample
+    let first = samples.first { owner($0) >= share.rank } ?? samples.upperBound
+    let end = (first..<samples.upperBound).first { owner($0) > share.rank } ?? samples.upperBound
+    let kept = start(first)..<start(end)
+    let documents = first * documentsPerSample..<end * documentsPerSample
+    func cut<Element>(_ array: inout [Element], to range: Range<Int>) {
+      array.removeLast(array.count - range.upperBound)
+      array.removeFirst(range.lowerBound)
+    }
+    cut(&tokens, to: kept)
+    cut(&targets, to: kept)
+    cut(&lossWeights, to: kept)
+    cut(&documentNumbers, to: documents)
+    cut(&documentOffsets, to: documents.lowerBound..<documents.upperBound + 1)
+    for index in documentOffsets.indices { documentOffsets[index] -= Int32(kept.lowerBound) }
+    return kept.lowerBound
+  }
 }

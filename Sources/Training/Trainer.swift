@@ -147,13 +147,18 @@ package final class Trainer {
   /// Sums gradients of the loss, not yet its mean, over the process's share of the step's micro-batches, and then over the
   /// processes, beginning with the last layer as soon as that is complete.
   ///
+  /// Each process takes as many whole micro-batches as all others; those that are too few to go round come first and are
+  /// shared out by documents.
+  ///
   /// - Returns: the loss of all micro-batches. Each process has the gradients of its part of the weights.
   private func accumulateGradients() -> ObjectiveSum {
     pass.zeroGradients()
     clock.lap(\.optimizer)
     let share = BatchShare(rank: exchange.rank, count: exchange.count)
     let batchCount = countMicroBatches()
-    let last = (0..<batchCount).last(where: share.contains)
+    let splitCount = batchCount % share.count
+    let splitTokens = tokenCount(ofMicroBatches: splitCount)
+    let last = (0..<batchCount).last { $0 < splitCount || share.contains($0 - splitCount) }
     var sum = ObjectiveSum()
     var tokens = 0
     var unitsBegun = 0
@@ -163,15 +168,22 @@ package final class Trainer {
       unitsBegun += 1
     }
     for index in 0..<batchCount {
-      guard share.contains(index) else {
+      guard index < splitCount || share.contains(index - splitCount) else {
         tokens += documents.skip(maximumTokens: plan.microBatchTokens)
         continue
       }
       _ = documents.next(maximumTokens: plan.microBatchTokens, into: &batch)
+      let end = tokens + batch.tokenCount
+      if index < splitCount {
+        tokens += batch.keep(
+          share, before: tokens, of: splitTokens, documentsPerSample: plan.stage.dataKind.documentsPerSample)
+      }
       clock.lap(\.data)
-      if index == last { pass.onLayerComplete = beginUnit }
-      sum += objectives.training.forwardBackward(pass, batch, tokensBefore: state.tokens + tokens)
-      tokens += batch.tokenCount
+      if batch.tokenCount > 0 {
+        if index == last { pass.onLayerComplete = beginUnit }
+        sum += objectives.training.forwardBackward(pass, batch, tokensBefore: state.tokens + tokens)
+      }
+      tokens = end
       clock.lap(\.passes)
     }
     pass.onLayerComplete = nil
@@ -194,6 +206,12 @@ package final class Trainer {
       count += 1
     } while !plan.isStepComplete(tokens: tokens, position: ahead.position)
     return count
+  }
+
+  /// Tokens of the next `count` micro-batches.
+  private func tokenCount(ofMicroBatches count: Int) -> Int {
+    var ahead = documents
+    return (0..<count).reduce(0) { tokens, _ in tokens + ahead.skip(maximumTokens: plan.microBatchTokens) }
   }
 
   /// Makes the sum the gradient of the mean loss, clips it by its norm, and steps.

@@ -151,4 +151,36 @@ struct PackingTests {
     let message = failure { try BatchSequence(split, sequenceLength: 8, shuffleSeed: 1, position: position) }
     #expect(message.contains("does not lie in the data"))
   }
+
+  @Test("shared out by documents, each process has its part, whole samples and nothing twice", arguments: [1, 2, 5])
+  func sharedOutByDocuments(processes: Int) throws {
+    for (task, documentsPerSample) in [(pretrain(), 1), (dpo(), 2)] {
+      let split = try randomData(7, task: task).dataset.training
+      let length = documentsPerSample == 1 ? 32 : split.longestInput
+      var sequence = try BatchSequence(
+        split, sequenceLength: length, documentsPerSample: documentsPerSample, shuffleSeed: 3)
+      let batches = epoch(&sequence, maximumTokens: 2 * length)
+      let total = batches.reduce(0) { $0 + $1.tokenCount }
+      var kept: [PackedBatch] = []
+      for rank in 0..<processes {
+        var before = 0
+        var tokens = 0
+        for batch in batches {
+          var part = batch
+          let start = part.keep(
+            BatchShare(rank: rank, count: processes), before: before, of: total, documentsPerSample: documentsPerSample)
+          #expect(part.tokens[...] == batch.tokens[start..<start + part.tokenCount])
+          #expect(part.documentOffsets.first == 0 && part.documentOffsets.last == Int32(part.tokenCount))
+          #expect(part.documentNumbers.count == part.documentCount && part.documentCount % documentsPerSample == 0)
+          before += batch.tokenCount
+          tokens += part.tokenCount
+          kept.append(part)
+        }
+        // The ends are off by half a sample at most.
+        #expect(abs(tokens - total / processes) <= length * documentsPerSample + 1)
+      }
+      #expect(pairs(kept) == pairs(batches))
+      #expect(kept.flatMap(\.documentNumbers).sorted() == batches.flatMap(\.documentNumbers).sorted())
+    }
+  }
 }

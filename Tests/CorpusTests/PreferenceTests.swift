@@ -8,10 +8,6 @@ import Corpus
 private let asked = "<s>user\nWho?</s>\n<s>assistant\n"
 private let pair = [asked + "[Me.</s>]", asked + "[You.</s>]"]
 
-private func dpo(maximumTokens: Int = 512) -> DataPreparation.Task {
-  .dpo(maximumTokens: maximumTokens, ChatTemplate())
-}
-
 private func row(_ prompt: String, _ chosen: String, _ rejected: String) -> String {
   jsonRow(["prompt": prompt, "chosen": chosen, "rejected": rejected])
 }

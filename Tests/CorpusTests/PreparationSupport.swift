@@ -45,6 +45,10 @@ func sft(_ configure: (inout ConversationFilters) -> Void = { _ in }) -> DataPre
   return .sft(filters, ChatTemplate())
 }
 
+func dpo(maximumTokens: Int = 512) -> DataPreparation.Task {
+  .dpo(maximumTokens: maximumTokens, ChatTemplate())
+}
+
 func pretrain(_ configure: (inout PretrainFilters) -> Void = { _ in }) -> DataPreparation.Task {
   var filters = PretrainFilters()
   configure(&filters)

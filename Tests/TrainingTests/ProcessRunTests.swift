@@ -108,7 +108,8 @@ struct ProcessRunTests {
     try TinyRun.inFolder { tiny in
       let settings = settings(test, tiny, from: try startModel(test, tiny))
       let alone = try run(tiny, test.stage, settings, "one", processes: 1)
-      for processes in [2, 4] {
+      // Eight micro-batches on three processes: two whole ones each, and two by documents.
+      for processes in [2, 3, 4] {
         let found = try run(tiny, test.stage, settings, "run-\(processes)", processes: processes)
         // Rounding differs by 1e-7 a sum; Adam divides a gradient by its size and so enlarges the smallest ones' errors.
         #expect(distance(found.model, alone.model) < 1e-4, "\(processes) processes")
@@ -130,6 +131,18 @@ struct ProcessRunTests {
         #expect(found.momentBytes.reduce(0, +) == alone.momentBytes[0])
         #expect(found.momentBytes.max()! < alone.momentBytes[0])
       }
+    }
+  }
+
+  @Test("learns the same where the processes are more than the micro-batches", arguments: Case.allCases)
+  func manyProcesses(_ test: Case) throws {
+    try TinyRun.inFolder { tiny in
+      var settings = settings(test, tiny, from: try startModel(test, tiny))
+      settings.batchTokens = 256
+      let alone = try run(tiny, test.stage, settings, "one", processes: 1)
+      let found = try run(tiny, test.stage, settings, "five", processes: 5)
+      #expect(distance(found.model, alone.model) < 1e-4)
+      #expect(found.events.steps.map(\.tokens) == alone.events.steps.map(\.tokens))
     }
   }
 
