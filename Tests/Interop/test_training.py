@@ -352,7 +352,8 @@ def test_a_mixture_of_experts_goes_through_every_stage(minimind, data, tmp_path)
     assert abs(measured["loss"] - held_out[-1]) < 0.01 * held_out[-1]
     text = json.loads(minimind("generate", "--model", base, "--prompt", "Anna sees", "--temperature", 0, "--max-tokens", 12,
                                "--json").stdout)["text"]
-    assert any(word in text for word in NAMES + PLACES)
+    # What sixty steps have taught differs with the rounding: a name, or the end of a place.
+    assert any(word in text for word in NAMES + [place.split()[-1] for place in PLACES]), text
     assert minimind("chat", "--model", chat, "--temperature", 0, "--max-tokens", 8, input="who is 3?\n").stdout.strip()
     rates = json.loads(minimind("bench", "train", "--model", data / "mixture.json", "--steps", 1, "--batch-tokens", 512,
                                 "--micro-batch-tokens", 256, "--sequence-length", 64, "--json").stdout)
