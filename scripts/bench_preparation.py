@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Measures what preparing data costs: rates of its parts on one thread, several threads and processes, and memory.
 
-    scripts/bench_preparation.py TEXT.jsonl TOKENIZER [rates|memory]
+    scripts/bench_preparation.py TEXT.jsonl TOKENIZER [rates|writer|memory]
 
-`rates` prepares the text, repeated until it has 200 MB, and prints MB/s (10^6 bytes) of input. `memory` makes two million
-different documents of thirty words each, and prints the peak memory of each process with and without near-duplicates
+`rates` prepares the text, repeated until it has 200 MB, and prints MB/s (10^6 bytes) of input. `writer` does so with eight
+processes, and prints what the first one computes more than the others, who do not write. `memory` makes two million different
+documents of thirty words each, and prints the peak memory of each process with and without near-duplicates
 looked for. The program is $MINIMIND, or .build/release/minimind. Processes need mpirun.
 """
 
@@ -30,11 +31,43 @@ def command(text, tokenizer, output, threads, *options):
             str(threads), *options]
 
 
-def rates(text, tokenizer, folder):
+def repeated(text, folder):
     content = text.read_bytes()
     many = folder / "many.jsonl"
     # One row is short enough for DROP_ALL to keep.
     many.write_bytes(content * (1 + 200_000_000 // len(content)) + b'{"text": "x"}\n')
+    return many
+
+
+def usages(processes, run):
+    """CPU seconds and peak MB of each process, by rank, as a copy of this script in its place tells them."""
+    done = subprocess.run(
+        [*MPIRUN, str(processes), sys.executable, __file__, "usage", *run], env=ENVIRONMENT, check=True,
+        capture_output=True, text=True)
+    lines = [line.split() for line in done.stdout.splitlines() if line.startswith("usage ")]
+    assert len(lines) == processes, done.stdout
+    return [(float(seconds), float(peak)) for _, _, seconds, peak in sorted(lines, key=lambda line: int(line[1]))]
+
+
+def usage(run):
+    code = subprocess.run(run).returncode
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    print(f"\nusage {os.environ['OMPI_COMM_WORLD_RANK']} {used.ru_utime + used.ru_stime:.3f} {used.ru_maxrss * 1024 / 1e6:.0f}",
+          flush=True)
+    sys.exit(code)
+
+
+def writer(text, tokenizer, folder):
+    many = repeated(text, folder)
+    for _ in range(3):
+        first, *others = [seconds for seconds, _ in usages(8, command(many, tokenizer, folder / "out", 1))]
+        more = first - sorted(others)[3]
+        print(f"writer: {more:.2f} s more than the others' {sorted(others)[3]:.2f} s for {many.stat().st_size / 1e6:.0f} MB: "
+              f"{many.stat().st_size / 1e6 / more:.0f} MB/s", flush=True)
+
+
+def rates(text, tokenizer, folder):
+    many = repeated(text, folder)
     cases = [
         ("1 thread: rows read, parsed and hashed", 1, 1, DROP_ALL), ("1 thread: tokens made and written, too", 1, 1, []),
         ("1 thread: --deduplicate", 1, 1, BOTH[:1]), ("1 thread: --near-duplicates", 1, 1, BOTH[1:]),
@@ -63,24 +96,18 @@ def memory(_, tokenizer, folder):
     for processes in [1, 2, 4]:
         peaks = []
         for options in [[], BOTH]:
-            # Each process tells its own peak, by a copy of this script in its place.
-            run = [sys.executable, __file__, "peak", *command(text, tokenizer, folder / "out", 1, *options)]
-            done = subprocess.run(
-                [*MPIRUN, str(processes), *run], env=ENVIRONMENT, check=True, capture_output=True, text=True)
-            peaks.append(sorted(float(line.split()[1]) for line in done.stdout.splitlines() if line.startswith("peak ")))
+            peaks.append([peak for _, peak in usages(processes, command(text, tokenizer, folder / "out", 1, *options))])
         print(f"{processes} processes: peak {peaks[0]} MB without, {peaks[1]} MB with both; "
               f"17 keys a document should take {17 * count / processes * 8 / 0.875 / 1e6:.0f} to "
               f"{17 * count / processes * 8 / 0.7 / 1e6:.0f} MB", flush=True)
 
 
 def main():
-    if sys.argv[1] == "peak":
-        code = subprocess.run(sys.argv[2:]).returncode
-        print(f"\npeak {resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 / 1e6:.0f}", flush=True)
-        sys.exit(code)
+    if sys.argv[1] == "usage":
+        usage(sys.argv[2:])
     folder = Path(tempfile.mkdtemp(dir="."))
     try:
-        for measure in [rates, memory]:
+        for measure in [rates, writer, memory]:
             if len(sys.argv) < 4 or sys.argv[3] == measure.__name__:
                 measure(Path(sys.argv[1]), sys.argv[2], folder)
     finally:

@@ -67,14 +67,14 @@ package struct DataPreparation: Sendable {
   /// - Parameters:
   ///   - isStopRequested: asked in each process; when one says yes, all stop.
   ///   - progress: called after each block in the first process, with the bytes read so far.
-  /// - Returns: the manifest, complete in the first process only.
+  /// - Returns: the manifest; nil in all processes but the first.
   /// - Throws: `FileError`; `CorpusError` when `directory` holds something else than prepared data, when no row
   ///   can be used, or at the first broken row if the preparation is strict; `ProcessError` for what another process
   ///   has thrown; `PreparationStopped`.
   package func write(
     to directory: String, programVersion: String, exchange: ProcessExchange = ProcessExchange(),
     isStopRequested: @escaping @Sendable () -> Bool = { false }, progress: (_ bytesCompleted: Int) -> Void = { _ in }
-  ) throws -> DataManifest {
+  ) throws -> DataManifest? {
     if task.kind != .pretrain, let file = files.first(where: { $0.format == .text || $0.format == .wholeFile }) {
       throw CorpusError(
         "\(file.path) is plain text, which holds no questions and answers. Give .jsonl, .json or .csv, with rows like "
@@ -82,16 +82,14 @@ package struct DataPreparation: Sendable {
     }
     let group = PreparationGroup(exchange, isStopRequested: isStopRequested)
     guard exchange.isFirst else {
-      let counts = try encodeAll(group) { _ in }
-      _ = try group.merge(counts)
-      return emptyManifest(programVersion: programVersion)
+      _ = try group.merge(encodeAll(group) { _ in })
+      return nil
     }
     try checkReplaceable(directory)
     var manifest: DataManifest?
     try AtomicDirectory.write(directory) { temporary in
       manifest = try fill(temporary, programVersion: programVersion, group, progress: progress)
     }
-    guard let manifest else { preconditionFailure("a data directory without a manifest") }
     return manifest
   }
 

@@ -135,7 +135,7 @@ package struct PreparationStopped: Error {}
 extension EncodedBlock {
   /// The documents as bytes for another process of the same program. Little-endian, as every machine that it runs on.
   ///
-  ///     Int64      documents, tokens, bytes of a token, of them trained or not (0 where that is not said), bytesCompleted
+  ///     Int64      count of documents, count of tokens, bytes of a token, count of `trained`, `bytesCompleted`
   ///     documents  as they lie in memory
   ///     tokens     UInt16 where all fit, else Int32
   ///     trained    UInt8 each

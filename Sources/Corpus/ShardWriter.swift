@@ -48,13 +48,19 @@ final class ShardWriter {
   ///   - trained: 1 for each token to train on and 0 for the others; nil where all but the first are.
   ///   - textBytes: UTF-8 bytes of its text.
   func append(_ tokens: ArraySlice<Int32>, trained: ArraySlice<UInt8>?, textBytes: Int) throws(FileError) {
-    if tokenByteCount == 2 {
-      for token in tokens {
-        buffer.append(UInt8(truncatingIfNeeded: token))
-        buffer.append(UInt8(truncatingIfNeeded: token >> 8))
+    let start = buffer.count
+    buffer.append(contentsOf: repeatElement(0, count: tokens.count * tokenByteCount))
+    buffer.withUnsafeMutableBytes { bytes in
+      if tokenByteCount == 2 {
+        for (index, token) in tokens.enumerated() {
+          let value = UInt16(truncatingIfNeeded: token).littleEndian
+          bytes.storeBytes(of: value, toByteOffset: start + 2 * index, as: UInt16.self)
+        }
+      } else {
+        for (index, token) in tokens.enumerated() {
+          bytes.storeBytes(of: token.littleEndian, toByteOffset: start + 4 * index, as: Int32.self)
+        }
       }
-    } else {
-      for token in tokens { withUnsafeBytes(of: token.littleEndian) { buffer.append(contentsOf: $0) } }
     }
     if hasLossMask, let trained {
       mask.append(contentsOf: repeatElement(0, count: (tokenCount + tokens.count + 7) / 8 - mask.count))

@@ -142,7 +142,7 @@ private func prepare(_ invocation: Invocation, _ task: DataPreparation.Task, who
     let progress = ProgressLine(
       "preparing", total: preparation.totalBytes, unit: .bytes, console: Console.standardOutput)
     defer { progress.finish() }
-    let manifest: DataManifest
+    let manifest: DataManifest?
     do {
       manifest = try preparation.write(
         to: directory, programVersion: programVersion, exchange: exchange,
@@ -152,7 +152,7 @@ private func prepare(_ invocation: Invocation, _ task: DataPreparation.Task, who
       throw Interrupted()
     }
     progress.finish()
-    guard exchange.isFirst else { return }
+    guard let manifest else { return }
     try report(
       manifest, in: directory, bytes: preparation.totalBytes, seconds: monotonicSeconds() - start,
       processes: exchange.count)
