@@ -28,7 +28,7 @@ class PageServer(ThreadingHTTPServer):
         self.address = f"http://127.0.0.1:{self.server_port}/"
         self.policy = content_security_policy()
         #: By question: the pieces of its answer. A `threading.Event` among them is waited for, a number is a pause in
-        #: seconds, an exception breaks the connection.
+        #: seconds, an exception breaks the connection, a dictionary is sent as it is.
         self.answers = {}
         #: The next answers with an error: (status, body, headers).
         self.refusals = []
@@ -111,6 +111,8 @@ class Handler(BaseHTTPRequestHandler):
                 time.sleep(piece)
             elif isinstance(piece, Exception):
                 return
+            elif isinstance(piece, dict):
+                delta(piece)
             else:
                 delta({"content": piece})
                 count += 1

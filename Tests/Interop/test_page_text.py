@@ -1,6 +1,7 @@
 """What the web page makes of an answer's text, in a headless Chromium, and what a text must not be able to do."""
 
 import json
+import threading
 
 import pytest
 from page import ask, browser, server, visit  # noqa: F401
@@ -86,3 +87,16 @@ def test_code_and_answers_can_be_copied(browser, server, visit):
     page.wait("document.querySelector('.code-head button').innerText === 'Copied'")
     page.click(".assistant .below button")
     assert page.run("window.copied") == source
+
+
+def test_reasoning_is_folded_up_before_the_answer(server, visit):
+    page = visit()
+    more = threading.Event()
+    server.answers["Why?"] = [{"reasoning_content": "<b>Hm"}, {"reasoning_content": " …"}, more, "Because."]
+    ask(page, "Why?", waits=False)
+    page.wait("document.querySelector('.running .reasoning')?.open && document.querySelector('.reasoning p').textContent === '<b>Hm …'")
+    more.set()
+    page.wait("document.querySelector('.assistant:not(.running) .content')?.innerText === 'Because.'")
+    assert page.text(".reasoning summary") == "Reasoning" and not page.run("document.querySelector('.reasoning').open")
+    ask(page, "And?")
+    assert server.asked[1]["messages"][1] == {"role": "assistant", "content": "Because."}

@@ -13,6 +13,8 @@ final class Answer: Sendable {
     /// For the offsets of tokens.
     var decoders: [StreamingDecoder]
     var offsets: [Int]
+    /// For what a model writes in a conversation before it answers; none for completions.
+    var splitters: [ReasoningSplitter]
     /// For calls of tools; none if there are no tools.
     var parsers: [ToolCallParser]
     var lastTokenTimes: [Double?]
@@ -39,6 +41,7 @@ final class Answer: Sendable {
         choices: Array(repeating: ChoicePiece(), count: parts),
         decoders: Array(repeating: StreamingDecoder(format.tokenizer), count: parts),
         offsets: Array(repeating: 0, count: parts),
+        splitters: call.kind == .chat ? Array(repeating: ReasoningSplitter(), count: parts) : [],
         parsers: call.tools.isEmpty ? [] : Array(repeating: ToolCallParser(tools: call.tools), count: parts),
         lastTokenTimes: Array(repeating: nil, count: parts),
         usage: Usage(prompt: call.prompts.reduce(0) { $0 + $1.tokens.count }), running: parts))
@@ -116,13 +119,22 @@ final class Answer: Sendable {
     return TokenReport(token: token, logProbability: value, textOffset: state.offsets[choice])
   }
 
-  /// Text that the model wrote, with the calls in it taken out.
+  /// Text that the model wrote, with reasoning and calls taken out of it.
   private func piece(
     _ text: String, _ tokens: [TokenReport], _ choice: Int, isLast: Bool = false, _ state: inout State
   ) -> ChoicePiece {
-    guard !state.parsers.isEmpty else { return ChoicePiece(text: text, tokens: tokens) }
-    var piece = ChoicePiece(tokens: tokens)
-    var events = state.parsers[choice].push(text)
+    var piece = ChoicePiece(text: text, tokens: tokens)
+    if !state.splitters.isEmpty {
+      (piece.reasoning, piece.text) = state.splitters[choice].push(text)
+      if isLast {
+        let rest = state.splitters[choice].finish()
+        piece.reasoning += rest.reasoning
+        piece.text += rest.answer
+      }
+    }
+    guard !state.parsers.isEmpty else { return piece }
+    var events = state.parsers[choice].push(piece.text)
+    piece.text = ""
     if isLast { events += state.parsers[choice].finish() }
     for event in events {
       if case .text(let text) = event { piece.text += text } else { piece.calls.append(CallPiece(event)) }

@@ -6,6 +6,8 @@ import Tokenization
 /// A part of one choice: what one event brings, or all of it.
 struct ChoicePiece: Sendable {
   var text = ""
+  /// What the model wrote before its answer.
+  var reasoning = ""
   /// With their log-probabilities, if those are wanted.
   var tokens: [TokenReport] = []
   /// Calls of tools, or more of the arguments of one.
@@ -13,10 +15,11 @@ struct ChoicePiece: Sendable {
   /// OpenAI's word for why the choice ended.
   var finish: String?
 
-  var isEmpty: Bool { text.isEmpty && tokens.isEmpty && calls.isEmpty && finish == nil }
+  var isEmpty: Bool { text.isEmpty && reasoning.isEmpty && tokens.isEmpty && calls.isEmpty && finish == nil }
 
   mutating func append(_ piece: ChoicePiece) {
     text += piece.text
+    reasoning += piece.reasoning
     tokens += piece.tokens
     for call in piece.calls {
       if call.opening == nil, !calls.isEmpty {
@@ -128,9 +131,12 @@ struct AnswerFormat: Sendable {
       var content: [JSON.Member] = []
       if !isStreamed { content.append(.init("role", .string("assistant"))) }
       let isCall = !piece.calls.isEmpty && piece.text.isEmpty
-      if !isStreamed || piece.finish == nil && !isCall {
+      let isReasoning = isStreamed && !piece.reasoning.isEmpty && piece.text.isEmpty
+      if !isStreamed || piece.finish == nil && !isCall && !isReasoning {
         content.append(.init("content", isCall ? .null : .string(piece.text)))
       }
+      // Not OpenAI's; the name is what DeepSeek's API gave it, and what clients look for.
+      if !piece.reasoning.isEmpty { content.append(.init("reasoning_content", .string(piece.reasoning))) }
       if !piece.calls.isEmpty {
         content.append(.init("tool_calls", .array(piece.calls.map { $0.json(isStreamed: isStreamed) })))
       }

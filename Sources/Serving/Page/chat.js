@@ -110,7 +110,7 @@ async function run(conversation) {
     if (error.name !== "AbortError") errors.set(conversation, asServerError(error));
     status.textContent = "";
   }
-  if (message.content === "") conversation.messages.splice(conversation.messages.indexOf(message), 1);
+  if (message.content === "" && !message.reasoning) conversation.messages.splice(conversation.messages.indexOf(message), 1);
   runs.delete(conversation);
   keep(conversation);
   if (conversation === current) {
@@ -137,9 +137,10 @@ async function receive(conversation, asked, message, signal) {
     try {
       for await (const piece of answer({ model: part("model").value, messages: [...system, ...sent], ...samplingFields() }, signal)) {
         const now = performance.now();
-        if (piece.text !== undefined) {
+        if (piece.text !== undefined || piece.reasoning !== undefined) {
           if (pieces++ === 0) first = now;
-          message.content += piece.text;
+          message.content += piece.text ?? "";
+          if (piece.reasoning) message.reasoning = (message.reasoning ?? "") + piece.reasoning;
           message.tokens = pieces;
           message.first = (first - began) / 1000;
           if (now > first) message.rate = (pieces - 1) / ((now - first) / 1000);

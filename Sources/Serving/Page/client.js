@@ -47,7 +47,7 @@ export async function models() {
   return list.data.map(model => String(model.id));
 }
 
-/// Asks for an answer and yields its pieces: {text}, and once {ending: "stop" or "length"} and {tokens: count}.
+/// Asks for an answer and yields its pieces: {reasoning} before {text}, and once {ending: "stop" or "length"} and {tokens: count}.
 export async function* answer(body, signal) {
   const response = await request("v1/chat/completions", {
     method: "POST", signal, headers: { "Content-Type": "application/json" },
@@ -59,6 +59,7 @@ export async function* answer(body, signal) {
     try { chunk = JSON.parse(data); } catch { throw new ServerError("badAnswer", { status: response.status }); }
     if (chunk.error) throw new ServerError("refused", { message: String(chunk.error.message) });
     const choice = chunk.choices?.[0];
+    if (choice?.delta?.reasoning_content) yield { reasoning: choice.delta.reasoning_content };
     if (choice?.delta?.content) yield { text: choice.delta.content };
     if (choice?.finish_reason) yield { ending: choice.finish_reason };
     if (chunk.usage) yield { tokens: chunk.usage.completion_tokens };

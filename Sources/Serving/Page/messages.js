@@ -46,7 +46,24 @@ export function messageElement(message, again) {
   const result = element(
     "article", { class: "message " + message.role, "aria-label": text(isAnswer ? "answer" : "you") }, content, below);
   if (isAnswer) render(content, message.content, copyButton); else content.textContent = message.content;
+  showReasoning(result, message);
   return result;
+}
+
+/// What the model wrote before its answer, folded up; open as long as there is no answer.
+function showReasoning(result, message) {
+  if (!message.reasoning) return;
+  let details = result.querySelector(".reasoning");
+  if (!details) {
+    details = element("details", { class: "reasoning" }, element("summary", {}, text("reasoning")), element("p", {}));
+    details.open = message.content === "";
+    result.prepend(details);
+  }
+  details.querySelector("p").textContent = message.reasoning.trim();
+  if (message.content !== "" && !details.isDecided) {
+    details.open = false;
+    details.isDecided = true;
+  }
 }
 
 /// The element of an answer that is still being written.
@@ -60,6 +77,7 @@ export function runningElement(message) {
 }
 
 export function updateRunning(result, message) {
+  showReasoning(result, message);
   render(result.querySelector(".content"), message.content, copyButton);
   result.querySelector(".facts").textContent = message.tokens ? facts(message) : "";
 }
