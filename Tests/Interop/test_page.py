@@ -17,7 +17,7 @@ pytestmark = pytest.mark.heavy
 
 def test_an_answer_is_shown_as_it_comes_with_its_speed(server, visit):
     page = visit()
-    assert page.text("#model") == "small-chat"
+    page.wait("document.querySelector('#model').innerText === 'small-chat'")
     more = threading.Event()
     server.answers["Hello"] = ["One ", "two", more, " three"]
     ask(page, "Hello", waits=False)
