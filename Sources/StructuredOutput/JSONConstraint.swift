@@ -66,7 +66,7 @@ package struct JSONConstraint: TokenConstraint {
       return next
     }
 
-    func advance(_ threads: [GrammarThread], _ bytes: [UInt8]) -> [GrammarThread] {
+    func advance(_ threads: [GrammarThread], _ bytes: some Sequence<UInt8>) -> [GrammarThread] {
       bytes.reduce(threads, step)
     }
   }
@@ -89,6 +89,13 @@ package struct JSONConstraint: TokenConstraint {
     threads =
       shared.vocabulary.endTokens.contains(token)
       ? [] : shared.advance(threads, shared.vocabulary.bytes(of: token))
+  }
+
+  /// Behind bytes that need not be a token; nil when they are not allowed.
+  func advanced(by bytes: some Sequence<UInt8>) -> JSONConstraint? {
+    var next = self
+    next.threads = shared.advance(threads, bytes)
+    return next.threads.isEmpty ? nil : next
   }
 
   /// Whether the text so far is complete, so that it may end.

@@ -21,6 +21,9 @@ package struct TokenSet: Sendable, Equatable {
   /// - Precondition: the token is in the vocabulary.
   package mutating func insert(_ token: Int32) { words[Int(token) >> 6] |= 1 << UInt64(token & 63) }
 
+  /// - Precondition: the token is in the vocabulary.
+  mutating func remove(_ token: Int32) { words[Int(token) >> 6] &= ~(1 << UInt64(token & 63)) }
+
   /// Adds the tokens of a set over the same vocabulary.
   package mutating func formUnion(_ other: TokenSet) {
     for (index, word) in other.words.enumerated() { words[index] |= word }

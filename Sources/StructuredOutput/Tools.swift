@@ -6,6 +6,8 @@ package struct Tool: Sendable, Equatable {
   package var description: String?
   /// A JSON Schema of the arguments, an object.
   package var parameters: JSON
+  /// Whether arguments are held to `parameters` also where the model decides for itself whether to call.
+  package var isStrict = false
 
   /// A function without `parameters` takes none.
   private static let noParameters = JSON.object([
@@ -33,7 +35,11 @@ package struct Tool: Sendable, Equatable {
       guard !tools.contains(where: { $0.name == name }) else { throw failure("there are two functions \(name).") }
       let parameters = function["parameters"].flatMap { $0.isNull ? nil : $0 } ?? noParameters
       guard case .object = parameters else { throw failure("function.parameters must be an object, a JSON Schema.") }
-      tools.append(Tool(name: name, description: function["description"]?.stringValue, parameters: parameters))
+      let strict = function["strict"].flatMap { $0.isNull ? nil : $0 } ?? .bool(false)
+      guard case .bool(let isStrict) = strict else { throw failure("function.strict must be true or false.") }
+      tools.append(
+        Tool(
+          name: name, description: function["description"]?.stringValue, parameters: parameters, isStrict: isStrict))
     }
     return tools
   }

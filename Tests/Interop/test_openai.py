@@ -361,7 +361,11 @@ def test_calls_of_tools(client, choice):
 def test_tools_that_are_wrong_or_not_wanted(client):
     plain = chat(client, temperature=0).choices[0].message.content
     assert chat(client, temperature=0, tools=[TIME], tool_choice="none").choices[0].message.content == plain
+    # A strict function's schema is kept to, so what it says must be supported; any other's is only shown to the model.
+    patterned = {"name": "f", "parameters": {"type": "object", "properties": {"a": {"type": "string", "pattern": "x"}}}}
+    assert chat(client, temperature=0, tools=[{"type": "function", "function": patterned}]).choices[0].message.content
     for fields in ({"tools": [{"type": "web"}]}, {"tool_choice": "required"},
+                   {"tools": [{"type": "function", "function": {**patterned, "strict": True}}]},
                    {"tools": [TIME], "tool_choice": {"type": "function", "function": {"name": "other"}}}):
         with pytest.raises(openai.BadRequestError, match="tool"):
             chat(client, **fields)

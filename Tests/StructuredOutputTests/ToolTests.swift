@@ -102,6 +102,35 @@ import Testing
     #expect(try ToolChoice.auto.constraint(Self.tools, ConstraintTests.vocabulary) == nil)
   }
 
+  @Test("with a strict tool text is free and calls are held to the schemas, however they are cut into tokens")
+  func strictCalls() throws {
+    var tools = Self.tools
+    tools[0].isStrict = true
+    let right = ToolText.call(name: "weather", arguments: #"{"city": "Rome", "days": 3}"#)
+    let wrong = ToolText.call(name: "weather", arguments: #"{"days": "three"}"#)
+    // Not strict, so that any object goes.
+    let loose = ToolText.call(name: "now", arguments: #"{"zone": ["UTC", 1]}"#)
+    let several = try StrictCallConstraint(tools, vocabulary: ConstraintTests.vocabulary, allowsSeveralCalls: true)
+    let one = try StrictCallConstraint(tools, vocabulary: ConstraintTests.vocabulary, allowsSeveralCalls: false)
+    for bytewise in [false, true] {
+      func allows(_ constraint: StrictCallConstraint, _ text: String) -> Bool {
+        ConstraintTests.allows(constraint, text, bytewise: bytewise)
+      }
+      for constraint in [several, one] {
+        #expect(allows(constraint, "no call, a < b > c 你好 <tool_ca <<tool"))
+        #expect(allows(constraint, "Let me see.<<tool_cal" + right))
+        #expect(allows(constraint, right) && allows(constraint, loose))
+        #expect(!allows(constraint, wrong) && !allows(constraint, "text " + wrong))
+        #expect(!allows(constraint, "<tool_call>no JSON"))
+        #expect(!allows(constraint, #"<tool_call>\#n{"name": "other", "arguments": {}}"#))
+        // Within a call the text may not end.
+        #expect(!allows(constraint, "<tool_call>"))
+      }
+      #expect(allows(several, right + "\n" + loose + " done") && !allows(several, right + wrong))
+      #expect(!allows(one, right + "\n"))
+    }
+  }
+
   @Test("an answer of one call ends behind it", arguments: cases.indices)
   func oneCall(index: Int) {
     var constraint = OneCallConstraint(Self.tools, vocabulary: ConstraintTests.vocabulary)
@@ -130,6 +159,19 @@ import Testing
     #expect(
       reason { _ = try Tool.list(JSON(parsing: #"[{"type": "function", "function": {"name": "a b"}}]"#)) }
         == "tools[0]: function.name must be 1 to 64 letters, digits, \"_\" and \"-\".")
+    #expect(
+      reason { _ = try Tool.list(JSON(parsing: #"[{"type": "function", "function": {"name": "a", "strict": 1}}]"#)) }
+        == "tools[0]: function.strict must be true or false.")
+    #expect(
+      reason {
+        let tools = try Tool.list(
+          JSON(
+            parsing: #"""
+              [{"type": "function", "function": {"name": "a", "strict": true, "parameters": {"type": "object", "properties":
+                {"b": {"type": "string", "pattern": "x"}}}}}]
+              """#))
+        _ = try StrictCallConstraint(tools, vocabulary: ConstraintTests.vocabulary, allowsSeveralCalls: true)
+      }.hasPrefix("tools[0].function.parameters"))
     #expect(
       reason {
         _ = try ToolChoice(JSON(parsing: #"{"type": "function", "function": {"name": "x"}}"#), tools: Self.tools)

@@ -19,7 +19,9 @@ struct AnswerForm {
       tools = choice == .none ? [] : all
       constraint = try choice.constraint(all, vocabulary)
       if constraint == nil { constraint = try format.constraint(vocabulary) }
-      if constraint == nil && !tools.isEmpty && !allowsSeveralCalls {
+      if constraint == nil && tools.contains(where: \.isStrict) {
+        constraint = try StrictCallConstraint(tools, vocabulary: vocabulary, allowsSeveralCalls: allowsSeveralCalls)
+      } else if constraint == nil && !tools.isEmpty && !allowsSeveralCalls {
         constraint = OneCallConstraint(tools, vocabulary: vocabulary)
       }
     } catch {

@@ -1,0 +1,82 @@
+import Storage
+
+/// Lets any text through, but holds every call of a tool in it to the schemas of the tools: `strict` of a function in
+/// OpenAI's API. A tool without `strict` may have any object for its arguments.
+package struct StrictCallConstraint: TokenConstraint {
+  private enum Place {
+    /// In text that ends in so many bytes of `<tool_call>`: fewer than all.
+    case text(matched: Int)
+    case call(JSONConstraint)
+    case end
+  }
+
+  private static let opening = Array(ToolText.opening.utf8)
+  private static let anyObject = JSON.object([.init("type", .string("object"))])
+
+  private let vocabulary: TokenVocabulary
+  private let everything: TokenSet
+  /// The tokens in which a call may begin: those with the last byte of `<tool_call>` in them.
+  private let openers: [Int32]
+  /// A call behind its `<tool_call>`.
+  private let call: JSONConstraint
+  private let endsBehindCall: Bool
+  private var place = Place.text(matched: 0)
+
+  /// - Parameter allowsSeveralCalls: whether the text may go on behind a call.
+  /// - Throws: `StructuredOutputError` for a schema of a strict tool that is not supported.
+  package init(
+    _ tools: [Tool], vocabulary: TokenVocabulary, allowsSeveralCalls: Bool
+  ) throws(StructuredOutputError) {
+    let choices = tools.enumerated().map { index, tool in
+      let (prefix, suffix) = ToolText.around(tool.name)
+      return (
+        prefix: String(prefix.dropFirst(ToolText.opening.count)),
+        schema: tool.isStrict ? tool.parameters : Self.anyObject,
+        place: "tools[\(index)].function.parameters", suffix: suffix
+      )
+    }
+    call = JSONConstraint(try SchemaCompiler.grammar(choices: choices), vocabulary: vocabulary)
+    self.vocabulary = vocabulary
+    everything = .all(vocabularySize: vocabulary.size)
+    openers = (0..<Int32(vocabulary.size)).filter { vocabulary.bytes(of: $0).contains(Self.opening.last!) }
+    endsBehindCall = !allowsSeveralCalls
+  }
+
+  package func allowedTokens() -> TokenSet {
+    switch place {
+    case .text(let matched):
+      var allowed = everything
+      for token in openers where Self.read(vocabulary.bytes(of: token), matched: matched, call: call) == nil {
+        allowed.remove(token)
+      }
+      return allowed
+    case .call(let call): return call.allowedTokens()
+    case .end: return vocabulary.endTokens
+    }
+  }
+
+  package mutating func accept(_ token: Int32) {
+    switch place {
+    case .text(let matched):
+      guard let next = Self.read(vocabulary.bytes(of: token), matched: matched, call: call) else { return }
+      place = next
+    case .call(var call):
+      call.accept(token)
+      place = !call.isComplete ? .call(call) : endsBehindCall ? .end : .text(matched: 0)
+    case .end: break
+    }
+  }
+
+  /// Where a token leads from text; nil when it begins a call that goes against the schemas.
+  private static func read(_ bytes: [UInt8], matched: Int, call: JSONConstraint) -> Place? {
+    var matched = matched
+    for (index, byte) in bytes.enumerated() {
+      // "<" stands only at the beginning of the tag, so a mismatch can begin anew at this byte alone.
+      matched = byte == opening[matched] ? matched + 1 : byte == opening[0] ? 1 : 0
+      guard matched == opening.count else { continue }
+      guard let call = call.advanced(by: bytes[(index + 1)...]) else { return nil }
+      return .call(call)
+    }
+    return .text(matched: matched)
+  }
+}
