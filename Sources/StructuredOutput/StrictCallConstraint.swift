@@ -27,15 +27,10 @@ package struct StrictCallConstraint: TokenConstraint {
   package init(
     _ tools: [Tool], vocabulary: TokenVocabulary, allowsSeveralCalls: Bool
   ) throws(StructuredOutputError) {
-    let choices = tools.enumerated().map { index, tool in
-      let (prefix, suffix) = ToolText.around(tool.name)
-      return (
-        prefix: String(prefix.dropFirst(ToolText.opening.count)),
-        schema: tool.isStrict ? tool.parameters : Self.anyObject,
-        place: "tools[\(index)].function.parameters", suffix: suffix
-      )
-    }
-    call = JSONConstraint(try SchemaCompiler.grammar(choices: choices), vocabulary: vocabulary)
+    var tools = tools
+    for index in tools.indices where !tools[index].isStrict { tools[index].parameters = Self.anyObject }
+    let wholeCall = try JSONConstraint(callOf: Array(tools.enumerated()), vocabulary: vocabulary)
+    call = wholeCall.advanced(by: Self.opening)!  // Every call begins so.
     self.vocabulary = vocabulary
     everything = .all(vocabularySize: vocabulary.size)
     openers = (0..<Int32(vocabulary.size)).filter { vocabulary.bytes(of: $0).contains(Self.opening.last!) }

@@ -98,14 +98,22 @@ package enum ToolChoice: Sendable, Equatable {
       case .required: Array(tools.enumerated())
       case .function(let name): tools.enumerated().filter { $0.element.name == name }
       }
-    if callable.isEmpty { return nil }
-    let choices = callable.map { index, tool in
+    return callable.isEmpty ? nil : try JSONConstraint(callOf: callable, vocabulary: vocabulary)
+  }
+}
+
+extension JSONConstraint {
+  /// One call of one of these tools, with arguments by its schema.
+  ///
+  /// - Parameter tools: each with its place in the request, for messages.
+  init(callOf tools: [(offset: Int, element: Tool)], vocabulary: TokenVocabulary) throws(StructuredOutputError) {
+    let choices = tools.map { index, tool in
       let (prefix, suffix) = ToolText.around(tool.name)
       return (
         prefix: prefix, schema: tool.parameters, place: "tools[\(index)].function.parameters", suffix: suffix
       )
     }
-    return JSONConstraint(try SchemaCompiler.grammar(choices: choices), vocabulary: vocabulary)
+    self.init(try SchemaCompiler.grammar(choices: choices), vocabulary: vocabulary)
   }
 }
 
