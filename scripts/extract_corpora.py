@@ -12,7 +12,9 @@ Packages are downloaded and unpacked under --cache; nothing is installed. See do
 
 import argparse
 import hashlib
+import importlib.util
 import json
+import os
 import re
 import subprocess
 import sys
@@ -88,6 +90,23 @@ def extract(set_name, cache, output, takes_unstated_origin):
         print(f"{output / path}: {(output / path).stat().st_size / 1e6:.2f} MB")
 
 
+def python_with_pip(cache):
+    """This Python, or, where it has no pip, as Debian's own has not, one beside the packages."""
+    if importlib.util.find_spec("pip"):
+        return sys.executable
+    python = cache.resolve() / "python/bin/python"
+    if not python.exists():
+        subprocess.run([sys.executable, "-m", "venv", cache / "python"], check=True, stdin=subprocess.DEVNULL)
+    return python
+
+
+def get_package_lists(package):
+    """Gets apt's lists if they do not have the package; a fresh container has none."""
+    if subprocess.run(["apt-cache", "show", package], capture_output=True).returncode != 0:
+        command = ["apt-get", "update", "-qq"]
+        subprocess.run(command if os.getuid() == 0 else ["sudo", *command], check=True, stdin=subprocess.DEVNULL)
+
+
 def fetch(packages, cache):
     """Downloads packages and unpacks all of them below one folder, as an installation would."""
     (cache / "done").mkdir(parents=True, exist_ok=True)
@@ -97,10 +116,11 @@ def fetch(packages, cache):
         print(f"fetching {package}", file=sys.stderr, flush=True)
         with tempfile.TemporaryDirectory(dir=cache) as folder:
             if "==" in package:
-                command = [sys.executable, "-m", "pip", "download", "-q", "--disable-pip-version-check", "--no-deps", package]
+                command = [python_with_pip(cache), "-m", "pip", "download", "-q", "--disable-pip-version-check", "--no-deps", package]
                 if package in SOURCE_ARCHIVES:
                     command += ["--no-binary", ":all:"]
             else:
+                get_package_lists(package)
                 command = ["apt-get", "download", "-qq", "-o", "APT::Sandbox::User=root", package]
             subprocess.run(command, cwd=folder, check=True, stdin=subprocess.DEVNULL)
             for archive in Path(folder).iterdir():

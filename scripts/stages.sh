@@ -2,8 +2,8 @@
 # What each stage does to a model, measured: pretraining, then fine-tuning whole or by an adapter, then DPO, with a dense
 # model and with a mixture of experts of the same width. docs/stages.md explains the table that it prints.
 #
-#   scripts/stages.sh [DIR]   writes everything below DIR (default: runs/stages); needs make build, and make demo once,
-#                             whose packages it reads. About half an hour on two cores.
+#   scripts/stages.sh [DIR]   writes everything below DIR (default: runs/stages); needs make build; shares downloaded packages
+#                             with make demo. About half an hour on two cores.
 #
 # What is there already is kept, so a run that was stopped goes on. The seed is fixed.
 set -euo pipefail
