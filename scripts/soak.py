@@ -43,7 +43,7 @@ OPTIONS = ["--steps", 1000000, "--threads", 1, "--batch-tokens", 8192, "--micro-
            4096, "--sample-prompt", "The run"]
 DISK_BYTES = 320 << 20
 #: Less than a checkpoint asks for before it begins (`Checkpoint.byteCount`), so that what is left can be filled quickly.
-NEARLY_FULL_BYTES = 23 << 20
+NEARLY_FULL_BYTES = 20 << 20
 #: Longer than any step, start or end may take, on a busy machine too.
 PATIENCE = 1200
 

@@ -111,7 +111,8 @@ package struct DataPreparation: Sendable {
           try training.append(document, tokens, of: block)
         }
       }
-      progress(block.bytesCompleted)
+      // A process that has ended sends empty blocks while others go on.
+      if block.bytesCompleted > 0 { progress(block.bytesCompleted) }
     }
     let counts = try group.merge(ownCounts)
 

@@ -98,7 +98,8 @@ package struct StridedTensor: Equatable {
       guard !overflows, !spanOverflows, !endOverflows else { return nil }
       (count, last) = (elements, end)
       shape.append(size)
-      steps.append(stride)
+      // An axis of one element has any stride, bounded by nothing, and takes no step.
+      steps.append(size == 1 ? 0 : stride)
     }
     guard count <= storage.count, count == 0 || last < storage.count else { return nil }
     self.storage = storage

@@ -77,8 +77,13 @@ extension SchemaCompiler {
     if let value = schema["required"] {
       let names = value.arrayValue?.map(\.stringValue)
       guard let names, !names.contains(nil) else { throw failure(pointer, "required must be an array of names.") }
-      for name in names.compactMap(\.self) where !required.contains(name) { required.append(name) }
+      var seen: Set<String> = []
+      required = names.compactMap(\.self).filter { seen.insert($0).inserted }
     }
+    guard required.count <= Self.maximumNodes else {
+      throw failure(pointer, "there are too many required names.")
+    }
+    let (requiredKeys, memberKeys) = (Set(required), Set(members.map(\.key)))
     var additional: Grammar.NodeID?
     if let others = schema["additionalProperties"] {
       if others != .bool(false) { additional = try compile(others, pointer + "/additionalProperties") }
@@ -90,10 +95,10 @@ extension SchemaCompiler {
       properties.append(
         Grammar.ObjectNode.Property(
           key: Array(key.utf8), spelling: Array((JSON.quoted(key) + ":").utf8), value: value,
-          isRequired: required.contains(key)))
+          isRequired: requiredKeys.contains(key)))
     }
     for member in members { add(member.key, try compile(member.value, "\(pointer)/properties/\(member.key)")) }
-    for key in required where !members.contains(where: { $0.key == key }) {
+    for key in required where !memberKeys.contains(key) {
       guard schema["additionalProperties"] != .bool(false) else {
         throw failure(pointer, "\(JSON.quoted(key)) is required, but not among the properties.")
       }
@@ -134,21 +139,28 @@ extension SchemaCompiler {
 extension Grammar {
   /// Whether it is plain that no text meets both nodes: other types, other values, or a property that both require and
   /// that tells them apart.
-  func areDisjoint(_ left: NodeID, _ right: NodeID, depth: Int = 0) -> Bool {
+  ///
+  /// - Parameter comparisons: how many may still be made; without them nothing is plain.
+  func areDisjoint(_ left: NodeID, _ right: NodeID, comparisons: inout Int, depth: Int = 0) -> Bool {
+    comparisons -= 1
     // Schemas may go round in circles.
-    if depth > 8 { return false }
+    guard depth <= 8, comparisons > 0 else { return false }
     switch (node(left), node(right)) {
-    case (.alternatives(let choices), _): return choices.allSatisfy { areDisjoint($0, right, depth: depth + 1) }
-    case (_, .alternatives(let choices)): return choices.allSatisfy { areDisjoint(left, $0, depth: depth + 1) }
+    case (.alternatives(let choices), _):
+      return choices.allSatisfy { areDisjoint($0, right, comparisons: &comparisons, depth: depth + 1) }
+    case (_, .alternatives(let choices)):
+      return choices.allSatisfy { areDisjoint(left, $0, comparisons: &comparisons, depth: depth + 1) }
     case (.literal(let text, _), .literal(let other, _)):
       // 1 and 1.0 are one number; all other values have one spelling here.
       return Self.isNumber(text) && Self.isNumber(other) ? Self.number(text) != Self.number(other) : text != other
     case (.object(let object), .object(let other)):
       return object.properties.contains { property in
-        property.isRequired
-          && other.properties.contains {
-            $0.isRequired && $0.key == property.key && areDisjoint(property.value, $0.value, depth: depth + 1)
-          }
+        guard property.isRequired else { return false }
+        comparisons -= other.properties.count
+        return other.properties.contains {
+          $0.isRequired && $0.key == property.key
+            && areDisjoint(property.value, $0.value, comparisons: &comparisons, depth: depth + 1)
+        }
       }
     default: return Self.kind(node(left)) != Self.kind(node(right))
     }

@@ -39,7 +39,9 @@ struct SchemaCompiler {
   /// `oneOf`s, to be looked at when all nodes are there.
   private var exclusive: [(place: String, choices: [Grammar.NodeID])] = []
 
-  private static let maximumNodes = 4096
+  static let maximumNodes = 4096
+  /// What telling the schemas of all `oneOf` apart may take: about a tenth of a second.
+  private static let maximumComparisons = 1_000_000
   /// They say something about the value and do not restrict it; `format` is one of them in this draft.
   private static let annotations: Set = [
     "title", "description", "default", "examples", "$schema", "$id", "$comment", "deprecated", "readOnly", "writeOnly",
@@ -103,9 +105,10 @@ struct SchemaCompiler {
         place: place,
         reason: "no value meets the schema, or only one nested deeper than \(Grammar.maximumDepth) levels.")
     }
+    var comparisons = Self.maximumComparisons
     for (place, choices) in exclusive {
       for (index, choice) in choices.enumerated() {
-        for other in choices[(index + 1)...] where !grammar.areDisjoint(choice, other) {
+        for other in choices[(index + 1)...] where !grammar.areDisjoint(choice, other, comparisons: &comparisons) {
           throw StructuredOutputError(
             place: place,
             reason: "oneOf is supported where no value meets two of its schemas, which is not plain here. Use anyOf.")
@@ -226,12 +229,11 @@ struct SchemaCompiler {
     _ values: [JSON], _ schema: JSON, _ pointer: String
   ) throws(StructuredOutputError) -> Grammar.NodeID {
     let types = try self.types(schema, pointer)
-    var texts: [String] = []
+    var texts: Set<String> = []
     var choices: [Grammar.NodeID] = []
     for value in values where types.map({ $0.contains { value.isOfType($0) } }) ?? true {
       let text = value.compactText
-      if texts.contains(text) { continue }
-      texts.append(text)
+      guard texts.insert(text).inserted else { continue }
       choices.append(literal(text, depth: value.depth))
       guard nodes.count < Self.maximumNodes else { throw failure(pointer, "there are too many values.") }
     }

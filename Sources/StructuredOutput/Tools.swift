@@ -21,6 +21,7 @@ package struct Tool: Sendable, Equatable {
       throw StructuredOutputError(place: "tools", reason: "it must be an array.")
     }
     var tools: [Tool] = []
+    var names: Set<String> = []
     for (index, value) in values.enumerated() {
       func failure(_ reason: String) -> StructuredOutputError {
         StructuredOutputError(place: "tools[\(index)]", reason: reason)
@@ -32,7 +33,7 @@ package struct Tool: Sendable, Equatable {
       guard let name = function["name"]?.stringValue, (1...64).contains(name.utf8.count),
         name.utf8.allSatisfy(allowed.contains)
       else { throw failure("function.name must be 1 to 64 letters, digits, \"_\" and \"-\".") }
-      guard !tools.contains(where: { $0.name == name }) else { throw failure("there are two functions \(name).") }
+      guard names.insert(name).inserted else { throw failure("there are two functions \(name).") }
       let parameters = function["parameters"].flatMap { $0.isNull ? nil : $0 } ?? noParameters
       guard case .object = parameters else { throw failure("function.parameters must be an object, a JSON Schema.") }
       let strict = function["strict"].flatMap { $0.isNull ? nil : $0 } ?? .bool(false)

@@ -71,7 +71,7 @@ def test_any_command_takes_an_adapter(minimind, base, data, adapter, merged, tmp
 
 def test_resumes(minimind, start, base, data, tmp_path):
     """Interrupted and resumed: the same bits, dropout included."""
-    options = ["--epochs", 12]
+    options = ["--epochs", 24]
     minimind(*adapting(base, data, tmp_path / "whole", *options))
     run = tmp_path / "run"
     process = start(*adapting(base, data, run, *options))

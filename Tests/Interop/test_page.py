@@ -187,7 +187,7 @@ def test_errors_are_told(server, visit):
 
 def test_with_the_real_server(browser, binary, tokenizer_directory, tmp_path):
     # The model never ends by itself.
-    model = make_model(tmp_path / "model", tokenizer_directory, scale=0.15)
+    model = make_model(tmp_path / "model", tokenizer_directory, scale=0.15, context=100_000)
     config = json.loads((model / "config.json").read_text())
     (model / "config.json").write_text(json.dumps(config | {"eos_token_id": 0}))
     with Server(binary, model, "--api-key", "secret") as server:

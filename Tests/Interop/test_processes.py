@@ -22,7 +22,8 @@ from test_training import data, steps  # noqa: F401 (a fixture)
 
 SMALL = ["--batch-tokens", 1024, "--micro-batch-tokens", 128, "--sequence-length", 64, "--precision", "fp32"]
 #: More than the machine's cores may be asked for, also by root (a container's only user); no rank keeps a core for itself.
-MPIRUN = ["mpirun", "--oversubscribe", "--bind-to", "none"]
+#: The first one gets more than a second to remove what it has begun.
+MPIRUN = ["mpirun", "--oversubscribe", "--bind-to", "none", "--mca", "odls_base_sigkill_timeout", "5"]
 ENVIRONMENT = os.environ | {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
 
 
@@ -128,12 +129,12 @@ def test_hanging_rank(start, data, tmp_path):  # noqa: F811
     run = tmp_path / "run"
     process = start(
         3, "pretrain", "--model", data / "model.json", "--data", data / "pretrain", *SMALL, "--output", run, "--steps",
-        100000, "--exchange-timeout", 2)
+        100000, "--exchange-timeout", 5)
     wait_for_step(run, 20, process)
     os.kill(ranks(process)[1], signal.SIGSTOP)
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 1
-    assert "error: process 0 of 3 has waited 2 s for process 1" in errors, errors
+    assert "error: process 0 of 3 has waited 5 s for process 1" in errors, errors
     assert errors.count("error: ") == 1
 
 

@@ -9,7 +9,7 @@ from conftest import REPOSITORY
 
 
 def test_a_minute_of_trouble(binary):
-    command = [sys.executable, REPOSITORY / "scripts/soak.py", "--minutes", "1", "--binary", binary]
+    command = [sys.executable, REPOSITORY / "scripts/soak.py", "--minutes", "1", "--seed", "1", "--binary", binary]
     soaked = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     if "no small file system can be mounted here" in soaked.stderr:
         pytest.skip(soaked.stderr.strip())

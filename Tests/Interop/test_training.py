@@ -147,7 +147,7 @@ def test_the_peak_of_memory_is_what_was_announced(minimind, data, tmp_path, opti
 @pytest.mark.parametrize("signals", [[signal.SIGINT], [signal.SIGTERM], [signal.SIGHUP] * 3], ids=str)
 def test_interrupted(minimind, start, data, tmp_path, signals):
     """A polite end saves, tells how to go on, and going on ends with the same bits. A closed terminal is one, too."""
-    options = ["--steps", 300, "--checkpoint-interval", 100]
+    options = ["--steps", 600, "--checkpoint-interval", 200]
     minimind(*pretraining(data, tmp_path / "whole", *options))
     run = tmp_path / "run"
     # Whoever runs the tests under nohup has SIGHUP ignored.
@@ -165,7 +165,7 @@ def test_interrupted(minimind, start, data, tmp_path, signals):
     minimind("pretrain", "--resume", run)
     assert weights(run) == weights(tmp_path / "whole")
     # Steps once each, in order; evaluations repeat the step that they follow.
-    assert steps(run) == sorted(steps(run)) and set(steps(run)) == set(range(301))
+    assert steps(run) == sorted(steps(run)) and set(steps(run)) == set(range(601))
 
 
 def test_nobody_watches(minimind, start, data, tmp_path):
@@ -184,7 +184,7 @@ def test_nobody_watches(minimind, start, data, tmp_path):
 def test_fine_tuning_resumes(minimind, start, data, tmp_path):
     """`sft --from RUN`, interrupted and resumed, also when the run that it began from has gone."""
     minimind(*pretraining(data, tmp_path / "base", "--steps", 5))
-    options = ["--data", data / "sft", "--epochs", 12, *FEW]
+    options = ["--data", data / "sft", "--epochs", 24, *FEW]
     minimind("sft", "--from", tmp_path / "base", "--output", tmp_path / "whole", *options)
     run = tmp_path / "run"
     process = start("sft", "--from", tmp_path / "base", "--output", run, *options)

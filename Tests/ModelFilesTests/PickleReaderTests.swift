@@ -17,11 +17,12 @@ private func bytes(_ text: String) -> [UInt8] { Array(text.utf8) }
 private func unicode(_ text: String) -> [UInt8] { bytes("X") + [UInt8(text.utf8.count), 0, 0, 0] + bytes(text) }
 
 /// The pickle of `{"w": tensor}`, whose storage has 6 floats, with the given offset, sizes and strides.
-private func tensorPickle(offset: [UInt8], sizes: [UInt8], strides: [UInt8]) -> [UInt8] {
+func tensorPickle(offset: [UInt8], sizes: [UInt8], strides: [Int]) -> [UInt8] {
   var pickle: [UInt8] = [0x80, 2] + bytes("}") + unicode("w") + bytes("ctorch._utils\n_rebuild_tensor_v2\n((")
   pickle += unicode("storage") + bytes("ctorch\nFloatStorage\n") + unicode("0") + unicode("cpu")
   pickle += bytes("K") + [6] + bytes("tQ") + offset
-  for numbers in [sizes, strides] { pickle += bytes("(") + numbers.flatMap { bytes("K") + [$0] } + bytes("t") }
+  pickle += bytes("(") + sizes.flatMap { bytes("K") + [$0] } + bytes("t(")
+  pickle += strides.flatMap { [0x8A, 8] + withUnsafeBytes(of: Int64($0).littleEndian, Array.init) } + bytes("t")
   return pickle + [0x89] + bytes("ccollections\nOrderedDict\n)RtRs.")
 }
 
@@ -79,8 +80,8 @@ private func tensorPickle(offset: [UInt8], sizes: [UInt8], strides: [UInt8]) -> 
       (bytes("K\0"), [255, 255, 255, 255, 255, 255, 255, 255], [0, 0, 0, 0, 0, 0, 0, 0]),
       ([0x8A, 8, 255, 255, 255, 255, 255, 255, 255, 127], [2], [255]),
       ([0x8A, 9] + [UInt8](repeating: 1, count: 9), [1], [1]),
-    ] as [([UInt8], [UInt8], [UInt8])])
-  func outside(offset: [UInt8], sizes: [UInt8], strides: [UInt8]) {
+    ] as [([UInt8], [UInt8], [Int])])
+  func outside(offset: [UInt8], sizes: [UInt8], strides: [Int]) {
     #expect(fault(tensorPickle(offset: offset, sizes: sizes, strides: strides)) != nil)
   }
 

@@ -67,6 +67,20 @@ private func message(_ body: () throws -> Void) -> String {
     }
   }
 
+  @Test("an axis of one element may have any stride")
+  func strides() throws {
+    try withTemporaryDirectory { directory in
+      let path = directory + "/a.pth"
+      let values = (0..<6).flatMap { withUnsafeBytes(of: Float($0).bitPattern.littleEndian, Array.init) }
+      let pickle = tensorPickle(offset: Array("K\u{1}".utf8), sizes: [1, 2], strides: [Int.max, 2])
+      try writeArchive([("a/data.pkl", pickle), ("a/data/0", values)], to: path)
+      let checkpoint = try TorchCheckpoint(path)
+      var read = [Float](repeating: 0, count: 2)
+      try checkpoint.copy(checkpoint.tensors[0], to: &read)
+      #expect(read == [1, 3])
+    }
+  }
+
   @Test("the same weights give the same bytes")
   func determinism() throws {
     try withTemporaryDirectory { directory in

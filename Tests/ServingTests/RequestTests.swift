@@ -65,6 +65,7 @@ import Tokenization
   func paths() {
     for path in ["/v1/models", "/v1/models/", "/models", "/models//"] { #expect(Route.normalized(path) == "/models") }
     #expect(Route.normalized("/") == "/" && Route.normalized("/v1") == "/" && Route.normalized("/v10/x") == "/v10/x")
+    #expect(Route.normalized("/v1/é" + String(repeating: "/", count: 30_000)) == "/é" && Route.normalized("//") == "/")
     #expect(Route.all.first { $0.matches("/models/a/b") }?.name == "/models/{id}")
   }
 }

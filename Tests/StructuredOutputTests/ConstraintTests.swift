@@ -221,6 +221,25 @@ import Tokenization
     #expect(try Self.reason(#"{"properties": {\#(strings)}}"#).contains("too large"))
   }
 
+  @Test("a schema that would take hours to compile is refused at once")
+  func costlySchemas() throws {
+    // Each pair of objects of A and B compares each pair of them again, three times in all.
+    func choices(_ name: String) -> String {
+      let objects = (0..<500).map {
+        ##"{"properties": {"x": {"$ref": "#/$defs/\##(name)"}, "k": {"const": "\##(name)\##($0)"}}, "required": ["x", "k"]}"##
+      }
+      let end = #"{"properties": {"k": {"const": "\#(name)"}}, "required": ["k"]}"#
+      return #""\#(name)": {"anyOf": [\#((objects + [end]).joined(separator: ", "))]}"#
+    }
+    let definitions = choices("A") + ", " + choices("B")
+    let references = ##"{"oneOf": [{"$ref": "#/$defs/A"}, {"$ref": "#/$defs/B"}], "$defs": {\##(definitions)}}"##
+    #expect(try Self.reason(references).contains("not plain here"))
+    let names = (0..<300_000).map { "\"\($0)\"" }.joined(separator: ", ")
+    #expect(try Self.reason(#"{"required": [\#(names)]}"#).contains("too many required names"))
+    let repeated = ((0..<4000).map(String.init) + [String](repeating: "0", count: 300_000)).joined(separator: ", ")
+    #expect(try Self.reason(#"{"enum": [\#(repeated)]}"#) == "")
+  }
+
   @Test("the mask is what reading each token byte by byte allows", arguments: 0..<10 as Range<UInt64>)
   func masks(seed: UInt64) throws {
     var random = SeededGenerator(seed: seed)

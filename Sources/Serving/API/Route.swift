@@ -49,8 +49,9 @@ package struct Route: Sendable {
 
   /// A path without `/v1` before it and slashes behind it, with which clients differ.
   package static func normalized(_ path: String) -> String {
-    var path = path[...]
-    while path.count > 1, path.hasSuffix("/") { path.removeLast() }
+    // By bytes: to count characters for each of many slashes would take a second.
+    guard let end = path.utf8.lastIndex(where: { $0 != UInt8(ascii: "/") }) else { return "/" }
+    var path = Substring(path.utf8[...end])
     if path == "/v1" || path.hasPrefix("/v1/") { path.removeFirst(3) }
     return path.isEmpty ? "/" : String(path)
   }

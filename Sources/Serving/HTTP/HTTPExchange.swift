@@ -19,6 +19,8 @@ package final class HTTPExchange: Sendable {
     /// What is to be sent; the first `sent` bytes of it have been.
     var unsent: [UInt8] = []
     var sent = 0
+    /// The size of the largest piece so far.
+    var largestWrite = 0
     /// Nothing more will come to be sent.
     var isComplete = false
     /// The client has gone, or has been given up, or has everything.
@@ -69,8 +71,10 @@ package final class HTTPExchange: Sendable {
       guard !state.isComplete, !state.isClosed else { return nil }
       state.unsent += bytes
       state.lastWrite = monotonicSeconds()
-      // A client that does not read must not fill the memory.
-      if state.unsent.count - state.sent > server.limits.unsent { return close(&state) }
+      state.largestWrite = max(state.largestWrite, bytes.count)
+      // A client that does not read must not fill the memory. One piece, such as an echoed prompt with its
+      // probabilities, may be larger than the limit by itself.
+      if state.unsent.count - state.sent > server.limits.unsent + state.largestWrite { return close(&state) }
       wake(&state)
       return nil
     }

@@ -34,7 +34,7 @@ async function read(path) {
 
 async function update() {
   const listed = withShortNames(await read("runs"));
-  if (listed.length !== runs.length) runs = listed.map(run => ({ ...run, rows: [], file: 0, end: 0, samples: "", isVisible: true }));
+  if (listed.length !== runs.length) runs = listed.map(run => ({ ...run, rows: [], file: "0", end: 0, samples: "", isVisible: true }));
   let isChanged = false;
   for (const [index, run] of runs.entries()) {
     isChanged ||= run.state !== listed[index].state;

@@ -64,7 +64,7 @@ struct WatchServer: Sendable {
     guard let piece = FilePiece(path, from: end, of: file, maximum: Self.maximumBytes) else {
       return json(
         .object([
-          .init("file", .integer(0)), .init("start", .integer(0)), .init("end", .integer(0)),
+          .init("file", .string("0")), .init("start", .integer(0)), .init("end", .integer(0)),
           .init("isMore", .bool(false)), .init("lines", .array([])),
         ]))
     }
@@ -74,7 +74,7 @@ struct WatchServer: Sendable {
       .compactMap { try? JSON(parsing: String($0)) }.filter { $0[MetricNames.step]?.integerValue != nil }
     return json(
       .object([
-        .init("file", .integer(Int(piece.file))), .init("start", .integer(piece.start)),
+        .init("file", .string(String(piece.file))), .init("start", .integer(piece.start)),
         .init("end", .integer(piece.start + whole.count)), .init("isMore", .bool(piece.isMore && !whole.isEmpty)),
         .init("lines", .array(lines)),
       ]))
