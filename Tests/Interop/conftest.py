@@ -82,10 +82,9 @@ def minimind(binary):
 
 
 @pytest.fixture(scope="session")
-def tokenizer_directory(minimind, tmp_path_factory):
-    """A tokenizer of VOCABULARY entries, learned by our program from the project's questions, which seldom change."""
-    directory = tmp_path_factory.mktemp("tokenizer")
-    texts = sorted(REPOSITORY.glob("scripts/corpora/*.jsonl"))
-    (directory / "text.txt").write_text("\n".join(path.read_text(encoding="utf-8") for path in texts), encoding="utf-8")
-    minimind("tokenizer", "train", "--input", directory / "text.txt", "--output", directory / "tokenizer", "--vocab-size", VOCABULARY)
-    return directory / "tokenizer"
+def tokenizer_directory():
+    """A tokenizer of VOCABULARY entries that our program has learned from this project's documents of one day.
+
+    It stays as it is, since with another vocabulary random models write other texts.
+    """
+    return REPOSITORY / "Tests/Interop/fixtures/tokenizer"

@@ -22,8 +22,7 @@ from test_training import data, steps  # noqa: F401 (a fixture)
 
 SMALL = ["--batch-tokens", 1024, "--micro-batch-tokens", 128, "--sequence-length", 64, "--precision", "fp32"]
 #: More than the machine's cores may be asked for, also by root (a container's only user); no rank keeps a core for itself.
-#: The first one gets more than a second to remove what it has begun.
-MPIRUN = ["mpirun", "--oversubscribe", "--bind-to", "none", "--mca", "odls_base_sigkill_timeout", "5"]
+MPIRUN = ["mpirun", "--oversubscribe", "--bind-to", "none"]
 ENVIRONMENT = os.environ | {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
 
 
@@ -33,9 +32,9 @@ def start(binary):
     assert shutil.which("mpirun"), "there is no mpirun (scripts/setup.sh installs it)"
     started = []
 
-    def run(count, *arguments):
+    def run(count, *arguments, options=()):
         process = subprocess.Popen(
-            [*MPIRUN, "-np", str(count), binary, *map(str, arguments), "--threads", "1"], stdin=subprocess.DEVNULL,
+            [*MPIRUN, *options, "-np", str(count), binary, *map(str, arguments), "--threads", "1"], stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT)
         started.append(process)
         return process
@@ -244,7 +243,8 @@ def test_preparation_that_fails_in_one_process(start, data, texts, tmp_path):  #
     large = tmp_path / "large.jsonl"
     large.write_text("".join(rows * 10))
     for signals in [(1, signal.SIGKILL), (2, signal.SIGTERM)]:
-        process = start(3, *preparation(data, large, tmp_path / "out"))
+        # The first process gets more than a second to remove what it has begun.
+        process = start(3, *preparation(data, large, tmp_path / "out"), options=["--mca", "odls_base_sigkill_timeout", "5"])
         deadline = time.monotonic() + 60
         while not any(path.stat().st_size > 1 << 20 for path in tmp_path.glob("out.partial-*/train-0.tokens")):
             assert process.poll() is None and time.monotonic() < deadline, process.communicate()
