@@ -94,10 +94,10 @@ def python_with_pip(cache):
     """This Python, or, where it has no pip, as Debian's own has not, one beside the packages."""
     if importlib.util.find_spec("pip"):
         return sys.executable
-    python = cache.resolve() / "python/bin/python"
-    if not python.exists():
-        subprocess.run([sys.executable, "-m", "venv", cache / "python"], check=True, stdin=subprocess.DEVNULL)
-    return python
+    environment = cache.resolve() / "python"
+    if not (environment / "bin/python").exists():
+        subprocess.run([sys.executable, "-m", "venv", environment], check=True, stdin=subprocess.DEVNULL)
+    return environment / "bin/python"
 
 
 def get_package_lists(package):
