@@ -34,6 +34,10 @@ CKERNELS_INLINE CKUInt32x16 unitsAt(const void *_Nonnull address) {
 #define MAXIMUM_ROWS 8
 #define MAXIMUM_VECTORS 4
 #define MAXIMUM_SUMS 24
+#elif defined(__AVX2__)
+#define MAXIMUM_ROWS 6
+#define MAXIMUM_VECTORS 1
+#define MAXIMUM_SUMS 6
 #else
 #define MAXIMUM_ROWS 3
 #define MAXIMUM_VECTORS 1

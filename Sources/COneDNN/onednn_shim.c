@@ -3,6 +3,8 @@
 
 #include <dlfcn.h>
 #include <oneapi/dnnl/dnnl.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 
 struct CDProduct {
@@ -111,14 +113,32 @@ CDProduct *cdProductCreate(
   return product;
 }
 
+// Signals that the thread itself raises, by an error in its code, are left alone: they cannot wait.
+static void holdSignals(sigset_t *before) {
+  const int raisedByCode[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGABRT};
+  sigset_t held;
+  sigfillset(&held);
+  for (size_t index = 0; index < sizeof raisedByCode / sizeof *raisedByCode; index++) {
+    sigdelset(&held, raisedByCode[index]);
+  }
+  pthread_sigmask(SIG_BLOCK, &held, before);
+}
+
 int cdProductRun(CDProduct *product, const void *a, const void *b, void *c) {
   dnnl_memory_set_data_handle(product->a, (void *)a);
   dnnl_memory_set_data_handle(product->b, (void *)b);
   dnnl_memory_set_data_handle(product->c, c);
   dnnl_exec_arg_t arguments[] = {
       {DNNL_ARG_SRC, product->a}, {DNNL_ARG_WEIGHTS, product->b}, {DNNL_ARG_DST, product->c}};
+  // The fp32 kernels use the stack pointer as a register that points into the heap (oneDNN,
+  // jit_avx512_common_gemm_f32.cpp: "mov(rsp, ARG_WS)"). A signal would write its frame over what lies before that block;
+  // it waits the milliseconds until the product is done, or goes to another thread.
+  sigset_t before;
+  holdSignals(&before);
   dnnl_status_t status = dnnl_primitive_execute(product->primitive, product->stream, 3, arguments);
-  return status ? (int)status : (int)dnnl_stream_wait(product->stream);
+  if (!status) status = dnnl_stream_wait(product->stream);
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  return (int)status;
 }
 
 void cdProductDestroy(CDProduct *product) {

@@ -8,13 +8,26 @@
 
   /// Matrix products by oneDNN on one thread.
   ///
-  /// oneDNN compiles code for each shape; a compiled product is kept and used again.
+  /// oneDNN compiles code for each shape; a compiled product is kept and used again. Products of bfloat16 it knows from
+  /// AVX-512 on; on other processors our own kernel computes them.
   final class OneDNNProducts {
     /// What `info` calls these products.
     static var name: String {
       let version = cdVersion()
-      return "oneDNN \(version / 10000).\(version / 100 % 100).\(version % 100)"
+      let name = "oneDNN \(version / 10000).\(version / 100 % 100).\(version % 100)"
+      return multipliesBFloat16 ? name : "\(name), in bf16 \(TiledProducts.name)"
     }
+
+    private static let multipliesBFloat16: Bool = {
+      var status: Int32 = 0
+      let matrix = CDMatrix(type: CDBFloat16, rowStride: 1, columnStride: 1)
+      let product = cdProductCreate(1, 1, 1, matrix, matrix, matrix, 0, &status)
+      cdProductDestroy(product)
+      return product != nil
+    }()
+
+    /// Computes products of bfloat16 where oneDNN does not.
+    private let ownProducts = multipliesBFloat16 ? nil : TiledProducts()
 
     /// The library, and the products of a training run.
     static let codeBytes = 18 << 20
@@ -41,6 +54,7 @@
 
     /// Computes the product; see `MatrixProducts.multiply`.
     func multiply(_ product: MatrixProduct) {
+      if let ownProducts, product.a.type == .bfloat16 { return ownProducts.multiply(product) }
       let switches = [
         product.aTransposed, product.bTransposed, product.accumulates, product.a.type == .bfloat16,
         product.c.type == .bfloat16,
