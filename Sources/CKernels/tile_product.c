@@ -33,15 +33,16 @@ CKERNELS_INLINE CKUInt32x16 unitsAt(const void *_Nonnull address) {
 #if CKERNELS_AVX512
 #define MAXIMUM_ROWS 8
 #define MAXIMUM_VECTORS 4
-#define MAXIMUM_SUMS 24
+#define MAXIMUM_SUMS(isBFloat16) 24
 #elif defined(__AVX2__)
+// Pairs of bfloat16 are taken apart here, which needs registers of its own.
 #define MAXIMUM_ROWS 6
 #define MAXIMUM_VECTORS 1
-#define MAXIMUM_SUMS 6
+#define MAXIMUM_SUMS(isBFloat16) ((isBFloat16) ? 4 : 6)
 #else
 #define MAXIMUM_ROWS 3
 #define MAXIMUM_VECTORS 1
-#define MAXIMUM_SUMS 3
+#define MAXIMUM_SUMS(isBFloat16) 3
 #endif
 
 // The sums of a whole tile stay in registers while the depth runs through: at each step `vectors` registers of b meet
@@ -89,7 +90,8 @@ CKERNELS_INLINE void column(
     bool isBFloat16, intptr_t vectors, intptr_t rows, intptr_t depth, const char *_Nonnull a, intptr_t aStride,
     const uint32_t *_Nonnull b, intptr_t bStride, intptr_t bVectorStride, float *_Nonnull c, intptr_t cStride,
     bool accumulates) {
-  const intptr_t most = MAXIMUM_SUMS / vectors < MAXIMUM_ROWS ? MAXIMUM_SUMS / vectors : MAXIMUM_ROWS;
+  const intptr_t sums = MAXIMUM_SUMS(isBFloat16) / vectors;
+  const intptr_t most = sums < MAXIMUM_ROWS ? sums : MAXIMUM_ROWS;
   for (intptr_t chunks = (rows + most - 1) / most; chunks > 0; chunks--) {
     intptr_t count = (rows + chunks - 1) / chunks;
     switch (count) {

@@ -1,7 +1,13 @@
+import CKernels
+
 /// How the numbers of a matrix are stored. Arithmetic is in Float whatever the storage.
 package enum ElementType: String, Sendable, Codable, CaseIterable {
   case float32 = "fp32"
   case bfloat16 = "bf16"
+
+  /// What the processor multiplies fastest: bfloat16 where it has instructions for it. Elsewhere numbers of half the size
+  /// have to be widened first, which costs more than reading less of them saves.
+  package static var fastest: ElementType { ckMultipliesBFloat16() ? .bfloat16 : .float32 }
 
   /// Bytes of one element.
   package var byteCount: Int { self == .float32 ? 4 : 2 }

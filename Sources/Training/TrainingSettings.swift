@@ -36,7 +36,7 @@ package struct TrainingSettings: Codable, Equatable, Sendable {
   package var weightDecay: Double = 0.1
   /// The largest norm of the gradient; a longer one is shortened to it. 0 for no limit.
   package var gradientClip: Double = 1
-  package var precision = ElementType.bfloat16
+  package var precision = ElementType.fastest
   /// Activation checkpointing: of every layer only the input is kept, and the rest found again on the way back.
   package var recomputeActivations = false
   /// Of the adapter that is trained in place of the model; nil or 0: the model is, and the other three have no meaning.

@@ -85,6 +85,8 @@ struct TinyRun {
     settings.batchTokens = 512
     settings.microBatchTokens = 256
     settings.sequenceLength = 128
+    // The same on every processor.
+    settings.precision = .bfloat16
     // The same for both stages; tests that are about Muon ask for it.
     settings.optimizer = .adamW
     settings.learningRate = 0.01

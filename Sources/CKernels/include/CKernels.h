@@ -22,6 +22,15 @@ typedef float CKFloat16 __attribute__((ext_vector_type(16)));
 typedef uint32_t CKUInt32x16 __attribute__((ext_vector_type(16)));
 typedef uint16_t CKUInt16x16 __attribute__((ext_vector_type(16)));
 
+/// Whether products of bfloat16 are one instruction here, as those of floats are.
+CKERNELS_INLINE _Bool ckMultipliesBFloat16(void) {
+#if CKERNELS_AVX512 && defined(__AVX512BF16__)
+  return 1;
+#else
+  return 0;
+#endif
+}
+
 /// The first `lanes` (0 to 16) floats at `source`, zero beyond; memory beyond them is not touched.
 CKERNELS_INLINE CKFloat16 ckLoadFloats(const void *_Nonnull source, intptr_t lanes) {
 #if CKERNELS_AVX512

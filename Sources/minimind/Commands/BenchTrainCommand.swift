@@ -8,7 +8,7 @@ import Transformer
 let benchTrainCommand: Command = {
   let model = Option.text("model", "NAME|FILE", default: "small", help: "tiny, small, moe, base, or a config.json.")
   let data = Option.optional("data", "DIR", help: "Prepared data to train on, instead of random full sequences.")
-  let precision = Option.choice("precision", default: ElementType.bfloat16, help: "Type of the matrix products.")
+  let precision = Option.choice("precision", default: ElementType.fastest, help: "Type of the matrix products.")
   let optimizer = Option.choice("optimizer", default: OptimizerKind.adamW, help: "What moves the weights.")
   let batchTokens = Option.integer(
     "batch-tokens", default: 16384, in: 2...1 << 24, help: "The most tokens of an optimizer step.")

@@ -11,7 +11,7 @@ import Transformer
 /// Options of the commands that measure a model.
 enum EvaluationOptions {
   static let precision = Option.choice(
-    "precision", default: ElementType.bfloat16, help: "What the matrix products take in; weights are kept in fp32.")
+    "precision", default: ElementType.fastest, help: "What the matrix products take in; weights are kept in fp32.")
 }
 
 /// `minimind eval perplexity`: how well a model predicts text.

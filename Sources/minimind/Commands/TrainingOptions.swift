@@ -52,7 +52,7 @@ struct TrainingOptions: Sendable {
     "gradient-clip", default: 1, in: TrainingBounds.gradientClip,
     help: "The largest norm of the gradient; 0 for no limit.")
   private let precision = Option.choice(
-    "precision", default: ElementType.bfloat16, help: "What the matrix products take in; weights are kept in fp32.")
+    "precision", default: ElementType.fastest, help: "What the matrix products take in; weights are kept in fp32.")
   static let recomputeActivations = Option.flag(
     "recompute-activations",
     help: "Keeps of every layer its input alone and computes the rest again: less memory, more time, the same result.")
