@@ -20,6 +20,7 @@ package final class BatchEngine {
   /// In the order of their coming.
   private var waiting: [EngineSequence] = []
   private var running: [EngineSequence] = []
+  /// Of sequences that are done, as far as it is about written tokens.
   private var totals = SchedulerTotals()
   /// Whether a sequence that runs alone reads guesses at its next tokens along with the last one; see `PromptLookup`. The
   /// text is the same. Beside others there is no time that would be lost without.
@@ -52,6 +53,8 @@ package final class BatchEngine {
 
   package var statistics: SchedulerStatistics {
     let kept = prefixes.unusedCount
+    var totals = totals
+    for sequence in running { totals.generatedTokens += sequence.generatedTokens }
     return SchedulerStatistics(
       running: running.count, waiting: waiting.count, totals: totals,
       usedPages: pool.pageCount - pool.freeCount - kept, keptPages: kept, freePages: pool.freeCount)
