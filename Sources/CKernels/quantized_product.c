@@ -1,14 +1,37 @@
 #include "CKernels.h"
 
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
 // As in tile_product.c: everything here that takes vectors is inlined.
 #pragma clang diagnostic ignored "-Wpsabi"
 
 typedef int32_t Int32x16 __attribute__((ext_vector_type(16)));
+typedef int32_t Int32x8 __attribute__((ext_vector_type(8)));
 
-/// sum += four unsigned bytes of each lane times four signed bytes, the same ones for all lanes.
-CKERNELS_INLINE Int32x16 addBytes(Int32x16 sum, CKUInt32x16 lanes, uint32_t bytes) {
+#if defined(__AVX2__) && !defined(__AVX512VNNI__)
+/// The same for half of the lanes: two products at a time, added up in 16 bits where weights have four, else made of
+/// numbers of 16 bits, since two products of whole bytes can be too large for that.
+CKERNELS_INLINE __m256i bytesTimes(bool isFourBit, __m256i lanes, __m256i bytes) {
+  if (isFourBit) return _mm256_madd_epi16(_mm256_maddubs_epi16(lanes, bytes), _mm256_set1_epi16(1));
+  __m256i even = _mm256_madd_epi16(
+      _mm256_and_si256(lanes, _mm256_set1_epi16(255)), _mm256_srai_epi16(_mm256_slli_epi16(bytes, 8), 8));
+  __m256i odd = _mm256_madd_epi16(_mm256_srli_epi16(lanes, 8), _mm256_srai_epi16(bytes, 8));
+  return _mm256_add_epi32(even, odd);
+}
+#endif
+
+/// sum += four unsigned bytes of each lane times four signed bytes, the same ones for all lanes. `isFourBit`: the unsigned
+/// ones are at most 15.
+CKERNELS_INLINE Int32x16 addBytes(bool isFourBit, Int32x16 sum, CKUInt32x16 lanes, uint32_t bytes) {
 #if CKERNELS_AVX512 && defined(__AVX512VNNI__)
   return (Int32x16)_mm512_dpbusd_epi32((__m512i)sum, (__m512i)lanes, (__m512i)(CKUInt32x16)bytes);
+#elif defined(__AVX2__)
+  const __m256i spread = _mm256_set1_epi32((int)bytes);
+  sum.lo += (Int32x8)bytesTimes(isFourBit, (__m256i)lanes.lo, spread);
+  sum.hi += (Int32x8)bytesTimes(isFourBit, (__m256i)lanes.hi, spread);
+  return sum;
 #else
 #pragma clang loop unroll(full)
   for (int shift = 0; shift < 32; shift += 8) {
@@ -35,6 +58,9 @@ CKERNELS_INLINE uint32_t bytesAt(const int8_t *_Nonnull address) {
 #if CKERNELS_AVX512
 #define MAXIMUM_TILES 2
 #define MAXIMUM_ROWS 6
+#elif defined(__AVX2__)
+#define MAXIMUM_TILES 1
+#define MAXIMUM_ROWS 3
 #else
 #define MAXIMUM_TILES 1
 #define MAXIMUM_ROWS 2
@@ -74,8 +100,8 @@ CKERNELS_INLINE void corner(
         const int8_t *values = input[row * blocks + block].values + column;
 #pragma clang loop unroll(full)
         for (intptr_t tile = 0; tile < tiles; tile++) {
-          whole[tile][row] = addBytes(whole[tile][row], low[tile], bytesAt(values));
-          if (isFourBit) whole[tile][row] = addBytes(whole[tile][row], high[tile], bytesAt(values + 16));
+          whole[tile][row] = addBytes(isFourBit, whole[tile][row], low[tile], bytesAt(values));
+          if (isFourBit) whole[tile][row] = addBytes(isFourBit, whole[tile][row], high[tile], bytesAt(values + 16));
         }
       }
     }
