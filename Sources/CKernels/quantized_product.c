@@ -10,7 +10,7 @@
 typedef int32_t Int32x16 __attribute__((ext_vector_type(16)));
 typedef int32_t Int32x8 __attribute__((ext_vector_type(8)));
 
-#if defined(__AVX2__) && !defined(__AVX512VNNI__)
+#if defined(__AVX2__) && !(CKERNELS_AVX512 && defined(__AVX512VNNI__))
 /// The same for half of the lanes: two products at a time, added up in 16 bits where weights have four, else made of
 /// numbers of 16 bits, since two products of whole bytes can be too large for that.
 CKERNELS_INLINE __m256i bytesTimes(bool isFourBit, __m256i lanes, __m256i bytes) {
