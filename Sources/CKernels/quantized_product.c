@@ -11,8 +11,8 @@ typedef int32_t Int32x16 __attribute__((ext_vector_type(16)));
 typedef int32_t Int32x8 __attribute__((ext_vector_type(8)));
 
 #if defined(__AVX2__) && !(CKERNELS_AVX512 && defined(__AVX512VNNI__))
-/// The same for half of the lanes: two products at a time, added up in 16 bits where weights have four, else made of
-/// numbers of 16 bits, since two products of whole bytes can be too large for that.
+/// Eight sums of four unsigned bytes times four signed ones. Where the unsigned ones are weights of four bits, two products
+/// add up in 16 bits; two products of whole bytes can be too large for that, so these are widened first.
 CKERNELS_INLINE __m256i bytesTimes(bool isFourBit, __m256i lanes, __m256i bytes) {
   if (isFourBit) return _mm256_madd_epi16(_mm256_maddubs_epi16(lanes, bytes), _mm256_set1_epi16(1));
   __m256i even = _mm256_madd_epi16(

@@ -18,6 +18,7 @@
       return multipliesBFloat16 ? name : "\(name), in bf16 \(TiledProducts.name)"
     }
 
+    /// Whether oneDNN takes bfloat16 on this processor: asked with the smallest product.
     private static let multipliesBFloat16: Bool = {
       var status: Int32 = 0
       let matrix = CDMatrix(type: CDBFloat16, rowStride: 1, columnStride: 1)
