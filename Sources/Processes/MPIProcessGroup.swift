@@ -9,6 +9,8 @@ package final class MPIProcessGroup: ProcessGroup {
   package let rank: Int
   package let count: Int
   private var requests: [CMRequest?] = []
+  /// MPI counts the bytes of a message in 32 bits.
+  private static let pieceBytes = 1 << 30
 
   /// Joins the group. The calling thread is the only one that may use it.
   ///
@@ -39,6 +41,8 @@ package final class MPIProcessGroup: ProcessGroup {
   package func transfer(
     sends: [Message], receives: [Message], pause: (_ missing: () -> [Int]) throws -> Void
   ) rethrows {
+    let receives = receives.flatMap { $0.pieces(limit: Self.pieceBytes) }
+    let sends = sends.flatMap { $0.pieces(limit: Self.pieceBytes) }
     let total = receives.count + sends.count
     if requests.count < total { requests += [CMRequest?](repeating: nil, count: total - requests.count) }
     try requests.withUnsafeMutableBufferPointer { requests in

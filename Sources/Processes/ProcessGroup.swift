@@ -9,6 +9,13 @@ package struct Message {
     self.bytes = bytes
     self.byteCount = byteCount
   }
+
+  /// The same bytes as messages of at most `limit` bytes each, in order; an empty message stays one.
+  package func pieces(limit: Int) -> [Message] {
+    stride(from: 0, to: max(1, byteCount), by: limit).map { start in
+      Message(peer: peer, bytes: bytes + start, byteCount: min(limit, byteCount - start))
+    }
+  }
 }
 
 /// Processes, numbered by rank, that send each other messages. One thread of a process makes all calls.

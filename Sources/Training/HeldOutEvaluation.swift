@@ -3,6 +3,9 @@ import Foundation
 import Processes
 import Transformer
 
+/// Thrown when documents are being read and the user wants to stop.
+struct Stopped: Error {}
+
 extension Evaluation {
   /// The stage's loss on whole held-out documents, from the first one until the plan's `evalTokens` are read.
   ///
@@ -11,25 +14,33 @@ extension Evaluation {
   ///   - exchange: with those that share the batches out.
   ///   - step: what the result says of the weights.
   ///   - batch: room to work in.
+  ///   - isWanted: asked before each batch whether to go on.
   /// - Returns: nil when nothing is held out, or nothing of it is trained on.
+  /// - Throws: `Stopped` in all ranks when any of them was not to go on.
   static func heldOut(
     _ plan: TrainingPlan, _ objective: Objective, pass: TrainingPass, exchange: ProcessExchange, step: Int,
-    batch: inout PackedBatch
+    batch: inout PackedBatch, isWanted: () -> Bool
   ) throws -> Evaluation? {
     var sum = ObjectiveSum()
-    let read = try plan.dataset.heldOut.forEachBatch(
-      sequenceLength: plan.sequenceLength, documentsPerSample: plan.stage.dataKind.documentsPerSample,
-      batchTokens: plan.microBatchTokens, maximumTokens: plan.settings.evalTokens,
-      share: BatchShare(rank: exchange.rank, count: exchange.count), using: &batch
-    ) { batch in
-      sum += objective.forward(pass, batch)
-    }
+    var textBytes = 0
+    var isStopped = false
+    do {
+      textBytes = try plan.dataset.heldOut.forEachBatch(
+        sequenceLength: plan.sequenceLength, documentsPerSample: plan.stage.dataKind.documentsPerSample,
+        batchTokens: plan.microBatchTokens, maximumTokens: plan.settings.evalTokens,
+        share: BatchShare(rank: exchange.rank, count: exchange.count), using: &batch
+      ) { batch in
+        guard isWanted() else { throw Stopped() }
+        sum += objective.forward(pass, batch)
+      }.textBytes
+    } catch is Stopped { isStopped = true }
+    guard !exchange.any(isStopped) else { throw Stopped() }
     var nothing: [Double] = []
     sum = sum.summed(over: exchange, &nothing)
     guard sum.loss.weight > 0 else { return nil }
     return Evaluation(
       step: step, loss: sum.loss.loss / sum.loss.weight,
-      bitsPerByte: sum.preference == nil ? sum.loss.loss / M_LN2 / Double(max(1, read.textBytes)) : nil,
+      bitsPerByte: sum.preference == nil ? sum.loss.loss / M_LN2 / Double(max(1, textBytes)) : nil,
       tokens: Int(sum.loss.weight), preference: sum.preference)
   }
 }

@@ -29,7 +29,6 @@ struct ReferenceLogProbabilities: Codable, Equatable {
   init?(
     _ plan: TrainingPlan, pass: TrainingPass, exchange: ProcessExchange, progress: (_ share: Double) throws -> Bool
   ) throws {
-    struct Stopped: Error {}
     modelHash = plan.startModelHash ?? ""
     dataManifestHash = plan.dataManifestHash
     let splits = [plan.dataset.training, plan.dataset.heldOut]

@@ -81,7 +81,8 @@ package final class Trainer {
     clock = RunClock(firstStep: state.step, totalSteps: plan.totalSteps)
   }
 
-  /// Trains to the last step, or until `isStopRequested` of any process says so after a step; then saves.
+  /// Trains to the last step, or until `isStopRequested` of any process says so; then saves. A step is always finished;
+  /// an evaluation is cut short, and made when the run goes on.
   ///
   /// - Throws: `TrainingError` when the numbers leave the finite range, `FileError` when the disk fails; the last
   ///   checkpoint stays as it is. What a sink throws.
@@ -92,16 +93,23 @@ package final class Trainer {
     // The run may have ended between a checkpoint and what follows it.
     if plan.checkpoint != nil { try publish() }
     var isStopping = try !prepareObjectives { !isStopRequested() }
-    if state.step == 0, !isStopping { try evaluate() }
+    if !isStopping, state.step == 0 || lacksEvaluation {
+      isStopping = try !evaluate { !isStopRequested() }
+      state.seconds = secondsBefore + clock.seconds
+      if state.step > 0, !isStopping { try save() }
+    }
     isStopping = exchange.any(isStopping || isStopRequested())
     while state.step < plan.totalSteps && !isStopping {
       try step()
-      let isLast = state.step == plan.totalSteps
       isStopping = exchange.any(isStopRequested())
-      let savesOnTime = isLast || state.step.isMultiple(of: plan.checkpointInterval)
-      if savesOnTime || state.step.isMultiple(of: plan.evalInterval) { try evaluate() }
+      if isEvaluationDue {
+        // After the last step nothing goes on that could make it.
+        let isLast = state.step == plan.totalSteps
+        let isMade = try evaluate { isLast || !(isStopping || isStopRequested()) }
+        isStopping = isStopping || !isMade
+      }
       state.seconds = secondsBefore + clock.seconds
-      if savesOnTime || isStopping { try save() }
+      if isCheckpointDue || isStopping { try save() }
     }
     return TrainingSummary(
       isComplete: state.step == plan.totalSteps, step: state.step, tokens: state.tokens,
@@ -283,9 +291,27 @@ package final class Trainer {
 
   // MARK: - Between steps
 
-  private func evaluate() throws {
-    let evaluation = try Evaluation.heldOut(
-      plan, objectives.heldOut, pass: pass, exchange: exchange, step: state.step, batch: &heldOutBatch)
+  private var isCheckpointDue: Bool {
+    state.step == plan.totalSteps || state.step.isMultiple(of: plan.checkpointInterval)
+  }
+
+  private var isEvaluationDue: Bool { isCheckpointDue || state.step.isMultiple(of: plan.evalInterval) }
+
+  /// Whether an interruption has cut the evaluation of the weights at hand short.
+  private var lacksEvaluation: Bool {
+    isEvaluationDue && state.lastEvaluation?.step != state.step && plan.dataset.heldOut.trainedTokenCount > 0
+  }
+
+  /// - Parameter isWanted: asked now and then whether to go on.
+  /// - Returns: false when any process was not to go on; then nothing is recorded.
+  private func evaluate(isWanted: () -> Bool) throws -> Bool {
+    defer { clock.lap(\.evaluation) }
+    let evaluation: Evaluation?
+    do {
+      evaluation = try Evaluation.heldOut(
+        plan, objectives.heldOut, pass: pass, exchange: exchange, step: state.step, batch: &heldOutBatch,
+        isWanted: isWanted)
+    } catch is Stopped { return false }
     state.lastEvaluation = evaluation
     if let evaluation {
       guard evaluation.loss.isFinite else {
@@ -299,7 +325,7 @@ package final class Trainer {
       try record(.samples(SampleReport(step: state.step, samples: Array(zip(prompts, continuations)))))
     }
     try compareWeights()
-    clock.lap(\.evaluation)
+    return true
   }
 
   /// All processes must have the same weights, to the bit: one whose memory or network errs would spoil the run unseen.

@@ -10,6 +10,20 @@ struct ProcessExchangeTests {
     (0..<count).map { Float(sin(Double($0 * 7 + rank * 1001))) }
   }
 
+  @Test("a message in pieces is the same bytes in order, none longer than the limit", arguments: [0, 1, 7, 8, 9, 24])
+  func pieces(byteCount: Int) {
+    let bytes = UnsafeMutableRawPointer.allocate(byteCount: max(1, byteCount), alignment: 1)
+    defer { bytes.deallocate() }
+    let pieces = Message(peer: 3, bytes: bytes, byteCount: byteCount).pieces(limit: 8)
+    #expect(pieces.count == max(1, (byteCount + 7) / 8) && pieces.allSatisfy { $0.peer == 3 && $0.byteCount <= 8 })
+    var end = bytes
+    for piece in pieces {
+      #expect(piece.bytes == end)
+      end += piece.byteCount
+    }
+    #expect(end == bytes + byteCount)
+  }
+
   @Test("each rank's part becomes the sum in the order of ranks, and the others' stay", arguments: 1...5)
   func reduction(count: Int) throws {
     let size = 1000

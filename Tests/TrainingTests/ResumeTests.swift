@@ -58,7 +58,8 @@ struct ResumeTests {
       settings.optimizer = run.optimizer
       let (whole, path) = try tiny.train(settings, stage: stage, output: "whole")
       let expected = try Outcome(path, step: 40)
-      let stops = [1, 7, 16, 23, 39]
+      // An evaluation is due at 8 and 16, a checkpoint at 16: what the stop leaves out there is made up for.
+      let stops = [1, 7, 8, 16, 23, 39]
       let (_, interrupted) = try tiny.train(settings, stage: stage, output: "interrupted", stopAfter: stops[0])
       var summary: TrainingSummary?
       for stop in stops.dropFirst() + [.max] {
@@ -71,6 +72,26 @@ struct ResumeTests {
       // The run has seen more than one epoch, and stops fell inside of epochs.
       let plan = try TrainingPlan(stage, settings)
       #expect(whole.tokens > plan.dataset.training.inputTokenCount)
+    }
+  }
+
+  @Test(
+    "a stop cuts an evaluation short, after a step and before the first; the resumed run makes it", arguments: [0, 8])
+  func stopInEvaluation(step: Int) throws {
+    try TinyRun.inFolder { tiny in
+      let settings = try settings(tiny, .pretrain, threads: 1)
+      let (_, whole) = try tiny.train(settings, output: "whole")
+      var questions = 0
+      let (summary, path) = try tiny.train(settings, output: "cut") { stepsDone in
+        if stepsDone == step { questions += 1 }
+        return questions > 2
+      }
+      // The third question came from within the evaluation, which asked no more.
+      #expect(questions == 3 && summary.step == step)
+      let evaluationsBefore = step == 0 ? 0 : 1
+      #expect(try text(path + "/metrics.jsonl").split(separator: "\n").count == step + evaluationsBefore)
+      #expect(try tiny.resume(path).isComplete)
+      #expect(try Outcome(path, step: 40) == Outcome(whole, step: 40))
     }
   }
 

@@ -99,10 +99,18 @@ struct TinyRun {
     _ settings: TrainingSettings, stage: Stage = .pretrain, output: String, stopAfter: Int = .max,
     sinks: [any MetricsSink] = [], sampler: Trainer.Sampler? = nil
   ) throws -> (summary: TrainingSummary, path: String) {
+    try train(settings, stage: stage, output: output, sinks: sinks, sampler: sampler) { $0 >= stopAfter }
+  }
+
+  /// Trains to the end, or until `isStopRequested`, which gets the steps that are done.
+  func train(
+    _ settings: TrainingSettings, stage: Stage = .pretrain, output: String, sinks: [any MetricsSink] = [],
+    sampler: Trainer.Sampler? = nil, isStopRequested: (_ stepsDone: Int) -> Bool
+  ) throws -> (summary: TrainingSummary, path: String) {
     let plan = try TrainingPlan(stage, settings)
     let run = try RunDirectory(creating: folder + "/" + output)
     try plan.record(programVersion: "test").write(to: run)
-    return (try train(plan, run, stopAfter: stopAfter, sinks: sinks, sampler: sampler), run.path)
+    return (try train(plan, run, sinks: sinks, sampler: sampler, isStopRequested), run.path)
   }
 
   /// Goes on with a run, possibly with changed settings.
@@ -115,16 +123,17 @@ struct TinyRun {
     var settings = record.options
     change(&settings)
     return try train(
-      try TrainingPlan(resuming: run, record: record, stage, settings), run, stopAfter: stopAfter, sinks: [],
-      sampler: nil)
+      try TrainingPlan(resuming: run, record: record, stage, settings), run, sinks: [], sampler: nil
+    ) { $0 >= stopAfter }
   }
 
   private func train(
-    _ plan: TrainingPlan, _ run: RunDirectory, stopAfter: Int, sinks: [any MetricsSink], sampler: Trainer.Sampler?
+    _ plan: TrainingPlan, _ run: RunDirectory, sinks: [any MetricsSink], sampler: Trainer.Sampler?,
+    _ isStopRequested: (_ stepsDone: Int) -> Bool
   ) throws -> TrainingSummary {
     let trainer = try Trainer(
       plan, run: run, team: WorkerTeam(count: plan.settings.threads), sinks: sinks, sampler: sampler)
-    return try trainer.train { trainer.state.step >= stopAfter }
+    return try trainer.train { isStopRequested(trainer.state.step) }
   }
 }
 

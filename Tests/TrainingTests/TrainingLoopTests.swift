@@ -173,20 +173,20 @@ struct TrainingLoopTests {
       settings.steps = 12
       settings.checkpointInterval = 2
       settings.warmupSteps = 0
-      let (_, path) = try tiny.train(settings, output: "run", stopAfter: 4)
+      let (_, path) = try tiny.train(settings, output: "run", stopAfter: 5)
       // Weights that are finite and overflow in the logits.
-      let model = path + "/checkpoints/step-4/model"
+      let model = path + "/checkpoints/step-5/model"
       let parameters = try Parameters(modelDirectory: model)
       let norm = parameters[ParameterKey.finalNorm]
       for index in norm.indices { norm[index] = 3e38 }
       try parameters.save(modelDirectory: model, tokenizerDirectory: tiny.pretrainData)
       let before = try bytes(model + "/model.safetensors")
       let error = #expect(throws: TrainingError.self) { try tiny.resume(path) }
-      #expect(error?.description.hasPrefix("step 5: the loss is not a finite number") == true)
-      #expect(error?.description.contains("\(path)/checkpoints/step-4") == true)
+      #expect(error?.description.hasPrefix("step 6: the loss is not a finite number") == true)
+      #expect(error?.description.contains("\(path)/checkpoints/step-5") == true)
       #expect(error?.description.contains("--learning-rate") == true)
       #expect(try bytes(model + "/model.safetensors") == before)
-      #expect(try RunDirectory(resuming: path).checkpointSteps == [2, 4])
+      #expect(try RunDirectory(resuming: path).checkpointSteps == [4, 5])
     }
   }
 }
