@@ -1,7 +1,8 @@
-# The front door: every target here is what the CI and the README use. `make help` lists them.
+# The front door of the project. `make help` lists the targets.
 
 SWIFT_BUILD := swift build -c release
 BINARY := .build/release/minimind
+# Test data that is not in the repository; tests that need it are skipped without it.
 export MINIMIND_SHARED ?= $(abspath ../shared)
 
 .DEFAULT_GOAL := help

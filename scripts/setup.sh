@@ -17,8 +17,9 @@ if [ "${MINIMIND_PORTABLE:-}" != 1 ]; then packages+=(libdnnl-dev); fi
 if [ $# -gt 0 ]; then packages=("$@"); fi
 
 if [ "$(uname -s)" != Linux ] || ! command -v dpkg-query >/dev/null; then
-  echo "setup: this is not a Debian system. Install the equivalents of these packages, then run make build:" >&2
+  echo "setup: this is not a Debian system. Install the equivalents of these packages:" >&2
   echo "setup:   ${packages[*]}" >&2
+  echo "setup: then run: swift build -c release --product minimind" >&2
   exit 1
 fi
 
