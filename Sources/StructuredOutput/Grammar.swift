@@ -51,14 +51,19 @@ struct Grammar: Sendable {
   /// For each node, how many objects and arrays must be open inside each other in the flattest text that it allows; more
   /// than `maximumDepth` when it allows none.
   let minimumDepths: [Int]
+  /// For each node, the bytes with which its texts may begin, and perhaps others.
+  private let firstBytes: [ByteSet]
 
-  /// Whether there is a text at all.
-  var isSatisfiable: Bool { minimumDepths[Int(root)] <= Self.maximumDepth }
+  /// Whether there is a text of the node at all.
+  func isSatisfiable(_ id: NodeID) -> Bool { minimumDepths[Int(id)] <= Self.maximumDepth }
 
   init(nodes: [Node], root: NodeID) {
-    self.nodes = nodes.indices.map { Self.flattened(NodeID($0), nodes) }
+    let targets = Self.targets(nodes)
+    let flat = nodes.indices.map { Self.flattened(NodeID($0), nodes, targets) }
+    self.nodes = flat
     self.root = root
-    minimumDepths = Self.minimumDepths(nodes)
+    minimumDepths = Self.minimumDepths(flat)
+    firstBytes = Self.firstBytes(flat)
   }
 
   func node(_ id: NodeID) -> Node { nodes[Int(id)] }
@@ -66,20 +71,59 @@ struct Grammar: Sendable {
   /// Whether the node can still be begun inside `depth` open objects and arrays.
   func fits(_ id: NodeID, depth: Int32) -> Bool { Int(depth) + minimumDepths[Int(id)] <= Self.maximumDepth }
 
+  /// Whether a text of the node may begin with a byte; false only when it may not.
+  func canBegin(_ id: NodeID, _ byte: UInt8) -> Bool { firstBytes[Int(id)].contains(byte) }
+
+  /// For each node, where it leads when alternatives with a single choice are followed: to another node, or in a circle,
+  /// to itself or one like it.
+  private static func targets(_ nodes: [Node]) -> [NodeID] {
+    var targets: [NodeID?] = Array(repeating: nil, count: nodes.count)
+    for index in nodes.indices {
+      var path: Set<NodeID> = []
+      var node = NodeID(index)
+      while targets[Int(node)] == nil, case .alternatives(let choices) = nodes[Int(node)], choices.count == 1,
+        path.insert(node).inserted
+      {
+        node = choices[0]
+      }
+      let target = targets[Int(node)] ?? node
+      targets[index] = target
+      for passed in path { targets[Int(passed)] = target }
+    }
+    return targets.map { $0! }
+  }
+
   /// Alternatives of alternatives as one list, which may have been endless.
-  private static func flattened(_ id: NodeID, _ nodes: [Node]) -> Node {
+  private static func flattened(_ id: NodeID, _ nodes: [Node], _ targets: [NodeID]) -> Node {
     guard case .alternatives = nodes[Int(id)] else { return nodes[Int(id)] }
     var found: [NodeID] = []
-    var seen: Set<NodeID> = [id]
-    var open = [id]
+    var seen: Set<NodeID> = []
+    var open = [targets[Int(id)]]
     while let next = open.popLast() {
+      guard seen.insert(next).inserted else { continue }
       guard case .alternatives(let choices) = nodes[Int(next)] else {
         found.append(next)
         continue
       }
-      for choice in choices.reversed() where seen.insert(choice).inserted { open.append(choice) }
+      for choice in choices.reversed() { open.append(targets[Int(choice)]) }
     }
     return .alternatives(found)
+  }
+
+  private static func firstBytes(_ nodes: [Node]) -> [ByteSet] {
+    func bytes(_ node: Node) -> ByteSet {
+      switch node {
+      // Their choices are no alternatives, and a sequence begins with neither.
+      case .alternatives(let choices): choices.reduce(into: ByteSet()) { $0.formUnion(bytes(nodes[Int($1)])) }
+      case .sequence(let parts): bytes(nodes[Int(parts[0])])
+      case .literal(let text, _): ByteSet(text.prefix(1))
+      case .string: ByteSet("\"".utf8)
+      case .number: ByteSet("-0123456789".utf8)
+      case .array: ByteSet("[".utf8)
+      case .object: ByteSet("{".utf8)
+      }
+    }
+    return nodes.map(bytes)
   }
 
   /// The least fixed point: from "none fits", until nothing changes.
@@ -109,4 +153,17 @@ struct Grammar: Sendable {
     }
     return depths
   }
+}
+
+/// A set of bytes.
+private struct ByteSet: Sendable {
+  private var words: SIMD4<UInt64> = .zero
+
+  init(_ bytes: some Sequence<UInt8> = EmptyCollection()) {
+    for byte in bytes { words[Int(byte >> 6)] |= 1 << UInt64(byte & 63) }
+  }
+
+  func contains(_ byte: UInt8) -> Bool { words[Int(byte >> 6)] >> UInt64(byte & 63) & 1 == 1 }
+
+  mutating func formUnion(_ other: ByteSet) { words |= other.words }
 }

@@ -2,18 +2,18 @@
 extension Grammar {
   func stepObject(
     _ place: GrammarThread.ObjectPlace, _ phase: GrammarThread.Phase, _ byte: UInt8, _ thread: GrammarThread,
-    into result: inout [GrammarThread]
+    into result: inout GrammarStep
   ) {
     guard case .object(let object) = node(place.node) else { return }
     switch (phase, byte) {
     case (.opened, UInt8(ascii: "}")), (.behindPart, UInt8(ascii: "}")):
       if object.nextRequired[Int(place.next)] == object.properties.count {
-        append(thread.popped(closing: 1), to: &result)
+        addEnded(thread, closing: 1, to: &result)
       }
     case (.behindPart, UInt8(ascii: ",")):
-      if canGoOn(object, place, thread.depth) { result.append(thread.with(.object(place, .behindComma))) }
+      if canGoOn(object, place, thread.depth) { result.add(thread.with(.object(place, .behindComma))) }
     case (.behindPart, _): return
-    case (.behindComma, UInt8(ascii: " ")): result.append(thread.with(.object(place, .behindSpace)))
+    case (.behindComma, UInt8(ascii: " ")): result.add(thread.with(.object(place, .behindSpace)))
     case (_, UInt8(ascii: "\"")): startKey(object, place, thread, into: &result)
     default: return
     }
@@ -40,18 +40,18 @@ extension Grammar {
   /// Behind the quote that opens a key.
   private func startKey(
     _ object: ObjectNode, _ place: GrammarThread.ObjectPlace, _ thread: GrammarThread,
-    into result: inout [GrammarThread]
+    into result: inout GrammarStep
   ) {
     for index in nextProperties(object, place, thread.depth) {
-      result.append(thread.with(.property(place, index: Int32(index), read: 1)))
+      result.add(thread.with(.property(place, index: Int32(index), read: 1)))
     }
     if freeValue(object, place, thread.depth) != nil {
       let state = TextState(allowsEscapes: false, forbidden: object.properties.map(\.key) + place.freeKeys)
-      result.append(thread.with(.freeKey(place, key: [], state)))
+      result.add(thread.with(.freeKey(place, key: [], state)))
     }
   }
 
-  func stepMember(_ byte: UInt8, _ thread: GrammarThread, into result: inout [GrammarThread]) {
+  func stepMember(_ byte: UInt8, _ thread: GrammarThread, into result: inout GrammarStep) {
     switch thread.top {
     case .property(var place, let index, let read):
       guard case .object(let object) = node(place.node) else { return }
@@ -59,32 +59,30 @@ extension Grammar {
       guard property.spelling[Int(read)] == byte else { return }
       if Int(read) + 1 == property.spelling.count {
         place.next = index + 1
-        result.append(thread.with(.memberValue(place, property.value, allowsSpace: true)))
+        result.add(thread.with(.memberValue(place, property.value, allowsSpace: true)))
       } else {
-        result.append(thread.with(.property(place, index: index, read: read + 1)))
+        result.add(thread.with(.property(place, index: index, read: read + 1)))
       }
     case .freeKey(var place, let key, var state):
       switch state.step(byte) {
       case .rejected: return
-      case .inside: result.append(thread.with(.freeKey(place, key: key + [byte], state)))
+      case .inside: result.add(thread.with(.freeKey(place, key: key + [byte], state)))
       case .closed:
         guard case .object(let object) = node(place.node) else { return }
         place.next = Int32(object.properties.count)
         place.freeKeys.append(key)
-        result.append(thread.with(.colon(place)))
+        result.add(thread.with(.colon(place)))
       }
     case .colon(let place):
       guard byte == UInt8(ascii: ":"), case .object(let object) = node(place.node), let value = object.additional else {
         return
       }
-      result.append(thread.with(.memberValue(place, value, allowsSpace: true)))
+      result.add(thread.with(.memberValue(place, value, allowsSpace: true)))
     case .memberValue(let place, let value, let allowsSpace):
       if allowsSpace && byte == UInt8(ascii: " ") {
-        result.append(thread.with(.memberValue(place, value, allowsSpace: false)))
-      } else {
-        start(
-          value, byte, GrammarThread.Link(.object(place, .behindPart), thread.parent), depth: thread.depth,
-          into: &result)
+        result.add(thread.with(.memberValue(place, value, allowsSpace: false)))
+      } else if canBegin(value, byte) {
+        result.begin(value, inside: .object(place, .behindPart), thread.parent, depth: thread.depth)
       }
     default: return
     }

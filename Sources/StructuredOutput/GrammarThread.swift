@@ -1,4 +1,4 @@
-/// One way to read the text so far: what is being read, inside what.
+/// One way to read the text so far: what is being read, and inside what, of which there may be several.
 struct GrammarThread: Hashable, Sendable {
   var top: Frame
   var parent: Link?
@@ -39,38 +39,19 @@ struct GrammarThread: Hashable, Sendable {
     var freeKeys: [[UInt8]] = []
   }
 
-  /// What a thread goes back to when the part that it reads is complete.
-  final class Link: Hashable, Sendable {
-    let frame: Frame
-    let parent: Link?
-    private let hash: Int
-
-    init(_ frame: Frame, _ parent: Link?) {
-      self.frame = frame
-      self.parent = parent
-      var hasher = Hasher()
-      hasher.combine(frame)
-      hasher.combine(parent?.hash)
-      hash = hasher.finalize()
-    }
-
-    static func == (left: Link, right: Link) -> Bool {
-      left === right || (left.hash == right.hash && left.frame == right.frame && left.parent == right.parent)
-    }
-
-    func hash(into hasher: inout Hasher) { hasher.combine(hash) }
-  }
-
   /// The thread before the first byte of a text.
   static let beginning = GrammarThread(top: .start, parent: nil, depth: 0)
 
+  /// How far a string is read, where one is.
+  var textState: TextState? {
+    switch top {
+    case .text(let state), .freeKey(_, _, let state): state
+    default: nil
+    }
+  }
+
   /// The thread with another top and the same parent.
   func with(_ top: Frame) -> GrammarThread { GrammarThread(top: top, parent: parent, depth: depth) }
-
-  /// The thread behind the part that it reads.
-  func popped(closing brackets: Int32 = 0) -> GrammarThread? {
-    parent.map { GrammarThread(top: $0.frame, parent: $0.parent, depth: depth - brackets) }
-  }
 }
 
 extension Grammar {
@@ -78,32 +59,33 @@ extension Grammar {
   func isComplete(_ thread: GrammarThread) -> Bool {
     switch thread.top {
     case .end: true
-    case .number(let id, let state): format(id).map(state.isComplete) == true && thread.parent?.frame == .end
+    case .number(let id, let state):
+      format(id).map(state.isComplete) == true && thread.parent?.alternatives.contains { $0.frame == .end } == true
     default: false
     }
   }
 
-  /// Appends the ways in which `byte` can go on.
-  func step(_ thread: GrammarThread, _ byte: UInt8, into result: inout [GrammarThread]) {
+  /// Adds the ways in which `byte` can go on.
+  func step(_ thread: GrammarThread, _ byte: UInt8, into result: inout GrammarStep) {
     switch thread.top {
     case .end: return
-    case .start: start(root, byte, GrammarThread.Link(.end, nil), depth: 0, into: &result)
+    case .start: result.begin(root, inside: .end, nil, depth: 0)
     case .sequence(let id, let next): continueSequence(id, next, byte, thread, into: &result)
     case .literal(let id, let read): readLiteral(id, read, byte, thread, into: &result)
     case .text(var state):
       switch state.step(byte) {
       case .rejected: return
-      case .inside: result.append(thread.with(.text(state)))
-      case .closed: append(thread.popped(), to: &result)
+      case .inside: result.add(thread.with(.text(state)))
+      case .closed: addEnded(thread, to: &result)
       }
     case .number(let id, var state):
       guard let format = format(id) else { return }
       let before = state
       if state.step(byte, format) {
-        result.append(thread.with(.number(id, state)))
-      } else if before.isComplete(format), let rest = thread.popped() {
+        result.add(thread.with(.number(id, state)))
+      } else if before.isComplete(format) {
         // Only what follows shows that a number is complete.
-        step(rest, byte, into: &result)
+        for rest in result.ended(thread, readsByte: true) { step(rest, byte, into: &result) }
       }
     case .array(let id, let count, let phase): stepArray(id, count, phase, byte, thread, into: &result)
     case .object(let place, let phase): stepObject(place, phase, byte, thread, into: &result)
@@ -111,8 +93,8 @@ extension Grammar {
     }
   }
 
-  func append(_ thread: GrammarThread?, to result: inout [GrammarThread]) {
-    if let thread { result.append(thread) }
+  func addEnded(_ thread: GrammarThread, closing brackets: Int32 = 0, to result: inout GrammarStep) {
+    for rest in result.ended(thread, closing: brackets) { result.add(rest) }
   }
 
   private func format(_ id: NodeID) -> NumberFormat? {
@@ -121,7 +103,7 @@ extension Grammar {
 
   /// Begins a node with its first byte.
   func start(
-    _ id: NodeID, _ byte: UInt8, _ parent: GrammarThread.Link?, depth: Int32, into result: inout [GrammarThread]
+    _ id: NodeID, _ byte: UInt8, _ parent: GrammarThread.Link?, depth: Int32, into result: inout GrammarStep
   ) {
     guard fits(id, depth: depth) else { return }
     func thread(_ top: GrammarThread.Frame, opening brackets: Int32 = 0) -> GrammarThread {
@@ -134,59 +116,60 @@ extension Grammar {
     case .literal: readLiteral(id, 0, byte, thread(.literal(id, read: 0)), into: &result)
     case .string(let minimum, let maximum):
       if byte == UInt8(ascii: "\"") {
-        result.append(thread(.text(TextState(minimum: minimum, maximum: maximum))))
+        result.add(thread(.text(TextState(minimum: minimum, maximum: maximum))))
       }
     case .number(let format):
       var state = NumberState()
-      if state.step(byte, format) { result.append(thread(.number(id, state))) }
+      if state.step(byte, format) { result.add(thread(.number(id, state))) }
     case .array:
-      if byte == UInt8(ascii: "[") { result.append(thread(.array(id, count: 0, .opened), opening: 1)) }
+      if byte == UInt8(ascii: "[") { result.add(thread(.array(id, count: 0, .opened), opening: 1)) }
     case .object:
       if byte == UInt8(ascii: "{") {
-        result.append(thread(.object(GrammarThread.ObjectPlace(node: id), .opened), opening: 1))
+        result.add(thread(.object(GrammarThread.ObjectPlace(node: id), .opened), opening: 1))
       }
     }
   }
 
   private func continueSequence(
-    _ id: NodeID, _ next: Int32, _ byte: UInt8, _ thread: GrammarThread, into result: inout [GrammarThread]
+    _ id: NodeID, _ next: Int32, _ byte: UInt8, _ thread: GrammarThread, into result: inout GrammarStep
   ) {
     guard case .sequence(let parts) = node(id) else { return }
     let isLast = Int(next) + 1 == parts.count
     start(
       parts[Int(next)], byte,
-      isLast ? thread.parent : GrammarThread.Link(.sequence(id, next: next + 1), thread.parent), depth: thread.depth,
+      isLast ? thread.parent : result.link(.sequence(id, next: next + 1), thread.parent), depth: thread.depth,
       into: &result)
   }
 
   private func readLiteral(
-    _ id: NodeID, _ read: Int32, _ byte: UInt8, _ thread: GrammarThread, into result: inout [GrammarThread]
+    _ id: NodeID, _ read: Int32, _ byte: UInt8, _ thread: GrammarThread, into result: inout GrammarStep
   ) {
     guard case .literal(let bytes, _) = node(id), bytes[Int(read)] == byte else { return }
-    append(
-      Int(read) + 1 == bytes.count ? thread.popped() : thread.with(.literal(id, read: read + 1)), to: &result)
+    if Int(read) + 1 == bytes.count {
+      addEnded(thread, to: &result)
+    } else {
+      result.add(thread.with(.literal(id, read: read + 1)))
+    }
   }
 
   private func stepArray(
     _ id: NodeID, _ count: Int32, _ phase: GrammarThread.Phase, _ byte: UInt8, _ thread: GrammarThread,
-    into result: inout [GrammarThread]
+    into result: inout GrammarStep
   ) {
     guard case .array(let items, let minimum, let maximum) = node(id) else { return }
     let canGoOn = count < maximum && fits(items, depth: thread.depth)
     switch (phase, byte) {
     case (.opened, UInt8(ascii: "]")), (.behindPart, UInt8(ascii: "]")):
-      if count >= minimum { append(thread.popped(closing: 1), to: &result) }
+      if count >= minimum { addEnded(thread, closing: 1, to: &result) }
     case (.behindPart, UInt8(ascii: ",")):
-      if canGoOn { result.append(thread.with(.array(id, count: count, .behindComma))) }
+      if canGoOn { result.add(thread.with(.array(id, count: count, .behindComma))) }
     case (.behindPart, _): return
-    case (.behindComma, UInt8(ascii: " ")): result.append(thread.with(.array(id, count: count, .behindSpace)))
+    case (.behindComma, UInt8(ascii: " ")): result.add(thread.with(.array(id, count: count, .behindSpace)))
     default:
-      guard canGoOn else { return }
+      guard canGoOn, canBegin(items, byte) else { return }
       // Without an upper limit there is no need to count beyond the lower one.
       let counted = maximum == Int32.max && count >= minimum ? count : count + 1
-      start(
-        items, byte, GrammarThread.Link(.array(id, count: counted, .behindPart), thread.parent), depth: thread.depth,
-        into: &result)
+      result.begin(items, inside: .array(id, count: counted, .behindPart), thread.parent, depth: thread.depth)
     }
   }
 }

@@ -6,6 +6,7 @@ package struct JSONConstraint: TokenConstraint {
   private final class Shared: Sendable {
     let grammar: Grammar
     let vocabulary: TokenVocabulary
+    private let links = GrammarThread.LinkTable()
     private let masks = Mutex<[[GrammarThread]: TokenSet]>([:])
     private static let rememberedMasks = 1024
 
@@ -17,7 +18,15 @@ package struct JSONConstraint: TokenConstraint {
     func mask(_ threads: [GrammarThread]) -> TokenSet {
       if let known = masks.withLock({ $0[threads] }) { return known }
       var mask = TokenSet(vocabularySize: vocabulary.size)
-      for thread in threads { addTokens(behind: thread, to: &mask) }
+      var others: [GrammarThread] = []
+      for thread in threads {
+        if let state = thread.textState {
+          addTokens(behind: thread, state, to: &mask)
+        } else {
+          others.append(thread)
+        }
+      }
+      if !others.isEmpty { walk(0, others, &mask) }
       if threads.contains(where: grammar.isComplete) { mask.formUnion(vocabulary.endTokens) }
       masks.withLock {
         if $0.count >= Self.rememberedMasks { $0.removeAll(keepingCapacity: true) }
@@ -27,18 +36,14 @@ package struct JSONConstraint: TokenConstraint {
     }
 
     /// Inside a string nearly every token goes on, whatever is around it, so these tokens are found once and for all.
-    private func addTokens(behind thread: GrammarThread, to mask: inout TokenSet) {
-      switch thread.top {
-      case .text(let state), .freeKey(_, _, let state):
-        let found = vocabulary.textTokens(state)
-        mask.formUnion(found.inside)
-        for exit in found.exits {
-          let threads = advance([thread], exit.bytes)
-          if threads.isEmpty { continue }
-          vocabulary.insertTokens(at: exit.node, into: &mask)
-          walk(exit.node, threads, &mask)
-        }
-      default: walk(0, [thread], &mask)
+    private func addTokens(behind thread: GrammarThread, _ state: TextState, to mask: inout TokenSet) {
+      let found = vocabulary.textTokens(state)
+      mask.formUnion(found.inside)
+      for exit in found.exits {
+        let threads = advance([thread], exit.bytes)
+        if threads.isEmpty { continue }
+        vocabulary.insertTokens(at: exit.node, into: &mask)
+        walk(exit.node, threads, &mask)
       }
     }
 
@@ -56,14 +61,9 @@ package struct JSONConstraint: TokenConstraint {
     }
 
     private func step(_ threads: [GrammarThread], _ byte: UInt8) -> [GrammarThread] {
-      var next: [GrammarThread] = []
+      var next = GrammarStep(links)
       for thread in threads { grammar.step(thread, byte, into: &next) }
-      if next.count > 1 {
-        // Two alternatives that read the same text become one.
-        var seen: Set<GrammarThread> = []
-        next.removeAll { !seen.insert($0).inserted }
-      }
-      return next
+      return next.finish(grammar, byte)
     }
 
     func advance(_ threads: [GrammarThread], _ bytes: some Sequence<UInt8>) -> [GrammarThread] {
@@ -77,7 +77,7 @@ package struct JSONConstraint: TokenConstraint {
 
   /// - Precondition: the grammar is satisfiable.
   init(_ grammar: Grammar, vocabulary: TokenVocabulary) {
-    precondition(grammar.isSatisfiable, "a grammar that allows no text")
+    precondition(grammar.isSatisfiable(grammar.root), "a grammar that allows no text")
     shared = Shared(grammar, vocabulary)
   }
 

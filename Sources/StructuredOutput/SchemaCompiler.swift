@@ -76,7 +76,10 @@ struct SchemaCompiler {
   static func grammar(_ schema: JSON, place: String) throws(StructuredOutputError) -> Grammar {
     var compiler = SchemaCompiler(schema, place: place)
     let root = try compiler.compileDocument()
-    return try compiler.checked(root)
+    let grammar = Grammar(nodes: compiler.nodes, root: root)
+    var comparisons = maximumComparisons
+    try compiler.check(root, in: grammar, &comparisons)
+    return grammar
   }
 
   /// The grammar of a text that is a value between two fixed texts, each choice with a schema and texts of its own.
@@ -85,27 +88,35 @@ struct SchemaCompiler {
   ) throws(StructuredOutputError) -> Grammar {
     var nodes: [Grammar.Node] = []
     var choices: [Grammar.NodeID] = []
+    var values: [(compiler: SchemaCompiler, root: Grammar.NodeID)] = []
     for (prefix, schema, place, suffix) in alternatives {
       var compiler = SchemaCompiler(schema, place: place)
       compiler.nodes = nodes
       let value = try compiler.compileDocument()
-      _ = try compiler.checked(value)
       let parts = [compiler.literal(prefix), value, compiler.literal(suffix)]
       choices.append(compiler.add(.sequence(parts)))
       nodes = compiler.nodes
+      compiler.nodes = []
+      values.append((compiler, value))
     }
     nodes.append(.alternatives(choices))
-    return Grammar(nodes: nodes, root: Grammar.NodeID(nodes.count - 1))
+    let grammar = Grammar(nodes: nodes, root: Grammar.NodeID(nodes.count - 1))
+    var comparisons = maximumComparisons
+    for (compiler, root) in values { try compiler.check(root, in: grammar, &comparisons) }
+    return grammar
   }
 
-  private func checked(_ root: Grammar.NodeID) throws(StructuredOutputError) -> Grammar {
-    let grammar = Grammar(nodes: nodes, root: root)
-    guard grammar.isSatisfiable else {
+  /// Checks what only the whole grammar can tell of a schema.
+  ///
+  /// - Parameter comparisons: how many may still be made to tell the schemas of a `oneOf` apart.
+  private func check(
+    _ root: Grammar.NodeID, in grammar: Grammar, _ comparisons: inout Int
+  ) throws(StructuredOutputError) {
+    guard grammar.isSatisfiable(root) else {
       throw StructuredOutputError(
         place: place,
         reason: "no value meets the schema, or only one nested deeper than \(Grammar.maximumDepth) levels.")
     }
-    var comparisons = Self.maximumComparisons
     for (place, choices) in exclusive {
       for (index, choice) in choices.enumerated() {
         for other in choices[(index + 1)...] where !grammar.areDisjoint(choice, other, comparisons: &comparisons) {
@@ -115,7 +126,6 @@ struct SchemaCompiler {
         }
       }
     }
-    return grammar
   }
 
   private mutating func compileDocument() throws(StructuredOutputError) -> Grammar.NodeID {

@@ -240,10 +240,73 @@ import Tokenization
     #expect(try Self.reason(#"{"enum": [\#(repeated)]}"#) == "")
   }
 
-  @Test("the mask is what reading each token byte by byte allows", arguments: 0..<10 as Range<UInt64>)
-  func masks(seed: UInt64) throws {
+  /// Alternatives that only what follows them tells apart, inside each other.
+  static let expressions: String = {
+    func operation(_ name: String, _ more: String = "") -> String {
+      ##"{"properties": {"left": {"$ref": "#"}, "right": {"$ref": "#"}, "op": {"const": "\##(name)"}\##(more)}, "##
+        + ##""required": ["left", "right", "op"]}"##
+    }
+    let choices = [
+      operation("add"), operation("sub"), operation("mul", ##", "exact": {"type": "boolean"}"##), operation("div"),
+      ##"{"items": {"$ref": "#"}, "maxItems": 2}"##, ##"{"items": {"type": "integer"}}"##, ##"{"type": "number"}"##,
+      ##"{"type": "integer", "minimum": 5}"##, ##"{"type": "string", "maxLength": 3}"##, ##"{"enum": ["abcdef"]}"##,
+    ]
+    return #"{"anyOf": [\#(choices.joined(separator: ", "))]}"#
+  }()
+
+  @Test("alternatives in alternatives are each read to their end")
+  func nestedAlternatives() throws {
+    let deep = String(repeating: ##"{"left": "##, count: 12) + "7"
+    let names = ["add", "sub", "mul", "div"]
+    let ends = (0..<12).map { ##", "right": [1, 2], "op": "\##(names[$0 % 4])"}"## }
+    try Self.expect(
+      Self.expressions,
+      allows: [
+        deep + ends.joined(), ##"{"left":[1,2,3],"right":"abcdef","op":"mul","exact":true}"##, "[[1,2,3],[4.5]]",
+        "-1.5",
+      ],
+      refuses: [
+        deep + ends.dropLast().joined(), ##"{"left":[1,2,3.5],"right":1,"op":"mul"}"##,
+        ##"{"left":1,"right":"abcde","op":"mul"}"##, ##"{"left":1,"right":2,"op":"add","exact":true}"##, "[1,2.5,3]",
+      ])
+  }
+
+  @Test("nested alternatives cost no more than their places in the schema, whatever their product")
+  func multipliedAlternatives() throws {
+    // 100 arrays of one of 100 arrays, and so on: 10^8 ways to read "[[[[".
+    let definitions = ["a", "b", "c", "d"].enumerated().map { index, name in
+      let items = index == 3 ? "" : ##", "minItems": 1, "items": {"$ref": "#/$defs/\##(["b", "c", "d"][index])"}"##
+      let arrays = [String](repeating: #"{"type": "array"\#(items)}"#, count: 100).joined(separator: ", ")
+      return #""\#(name)": {"anyOf": [\#(arrays)]}"#
+    }
+    try Self.expect(
+      ##"{"$ref": "#/$defs/a", "$defs": {\##(definitions.joined(separator: ", "))}}"##,
+      allows: ["[[[[]]]]", "[[[[[1]],[]]]]", "[[[[]]],[[[2]],[[]]]]"], refuses: ["[[[]]]", "[]", "[[[[]]]"])
+  }
+
+  @Test("a request whose schemas lead to each other in long rows is compiled at once", .timeLimit(.minutes(1)))
+  func longRows() throws {
+    let chain = (0..<1500).map { "\"d\($0)\": {\"$ref\": \"#/$defs/d\($0 + 1)\"}" }.joined(separator: ", ")
+    let first = ##"{"properties": {"a": {"$ref": "#/$defs/d0"}}, "$defs": {\##(chain), "d1500": {"type": "null"}}}"##
+    let others = #"{"properties": {"b": {"type": "string"}}}"#
+    let list = (0..<300).map { index in
+      #"{"type": "function", "function": {"name": "f\#(index)", "parameters": \#(index == 0 ? first : others)}}"#
+    }
+    let tools = try Tool.list(JSON(parsing: "[\(list.joined(separator: ", "))]"))
+    let clock = ContinuousClock()
+    let time = try clock.measure { _ = try ToolChoice.required.constraint(tools, Self.vocabulary) }
+    #expect(time < .seconds(2))
+    let circle = ##"{"$ref": "#/$defs/x", "$defs": {"x": {"$ref": "#/$defs/y"}, "y": {"$ref": "#/$defs/x"}}}"##
+    #expect(try Self.reason(circle).contains("no value meets the schema"))
+  }
+
+  @Test(
+    "the mask is what reading each token byte by byte allows", arguments: 0..<10 as Range<UInt64>,
+    [nil, Self.expressions])
+  func masks(seed: UInt64, schema: String?) throws {
     var random = SeededGenerator(seed: seed)
-    var constraint = try #require(try ResponseFormat.jsonObject.constraint(Self.vocabulary))
+    let format = try schema.map(Self.format) ?? .jsonObject
+    var constraint = try #require(try format.constraint(Self.vocabulary))
     let tokens = 0..<Int32(Self.tokenizer.vocabularySize)
     let byteTokens = (0...255).map { byte in tokens.first { Self.tokenizer.bytes(of: $0) == [UInt8(byte)] }! }
     for _ in 0..<40 {
