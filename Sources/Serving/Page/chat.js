@@ -127,16 +127,28 @@ function asServerError(error) {
   return error instanceof ServerError ? error : new ServerError("refused", { message: String(error) });
 }
 
-/// Sends the messages and fills `message`. While the server finds them too long, the oldest are left out.
+/// What earlier turns may take of the context, with the question. The rest is for the answer, as in `minimind chat`.
+const promptShare = 0.75;
+
+/// Sends the messages and fills `message`. While they leave too little room for an answer, the oldest are left out.
 async function receive(conversation, asked, message, signal) {
   const began = performance.now();
-  let first = 0, pieces = 0;
   const system = conversation.system ? [{ role: "system", content: conversation.system }] : [];
   for (;;) {
-    const sent = asked.map(({ role, content }) => ({ role, content }));
+    const sent = [...system, ...asked].map(({ role, content }) => ({ role, content }));
+    const sampling = samplingFields();
+    let first = 0, pieces = 0, hasBegun = false;
+    /// The bytes that filled the context.
+    let full = size(sent);
     try {
-      for await (const piece of answer({ model: part("model").value, messages: [...system, ...sent], ...samplingFields() }, signal)) {
+      for await (const piece of answer({ model: part("model").value, messages: sent, ...sampling }, signal)) {
         const now = performance.now();
+        if (!hasBegun) {
+          // An answer that was cut off stays until the next one comes, which may be stopped or refused before.
+          const empty = { content: "", reasoning: undefined, tokens: undefined, rate: undefined, ending: "stopped" };
+          Object.assign(message, empty);
+          hasBegun = true;
+        }
         if (piece.text !== undefined || piece.reasoning !== undefined) {
           if (pieces++ === 0) first = now;
           message.content += piece.text ?? "";
@@ -153,14 +165,21 @@ async function receive(conversation, asked, message, signal) {
           message.tokens = piece.tokens;
         }
       }
-      return;
+      // There are two limits: that of the settings, and the end of the context.
+      const isCutByContext = message.ending === "length" && !(message.tokens >= sampling.max_tokens);
+      full += size([message, { content: message.reasoning ?? "" }]);
+      if (!isCutByContext || asked.length < 2 || size(sent) <= promptShare * full) return;
     } catch (error) {
       if (error.kind !== "tooLong" || asked.length < 2) throw error;
-      asked = asked.slice(asked[1].role === "assistant" ? 2 : 1);
-      message.forgot = true;
     }
+    do asked = asked.slice(asked[1].role === "assistant" ? 2 : 1);
+    while (asked.length > 1 && size([...system, ...asked]) > promptShare * full);
+    message.forgot = true;
   }
 }
+
+/// The bytes of messages. In every language they tell better than characters how many tokens there are.
+function size(messages) { return new Blob(messages.map(({ content }) => content)).size; }
 
 /// Shows what has come so far, at most once a frame.
 function drawSoon(conversation) {
