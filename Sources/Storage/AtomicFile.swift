@@ -3,17 +3,53 @@ import Foundation
 /// Writes a file so that its path holds either the old content or the whole new content, whatever happens.
 ///
 /// The bytes go to a temporary file beside the target; `commit()` flushes them to the disk and renames.
-/// Without `commit()` the temporary file is removed and the target is left as it was.
+/// Without `commit()` the temporary file is removed and the target is left as it was. What a writer that was killed has
+/// left beside the target is removed first.
 public final class AtomicFile {
   public let path: String
+  /// `path`, or where it leads to as a symbolic link.
+  private let target: String
   private let temporaryPath: String
   private var descriptor: Int32
 
   public init(_ path: String) throws(FileError) {
     self.path = path
-    temporaryPath = "\(path).partial-\(getpid())"
-    descriptor = open(temporaryPath, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644)
-    guard descriptor >= 0 else { throw FileError("cannot create", path, errno: errno) }
+    target = try Self.target(of: path)
+    removeAbandoned(beside: target)
+    // Another file of this process may be on its way to the same target.
+    var (number, name, file) = (0, "", Int32(-1))
+    repeat {
+      name = "\(target).partial-\(getpid())-\(number)"
+      number += 1
+      file = open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o644)
+    } while file < 0 && errno == EEXIST
+    guard file >= 0 else { throw FileError("cannot create", path, errno: errno) }
+    temporaryPath = name
+    descriptor = file
+    lockTemporary()
+  }
+
+  /// Shows other writers that the temporary file is not abandoned. Where nothing can be locked, they leave it anyway.
+  private func lockTemporary() { _ = flock(descriptor, LOCK_EX | LOCK_NB) }
+
+  /// The regular file that `path` leads to, which need not exist yet.
+  private static func target(of path: String) throws(FileError) -> String {
+    var status = stat()
+    if stat(path, &status) == 0 {
+      let kind = status.st_mode & S_IFMT
+      guard kind != S_IFDIR else { throw FileError("cannot create", path, errno: EISDIR) }
+      guard kind == S_IFREG else {
+        throw FileError("cannot create \(path): it is not a regular file. Choose another path.")
+      }
+    } else if errno != ENOENT {
+      // Among others, links in a circle, which have no end to follow.
+      throw FileError("cannot create", path, errno: errno)
+    }
+    var target = path
+    while let destination = try? FileManager.default.destinationOfSymbolicLink(atPath: target) {
+      target = destination.hasPrefix("/") ? destination : parentDirectory(of: target) + "/" + destination
+    }
+    return target
   }
 
   deinit {
@@ -52,12 +88,12 @@ public final class AtomicFile {
     guard fsync(descriptor) == 0 else { throw FileError("cannot write", path, errno: errno) }
     close(descriptor)
     descriptor = -1
-    guard rename(temporaryPath, path) == 0 else {
+    guard rename(temporaryPath, target) == 0 else {
       let code = errno
       unlink(temporaryPath)
       throw FileError("cannot create", path, errno: code)
     }
-    try synchronizeDirectory(parentDirectory(of: path))
+    try synchronizeDirectory(parentDirectory(of: target))
   }
 
   /// Lets `body`, a library that opens files by itself, write the file at `temporaryPath`, then puts it at `path`.
@@ -70,6 +106,7 @@ public final class AtomicFile {
     close(file.descriptor)
     file.descriptor = open(file.temporaryPath, O_WRONLY | O_CLOEXEC)
     guard file.descriptor >= 0 else { throw FileError("cannot write", path, errno: errno) }
+    file.lockTemporary()
     try file.commit()
   }
 

@@ -3,29 +3,39 @@ import Foundation
 
 /// Directories that appear whole or not at all.
 public enum AtomicDirectory {
+  /// Ends the name that a directory has while it is replaced, where the file system cannot swap it with its successor.
+  package static let replacedSuffix = ".partial-old"
+
   /// Lets `body` fill a new directory beside `path`, then puts it at `path`, replacing what was there.
   ///
   /// A crash, or an error thrown by `body`, leaves `path` as it was. Replacing an existing directory
-  /// swaps the two in one system call, so that `path` always exists. What a writer that was killed has left beside
+  /// swaps the two in one system call, so that `path` always exists. Where the file system cannot do that, a crash may
+  /// leave it moved aside, until the next `write` or `finishReplacement`. What a writer that was killed has left beside
   /// `path` is removed first.
+  ///
+  /// - Throws: `FileError`, before `body` is called if `path` cannot be replaced; what `body` throws.
   public static func write(_ path: String, _ body: (_ temporaryPath: String) throws -> Void) throws {
-    let trimmed = path.count > 1 && path.hasSuffix("/") ? String(path.dropLast()) : path
-    let parent = parentDirectory(of: trimmed)
+    try write(path, exchange: { minimind_exchange_paths($0, $1) }, body)
+  }
+
+  /// - Parameter exchange: swaps what stands at two paths, or returns -1 with `errno` set; tests give others.
+  package static func write(
+    _ path: String, exchange: (String, String) -> Int32, _ body: (_ temporaryPath: String) throws -> Void
+  ) throws {
+    let target = try replaceablePath(path)
+    let parent = parentDirectory(of: target)
     try createDirectory(parent)
-    let temporaryPath = "\(trimmed).partial-\(getpid())"
+    let temporaryPath = "\(target).partial-\(getpid())"
     try? FileManager.default.removeItem(atPath: temporaryPath)
-    removeAbandoned(trimmed, in: parent.isEmpty ? "." : parent)
+    removeAbandoned(beside: target)
+    finishReplacement(of: target)
     do {
       try createDirectory(temporaryPath)
-      let lock = lockedDirectory(temporaryPath)
+      let lock = lockedDescriptor(temporaryPath)
       defer { if let lock { close(lock) } }
       try body(temporaryPath)
       try synchronizeDirectory(temporaryPath)
-      var exists = stat()
-      let isReplacing = lstat(trimmed, &exists) == 0
-      let result = isReplacing ? minimind_exchange_paths(temporaryPath, trimmed) : rename(temporaryPath, trimmed)
-      guard result == 0 else { throw FileError("cannot create", trimmed, errno: errno) }
-      if isReplacing { try? FileManager.default.removeItem(atPath: temporaryPath) }
+      try replace(target, by: temporaryPath, exchange: exchange)
       try synchronizeDirectory(parent)
     } catch {
       try? FileManager.default.removeItem(atPath: temporaryPath)
@@ -33,26 +43,63 @@ public enum AtomicDirectory {
     }
   }
 
-  /// Removes the temporary directories of processes that are gone. A process on another machine or in another container
-  /// has a number that says nothing here, but holds a lock on its directory.
-  private static func removeAbandoned(_ path: String, in parent: String) {
-    let prefix = (path as NSString).lastPathComponent + ".partial-"
-    for name in (try? FileManager.default.contentsOfDirectory(atPath: parent)) ?? [] where name.hasPrefix(prefix) {
-      guard let process = pid_t(name.dropFirst(prefix.count)), process > 0, kill(process, 0) != 0, errno == ESRCH,
-        let lock = lockedDirectory(parent + "/" + name)
-      else { continue }
-      try? FileManager.default.removeItem(atPath: parent + "/" + name)
-      close(lock)
+  /// `path` without the slashes at its end.
+  ///
+  /// - Throws: `FileError` for what cannot be renamed.
+  private static func replaceablePath(_ path: String) throws(FileError) -> String {
+    var target = path
+    while target.count > 1, target.hasSuffix("/") { target.removeLast() }
+    guard let name = target.split(separator: "/").last, name != ".", name != ".." else {
+      throw FileError("cannot create \(path): the path does not end in a name. Name a directory inside it.")
     }
+    var status = stat()
+    var parentStatus = stat()
+    if lstat(target, &status) == 0, stat(parentDirectory(of: target), &parentStatus) == 0,
+      status.st_dev != parentStatus.st_dev
+    {
+      throw FileError("cannot create \(path): a file system is mounted there. Name a directory inside it.")
+    }
+    return target
   }
 
-  /// A descriptor of a directory that holds it for this process; nil where that is not to be had.
-  private static func lockedDirectory(_ path: String) -> Int32? {
-    let descriptor = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
-    guard descriptor >= 0 else { return nil }
-    if flock(descriptor, LOCK_EX | LOCK_NB) == 0 { return descriptor }
-    close(descriptor)
-    return nil
+  /// Puts the finished directory at `temporaryPath` in place.
+  private static func replace(
+    _ path: String, by temporaryPath: String, exchange: (String, String) -> Int32
+  ) throws(FileError) {
+    var status = stat()
+    guard lstat(path, &status) == 0 else {
+      guard rename(temporaryPath, path) == 0 else { throw FileError("cannot create", path, errno: errno) }
+      return
+    }
+    if exchange(temporaryPath, path) == 0 {
+      try? FileManager.default.removeItem(atPath: temporaryPath)
+      return
+    }
+    let exchangeError = errno
+    // What file systems answer that cannot swap: NFS and other network file systems, FUSE, gVisor.
+    guard [EINVAL, ENOSYS, EOPNOTSUPP].contains(exchangeError) else {
+      throw FileError("cannot create", path, errno: exchangeError)
+    }
+    let replaced = path + replacedSuffix
+    guard rename(path, replaced) == 0 else { throw FileError("cannot create", path, errno: errno) }
+    guard rename(temporaryPath, path) == 0 else {
+      let code = errno
+      rename(replaced, path)
+      throw FileError("cannot create", path, errno: code)
+    }
+    try? FileManager.default.removeItem(atPath: replaced)
+  }
+
+  /// Ends a replacement of `path` that a crash has cut short: what was moved aside is put back, or removed if its
+  /// successor is in place.
+  package static func finishReplacement(of path: String) {
+    let replaced = path + replacedSuffix
+    var status = stat()
+    if lstat(path, &status) == 0 {
+      try? FileManager.default.removeItem(atPath: replaced)
+    } else {
+      rename(replaced, path)
+    }
   }
 }
 
@@ -93,23 +140,31 @@ public func availableDiskBytes(at path: String) -> Int? {
 public final class DirectoryLock {
   private let descriptor: Int32
 
-  public init(_ directory: String) throws(FileError) {
+  public convenience init(_ directory: String) throws(FileError) {
+    try self.init(directory, lock: { flock($0, $1) })
+  }
+
+  /// - Parameter lock: does what `flock` does; tests give others.
+  package init(_ directory: String, lock: (_ descriptor: Int32, _ operation: Int32) -> Int32) throws(FileError) {
     try createDirectory(directory)
-    let path = directory + "/.lock"
-    descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o644)
-    guard descriptor >= 0 else { throw FileError("cannot write into", directory, errno: errno) }
+    let file = open(directory + "/.lock", O_RDWR | O_CREAT | O_CLOEXEC, 0o644)
+    guard file >= 0 else { throw FileError("cannot write into", directory, errno: errno) }
     // Somebody may just be looking whether it is held (`isHeld`).
     var attempts = 5
-    while flock(descriptor, LOCK_EX | LOCK_NB) != 0 {
+    while lock(file, LOCK_EX | LOCK_NB) != 0 {
+      let code = errno
+      if code == EINTR { continue }
       attempts -= 1
-      if attempts > 0 {
+      if code == EWOULDBLOCK && attempts > 0 {
         usleep(10_000)
         continue
       }
-      close(descriptor)
+      close(file)
+      guard code == EWOULDBLOCK else { throw FileError("cannot lock", directory, errno: code) }
       throw FileError(
         "\(directory) is in use by another minimind process. Wait for it, or choose another output directory.")
     }
+    descriptor = file
   }
 
   deinit { close(descriptor) }

@@ -30,12 +30,11 @@ package final class RunDirectory {
   /// - Throws: `TrainingError` when something is in it, `FileError` when it cannot be made or another process has it.
   package init(creating path: String) throws {
     self.path = Self.trimmed(path)
-    lock = try DirectoryLock(self.path)
-    // Looked at under the lock: another run may have come and gone meanwhile.
-    try Self.refuseContent(of: self.path)
+    lock = try Self.lockForNewRun(self.path)
   }
 
-  /// The directory of a run that is to go on. What an interrupted write has left is removed.
+  /// The directory of a run that is to go on. What an interrupted write has left is removed, what it has moved aside is
+  /// put back.
   package init(resuming path: String) throws {
     self.path = Self.trimmed(path)
     guard FileManager.default.fileExists(atPath: self.path + "/" + RunRecord.fileName) else {
@@ -45,7 +44,12 @@ package final class RunDirectory {
     lock = try DirectoryLock(self.path)
     for directory in [self.path, checkpointsPath] {
       for name in Self.names(in: directory) where name.contains(".partial-") {
-        try? FileManager.default.removeItem(atPath: directory + "/" + name)
+        let leftover = directory + "/" + name
+        if name.hasSuffix(AtomicDirectory.replacedSuffix) {
+          AtomicDirectory.finishReplacement(of: String(leftover.dropLast(AtomicDirectory.replacedSuffix.count)))
+        } else {
+          try? FileManager.default.removeItem(atPath: leftover)
+        }
       }
     }
   }
@@ -56,9 +60,16 @@ package final class RunDirectory {
   /// Tells early, before any work, that a directory cannot take a new run.
   package static func checkIsFree(_ path: String) throws {
     guard FileManager.default.fileExists(atPath: path) else { return }
+    _ = try lockForNewRun(path)
+  }
+
+  private static func lockForNewRun(_ path: String) throws -> DirectoryLock {
+    // Looked at before there is a lock file, which would stay in a directory that is refused…
+    if !FileManager.default.fileExists(atPath: path + "/.lock") { try refuseContent(of: path) }
     let lock = try DirectoryLock(path)
+    // … and under the lock: another run may have come and gone meanwhile.
     try refuseContent(of: path)
-    withExtendedLifetime(lock) {}
+    return lock
   }
 
   private static func refuseContent(of path: String) throws(TrainingError) {

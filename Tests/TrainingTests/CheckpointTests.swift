@@ -172,6 +172,36 @@ struct RunDirectoryTests {
     }
   }
 
+  @Test("a directory that is refused is left as it was")
+  func untouched() throws {
+    try withTemporaryDirectory { folder in
+      try Data().write(to: URL(fileURLWithPath: folder + "/notes.txt"))
+      for check in [{ _ = try RunDirectory(creating: folder) }, { try RunDirectory.checkIsFree(folder) }] {
+        #expect(throws: TrainingError.self) { try check() }
+        #expect(try FileManager.default.contentsOfDirectory(atPath: folder) == ["notes.txt"])
+      }
+    }
+  }
+
+  @Test("what a replacement that was cut short has moved aside is put back on resume")
+  func putBack() throws {
+    try withTemporaryDirectory { folder in
+      try Data("{}".utf8).write(to: URL(fileURLWithPath: folder + "/training.json"))
+      let directories = [
+        "model.partial-old", "checkpoints/step-2", "checkpoints/step-2.partial-old", "checkpoints/step-3.partial-old",
+      ]
+      for name in directories {
+        try FileManager.default.createDirectory(atPath: folder + "/" + name, withIntermediateDirectories: true)
+      }
+      #expect(try RunDirectory(resuming: folder).checkpointSteps == [2, 3])
+      #expect(
+        try FileManager.default.contentsOfDirectory(atPath: folder).sorted()
+          == [".lock", "checkpoints", "model", "training.json"])
+      #expect(
+        try FileManager.default.contentsOfDirectory(atPath: folder + "/checkpoints").sorted() == ["step-2", "step-3"])
+    }
+  }
+
   @Test("two runs cannot have one directory")
   func locked() throws {
     try withTemporaryDirectory { folder in

@@ -1,0 +1,36 @@
+import Foundation
+
+/// Removes what writers that are gone have left beside `path`: `NAME.partial-PROCESS` of `AtomicDirectory`,
+/// `NAME.partial-PROCESS-NUMBER` of `AtomicFile`, and what a library has put beside the latter, `…-NUMBER.SUFFIX`.
+///
+/// A process on another machine or in another container has a number that says nothing here, but holds a lock on what
+/// it writes. So does this process; what bears its number without a lock is from an earlier process with that number.
+func removeAbandoned(beside path: String) {
+  let parent = parentDirectory(of: path)
+  let prefix = (path as NSString).lastPathComponent + ".partial-"
+  let names = (try? FileManager.default.contentsOfDirectory(atPath: parent)) ?? []
+  for name in names where name.hasPrefix(prefix) {
+    let numbers = name.dropFirst(prefix.count).split(separator: "-", omittingEmptySubsequences: false).map { pid_t($0) }
+    guard numbers.count <= 2, !numbers.contains(nil), let process = numbers[0], process > 0,
+      process == getpid() || kill(process, 0) != 0 && errno == ESRCH,
+      let lock = lockedDescriptor(parent + "/" + name)
+    else { continue }
+    for leftover in names where leftover == name || leftover.hasPrefix(name + ".") {
+      try? FileManager.default.removeItem(atPath: parent + "/" + leftover)
+    }
+    close(lock)
+  }
+}
+
+/// A descriptor of a file or directory that holds it for this process; nil where that is not to be had.
+func lockedDescriptor(_ path: String) -> Int32? {
+  // NFS locks a file only if it is open for writing; a directory cannot be.
+  var descriptor = open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC)
+  if descriptor < 0 && errno == EISDIR {
+    descriptor = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+  }
+  guard descriptor >= 0 else { return nil }
+  if flock(descriptor, LOCK_EX | LOCK_NB) == 0 { return descriptor }
+  close(descriptor)
+  return nil
+}
