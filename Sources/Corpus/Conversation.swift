@@ -12,8 +12,8 @@ extension RowReader {
   /// The conversation of a row: perhaps a system message, then questions and answers in turn, an answer last.
   ///
   /// Read are `messages` (`role`, `content`) and ShareGPT's `conversations` (`from`, `value`); and single turns
-  /// under the names above, with `input` (joined to the question by a newline), `system`, and earlier turns in
-  /// `history`: a list of [question, answer] pairs, in CSV written as Python writes it.
+  /// under the names above, with `input` (joined to the question by a newline) and earlier turns in `history`: a list
+  /// of [question, answer] pairs, in CSV written as Python writes it. Each may have `system`.
   func conversation(of record: Record, in block: Block) throws(RowProblem) -> [ChatMessage] {
     let row = try readFields(record, of: block, asIn: Self.goodConversationRow)
     if let messages = try listedMessages(of: row) { return try withoutOpenQuestion(messages) }
@@ -42,9 +42,16 @@ extension RowReader {
 
   /// The messages in `messages` or `conversations`; nil when there is neither.
   func listedMessages(of row: Row) throws(RowProblem) -> [ChatMessage]? {
-    if let list = row.value("messages") { return try messages(list, key: "messages") }
-    if let list = row.value("conversations") { return try messages(list, key: "conversations") }
+    if let list = row.value("messages") { return try messages(list, key: "messages", of: row) }
+    if let list = row.value("conversations") { return try messages(list, key: "conversations", of: row) }
     return nil
+  }
+
+  /// The messages of a row's list, the row's `system` first where the list does not begin with a system message itself.
+  func messages(_ list: JSONValue, key: StaticString, of row: Row) throws(RowProblem) -> [ChatMessage] {
+    let listed = try messages(list, key: key)
+    guard listed.first?.role != .system, let system = try row.text("system") else { return listed }
+    return [ChatMessage(role: .system, content: system)] + listed
   }
 
   /// What comes before an answer: the system message and the earlier turns of a row, then the question with its input.

@@ -251,8 +251,7 @@ private func checkReplaceable(_ directory: String) throws {
   }
   let names = try FileManager.default.contentsOfDirectory(atPath: directory)
   let isOurs = names.allSatisfy { name in
-    name == DataManifest.fileName || name.hasSuffix(TokenShard.fileSuffix) || name == "tokenizer.json"
-      || name == "tokenizer_config.json"
+    name == DataManifest.fileName || name.hasSuffix(TokenShard.fileSuffix) || Tokenizer.fileNames.contains(name)
   }
   guard names.isEmpty || isOurs && names.contains(DataManifest.fileName) else {
     throw CorpusError(

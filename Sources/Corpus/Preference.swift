@@ -20,8 +20,8 @@ extension RowReader {
   /// The pair of a row.
   ///
   /// `chosen` and `rejected` are texts, messages, or lists of messages, which may begin with the prompt. The prompt is
-  /// in them, or in `prompt` (a text or a list), in `conversations` or `messages`, or in a question's field with `input`,
-  /// `system` and `history` as for fine-tuning.
+  /// in them, or in `prompt` (a text or a list), in `conversations` or `messages`, or in a question's field with
+  /// `input` and `history`; each may have `system`, as for fine-tuning.
   func preferencePair(of record: Record, in block: Block) throws(RowProblem) -> PreferencePair {
     let row = try readFields(record, of: block, asIn: Self.goodPreferenceRow)
     let prompt = try preferencePrompt(of: row)
@@ -40,11 +40,8 @@ extension RowReader {
   }
 
   private func preferencePrompt(of row: Row) throws(RowProblem) -> [ChatMessage] {
-    if let list = row.value("prompt"), list.kind == .array { return try messages(list, key: "prompt") }
-    if let messages = try listedMessages(of: row) {
-      guard let system = try row.text("system"), messages.first?.role != .system else { return messages }
-      return [ChatMessage(role: .system, content: system)] + messages
-    }
+    if let list = row.value("prompt"), list.kind == .array { return try messages(list, key: "prompt", of: row) }
+    if let messages = try listedMessages(of: row) { return messages }
     for field in Self.questionFields {
       if let question = try row.text(field) { return try self.prompt(of: row, question: question) }
     }

@@ -49,26 +49,34 @@ package enum WeightEncoding: String, CaseIterable, Sendable {
 
   /// Writes `values` to `destination`, which has exactly room for them.
   ///
-  /// - Throws: `ModelFileError` when a value lies beyond the range of fp16.
+  /// - Throws: `ModelFileError` when a value, or the scale of a block, lies beyond the range of fp16.
   func encode(
     _ values: UnsafeBufferPointer<Float>, to destination: UnsafeMutableRawBufferPointer, name: String, path: String
   ) throws(ModelFileError) {
     if let tensorType {
       try TensorConversion.narrow(values, to: tensorType, at: destination, name: name, path: path)
     } else {
-      encodeQ8(values, to: destination)
+      try encodeQ8(values, to: destination, name: name, path: path)
     }
   }
 
   /// q8_0, bit for bit as `quantize_row_q8_0_ref` in ggml-quants.c: in each block d = max |x| / 127 is stored as fp16,
   /// and q = round(x / d), halves away from zero, where d is not yet rounded.
-  private func encodeQ8(_ values: UnsafeBufferPointer<Float>, to destination: UnsafeMutableRawBufferPointer) {
+  private func encodeQ8(
+    _ values: UnsafeBufferPointer<Float>, to destination: UnsafeMutableRawBufferPointer, name: String, path: String
+  ) throws(ModelFileError) {
     precondition(values.count % 32 == 0 && destination.count == values.count / 32 * 34, "\(values.count) values")
     for block in 0..<values.count / 32 {
       let source = UnsafeBufferPointer(rebasing: values[32 * block..<32 * block + 32])
       let scale = source.reduce(0) { max($0, abs($1)) } / 127
-      let inverse = scale == 0 ? 0 : 1 / scale
-      destination.storeBytes(of: Float16(scale).bitPattern, toByteOffset: 34 * block, as: UInt16.self)
+      let stored = Float16(scale)
+      guard stored.isFinite else {
+        throw .unsupported(
+          path: path, feature: "'\(name)' has values beyond 8319008, the largest of q8_0; choose --type bf16 or f32")
+      }
+      // The inverse of a d near zero is infinite; such a d is zero in fp16, and so is the block.
+      let inverse = (1 / scale).isFinite ? 1 / scale : 0
+      destination.storeBytes(of: stored.bitPattern, toByteOffset: 34 * block, as: UInt16.self)
       for (i, value) in source.enumerated() {
         destination.storeBytes(
           of: Int8((value * inverse).rounded(.toNearestOrAwayFromZero)), toByteOffset: 34 * block + 2 + i,

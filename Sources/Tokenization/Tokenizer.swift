@@ -18,6 +18,8 @@ package struct Tokenizer: Sendable {
   /// Contents of `tokenizer.json` and `tokenizer_config.json`, as read or as they will be written.
   package let fileBytes: [UInt8]
   package let configurationBytes: [UInt8]
+  /// Content of `chat_template.jinja`; nil where the template stands in `tokenizer_config.json`, or there is none.
+  package let chatTemplateBytes: [UInt8]?
 
   package let unknownToken: Int32
   package let beginToken: Int32
@@ -27,11 +29,13 @@ package struct Tokenizer: Sendable {
 
   /// - Parameter path: the file of the model, for messages.
   init(
-    model: BytePairModel, fileBytes: [UInt8], configuration: TokenizerConfiguration, path: String = "tokenizer.json"
+    model: BytePairModel, fileBytes: [UInt8], configuration: TokenizerConfiguration, chatTemplateBytes: [UInt8]? = nil,
+    path: String = "tokenizer.json"
   ) throws(TokenizerError) {
     self.model = model
     self.fileBytes = fileBytes
     configurationBytes = configuration.bytes
+    self.chatTemplateBytes = chatTemplateBytes
     func id(_ content: String, _ key: String) throws(TokenizerError) -> Int32 {
       guard let token = model.addedTokens.first(where: { $0.content == content }) else {
         throw TokenizerError(

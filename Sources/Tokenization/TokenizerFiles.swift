@@ -2,7 +2,10 @@ import Foundation
 import Storage
 
 extension Tokenizer {
-  /// Reads `tokenizer.json`, and `tokenizer_config.json` when it is there, from a directory.
+  /// The files that `save(to:)` writes, the last one only for a tokenizer that was read with it.
+  package static let fileNames = ["tokenizer.json", "tokenizer_config.json", "chat_template.jinja"]
+
+  /// Reads `tokenizer.json` from a directory, and `tokenizer_config.json` and `chat_template.jinja` if they are there.
   ///
   /// - Throws: `FileError` when a file cannot be read, `TokenizerError` when its content is wrong or is a
   ///   kind of tokenizer that this program does not have.
@@ -16,8 +19,11 @@ extension Tokenizer {
         try TokenizerConfiguration($0, path: configurationPath)
       }
       : TokenizerConfiguration()
+    let templatePath = directory + "/chat_template.jinja"
+    let template = FileManager.default.fileExists(atPath: templatePath) ? try Self.content(templatePath) : nil
     let model = try file.withUnsafeBytes { try TokenizerFileReader($0, path: path).model() }
-    try self.init(model: model, fileBytes: file, configuration: configuration, path: path)
+    try self.init(
+      model: model, fileBytes: file, configuration: configuration, chatTemplateBytes: template, path: path)
   }
 
   /// A file's bytes. Tokenizer files are small; one of gigabytes is a mistake.
@@ -36,11 +42,12 @@ extension Tokenizer {
     try self.init(model: model, fileBytes: Self.fileBytes(of: model), configuration: TokenizerConfiguration())
   }
 
-  /// Writes both files into `directory`, which is made when it does not exist. Each file appears whole or not
-  /// at all. Files that were read are written back as they were.
+  /// Writes the files into `directory`, which is made when it does not exist. Each file appears whole or not at all.
+  /// Files that were read are written back as they were.
   package func save(to directory: String) throws {
     try createDirectory(directory)
     try AtomicFile.write(configurationBytes, to: directory + "/tokenizer_config.json")
+    if let chatTemplateBytes { try AtomicFile.write(chatTemplateBytes, to: directory + "/chat_template.jinja") }
     try AtomicFile.write(fileBytes, to: directory + "/tokenizer.json")
   }
 

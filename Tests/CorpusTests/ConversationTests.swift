@@ -28,6 +28,22 @@ struct ConversationTests {
   }
 
   @Test(
+    "a system message stands first, in the list or beside it; beside it, only where the list has none",
+    arguments: [
+      #"{"system": "Count.", "conversations": [{"from": "human", "value": "Who?"}, {"from": "gpt", "value": "Me."}]}"#,
+      #"""
+      {"system": "Count.", "messages": [{"role": "user", "content": "Who?"}, {"role": "assistant", "content": "Me."}]}
+      """#,
+      #"""
+      {"system": "Guess.", "messages": [{"role": "system", "content": "Count."}, {"role": "user", "content": "Who?"},
+      {"role": "assistant", "content": "Me."}]}
+      """#,
+    ])
+  func systemOfList(_ row: String) throws {
+    #expect(try prepared(row, "a.json", task: sft()).marked == ["Count." + oneTurn])
+  }
+
+  @Test(
     "earlier turns: a JSON history, a Python list in JSON, OpenAI messages, ShareGPT conversations",
     arguments: [
       #"{"q": "Who?", "a": "Me.", "history": [["Hi", "Hello!"]]}"#,

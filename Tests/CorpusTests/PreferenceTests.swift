@@ -60,6 +60,10 @@ struct PreferenceTests {
       "rejected": {"from": "gpt", "value": "You."}}
       """#,
       #"""
+      {"system": "Count.", "prompt": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ho"},
+      {"role": "user", "content": "Who?"}], "chosen": "Me.", "rejected": "You."}
+      """#,
+      #"""
       {"prompt": [{"role": "system", "content": "Count."}], "chosen": [{"role": "user", "content": "Hi"},
       {"role": "assistant", "content": "Ho"}, {"role": "user", "content": "Who?"}, {"role": "assistant",
       "content": "Me."}], "rejected": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ho"},

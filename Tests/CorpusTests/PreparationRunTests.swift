@@ -180,6 +180,21 @@ struct PreparationRunTests {
     }
   }
 
+  @Test("keeps a chat template that the tokenizer has in a file of its own, and can be replaced with it")
+  func separateTemplate() throws {
+    try withTemporaryDirectory { directory in
+      let path = try write("one\n", "a.txt", in: directory)
+      try smallTokenizer.save(to: directory + "/tokenizer")
+      _ = try write("{}", "tokenizer/tokenizer_config.json", in: directory)
+      _ = try write("{{ messages }}", "tokenizer/chat_template.jinja", in: directory)
+      let tokenizer = try Tokenizer(directory: directory + "/tokenizer")
+      for _ in 0..<2 {
+        _ = try prepared([path], to: directory + "/out") { $0.tokenizer = tokenizer }
+        #expect(try ChatTemplate.jinjaText(tokenizerDirectory: directory + "/out") == "{{ messages }}")
+      }
+    }
+  }
+
   @Test("of a vocabulary of more than 65535 tokens keeps them whole")
   func largeVocabulary() throws {
     var generator = SeededGenerator(seed: 1)

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from gguf import GGUFReader
 from random_model import make_model
-from safetensors.numpy import load_file
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
 
 TEMPLATE_TYPES = {"f32": gguf.GGMLQuantizationType.F32, "f16": gguf.GGMLQuantizationType.F16,
                   "bf16": gguf.GGMLQuantizationType.BF16, "q8_0": gguf.GGMLQuantizationType.Q8_0}
@@ -181,6 +182,37 @@ def test_shards_are_no_larger_than_asked_and_an_index_lists_them(minimind, token
     assert index["metadata"]["total_size"] == sum(array.nbytes for array in weights(tmp_path / "model").values())
     again, original = weights(tmp_path / "sharded"), weights(tmp_path / "model")
     assert again.keys() == original.keys() and all(np.array_equal(again[name], original[name]) for name in original)
+
+
+def test_an_adapter_on_16_bits_loses_nothing_and_is_remembered(minimind, model, tmp_path):
+    base, adapter = tmp_path / "base", tmp_path / "adapter"
+    minimind("convert", "--from", model, "--to", base, "--type", "f16")
+    (base / "config.json").write_text(json.dumps(json.loads((base / "config.json").read_text()) | {"pad_token_id": 0}))
+    (base / "generation_config.json").write_text('{"temperature": 0.25}')
+    # As PEFT may leave it: without a tokenizer, and without a word about the base's weights.
+    adapter.mkdir()
+    random, name = np.random.default_rng(1), "base_model.model.model.layers.0.mlp.down_proj."
+    save_file({name + "lora_A.weight": random.normal(0, 0.1, (4, 128)).astype(np.float32),
+               name + "lora_B.weight": random.normal(0, 0.1, (64, 4)).astype(np.float32)}, adapter / "adapter_model.safetensors")
+    (adapter / "adapter_config.json").write_text(json.dumps(
+        {"peft_type": "LORA", "base_model_name_or_path": str(base), "r": 4, "lora_alpha": 4, "target_modules": ["down_proj"]}))
+
+    minimind("merge", "--adapter", adapter, "--to", tmp_path / "merged")
+    assert "f32, no bit lost" in minimind("convert", "--from", adapter, "--to", tmp_path / "whole").stdout
+    merged, whole = weights(tmp_path / "merged"), weights(tmp_path / "whole")
+    assert merged.keys() == whole.keys()
+    assert all(np.array_equal(whole[name].view(np.uint32), merged[name].view(np.uint32)) for name in merged)
+    report = minimind("convert", "--from", adapter, "--to", tmp_path / "rounded", "--type", "f16").stdout
+    assert "f16, rounded from f32" in report
+    minimind("convert", "--from", tmp_path / "merged", "--to", tmp_path / "merged-f16", "--type", "f16")
+    for result in (tmp_path / "whole", tmp_path / "rounded", tmp_path / "merged-f16"):
+        assert json.loads((result / "config.json").read_text())["pad_token_id"] == 0
+        assert json.loads((result / "generation_config.json").read_text()) == {"temperature": 0.25}
+        assert (result / "tokenizer.json").read_bytes() == (base / "tokenizer.json").read_bytes()
+        with safe_open(result / "model.safetensors", "np") as file:
+            assert len(file.metadata()["minimind.merged_adapters"]) == 64
+        again = minimind("merge", "--adapter", adapter, "--from", result, "--to", tmp_path / "twice", check=False)
+        assert again.returncode == 1 and "is merged into" in again.stderr and not (tmp_path / "twice").exists()
 
 
 def test_the_tokenizer_that_is_named_goes_along(minimind, model, tokenizer, tmp_path):

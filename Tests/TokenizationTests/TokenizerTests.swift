@@ -95,6 +95,23 @@ struct TokenizerTests {
     }
   }
 
+  @Test("a chat template in a file of its own is saved with the tokenizer")
+  func separateTemplate() throws {
+    try withTemporaryDirectory { directory in
+      try Self.learned().save(to: directory)
+      #expect(!FileManager.default.fileExists(atPath: directory + "/chat_template.jinja"))
+      // As recent versions of transformers save it.
+      let text = try #require(try ChatTemplate.jinjaText(tokenizerDirectory: directory))
+      try text.write(toFile: directory + "/chat_template.jinja", atomically: true, encoding: .utf8)
+      try "{}".write(toFile: directory + "/tokenizer_config.json", atomically: true, encoding: .utf8)
+      let tokenizer = try Tokenizer(directory: directory)
+      #expect(tokenizer.chatTemplateBytes == Array(text.utf8))
+      try tokenizer.save(to: directory + "/new")
+      _ = try ChatTemplate(tokenizerDirectory: directory + "/new")
+      #expect(try Set(FileManager.default.contentsOfDirectory(atPath: directory + "/new")) == Set(Tokenizer.fileNames))
+    }
+  }
+
   @Test("ten thousand damaged tokenizers are read or refused, never a trap", arguments: 0..<4 as Range<UInt64>)
   func damage(seed: UInt64) throws {
     try withTemporaryDirectory { directory in

@@ -25,7 +25,7 @@ let convertCommand: Command = {
     "format", defaultText: "by the ending of --to, .pth or .gguf; else hf",
     help: "Hugging Face directory, MiniMind v1 checkpoint, or llama.cpp's format.")
   let type = Option<WeightEncoding?>.optionalChoice(
-    "type", defaultText: "that of the source", help: "How weights are stored; q8_0 in gguf only.")
+    "type", defaultText: "that of the source; f32 for an adapter", help: "How weights are stored; q8_0 in gguf only.")
   let heads = Option.optionalInteger(
     "heads", in: 1...4096, defaultText: "16", help: "Query heads of a v1 .pth, which does not say how many it has.")
   let experts = Option.optionalInteger(
@@ -56,7 +56,8 @@ let convertCommand: Command = {
     case .huggingFace:
       try source.parameters.save(
         modelDirectory: path, type: encoding.tensorType ?? .float32, tokenizerDirectory: tokenizerDirectory,
-        shardByteCount: invocation[shardSize].map { $0 * 1_000_000 }, keepingSettingsOf: source.directory)
+        shardByteCount: invocation[shardSize].map { $0 * 1_000_000 }, keepingSettingsOf: source.directory,
+        metadata: source.metadata)
     case .legacy: try source.parameters.saveLegacy(path, type: encoding.tensorType ?? .float32)
     case .gguf: try writeGGUF(source, path, modelfile: modelfile, encoding, tokenizerDirectory)
     }
@@ -82,12 +83,14 @@ private func check(_ format: ModelFormat, _ type: WeightEncoding?, sharded: Bool
 /// The model that is converted.
 private struct ConversionSource {
   let parameters: Parameters
-  /// How its matrices are stored.
+  /// The type that loses nothing of its matrices.
   let encoding: WeightEncoding
-  /// The Hugging Face directory that it came from; nil for a `.pth`.
+  /// The Hugging Face directory of its settings, for an adapter that of its base; nil for a `.pth`.
   let directory: String?
   /// Where its tokenizer is, if it has one.
   let tokenizerDirectory: String?
+  /// What tells of the adapters that are merged into its weights.
+  let metadata: [String: String]
 
   init(_ path: String, heads: Int?, expertsPerToken: Int?) throws {
     var isDirectory: ObjCBool = false
@@ -99,17 +102,23 @@ private struct ConversionSource {
       encoding = WeightEncoding(keeping: checkpoint.tensors.first { $0.shape.count == 2 }?.type)
       directory = nil
       tokenizerDirectory = nil
+      metadata = [:]
       return
     }
     let directory = try resolveModelDirectory(path)
     guard heads == nil && expertsPerToken == nil else {
       throw UsageError("--heads and --experts-per-token go with a v1 .pth; \(directory)/config.json says both.")
     }
-    parameters = try Parameters(modelDirectory: directory)
-    encoding = WeightEncoding(keeping: try ModelWeights(directory: directory).tensor(ParameterKey.embedding)?.type)
-    self.directory = directory
-    let hasTokenizer = FileManager.default.fileExists(atPath: directory + "/" + TokenizerFiles.names[0])
-    tokenizerDirectory = hasTokenizer ? directory : nil
+    let weights = try ModelWeights(directory: directory)
+    parameters = try Parameters(ModelConfiguration(modelDirectory: directory), weights)
+    // The sum of a base and an adapter needs all bits, in however few the base is stored.
+    let isAdapter = PEFTAdapter.isAdapter(directory)
+    encoding = isAdapter ? .float32 : WeightEncoding(keeping: weights.tensor(ParameterKey.embedding)?.type)
+    self.directory = weights.directory
+    tokenizerDirectory = [directory, weights.directory].first {
+      FileManager.default.fileExists(atPath: $0 + "/" + TokenizerFiles.names[0])
+    }
+    metadata = weights.mergedMetadata()
   }
 }
 
