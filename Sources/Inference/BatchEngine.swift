@@ -17,6 +17,7 @@ package final class BatchEngine {
   private let maximumSequences: Int
   private let pool: KeyValuePool
   private var prefixes: PrefixCache
+  private let endTokens: [Int32]
   /// In the order of their coming.
   private var waiting: [EngineSequence] = []
   private var running: [EngineSequence] = []
@@ -45,7 +46,8 @@ package final class BatchEngine {
     self.model = model
     self.tokenizer = tokenizer
     self.maximumSequences = maximumSequences
-    pool = try model.makePool(tokens: cacheTokens ?? maximumSequences * model.contextLength)
+    endTokens = model.endTokens(tokenizer)
+    pool = try model.makePool(tokens: cacheTokens ?? model.cacheTokens(sequences: maximumSequences))
     prefixes = PrefixCache(pool, limit: max(KeyValuePool.pages(model.contextLength), pool.pageCount / 4))
   }
 
@@ -67,8 +69,7 @@ package final class BatchEngine {
   ///   - onEvent: called within `step` and `cancel`.
   package func generate(_ request: GenerationRequest, id: Int, onEvent: @escaping (GenerationEvent) -> Void) {
     checkPrompt(request.prompt)
-    let generation = Generation(
-      request, tokenizer, endTokens: model.configuration.endTokenIDs, contextLength: model.contextLength)
+    let generation = Generation(request, tokenizer, endTokens: endTokens, contextLength: model.contextLength)
     // The last token of an answer is not read.
     let mostTokens = request.prompt.count + max(0, generation.maximumTokens - 1)
     waiting.append(

@@ -36,13 +36,15 @@ package final class BatchScheduler: Sendable {
   ///
   /// - Parameters:
   ///   - request: its prompt has at least one token and no more than the context length.
+  ///   - continues: whether it takes the place of earlier work that has just ended, with which it belongs together: then
+  ///     it is taken on though others wait or no new work is welcome. Only within the last call for that work.
   ///   - onEvent: called on the scheduler's thread, `.end` last; it must return at once.
   /// - Throws: `SchedulerError`.
   package func submit(
-    _ request: GenerationRequest, onEvent: @escaping @Sendable (GenerationEvent) -> Void
+    _ request: GenerationRequest, continues: Bool = false, onEvent: @escaping @Sendable (GenerationEvent) -> Void
   ) throws(SchedulerError) -> GenerationHandle {
     let handle = GenerationHandle(mailbox)
-    try mailbox.put(.generate(handle.id, request, onEvent), id: handle.id)
+    try mailbox.put(.generate(handle.id, request, onEvent), id: handle.id, continues: continues)
     return handle
   }
 
@@ -50,14 +52,15 @@ package final class BatchScheduler: Sendable {
   ///
   /// - Parameters:
   ///   - tokens: at least one, no more than the context length.
+  ///   - continues: as for `submit`.
   ///   - onResult: called on the scheduler's thread with [hiddenSize] numbers, or nil if it was cancelled; it must
   ///     return at once.
   /// - Throws: `SchedulerError`.
   package func embed(
-    _ tokens: [Int32], onResult: @escaping @Sendable ([Float]?) -> Void
+    _ tokens: [Int32], continues: Bool = false, onResult: @escaping @Sendable ([Float]?) -> Void
   ) throws(SchedulerError) -> GenerationHandle {
     let handle = GenerationHandle(mailbox)
-    try mailbox.put(.embed(handle.id, tokens, onResult), id: handle.id)
+    try mailbox.put(.embed(handle.id, tokens, onResult), id: handle.id, continues: continues)
     return handle
   }
 

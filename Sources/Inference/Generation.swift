@@ -13,10 +13,10 @@ struct Generation {
 
   /// - Parameters:
   ///   - endTokens: those by which the model ends a text.
-  ///   - contextLength: the most tokens that the model reads; the last token of the answer need not be read.
-  init(_ request: GenerationRequest, _ tokenizer: Tokenizer, endTokens: [Int], contextLength: Int) {
-    maximumTokens = min(request.maximumTokens ?? Int.max, contextLength - request.prompt.count + 1)
-    self.endTokens = request.ignoresEndTokens ? [] : Set(endTokens.map(Int32.init))
+  ///   - contextLength: the most tokens that the model reads.
+  init(_ request: GenerationRequest, _ tokenizer: Tokenizer, endTokens: [Int32], contextLength: Int) {
+    maximumTokens = request.mostTokens(behind: request.prompt.count, contextLength: contextLength)
+    self.endTokens = request.ignoresEndTokens ? [] : Set(endTokens)
     sampler = Sampler(
       request.sampling, vocabularySize: tokenizer.vocabularySize, context: request.prompt,
       topLogProbabilities: request.topLogProbabilities, constraint: request.constraint)

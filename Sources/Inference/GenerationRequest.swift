@@ -19,6 +19,11 @@ package struct GenerationRequest: Sendable {
   package var constraint: (any TokenConstraint)?
 
   package init(prompt: [Int32]) { self.prompt = prompt }
+
+  /// The most tokens that can be written behind a prompt of so many. The last one need not be read.
+  package func mostTokens(behind promptCount: Int, contextLength: Int) -> Int {
+    min(maximumTokens ?? Int.max, contextLength - promptCount + 1)
+  }
 }
 
 /// Why a generation ended.

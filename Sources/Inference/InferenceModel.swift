@@ -1,4 +1,5 @@
 import Compute
+import Tokenization
 import Transformer
 
 /// A model that continues sequences: tokens in, logits of the next token out.
@@ -74,6 +75,19 @@ package final class InferenceModel {
   /// rest of the context is address space until it is used.
   package static func memoryBytes(_ configuration: ModelConfiguration, type: WeightType) -> Int {
     type.byteCount(weights: configuration.parameterCount) + configuration.vocabularySize * configuration.hiddenSize * 4
+  }
+
+  /// The tokens that end a text: those of the configuration, or the tokenizer's where it names none.
+  package func endTokens(_ tokenizer: Tokenizer) -> [Int32] {
+    configuration.endTokenIDs.isEmpty ? [tokenizer.endToken] : configuration.endTokenIDs.map(Int32.init)
+  }
+
+  /// Tokens of a cache in which so many sequences can become as long as the context; fewer where that takes more than
+  /// `byteLimit`, but never less than one sequence.
+  package func cacheTokens(sequences: Int, byteLimit: Int = .max) -> Int {
+    let sequenceTokens = KeyValuePool.pages(contextLength) * PageShape.length
+    let pageBytes = KeyValuePool.byteCount(configuration, type: type.activationType, tokens: PageShape.length)
+    return max(sequenceTokens, min(sequences * sequenceTokens, byteLimit / pageBytes * PageShape.length))
   }
 
   /// Room for the keys and values of so many tokens.

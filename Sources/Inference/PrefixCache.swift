@@ -63,11 +63,12 @@ struct PrefixCache {
       }
     }
     touch(cache.tokens, pages: pages)
-    drop(entries.count - limit)
+    // Some more than have to go, since all are looked through for it.
+    if entries.count > limit { drop(entries.count - limit + limit / 8) }
   }
 
   /// Gives back unused pages until the pool has `count` free ones, or none is left to give.
-  mutating func makeRoom(_ count: Int) { drop(min(count - pool.freeCount, unusedCount)) }
+  mutating func makeRoom(_ count: Int) { drop(count - pool.freeCount) }
 
   /// Forgets everything.
   mutating func removeAll() {

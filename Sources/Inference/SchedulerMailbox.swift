@@ -34,11 +34,14 @@ final class SchedulerMailbox: @unchecked Sendable {
   }
 
   /// Leaves work for the thread.
-  func put(_ message: Message, id: Int) throws(SchedulerError) {
+  ///
+  /// - Parameter continues: whether it belongs together with work that has just ended, and takes its place, which somebody
+  ///   else may have taken in between.
+  func put(_ message: Message, id: Int, continues: Bool) throws(SchedulerError) {
     condition.lock()
     defer { condition.unlock() }
-    if deadline != nil { throw .stopping }
-    if starts.count >= maximumSequences + queueLimit {
+    if let deadline, !continues || monotonicSeconds() >= deadline { throw .stopping }
+    if starts.count >= maximumSequences + queueLimit && !continues {
       let rounds = Double(starts.count) / Double(maximumSequences)
       throw .queueFull(retryAfterSeconds: max(1, Int(min(600, rounds * meanSeconds))))
     }
@@ -73,12 +76,13 @@ final class SchedulerMailbox: @unchecked Sendable {
     guard let deadline else { return true }
     if monotonicSeconds() >= deadline { engine.cancelAll() }
     guard !engine.hasWork else { return true }
-    condition.withLock {
+    return condition.withLock {
+      guard self.messages.isEmpty else { return true }
       current = engine.statistics
       hasEnded = true
       condition.broadcast()
+      return false
     }
-    return false
   }
 
   private func take(_ message: Message, _ engine: BatchEngine) {

@@ -153,6 +153,21 @@ import Transformer
     #expect(steps < 60)
   }
 
+  @Test("every sequence has room for the whole context, as far as memory allows")
+  func room() throws {
+    // Two pages each, the second not full.
+    let model = try Self.model(Self.shapes[0], type: .float32, contextLength: 50)
+    let engine = try BatchEngine(model, GeneratorTests.tokenizer, maximumSequences: 4)
+    var request = GeneratorTests.request(maximumTokens: nil)
+    request.ignoresEndTokens = true
+    for id in 0..<4 { engine.generate(request, id: id) { _ in } }
+    engine.step()
+    #expect(engine.statistics.running == 4)
+    let page = KeyValuePool.byteCount(model.configuration, type: .float32, tokens: 32)
+    #expect(model.cacheTokens(sequences: 4) == 256 && model.cacheTokens(sequences: 4, byteLimit: 6 * page - 1) == 160)
+    #expect(model.cacheTokens(sequences: 4, byteLimit: 0) == 64)
+  }
+
   @Test("a sequence waits until the pages that it can come to need are free")
   func admission() throws {
     let model = try Self.model(Self.shapes[0], type: .float32)

@@ -118,6 +118,36 @@ final class EventLog: @unchecked Sendable {
     #expect(!GeneratorTests.Result(try Self.submit(scheduler, GeneratorTests.request()).0.all).tokens.isEmpty)
   }
 
+  @Test("what takes the place of work that has ended is taken on though others wait")
+  func continuation() throws {
+    let scheduler = try Self.scheduler(maximumSequences: 1, queueLimit: 1, contextLength: 4000)
+    var endless = GeneratorTests.request(maximumTokens: nil)
+    endless.ignoresEndTokens = true
+    let running = try (0..<2).map { _ in try Self.submit(scheduler, endless) }
+    #expect(throws: SchedulerError.self) { try Self.submit(scheduler, endless) }
+    let log = EventLog()
+    _ = try scheduler.submit(GeneratorTests.request(), continues: true) { log.add($0) }
+    for (_, handle) in running { handle.cancel() }
+    #expect(!GeneratorTests.Result(log.all).tokens.isEmpty)
+  }
+
+  @Test("stopping waits for what takes the place of work that has ended")
+  func continuationWhileStopping() throws {
+    let scheduler = try Self.scheduler(contextLength: 1000)
+    var request = GeneratorTests.request(maximumTokens: 500)
+    request.ignoresEndTokens = true
+    let (first, second) = (EventLog(), EventLog())
+    _ = try scheduler.submit(request) { event in
+      if case .end = event {
+        _ = try? scheduler.submit(GeneratorTests.request(), continues: true) { second.add($0) }
+      }
+      first.add(event)
+    }
+    first.wait(count: 2)
+    scheduler.stop(waitingFor: 60)
+    #expect(!GeneratorTests.Result(second.all).tokens.isEmpty)
+  }
+
   @Test("stopping lets work come to its end, and cancels what takes too long")
   func stopping() throws {
     var scheduler = try Self.scheduler()

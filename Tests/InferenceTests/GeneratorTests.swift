@@ -128,6 +128,19 @@ import Transformer
     #expect(result.tokens == Array(all.tokens.prefix { $0 != token }))
   }
 
+  @Test("the tokenizer's end token ends the text of a model that names none")
+  func unnamedEndToken() throws {
+    var configuration = try Self.model().configuration
+    configuration.endTokenIDs = []
+    let model = try InferenceModel(
+      try InferenceModelTests.parameters(configuration, seed: 4), type: .float32, contextLength: 64,
+      team: WorkerTeam(count: 1))
+    var sampling = Self.sampling()
+    sampling.logitBias = [Self.tokenizer.endToken: 1e6]
+    let result = try Self.generate(model, sampling: sampling)
+    #expect(result.tokens.isEmpty && result.reason == .stop)
+  }
+
   @Test("a stop string ends the text before it, wherever the tokens' edges are", arguments: 1...12)
   func stopStrings(seed: UInt64) throws {
     let model = try Self.model()

@@ -61,6 +61,12 @@ class Server:
         text = self.request("GET", "/metrics")[2].decode()
         return float(re.search(rf"^minimind_{re.escape(name)} (\S+)$", text, re.MULTILINE).group(1))
 
+    def requests(self, route, status):
+        """How many requests have been counted with this status."""
+        text = self.request("GET", "/metrics")[2].decode()
+        count = re.search(rf'^minimind_requests_total{{route="{route}",status="{status}"}} (\d+)$', text, re.MULTILINE)
+        return int(count.group(1)) if count else 0
+
     def wait_until_idle(self, seconds=10):
         end = time.monotonic() + seconds
         while self.metric("sequences_running") + self.metric("sequences_waiting") > 0:

@@ -66,16 +66,22 @@ def test_a_request_that_never_ends_is_given_up(server, beginning):
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_an_answer_that_nobody_waits_for_is_cancelled(server, stream):
-    before = server.metric("generated_tokens_total")
+    def failed():
+        return [server.requests("/completions", status) for status in (499, 503)]
+
+    before, failed_before = server.metric("generated_tokens_total"), failed()
     connections = [server.connect() for _ in range(6)]  # two of them wait for a place
     for connection in connections:
         connection.sendall(long_request(stream))
-    while server.metric("generated_tokens_total") < before + 10:
+    while (server.metric("generated_tokens_total") < before + 10
+           or server.metric("sequences_running") + server.metric("sequences_waiting") < 6):
         time.sleep(0.02)
     for connection in connections:
         connection.close()
     server.wait_until_idle()
     assert server.metric("generated_tokens_total") - before < 6 * 90_000 / 2
+    # A stream's status is out when it begins.
+    assert failed() == [failed_before[0] + (0 if stream else 6), failed_before[1]]
 
 
 def test_a_reader_that_does_not_read_is_given_up(server):

@@ -2,13 +2,19 @@
 
 import asyncio
 import base64
+import http.client
 import json
 import math
+import os
+import shutil
 import struct
+import threading
+import time
 
 import openai
 import pytest
 from random_model import make_model
+from safetensors.numpy import load_file, save_file
 from serving import Server, events
 
 QUESTION = [{"role": "user", "content": "世界上最高的山是什么？"}]
@@ -111,6 +117,8 @@ def test_stop_strings(client, streamed):
     for length in (1, 3, 7):
         stop = whole[5:5 + length]
         assert complete(stop=["never there ☃", stop]) == (whole[:whole.index(stop)], "stop")
+        # Tasks of lm-eval have more than OpenAI takes.
+        assert complete(stop=[f"never there {n} ☃" for n in range(10)] + [stop]) == (whole[:whole.index(stop)], "stop")
     assert complete(stop="never there ☃")[0] == whole
 
 
@@ -228,7 +236,7 @@ def test_models(client, server):
 
 @pytest.mark.parametrize("fields, parameter", [
     ({"temperature": 3}, "temperature"), ({"temperature": "hot"}, "temperature"), ({"top_p": -0.1}, "top_p"),
-    ({"n": 0}, "n"), ({"n": 1000}, "n"), ({"max_tokens": -2}, "max_tokens"), ({"stop": ["a"] * 5}, "stop"),
+    ({"n": 0}, "n"), ({"n": 1000}, "n"), ({"max_tokens": -2}, "max_tokens"), ({"stop": ["a"] * 65}, "stop"),
     ({"stop": 3}, "stop"), ({"logit_bias": {"hello": 1}}, "logit_bias"), ({"logit_bias": {"100000": 1}}, "logit_bias"),
     ({"logit_bias": {"70": 101}}, "logit_bias"), ({"presence_penalty": 3}, "presence_penalty"),
     ({"top_logprobs": 3}, "top_logprobs"), ({"logprobs": True, "top_logprobs": 21}, "top_logprobs"),
@@ -298,6 +306,108 @@ def test_too_many_are_told_when_to_come_again(binary, model):
         stream.close()
         server.wait_until_idle()
         chat(client)
+
+
+def test_the_parts_of_a_request_keep_their_place_beside_a_crowd(binary, model):
+    with Server(binary, model, "--parallel", 1, "--queue", 0) as server:
+        is_over, replies, crowd = threading.Event(), [], []
+
+        def ask():
+            replies.append(server.post("/v1/completions", prompt=["Hello"] * 2000, max_tokens=1, ignore_eos=True))
+            is_over.set()
+
+        def push():
+            connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+            while not is_over.is_set():
+                connection.request("POST", "/v1/completions", b'{"prompt": "Hello", "max_tokens": 1}')
+                response = connection.getresponse()
+                response.read()
+                crowd.append(response.status)
+            connection.close()
+
+        threads = [threading.Thread(target=ask)] + [threading.Thread(target=push) for _ in range(4)]
+        threads[0].start()
+        while server.metric("prompt_tokens_total") == 0:
+            time.sleep(0.001)
+        for thread in threads[1:]:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        (status, reply), = replies
+        assert status == 200 and reply["usage"]["completion_tokens"] == 2000
+        assert 429 in crowd
+
+
+def test_answers_of_the_whole_context_are_written_beside_each_other(binary, tmp_path, tokenizer_directory):
+    model = make_model(tmp_path / "my-model", tokenizer_directory, context=4000, scale=0.15)
+    with Server(binary, model, "--parallel", 8) as server:
+        client = openai.OpenAI(base_url=server.url, api_key="any", max_retries=0)
+        streams = [chat(client, stream=True, max_tokens=-1, extra_body={"ignore_eos": True}) for _ in range(8)]
+        end = time.monotonic() + 60
+        while server.metric("sequences_running") < 8:
+            assert time.monotonic() < end, "some wait, or have ended before the others began"
+        for stream in streams:
+            stream.close()
+
+
+def test_an_answer_that_would_fill_the_memory_is_refused(server):
+    def complete(**fields):
+        return server.post("/v1/completions", ignore_eos=True, temperature=0, **fields)
+
+    status, reply = complete(prompt=["a"] * 2048, logprobs=20, max_tokens=500)
+    assert status == 400 and reply["error"]["param"] == "max_tokens" and "'logprobs'" in reply["error"]["message"]
+    status, reply = complete(prompt=["a"] * 100, n=128, max_tokens=1)
+    assert status == 400 and reply["error"]["param"] == "n"
+    # As lm-eval measures texts.
+    status, reply = complete(prompt=[[1] + [70] * 300] * 64, echo=True, logprobs=1, max_tokens=1)
+    assert status == 200 and {len(choice["logprobs"]["tokens"]) for choice in reply["choices"]} == {302}
+
+
+def test_why_there_are_no_conversations_with_a_model(binary, model, tmp_path):
+    other = shutil.copytree(model, tmp_path / "other")
+    settings = json.loads((other / "tokenizer_config.json").read_text())
+    (other / "tokenizer_config.json").write_text(json.dumps(settings | {"chat_template": "{{ messages }}"}))
+    with Server(binary, other) as server:
+        status, reply = server.post("/v1/chat/completions", messages=QUESTION)
+        message = reply["error"]["message"]
+        assert status == 400 and "other: its chat template is not MiniMind v1's" in message
+        assert str(tmp_path) not in message
+        assert server.post("/v1/completions", prompt="Hello", max_tokens=1)[0] == 200
+        server.process.terminate()
+        assert message.split(". ", 1)[1] in server.process.stderr.read()
+
+
+def test_the_fingerprint_is_of_all_weights(binary, model, tmp_path):
+    sharded = shutil.copytree(model, tmp_path / "sharded")
+    weights = load_file(sharded / "model.safetensors")
+    (sharded / "model.safetensors").unlink()
+    names = sorted(weights)
+    files = {"a.safetensors": names[::2], "b.safetensors": names[1::2]}
+    for file, part in files.items():
+        save_file({name: weights[name] for name in part}, sharded / file)
+    (sharded / "model.safetensors.index.json").write_text(json.dumps(
+        {"weight_map": {name: file for file, part in files.items() for name in part}}))
+    adapter, name = tmp_path / "adapter", "base_model.model.model.layers.0.self_attn.o_proj."
+    adapter.mkdir()
+    for file in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(model / file, adapter)
+    ones = weights["model.norm.weight"][None]
+    save_file({name + "lora_A.weight": ones, name + "lora_B.weight": ones.T.copy()}, adapter / "adapter_model.safetensors")
+    (adapter / "adapter_config.json").write_text(json.dumps(
+        {"peft_type": "LORA", "base_model_name_or_path": str(sharded), "r": 1, "lora_alpha": 1,
+         "target_modules": ["o_proj"]}))
+
+    def fingerprint(directory):
+        with Server(binary, directory) as server:
+            return server.post("/v1/completions", prompt="a", max_tokens=1)[1]["system_fingerprint"]
+
+    assert fingerprint(sharded) == fingerprint(sharded)
+    for directory, file in (
+            (sharded, sharded / "b.safetensors"), (adapter, adapter / "adapter_model.safetensors"),
+            (adapter, sharded / "a.safetensors")):
+        before = fingerprint(directory)
+        os.utime(file, (1, 1))
+        assert fingerprint(directory) != before
 
 
 def test_an_answer_in_progress_is_written_before_the_server_stops(binary, model):

@@ -61,6 +61,55 @@ import Tokenization
     #expect(error?.parameter == parameter && error?.status == 400)
   }
 
+  @Test("an answer that would take too much memory is refused, with what to lower")
+  func sizes() throws {
+    func refusal(_ prompts: Int, _ fields: String) -> APIError? {
+      let prompt = Array(repeating: "[70, 80]", count: prompts).joined(separator: ", ")
+      do throws(APIError) {
+        _ = try ServingSupport.completion("{\"prompt\": [\(prompt)], \(fields)}")
+        return nil
+      } catch {
+        return error
+      }
+    }
+    let largest = #""logprobs": 20, "max_tokens": 500, "ignore_eos": true"#
+    let error = refusal(2048, largest)
+    #expect(error?.status == 400 && error?.parameter == "max_tokens")
+    #expect(error?.message.contains("'logprobs'") == true && error?.message.contains("MiB") == true)
+    #expect(refusal(2048, largest + #", "stream": true"#) == nil)
+    #expect(refusal(2048, #""max_tokens": 500"#) == nil && refusal(16, largest + #", "n": 8"#) == nil)
+    #expect(refusal(16, largest + #", "n": 128"#)?.parameter == "max_tokens")
+    // As lm-eval measures texts.
+    #expect(refusal(2048, #""echo": true, "logprobs": 1, "max_tokens": 1"#) == nil)
+
+    #expect(refusal(16, #""n": 128, "max_tokens": 1"#) == nil)
+    for fields in [#""n": 128, "max_tokens": 1"#, #""n": 128, "max_tokens": 1, "stream": true"#] {
+      #expect(refusal(17, fields)?.parameter == "n")
+    }
+    let chat = #""n": 128, "logprobs": true, "top_logprobs": 20"#
+    #expect(throws: Never.self) { try ServingSupport.chat("{\(Self.messages), \(chat)}") }
+  }
+
+  @Test("a conversation with a model that only continues texts is refused, and says why")
+  func noTemplate() throws {
+    let body = Array("{\(Self.messages)}".utf8)
+    let error = #expect(throws: APIError.self) {
+      _ = try GenerationCall(
+        chat: RequestFields(body: body), ServingSupport.reader, .failure(TokenizerError("m: there is no template.")),
+        ServingSupport.vocabulary)
+    }
+    #expect(error?.status == 400 && error?.message.contains("m: there is no template.") == true)
+  }
+
+  @Test("as many stop strings as tasks of lm-eval have")
+  func stops() throws {
+    func body(_ count: Int) -> String {
+      #"{"prompt": "a", "stop": ["# + Array(repeating: #""b""#, count: count).joined(separator: ",") + "]}"
+    }
+    #expect(try ServingSupport.completion(body(64)).request.stops.count == 64)
+    #expect(throws: APIError.self) { _ = try ServingSupport.completion(body(65)) }
+  }
+
   @Test("paths with and without version and slash are the same")
   func paths() {
     for path in ["/v1/models", "/v1/models/", "/models", "/models//"] { #expect(Route.normalized(path) == "/models") }

@@ -15,7 +15,7 @@ enum ServingSupport {
   static let reader = TextInputReader(tokenizer: tokenizer, contextLength: 64)
 
   static func chat(_ body: String) throws(APIError) -> GenerationCall {
-    try GenerationCall(chat: RequestFields(body: Array(body.utf8)), reader, ChatTemplate(), vocabulary)
+    try GenerationCall(chat: RequestFields(body: Array(body.utf8)), reader, .success(ChatTemplate()), vocabulary)
   }
 
   static func completion(_ body: String) throws(APIError) -> GenerationCall {

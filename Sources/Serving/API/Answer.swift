@@ -168,8 +168,9 @@ final class Answer: Sendable {
       reply.write(serverSentEvent("[DONE]"))
       reply.end()
     } else {
-      let choices = state.choices.enumerated().map { format.choice($1, index: $0) }
-      reply.send(HTTPResponse(format.object(choices, usage: state.usage)))
+      reply.send { [format, choices = state.choices, usage = state.usage] in
+        format.object(choices.enumerated().map { format.choice($1, index: $0) }, usage: usage)
+      }
     }
   }
 

@@ -5,18 +5,22 @@ import Tokenization
 
 extension GenerationCall {
   /// A request to `/v1/chat/completions`.
+  ///
+  /// - Parameter template: the model's, or why there is none.
   package init(
-    chat fields: RequestFields, _ reader: TextInputReader, _ template: ChatTemplate?, _ vocabulary: TokenVocabulary
+    chat fields: RequestFields, _ reader: TextInputReader, _ template: Result<ChatTemplate, any Error>,
+    _ vocabulary: TokenVocabulary
   ) throws(APIError) {
-    guard let template else {
-      throw APIError.invalid(
-        nil, "This model has no chat template; it continues texts. Use /v1/completions, or a model fine-tuned for chat."
-      )
+    let layout: ChatTemplate
+    switch template {
+    case .success(let template): layout = template
+    case .failure(let reason):
+      throw APIError.invalid(nil, "This model only continues texts, at /v1/completions. \(reason)")
     }
     try Self.refuseForeignFields(fields)
     let form = try AnswerForm(fields, vocabulary)
     let messages = form.instructing(try Self.messages(fields))
-    let tokens = Self.prompt(messages, reader.tokenizer, template)
+    let tokens = Self.prompt(messages, reader.tokenizer, layout)
     guard tokens.count <= reader.contextLength else {
       throw APIError.contextLength(
         "messages", form.tools.isEmpty ? "messages has" : "messages and tools have", tokens: tokens.count,
@@ -32,6 +36,7 @@ extension GenerationCall {
     request.constraint = form.constraint
     request.topLogProbabilities = wantsLogProbabilities ? top ?? 0 : nil
     try readLogitBias(fields, reader.tokenizer)
+    try checkSize(contextLength: reader.contextLength)
   }
 
   private static func refuseForeignFields(_ fields: RequestFields) throws(APIError) {

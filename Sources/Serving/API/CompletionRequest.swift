@@ -13,5 +13,6 @@ extension GenerationCall {
     // Somebody measures texts: the list of tokens must be as long as was asked for, and an end token is one of them.
     if request.reportsPromptLogProbabilities { request.ignoresEndTokens = true }
     try readLogitBias(fields, reader.tokenizer)
+    try checkSize(contextLength: reader.contextLength)
   }
 }

@@ -84,11 +84,11 @@ final class EmbeddingAnswer: Sendable {
   private func finish(_ state: inout State) {
     state.isOver = true
     let tokens = call.inputs.reduce(0) { $0 + $1.tokens.count }
-    reply.send(
-      HTTPResponse(
-        .object([
-          .init("object", .string("list")), .init("data", .array(state.vectors)), .init("model", .string(model)),
-          .init("usage", .object([.init("prompt_tokens", .integer(tokens)), .init("total_tokens", .integer(tokens))])),
-        ])))
+    reply.send { [model, vectors = state.vectors] in
+      .object([
+        .init("object", .string("list")), .init("data", .array(vectors)), .init("model", .string(model)),
+        .init("usage", .object([.init("prompt_tokens", .integer(tokens)), .init("total_tokens", .integer(tokens))])),
+      ])
+    }
   }
 }

@@ -44,6 +44,7 @@ package struct GenerationCall: Sendable {
     self.prompts = prompts
     request = GenerationRequest(prompt: [])
     count = try fields.integer("n", in: 1...128) ?? 1
+    try checkParts()
     isStreamed = try fields.bool("stream") ?? false
     if let options = try fields.fields("stream_options") {
       guard isStreamed else {
@@ -67,12 +68,15 @@ package struct GenerationCall: Sendable {
       "best_of", unless: { $0.integerValue == count }, "each of the 'n' answers is returned as it was drawn.")
   }
 
+  /// OpenAI takes four; tasks of lm-eval have more.
+  private static let stopLimit = 64
+
   private static func stops(_ fields: RequestFields) throws(APIError) -> [String] {
     guard let value = fields["stop"] else { return [] }
     if let text = value.stringValue { return text.isEmpty ? [] : [text] }
     let texts = value.arrayValue?.compactMap(\.stringValue) ?? []
-    guard let values = value.arrayValue, texts.count == values.count, texts.count <= 4 else {
-      throw APIError.invalid("stop", "'stop' must be a string or a list of at most 4 strings.")
+    guard let values = value.arrayValue, texts.count == values.count, texts.count <= stopLimit else {
+      throw APIError.invalid("stop", "'stop' must be a string or a list of at most \(stopLimit) strings.")
     }
     guard texts.allSatisfy({ $0.utf8.count <= 1024 }) else {
       throw APIError.invalid("stop", "a string in 'stop' has more than 1024 bytes.")

@@ -12,8 +12,8 @@ package final class ModelServer: Sendable {
     /// By which clients know it.
     package var name: String
     package var tokenizer: Tokenizer
-    /// Nil for a model that only continues texts.
-    package var template: ChatTemplate?
+    /// How conversations become text; or why this model only continues texts, for clients to read.
+    package var template: Result<ChatTemplate, any Error>
     package var contextLength: Int
     package var hiddenSize: Int
     /// Tokens with which the model ends a text.
@@ -22,8 +22,8 @@ package final class ModelServer: Sendable {
     package var fingerprint: String
 
     package init(
-      name: String, tokenizer: Tokenizer, template: ChatTemplate?, contextLength: Int, hiddenSize: Int,
-      endTokens: [Int32], fingerprint: String
+      name: String, tokenizer: Tokenizer, template: Result<ChatTemplate, any Error>, contextLength: Int,
+      hiddenSize: Int, endTokens: [Int32], fingerprint: String
     ) {
       self.name = name
       self.tokenizer = tokenizer
@@ -140,8 +140,8 @@ package final class ModelServer: Sendable {
       call, tokenizer: model.tokenizer, created: Int(Date().timeIntervalSince1970), model: model.name,
       fingerprint: model.fingerprint)
     let answer = Answer(call, format, reply)
-    try run(call.parts, reply, onFailure: answer.fail) { [scheduler] part, ended in
-      try scheduler.submit(call.request(part)) { event in
+    try run(call.parts, reply, onFailure: answer.fail) { [scheduler] part, continues, ended in
+      try scheduler.submit(call.request(part), continues: continues) { event in
         answer.take(event, choice: part)
         if case .end = event { ended() }
       }
@@ -152,8 +152,8 @@ package final class ModelServer: Sendable {
   func embed(_ fields: RequestFields, _ reply: Reply) throws(APIError) {
     let call = try EmbeddingCall(fields, reader, hiddenSize: model.hiddenSize)
     let answer = EmbeddingAnswer(call, model: model.name, reply)
-    try run(call.inputs.count, reply, onFailure: answer.fail) { [scheduler] part, ended in
-      try scheduler.embed(call.inputs[part].tokens) { vector in
+    try run(call.inputs.count, reply, onFailure: answer.fail) { [scheduler] part, continues, ended in
+      try scheduler.embed(call.inputs[part].tokens, continues: continues) { vector in
         answer.take(vector, index: part)
         ended()
       }
@@ -163,10 +163,13 @@ package final class ModelServer: Sendable {
   /// Runs the parts of a request until they end or the client goes.
   private func run(
     _ count: Int, _ reply: Reply, onFailure: @escaping @Sendable (APIError) -> Void,
-    start: @escaping @Sendable (_ part: Int, _ ended: @escaping @Sendable () -> Void) throws -> GenerationHandle
+    start:
+      @escaping @Sendable (
+        _ part: Int, _ continues: Bool, _ ended: @escaping @Sendable () -> Void
+      ) throws -> GenerationHandle
   ) throws(APIError) {
-    let parts = Parts(count: count, width: width) { parts, part in
-      try start(part) {
+    let parts = Parts(count: count, width: width) { parts, part, continues in
+      try start(part, continues) {
         do { try parts.ended(part) } catch { onFailure(Self.error(error)) }
       }
     }

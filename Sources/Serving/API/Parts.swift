@@ -12,11 +12,15 @@ final class Parts: Sendable {
   private let state = Mutex(State())
   private let count: Int
   private let width: Int
-  /// Starts a part. Unless this throws, `ended` is to be called when the part has ended.
-  private let start: @Sendable (Parts, _ part: Int) throws -> GenerationHandle
+  /// Starts a part, in the place of another that has ended or as one of the first. Unless this throws, `ended` is to be
+  /// called when the part has ended.
+  private let start: @Sendable (Parts, _ part: Int, _ continues: Bool) throws -> GenerationHandle
 
   /// - Parameter width: how many run or wait at the same time.
-  init(count: Int, width: Int, start: @escaping @Sendable (Parts, _ part: Int) throws -> GenerationHandle) {
+  init(
+    count: Int, width: Int,
+    start: @escaping @Sendable (Parts, _ part: Int, _ continues: Bool) throws -> GenerationHandle
+  ) {
     self.count = count
     self.width = width
     self.start = start
@@ -25,14 +29,14 @@ final class Parts: Sendable {
   /// Starts the first parts.
   ///
   /// - Throws: what `start` throws; nothing runs then.
-  func begin() throws { for _ in 0..<min(width, count) { try startNext() } }
+  func begin() throws { for _ in 0..<min(width, count) { try startNext(continues: false) } }
 
   /// A part has ended; starts another one.
   ///
   /// - Throws: what `start` throws; nothing runs then.
   func ended(_ part: Int) throws {
     _ = state.withLock { $0.handles.removeValue(forKey: part) }
-    try startNext()
+    try startNext(continues: true)
   }
 
   /// Ends all parts, and starts no more.
@@ -45,7 +49,7 @@ final class Parts: Sendable {
     for handle in handles { handle.cancel() }
   }
 
-  private func startNext() throws {
+  private func startNext(continues: Bool) throws {
     let part: Int? = state.withLock { state in
       guard state.next < count, !state.isCancelled else { return nil }
       defer { state.next += 1 }
@@ -53,7 +57,7 @@ final class Parts: Sendable {
     }
     guard let part else { return }
     do {
-      let handle = try start(self, part)
+      let handle = try start(self, part, continues)
       let isCancelled = state.withLock { state in
         if !state.isCancelled { state.handles[part] = handle }
         return state.isCancelled

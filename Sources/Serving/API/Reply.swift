@@ -1,3 +1,5 @@
+import Dispatch
+import Storage
 import Synchronization
 
 /// Where the answer to one request goes: the client, with the headers that every answer has, and the metrics.
@@ -19,8 +21,14 @@ final class Reply: Sendable {
   func send(_ response: HTTPResponse) {
     var response = response
     response.headers += headers
-    metrics.countRequest(route: route, status: response.status)
+    // A client that has gone gets no status at all; 499 is nginx's number for that.
+    metrics.countRequest(route: route, status: exchange.isClosed ? 499 : response.status)
     exchange.respond(response)
+  }
+
+  /// Answers with JSON, which is made on another thread: it may be long, and the scheduler's has others to serve.
+  func send(_ json: @escaping @Sendable () -> JSON) {
+    DispatchQueue.global().async { [self] in send(HTTPResponse(json())) }
   }
 
   /// Begins a stream of events.

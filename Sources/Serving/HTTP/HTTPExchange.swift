@@ -88,6 +88,9 @@ package final class HTTPExchange: Sendable {
     }
   }
 
+  /// Whether nobody waits for more of the answer.
+  var isClosed: Bool { state.withLock { $0.isClosed } }
+
   /// Sets what is to be done when nobody waits for the answer any more; at once if that is so already.
   package func onDisconnect(_ action: @escaping @Sendable () -> Void) {
     let isClosed = state.withLock { state in

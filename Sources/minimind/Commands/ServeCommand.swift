@@ -1,6 +1,7 @@
 import Compute
 import Foundation
 import Inference
+import ModelFiles
 import Serving
 import Storage
 import Tokenization
@@ -17,7 +18,8 @@ let serveCommand: Command = {
     "queue", default: 128, in: 0...100_000, help: "Answers that may wait; beyond, clients are told to come again later."
   )
   let cacheTokens = Option.optionalInteger(
-    "cache-tokens", in: 16...1 << 30, defaultText: "16384, or the context if that is longer",
+    "cache-tokens", in: 16...1 << 30,
+    defaultText: "the context for each of --parallel, in at most half of the memory that is free at the start",
     help: "Tokens whose keys and values are kept, for all answers together and for prompts that begin alike.")
   let clientTimeout = Option.number(
     "client-timeout", default: 60, in: 0.1...86400,
@@ -38,14 +40,26 @@ let serveCommand: Command = {
     let type = invocation[GenerateOptions.type].rawValue
     let configuration = loaded.model.configuration
     let contextLength = loaded.model.contextLength
+    let template = Result { try ChatTemplate(tokenizerDirectory: loaded.directory) }.mapError { error -> any Error in
+      // Clients read it, too, and need not know where the model lies.
+      let text = "\(error)"
+      let place = loaded.directory
+      return CommandError(text.hasPrefix(place) ? name + text.dropFirst(place.count) : text)
+    }
+    if case .failure(let reason) = template {
+      try? Console.standardError.print("note: only /v1/completions and /v1/embeddings can be used. \(reason)")
+    }
     let model = ModelServer.Model(
-      name: name, tokenizer: loaded.tokenizer, template: try? ChatTemplate(tokenizerDirectory: loaded.directory),
-      contextLength: contextLength, hiddenSize: configuration.hiddenSize,
-      endTokens: configuration.endTokenIDs.map(Int32.init),
-      fingerprint: fingerprint(loaded, type: type))
+      name: name, tokenizer: loaded.tokenizer, template: template, contextLength: contextLength,
+      hiddenSize: configuration.hiddenSize, endTokens: loaded.model.endTokens(loaded.tokenizer),
+      fingerprint: try fingerprint(loaded, type: type))
+    let freeBytes = MachineMemory.availableBytes ?? Machine.memoryBytes
+    let keptTokens =
+      invocation[cacheTokens].map { max(contextLength, $0) }
+      ?? loaded.model.cacheTokens(sequences: invocation[parallel], byteLimit: freeBytes / 2)
     let scheduler = try BatchScheduler(
       loaded.model, tokenizer: loaded.tokenizer, maximumSequences: invocation[parallel], queueLimit: invocation[queue],
-      cacheTokens: max(contextLength, invocation[cacheTokens] ?? 16384))
+      cacheTokens: keptTokens)
     let modelServer = ModelServer(
       model, scheduler, policy: policy, isNameStrict: invocation[strictModel], width: invocation[parallel])
     Interruption.watch()
@@ -66,10 +80,22 @@ let serveCommand: Command = {
 }()
 
 /// Changes with the program, the weights, their type and the tokenizer: with all that changes answers.
-private func fingerprint(_ loaded: LoadedModel, type: String) -> String {
-  let attributes = try? FileManager.default.attributesOfItem(atPath: loaded.directory + "/model.safetensors")
-  let date = (attributes?[.modificationDate] as? Date)?.timeIntervalSince1970 ?? 0
-  let text = "\(programVersion) \(type) \(loaded.tokenizer.contentHash) \(attributes?[.size] ?? 0) \(date)"
+private func fingerprint(_ loaded: LoadedModel, type: String) throws -> String {
+  var text = "\(programVersion) \(type) \(loaded.tokenizer.contentHash)"
+  var directories = [loaded.directory]
+  if PEFTAdapter.isAdapter(loaded.directory) {
+    directories.append(try PEFTAdapter(directory: loaded.directory).baseDirectory())
+  }
+  for directory in directories {
+    let names = try FileManager.default.contentsOfDirectory(atPath: directory)
+    for name in names.sorted() where name.hasSuffix(".safetensors") {
+      // In Hugging Face's cache the names are links.
+      let path = URL(fileURLWithPath: directory + "/" + name).resolvingSymlinksInPath().path
+      let attributes = try FileManager.default.attributesOfItem(atPath: path)
+      let date = (attributes[.modificationDate] as? Date)?.timeIntervalSince1970 ?? 0
+      text += " \(name) \(attributes[.size] ?? 0) \(date)"
+    }
+  }
   return "fp_" + Array(text.utf8).withUnsafeBytes { SHA256.hexadecimalDigest($0) }.prefix(12)
 }
 

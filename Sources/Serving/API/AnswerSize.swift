@@ -1,0 +1,41 @@
+import Inference
+
+/// How large an answer can become. It must not take memory as a client likes: one that is not streamed is kept until
+/// its end.
+extension GenerationCall {
+  /// The most parts of an answer: as many as a request may have prompts.
+  private static let partLimit = TextInputReader.limit
+  /// The most bytes of an answer that is not streamed, reckoned with a usual length of a token's text, and of a
+  /// log-probability with the token that it is of, both as they stand in the JSON.
+  private static let byteLimit = 48 << 20
+  private static let textBytes = 8
+  private static let logProbabilityBytes = 64
+
+  /// - Throws: `APIError` when the answer has too many parts.
+  func checkParts() throws(APIError) {
+    guard parts > Self.partLimit else { return }
+    throw APIError.invalid(
+      "n",
+      "'n' is \(count) for each of \(prompts.count) prompts, which makes \(parts) answers; \(Self.partLimit) are the "
+        + "most. Lower 'n', or send fewer prompts.")
+  }
+
+  /// - Throws: `APIError` when the answer could become too large to be kept until its end.
+  func checkSize(contextLength: Int) throws(APIError) {
+    if isStreamed { return }
+    let echoed = echoes ? prompts.reduce(0) { $0 + $1.tokens.count } : 0
+    let written = prompts.reduce(0) {
+      $0 + request.mostTokens(behind: $1.tokens.count, contextLength: contextLength)
+    }
+    let logProbabilities = request.topLogProbabilities.map { 1 + $0 } ?? 0
+    let tokenBytes = Self.textBytes + logProbabilities * Self.logProbabilityBytes
+    let bytes = (echoed + written) * count * tokenBytes
+    guard bytes > Self.byteLimit else { return }
+    let name = kind == .chat ? "top_logprobs" : "logprobs"
+    throw APIError.invalid(
+      written < echoed ? "prompt" : "max_tokens",
+      "The answer could have \((echoed + written) * count) tokens with \(logProbabilities) log-probabilities each, about "
+        + "\(bytes >> 20) MiB; \(Self.byteLimit >> 20) are the most of one that is not streamed. Lower 'max_tokens', "
+        + "'\(name)' or 'n', send fewer prompts, or set 'stream'.")
+  }
+}
