@@ -35,7 +35,7 @@ peers: build ## compile llama.cpp, which takes many minutes, and compare it with
 	CMAKE_ARGS="-DGGML_NATIVE=ON -DLLAVA_BUILD=OFF" scripts/python_environment.sh .venv-peers scripts/requirements-peers.txt
 	MINIMIND=$(abspath $(BINARY)) .venv-peers/bin/python -m pytest -q -p no:cacheprovider -m peers Tests/Interop/test_llama_cpp.py
 
-demo: build ## from installed text to a chat model that answers, in 4 minutes, or 23 without AVX-512
+demo: build ## from installed text to a chat model that answers, once built in 4 minutes, or 23 without AVX-512
 	scripts/demo.sh
 
 bench: build ## race training against PyTorch, inference against llama.cpp, the tokenizer against tiktoken (an hour or two)

@@ -80,8 +80,8 @@ package enum Launcher {
   /// This process's rank before it has joined its group; nil where there is none.
   package static var rank: Int? { integer("OMPI_COMM_WORLD_RANK") ?? integer("PMIX_RANK") }
 
-  /// Processes of the group on this machine; 1 where it is not said.
-  package static var localCount: Int { max(1, integer("OMPI_COMM_WORLD_LOCAL_SIZE") ?? 1) }
+  /// Processes of the group on this machine, as Open MPI's `mpirun` says; nil where it has not started this one.
+  package static var localCount: Int? { integer("OMPI_COMM_WORLD_LOCAL_SIZE").map { max(1, $0) } }
 }
 
 /// Why processes cannot work together, in a sentence for the user.

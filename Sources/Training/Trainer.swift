@@ -84,9 +84,10 @@ package final class Trainer {
   /// Trains to the last step, or until `isStopRequested` of any process says so; then saves. A step is always finished;
   /// an evaluation is cut short, and made when the run goes on.
   ///
-  /// - Throws: `TrainingError` when the numbers leave the finite range, `FileError` when the disk fails; the last
-  ///   checkpoint stays as it is. What a sink throws.
+  /// - Throws: `TrainingError` when the numbers leave the finite range or the processes would make different runs,
+  ///   `FileError` when the disk fails; the last checkpoint stays as it is. What a sink throws.
   package func train(isStopRequested: () -> Bool = { false }) throws -> TrainingSummary {
+    if !exchange.isAlone { try RunIdentity(plan, state, weights: weightsDigest).check(exchange) }
     let secondsBefore = state.seconds
     let tokensBefore = state.tokens
     clock.start()
@@ -331,13 +332,17 @@ package final class Trainer {
   /// All processes must have the same weights, to the bit: one whose memory or network errs would spoil the run unseen.
   private func compareWeights() throws {
     guard !exchange.isAlone else { return }
-    let block = pass.parameters
-    let digest = SHA256.digest(UnsafeRawBufferPointer(start: block.values, count: block.table.totalCount * 4))
-    let all = exchange.gather(digest.map(Double.init))
+    let all = exchange.gather(weightsDigest.map(Double.init))
     guard let other = all.firstIndex(where: { $0 != all[0] }) else { return }
     throw TrainingError(
       "step \(state.step): the weights of process \(other) differ from those of process 0, so the run stops. "
         + "Check that machine's memory and network, then go on with --resume.")
+  }
+
+  /// SHA-256 of the weights in training.
+  private var weightsDigest: [UInt8] {
+    let block = pass.parameters
+    return SHA256.digest(UnsafeRawBufferPointer(start: block.values, count: block.table.totalCount * 4))
   }
 
   /// Writes a checkpoint. Only when it is whole do older ones go.

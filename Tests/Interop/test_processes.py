@@ -1,5 +1,5 @@
-"""Several processes under Open MPI's mpirun, training and preparing data: the result, a rank that dies or hangs, and the
-end by a signal.
+"""Several processes under Open MPI's mpirun, training and preparing data: the result, a rank that dies or hangs, machines
+that see different files, the cores of each, and the end by a signal.
 
 What the ranks compute is tested in Tests/TrainingTests/ProcessRunTests.swift and Tests/CorpusTests/PreparationGroupTests.swift,
 with threads in their place; here are the processes, the library and the program.
@@ -150,6 +150,50 @@ def test_bad_shard_of_one_rank(start, data, tmp_path):  # noqa: F811
     assert process.returncode == 1 and errors.count("error: ") == 1
     assert f"error: {shard}: the file is damaged" in errors, errors
     assert not (tmp_path / "run").exists()
+
+
+def test_bad_usage(mpirun, data):  # noqa: F811
+    """It is told once, and the exit code is that of one process."""
+    _, errors = mpirun(3, "pretrain", "--data", data / "pretrain", code=2)
+    assert errors.count("error: ") == 1 and "error: minimind pretrain needs --model NAME" in errors, errors
+
+
+def test_machines_that_see_other_data(binary, data, tmp_path):  # noqa: F811
+    """Nothing is trained by processes whose `--data` is not the same; two working directories are the machines."""
+    training = [
+        binary, "pretrain", "--model", data / "model.json", "--data", "data", "--output", tmp_path / "run", *SMALL, "--steps",
+        2, "--threads", 1]
+    command = MPIRUN
+    for place in ["first", "second"]:
+        shutil.copytree(data / "pretrain", tmp_path / place / "data")
+        command = [*command, "-np", 1, "-wdir", tmp_path / place, *training, ":"]
+    manifest = tmp_path / "second/data/manifest.json"
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"programVersion": "0.0.1"}))
+    found = subprocess.run(
+        list(map(str, command[:-1])), stdin=subprocess.DEVNULL, capture_output=True, text=True, env=ENVIRONMENT, timeout=60)
+    assert found.returncode == 1 and found.stderr.count("error: ") == 1, found.stderr
+    assert "error: process 1 would make another run than process 0. It differs in data (" in found.stderr
+    assert not (tmp_path / "run/checkpoints").exists()
+
+
+def test_cores(minimind, binary, data, tmp_path):  # noqa: F811
+    """A process has as many threads as it has cores, also in a run that was begun with more, and says if mpirun gave it too
+    few of them."""
+    run = tmp_path / "run"
+    core = str(min(os.sched_getaffinity(0)))
+    cores = json.loads(minimind("info", "--json").stdout)["threads"]
+    bound = subprocess.run(["taskset", "-c", core, binary, "info", "--json"], capture_output=True, text=True)
+    assert json.loads(bound.stdout)["threads"] == 1
+    minimind("pretrain", "--model", data / "model.json", "--data", data / "pretrain", "--output", run, *SMALL, "--steps", 2,
+             "--threads", cores + 1)
+    for count, before, threads, warnings in [(2, [], max(1, cores // 2), 0), (1, ["taskset", "-c", core], 1, cores > 1)]:
+        found = subprocess.run(
+            [*MPIRUN, "-np", str(count), *before, binary, "pretrain", "--resume", run], stdin=subprocess.DEVNULL,
+            capture_output=True, text=True, env=ENVIRONMENT, timeout=60)
+        assert found.returncode == 0, found.stderr
+        assert f"fp32, {threads} thread{'s' if threads > 1 else ''}\n" in found.stdout
+        assert f"begun with {cores + 1} threads; only with as many" in found.stdout
+        assert found.stderr.count("mpirun --bind-to none") == warnings, found.stderr
 
 
 @pytest.mark.parametrize("target", ["a rank", "mpirun"])

@@ -187,6 +187,25 @@ def test_any_ids_are_decoded_alike(minimind, pair, tmp_path, skips):
         assert json.loads(line) == text, f"{case}"
 
 
+def test_a_blank_row_is_answered_in_its_place(minimind, pair, tmp_path):
+    theirs, directory = pair
+    ids = theirs.encode("the river", add_special_tokens=False).ids
+    (tmp_path / "rows.jsonl").write_bytes(b'{"text": "the river"}\r\n\r\n \n\n{"text": "the river"}\n')
+    encode = ["tokenizer", "encode", "--tokenizer", directory, "--input", tmp_path / "rows.jsonl"]
+    lines = minimind(*encode, "--json").stdout.split("\n")[:-1]
+    assert [json.loads(line) for line in lines] == [ids, [], [], [], ids]
+    text = " ".join(map(str, ids))
+    assert minimind(*encode).stdout == f"{text}\n\n\n\n{text}\n"
+
+
+def test_ids_may_stand_on_lines_that_end_as_windows_writes_them(minimind, pair, tmp_path):
+    theirs, directory = pair
+    (tmp_path / "ids.txt").write_bytes(b"270 275\r\n[270, 275]\r\n\r\n")
+    run = minimind("tokenizer", "decode", "--tokenizer", directory, "--input", tmp_path / "ids.txt", "--json")
+    lines = run.stdout.split("\n")[:-1]
+    assert [json.loads(line) for line in lines] == [theirs.decode([270, 275])] * 2 + [""]
+
+
 def peak_memory(command):
     """Bytes of the largest resident size of a command. A small Python starts it: a process counts as its own the memory
     of the one that started it, up to the moment when it becomes another program."""

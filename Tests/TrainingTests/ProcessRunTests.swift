@@ -173,4 +173,79 @@ struct ProcessRunTests {
       }
     }
   }
+
+  /// What each of three processes says that ends with an error, when it trains as `make` says for its rank.
+  private func errors(
+    _ make: @escaping (_ rank: Int) throws -> (plan: TrainingPlan, directory: RunDirectory)
+  ) throws -> [String?] {
+    try ThreadProcessGroup.run(3) { exchange -> String? in
+      let (plan, directory) = try make(exchange.rank)
+      let trainer = try Trainer(
+        plan, run: directory, team: WorkerTeam(count: plan.settings.threads), exchange: exchange, sinks: [])
+      do { _ = try trainer.train() } catch let error as TrainingError { return error.description }
+      return nil
+    }
+  }
+
+  @Test("processes that would make different runs stop before the first step, and say which one differs in what")
+  func differentRuns() throws {
+    try TinyRun.inFolder { tiny in
+      var common = settings(.pretraining, tiny, from: nil)
+      common.checkpointInterval = 3
+      let usual = common
+      let directory = try RunDirectory(creating: tiny.folder + "/new")
+      func found(_ change: @escaping (inout TrainingSettings) -> Void) throws -> [String?] {
+        try errors { rank in
+          var changed = usual
+          if rank == 2 { change(&changed) }
+          return (plan: try TrainingPlan(.pretrain, changed), directory: directory)
+        }
+      }
+      // Prepared from the same text, by another version of the program.
+      let other = tiny.folder + "/other"
+      try FileManager.default.copyItem(atPath: tiny.pretrainData, toPath: other)
+      let manifest = try text(other + "/manifest.json").replacingOccurrences(of: "\"test\"", with: "\"later\"")
+      try Data(manifest.utf8).write(to: URL(fileURLWithPath: other + "/manifest.json"))
+      let byData = try found { $0.data = other }
+      let byOption = try found { $0.seed = 43 }
+
+      _ = try run(tiny, .pretrain, usual, "run", processes: 3, stopAfter: 4)
+      let (path, stale) = (tiny.folder + "/run", tiny.folder + "/stale")
+      try FileManager.default.copyItem(atPath: path, toPath: stale)
+      try FileManager.default.removeItem(atPath: stale + "/checkpoints/step-4")
+      let byCheckpoint = try errors { rank in
+        let directory = RunDirectory(following: rank == 2 ? stale : path)
+        let record = try RunRecord(of: directory)
+        let plan = try TrainingPlan(resuming: directory, record: record, .pretrain, record.options)
+        return (plan: plan, directory: directory)
+      }
+
+      let beginning = "process 2 would make another run than process 0. It differs in "
+      for (errors, parts) in [
+        (byData, ["data ("]), (byOption, ["--seed (43 instead of 42)", "weights ("]),
+        (byCheckpoint, ["checkpoint (step 3 instead of step 4)", "place in the data (", "weights ("]),
+      ] {
+        let text = errors[0] ?? "no error"
+        #expect(errors.allSatisfy { $0 == text }, "not all processes end alike")
+        #expect(text.hasPrefix(beginning + parts[0]), "\(text)")
+        #expect(text.components(separatedBy: " instead of ").count == parts.count + 1, "\(text)")
+        for part in parts { #expect(text.contains(part), "\(text)") }
+      }
+    }
+  }
+
+  @Test("each process may have another number of threads")
+  func threadsOfItsOwn() throws {
+    try TinyRun.inFolder { tiny in
+      let settings = settings(.muon, tiny, from: nil)
+      let directory = try RunDirectory(creating: tiny.folder + "/run")
+      // The weights are compared at each evaluation.
+      let found = try errors { rank in
+        var changed = settings
+        changed.threads = rank + 1
+        return (plan: try TrainingPlan(.pretrain, changed), directory: directory)
+      }
+      #expect(found.allSatisfy { $0 == nil }, "\(found)")
+    }
+  }
 }

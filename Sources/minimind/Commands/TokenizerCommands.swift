@@ -62,7 +62,10 @@ let tokenizerEncodeCommand: Command = {
     let isJSONL = invocation[linesInput]?.hasSuffix(".jsonl") ?? false
     return { line in
       let ids: [Int32]
-      if isJSONL {
+      if isJSONL && line.withUnsafeBytes(RowReader.isBlank) {
+        // Answered all the same: line by line the output belongs to the input.
+        ids = []
+      } else if isJSONL {
         ids = tokenizer.encode(try line.withUnsafeBytes(documentText(ofJSONLine:)), specialTokens: handling)
       } else {
         ids = line.withUnsafeBytes { tokenizer.encode($0, specialTokens: handling) }
@@ -108,7 +111,7 @@ private func lineCommand(
 
 /// Ids written as `1 2 3` or as `[1, 2, 3]`.
 private func tokenIDs(_ line: ArraySlice<UInt8>, below vocabularySize: Int) throws -> [Int32] {
-  var text = Substring(String(decoding: line, as: UTF8.self).trimmingCharacters(in: .whitespaces))
+  var text = Substring(String(decoding: line, as: UTF8.self).trimmingCharacters(in: .whitespacesAndNewlines))
   if text.hasPrefix("[") && text.hasSuffix("]") { text = text.dropFirst().dropLast() }
   return try text.split(whereSeparator: { $0 == " " || $0 == "," || $0 == "\t" }).map { word in
     guard let id = Int32(word) else {
@@ -142,6 +145,4 @@ private func forEachLine(
 }
 
 /// `--threads`, or all cores; the processes that MPI has started on this machine share them.
-func threadCount(_ invocation: Invocation) -> Int {
-  invocation[Option.threads] ?? max(1, ProcessInfo.processInfo.activeProcessorCount / Launcher.localCount)
-}
+func threadCount(_ invocation: Invocation) -> Int { invocation[Option.threads] ?? CoreShare.own.threads }

@@ -80,7 +80,8 @@ private func train(
   if exchange.isFirst {
     try console.write(panel)
     try plan.checkMemory(
-      samplingBytes: TrainingSamples.memoryBytes(plan), processes: exchange.count, localProcesses: Launcher.localCount)
+      samplingBytes: TrainingSamples.memoryBytes(plan), processes: exchange.count,
+      localProcesses: Launcher.localCount ?? 1)
     if plan.settings.wandb != nil { try WeightsAndBiases.checkIsInstalled() }
   }
   Interruption.watch()

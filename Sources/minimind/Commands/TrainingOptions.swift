@@ -176,7 +176,8 @@ struct TrainingOptions: Sendable {
       take(model, \.model)
     }
     if let path = invocation[data] { settings.data = path }
-    if let threads = invocation[Option.threads] { settings.threads = threads }
+    // A resumed run keeps its number, which decides the last bits, unless the process has fewer cores than it had then.
+    settings.threads = invocation[Option.threads] ?? min(settings.threads, threadCount(invocation))
     take(epochs, \.epochs)
     take(steps, \.steps)
     take(batchTokens, \.batchTokens)

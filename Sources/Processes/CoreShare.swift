@@ -1,0 +1,55 @@
+import Compute
+import Foundation
+
+/// The processor cores that are for this process, where others of its group may compute on the same machine.
+package struct CoreShare: Equatable, Sendable {
+  /// Cores that this process may run on.
+  package let allowed: Int
+  /// Its share of the cores that the group has on this machine.
+  package let fair: Int
+
+  /// - Parameters:
+  ///   - machine: cores that the group has on this machine.
+  ///   - allowed: cores that this process may run on.
+  ///   - processes: how many of the group are on this machine.
+  package init(machine: Int, allowed: Int, processes: Int) {
+    self.allowed = max(1, min(allowed, machine))
+    fair = max(1, machine / processes)
+  }
+
+  /// Threads that take no core from the other processes. Cores that the process is bound to are its own already.
+  package var threads: Int { min(allowed, fair) }
+
+  /// Whether it is bound to fewer cores than its share.
+  package var isBound: Bool { allowed < fair }
+
+  /// That of this process. What it is bound to is asked of the system, since Foundation counts the machine's cores.
+  package static var own: CoreShare {
+    let allowed = allowedCores(of: "self") ?? Machine.coreCount
+    guard let processes = Launcher.localCount else {
+      return CoreShare(machine: min(allowed, Machine.coreCount), allowed: allowed, processes: 1)
+    }
+    // What mpirun may use itself, in a container or by a scheduler's leave, is what its processes share.
+    let machine = min(allowedCores(of: String(getppid())) ?? Machine.coreCount, Machine.coreCount)
+    return CoreShare(machine: machine, allowed: allowed, processes: processes)
+  }
+
+  /// Cores that a process may run on; nil where the system does not say.
+  private static func allowedCores(of process: String) -> Int? {
+    let label = "Cpus_allowed_list:"
+    let text = try? String(contentsOfFile: "/proc/\(process)/status", encoding: .utf8)
+    let line = text?.split(separator: "\n").first { $0.hasPrefix(label) }
+    return line.flatMap { count(inList: $0.dropFirst(label.count).trimmingCharacters(in: .whitespaces)) }
+  }
+
+  /// How many numbers a list like "0-3,8" has; nil where it is none.
+  package static func count(inList list: String) -> Int? {
+    var count = 0
+    for item in list.split(separator: ",") {
+      let ends = item.split(separator: "-").compactMap { Int($0) }
+      guard let first = ends.first, let last = ends.last, first <= last else { return nil }
+      count += last - first + 1
+    }
+    return count > 0 ? count : nil
+  }
+}

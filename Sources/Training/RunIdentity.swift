@@ -1,0 +1,53 @@
+import Foundation
+import Processes
+import Storage
+import Transformer
+
+/// What all processes of a run must have alike, under names for the user: on several machines each finds its own files,
+/// and may see what another has written only later.
+struct RunIdentity {
+  private let facts: [String: String]
+
+  /// Options that may differ: threads are a machine's own, and paths may lead to copies, whose content is compared.
+  private static let ownOptions = [TrainingSettings.CodingKeys.model, .from, .data, .threads].map(\.rawValue)
+
+  /// - Parameter weights: SHA-256 of those in training.
+  init(_ plan: TrainingPlan, _ state: TrainingState, weights: [UInt8]) throws {
+    // Enough of a digest to compare, and to tell files apart by eye.
+    func short(_ digest: String) -> String { String(digest.prefix(16)) }
+    let model = plan.configuration.huggingFaceConfig().compactText + (plan.startModelHash ?? "")
+    let modelDigest = Array(model.utf8).withUnsafeBytes { SHA256.hexadecimalDigest($0) }
+    let position = state.position
+    let place = [position.epoch, position.document, position.offset, position.tokens, state.tokens]
+    var facts: [String: String] = [
+      "data": short(plan.dataManifestHash),
+      "model": short(modelDigest),
+      "number of steps": String(plan.totalSteps),
+      "checkpoint": "step \(state.step)",
+      "place in the data": place.map(String.init).joined(separator: ":"),
+      "weights": short(SHA256.hexadecimal(weights)),
+    ]
+    let options = try JSON(parsing: String(decoding: JSONEncoder().encode(plan.settings), as: UTF8.self))
+    if case .object(let members) = options {
+      for member in members where !Self.ownOptions.contains(member.key) {
+        facts["--" + member.key] = member.value.compactText
+      }
+    }
+    self.facts = facts
+  }
+
+  /// - Throws: `TrainingError` in all processes when one of them is about to make another run than the first one.
+  func check(_ exchange: ProcessExchange) throws {
+    let own = Array(try JSONEncoder().encode(facts))
+    let texts = try exchange.exchange([[UInt8]](repeating: own, count: exchange.count), check: {})
+    let all = try texts.map { try JSONDecoder().decode([String: String].self, from: Data($0)) }
+    guard let rank = all.firstIndex(where: { $0 != all[0] }) else { return }
+    let (found, expected) = (all[rank], all[0])
+    let names = Set(found.keys).union(expected.keys).filter { found[$0] != expected[$0] }.sorted()
+    let differences = names.map { "\($0) (\(found[$0] ?? "none") instead of \(expected[$0] ?? "none"))" }
+    throw TrainingError(
+      "process \(rank) would make another run than process 0. It differs in \(differences.joined(separator: ", ")). "
+        + "Let all machines see the same data, model and checkpoints, give an option that differs on the command line, "
+        + "and start again.")
+  }
+}
