@@ -6,7 +6,7 @@ package enum Machine {
   /// The processor's name as the system gives it.
   package static var processorName: String { cpuinfo("model name") ?? "unknown processor" }
 
-  /// Processor cores that the program may use.
+  /// Processor cores of the machine, or of the part of it that a container may use.
   package static var coreCount: Int { ProcessInfo.processInfo.activeProcessorCount }
 
   package static var memoryBytes: Int { Int(clamping: ProcessInfo.processInfo.physicalMemory) }

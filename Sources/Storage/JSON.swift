@@ -76,16 +76,36 @@ extension JSON {
 
   /// The text of this value without any white space.
   public var compactText: String {
+    var text = ""
+    appendCompactText(to: &text)
+    return text
+  }
+
+  /// One growing text for all parts, since an answer with log-probabilities can have tens of megabytes.
+  private func appendCompactText(to text: inout String) {
     switch self {
-    case .null: "null"
-    case .bool(let value): value ? "true" : "false"
-    case .integer(let value): String(value)
+    case .null: text += "null"
+    case .bool(let value): text += value ? "true" : "false"
+    case .integer(let value): text += String(value)
     // JSON has no word for these; null is what JavaScript writes.
-    case .number(let value): value.isFinite ? "\(value)" : "null"
-    case .string(let value): Self.quoted(value)
-    case .array(let values): "[" + values.map(\.compactText).joined(separator: ",") + "]"
+    case .number(let value): text += value.isFinite ? "\(value)" : "null"
+    case .string(let value): Self.appendQuoted(value, to: &text)
+    case .array(let values):
+      text += "["
+      for (index, value) in values.enumerated() {
+        if index > 0 { text += "," }
+        value.appendCompactText(to: &text)
+      }
+      text += "]"
     case .object(let members):
-      "{" + members.map { Self.quoted($0.key) + ":" + $0.value.compactText }.joined(separator: ",") + "}"
+      text += "{"
+      for (index, member) in members.enumerated() {
+        if index > 0 { text += "," }
+        Self.appendQuoted(member.key, to: &text)
+        text += ":"
+        member.value.appendCompactText(to: &text)
+      }
+      text += "}"
     }
   }
 
@@ -98,7 +118,13 @@ extension JSON {
 
   /// `text` as a JSON string, escaped as Hugging Face's and Python's writers do: only what must be.
   public static func quoted(_ text: String) -> String {
-    var result = "\""
+    var result = ""
+    appendQuoted(text, to: &result)
+    return result
+  }
+
+  private static func appendQuoted(_ text: String, to result: inout String) {
+    result += "\""
     for scalar in text.unicodeScalars {
       switch scalar {
       case "\"": result += "\\\""
@@ -114,6 +140,6 @@ extension JSON {
       default: result.unicodeScalars.append(scalar)
       }
     }
-    return result + "\""
+    result += "\""
   }
 }

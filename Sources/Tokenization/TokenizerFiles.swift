@@ -47,7 +47,13 @@ extension Tokenizer {
   package func save(to directory: String) throws {
     try createDirectory(directory)
     try AtomicFile.write(configurationBytes, to: directory + "/tokenizer_config.json")
-    if let chatTemplateBytes { try AtomicFile.write(chatTemplateBytes, to: directory + "/chat_template.jinja") }
+    let templatePath = directory + "/chat_template.jinja"
+    if let chatTemplateBytes {
+      try AtomicFile.write(chatTemplateBytes, to: templatePath)
+    } else {
+      // Another tokenizer's would hide the template in this one's configuration.
+      try? FileManager.default.removeItem(atPath: templatePath)
+    }
     try AtomicFile.write(fileBytes, to: directory + "/tokenizer.json")
   }
 

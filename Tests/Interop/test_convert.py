@@ -215,6 +215,16 @@ def test_an_adapter_on_16_bits_loses_nothing_and_is_remembered(minimind, model, 
         assert again.returncode == 1 and "is merged into" in again.stderr and not (tmp_path / "twice").exists()
 
 
+def test_weights_of_several_types_are_converted_without_loss(minimind, model, tmp_path):
+    shutil.copytree(model, tmp_path / "mixed")
+    mixed = weights(model)
+    mixed["model.embed_tokens.weight"] = mixed["model.embed_tokens.weight"].astype(np.float16)
+    save_file(mixed, tmp_path / "mixed/model.safetensors")
+    assert "f32, no bit lost" in minimind("convert", "--from", tmp_path / "mixed", "--to", tmp_path / "whole").stdout
+    whole = weights(tmp_path / "whole")
+    assert all(np.array_equal(whole[name], mixed[name]) for name in mixed)
+
+
 def test_the_tokenizer_that_is_named_goes_along(minimind, model, tokenizer, tmp_path):
     minimind("convert", "--from", model, "--to", tmp_path / "a.pth")
     minimind("convert", "--from", tmp_path / "a.pth", "--to", tmp_path / "b", "--heads", 4, "--tokenizer", tokenizer)

@@ -156,6 +156,8 @@ def test_bad_usage(mpirun, data):  # noqa: F811
     """It is told once, and the exit code is that of one process."""
     _, errors = mpirun(3, "pretrain", "--data", data / "pretrain", code=2)
     assert errors.count("error: ") == 1 and "error: minimind pretrain needs --model NAME" in errors, errors
+    _, errors = mpirun(3, "pretrain", "--no-such-option", code=2)
+    assert errors.count("error: ") == 1 and "--no-such-option" in errors, errors
 
 
 def test_machines_that_see_other_data(binary, data, tmp_path):  # noqa: F811

@@ -111,9 +111,11 @@ private struct ConversionSource {
     }
     let weights = try ModelWeights(directory: directory)
     parameters = try Parameters(ModelConfiguration(modelDirectory: directory), weights)
-    // The sum of a base and an adapter needs all bits, in however few the base is stored.
-    let isAdapter = PEFTAdapter.isAdapter(directory)
-    encoding = isAdapter ? .float32 : WeightEncoding(keeping: weights.tensor(ParameterKey.embedding)?.type)
+    // The sum of a base and an adapter needs all bits, in however few the base is stored; so do types of several kinds.
+    let matrices = parameters.table.entries.filter { $0.shape.count == 2 && !$0.isRouter }
+    let types = Set(matrices.map { weights.tensor($0.key)?.type })
+    let isExact = !PEFTAdapter.isAdapter(directory) && types.count == 1
+    encoding = WeightEncoding(keeping: isExact ? types.first! : nil)
     self.directory = weights.directory
     tokenizerDirectory = [directory, weights.directory].first {
       FileManager.default.fileExists(atPath: $0 + "/" + TokenizerFiles.names[0])

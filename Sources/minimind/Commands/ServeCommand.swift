@@ -88,7 +88,7 @@ private func fingerprint(_ loaded: LoadedModel, type: String) throws -> String {
   }
   for directory in directories {
     let names = try FileManager.default.contentsOfDirectory(atPath: directory)
-    for name in names.sorted() where name.hasSuffix(".safetensors") {
+    for name in names.sorted() where name.hasSuffix(".safetensors") || name.hasSuffix("config.json") {
       // In Hugging Face's cache the names are links.
       let path = URL(fileURLWithPath: directory + "/" + name).resolvingSymlinksInPath().path
       let attributes = try FileManager.default.attributesOfItem(atPath: path)
