@@ -25,21 +25,33 @@ package struct CoreShare: Equatable, Sendable {
 
   /// That of this process. What it is bound to is asked of the system, since Foundation counts the machine's cores.
   package static var own: CoreShare {
-    let allowed = allowedCores(of: "self") ?? Machine.coreCount
+    let allowed = status("self", "Cpus_allowed_list").flatMap(count(inList:)) ?? Machine.coreCount
     guard let processes = Launcher.localCount else {
       return CoreShare(machine: min(allowed, Machine.coreCount), allowed: allowed, processes: 1)
     }
-    // What mpirun may use itself, in a container or by a scheduler's leave, is what its processes share.
-    let machine = min(allowedCores(of: String(getppid())) ?? Machine.coreCount, Machine.coreCount)
-    return CoreShare(machine: machine, allowed: allowed, processes: processes)
+    // What the launcher may use itself, in a container or by a scheduler's leave, is what its processes share.
+    let machine = launcher.flatMap { status($0, "Cpus_allowed_list") }.flatMap(count(inList:)) ?? Machine.coreCount
+    return CoreShare(machine: min(machine, Machine.coreCount), allowed: allowed, processes: processes)
   }
 
-  /// Cores that a process may run on; nil where the system does not say.
-  private static func allowedCores(of process: String) -> Int? {
-    let label = "Cpus_allowed_list:"
+  private static let launcherNames = ["mpirun", "mpiexec", "orterun", "orted", "prterun", "prted"]
+
+  /// The process that has started the group on this machine; nil where none is found.
+  private static var launcher: String? {
+    var process = "self"
+    while let parent = status(process, "PPid"), parent != "0" {
+      // Between it and this process there may be a shell.
+      if launcherNames.contains(status(parent, "Name")) { return parent }
+      process = parent
+    }
+    return nil
+  }
+
+  /// A line of what the system says of a process.
+  private static func status(_ process: String, _ name: String) -> String? {
     let text = try? String(contentsOfFile: "/proc/\(process)/status", encoding: .utf8)
-    let line = text?.split(separator: "\n").first { $0.hasPrefix(label) }
-    return line.flatMap { count(inList: $0.dropFirst(label.count).trimmingCharacters(in: .whitespaces)) }
+    let line = text?.split(separator: "\n").first { $0.hasPrefix(name + ":") }
+    return line.map { $0.dropFirst(name.count + 1).trimmingCharacters(in: .whitespaces) }
   }
 
   /// How many numbers a list like "0-3,8" has; nil where it is none.

@@ -16,15 +16,11 @@ public final class AtomicFile {
     self.path = path
     target = try Self.target(of: path)
     removeAbandoned(beside: target)
-    // Another file of this process may be on its way to the same target.
-    var (number, name, file) = (0, "", Int32(-1))
-    repeat {
-      name = "\(target).partial-\(getpid())-\(number)"
-      number += 1
+    var file: Int32 = -1
+    temporaryPath = try temporaryName(beside: target) { name in
       file = open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o644)
-    } while file < 0 && errno == EEXIST
-    guard file >= 0 else { throw FileError("cannot create", path, errno: errno) }
-    temporaryPath = name
+      return file
+    }
     descriptor = file
     lockTemporary()
   }
@@ -86,13 +82,10 @@ public final class AtomicFile {
   /// Flushes to the disk and puts the file in place.
   public func commit() throws(FileError) {
     guard fsync(descriptor) == 0 else { throw FileError("cannot write", path, errno: errno) }
+    // Closed last: the descriptor's lock shows others that the file is not abandoned.
+    guard rename(temporaryPath, target) == 0 else { throw FileError("cannot create", path, errno: errno) }
     close(descriptor)
     descriptor = -1
-    guard rename(temporaryPath, target) == 0 else {
-      let code = errno
-      unlink(temporaryPath)
-      throw FileError("cannot create", path, errno: code)
-    }
     try synchronizeDirectory(parentDirectory(of: target))
   }
 

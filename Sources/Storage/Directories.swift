@@ -25,12 +25,10 @@ public enum AtomicDirectory {
     let target = try replaceablePath(path)
     let parent = parentDirectory(of: target)
     try createDirectory(parent)
-    let temporaryPath = "\(target).partial-\(getpid())"
-    try? FileManager.default.removeItem(atPath: temporaryPath)
     removeAbandoned(beside: target)
     finishReplacement(of: target)
+    let temporaryPath = try temporaryName(beside: target) { mkdir($0, 0o777) }
     do {
-      try createDirectory(temporaryPath)
       let lock = lockedDescriptor(temporaryPath)
       defer { if let lock { close(lock) } }
       try body(temporaryPath)
@@ -95,11 +93,14 @@ public enum AtomicDirectory {
   package static func finishReplacement(of path: String) {
     let replaced = path + replacedSuffix
     var status = stat()
-    if lstat(path, &status) == 0 {
-      try? FileManager.default.removeItem(atPath: replaced)
-    } else {
+    guard lstat(path, &status) == 0 else {
       rename(replaced, path)
+      return
     }
+    try? FileManager.default.removeItem(atPath: replaced)
+    // NFS and FUSE keep a directory with files that somebody has open. It may not stand in the way of the next one.
+    guard lstat(replaced, &status) == 0 else { return }
+    _ = try? temporaryName(beside: path) { rename(replaced, $0) }
   }
 }
 

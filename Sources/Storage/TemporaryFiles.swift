@@ -1,7 +1,21 @@
 import Foundation
 
-/// Removes what writers that are gone have left beside `path`: `NAME.partial-PROCESS` of `AtomicDirectory`,
-/// `NAME.partial-PROCESS-NUMBER` of `AtomicFile`, and what a library has put beside the latter, `…-NUMBER.SUFFIX`.
+/// Finds a name for a temporary file or directory beside `path` that nobody has: `NAME.partial-PROCESS-NUMBER`.
+///
+/// - Parameter make: makes what has the name, and returns -1 with `errno` set if it cannot.
+/// - Throws: `FileError` when it fails, not because the name is taken.
+func temporaryName(beside path: String, make: (_ name: String) -> Int32) throws(FileError) -> String {
+  // Another writer of this process, or a process with its number in another container, may be at the same path.
+  for number in 0... {
+    let name = "\(path).partial-\(getpid())-\(number)"
+    if make(name) >= 0 { return name }
+    guard errno == EEXIST || errno == ENOTEMPTY else { break }
+  }
+  throw FileError("cannot create", path, errno: errno)
+}
+
+/// Removes what writers that are gone have left beside `path` under such names, and what a library has put beside them,
+/// `…-NUMBER.SUFFIX`.
 ///
 /// A process on another machine or in another container has a number that says nothing here, but holds a lock on what
 /// it writes. So does this process; what bears its number without a lock is from an earlier process with that number.
@@ -11,7 +25,7 @@ func removeAbandoned(beside path: String) {
   let names = (try? FileManager.default.contentsOfDirectory(atPath: parent)) ?? []
   for name in names where name.hasPrefix(prefix) {
     let numbers = name.dropFirst(prefix.count).split(separator: "-", omittingEmptySubsequences: false).map { pid_t($0) }
-    guard numbers.count <= 2, !numbers.contains(nil), let process = numbers[0], process > 0,
+    guard numbers.count == 2, !numbers.contains(nil), let process = numbers[0], process > 0,
       process == getpid() || kill(process, 0) != 0 && errno == ESRCH,
       let lock = lockedDescriptor(parent + "/" + name)
     else { continue }

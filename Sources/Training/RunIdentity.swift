@@ -5,27 +5,20 @@ import Transformer
 
 /// What all processes of a run must have alike, under names for the user: on several machines each finds its own files,
 /// and may see what another has written only later.
-struct RunIdentity {
-  private let facts: [String: String]
+package struct RunIdentity {
+  private var facts: [String: String]
 
   /// Options that may differ: threads are a machine's own, and paths may lead to copies, whose content is compared.
   private static let ownOptions = [TrainingSettings.CodingKeys.model, .from, .data, .threads].map(\.rawValue)
 
-  /// - Parameter weights: SHA-256 of those in training.
-  init(_ plan: TrainingPlan, _ state: TrainingState, weights: [UInt8]) throws {
+  /// What is known before anything is written.
+  package init(_ plan: TrainingPlan) throws {
     // Enough of a digest to compare, and to tell files apart by eye.
-    func short(_ digest: String) -> String { String(digest.prefix(16)) }
     let model = plan.configuration.huggingFaceConfig().compactText + (plan.startModelHash ?? "")
     let modelDigest = Array(model.utf8).withUnsafeBytes { SHA256.hexadecimalDigest($0) }
-    let position = state.position
-    let place = [position.epoch, position.document, position.offset, position.tokens, state.tokens]
-    var facts: [String: String] = [
-      "data": short(plan.dataManifestHash),
-      "model": short(modelDigest),
+    facts = [
+      "data": Self.short(plan.dataManifestHash), "model": Self.short(modelDigest),
       "number of steps": String(plan.totalSteps),
-      "checkpoint": "step \(state.step)",
-      "place in the data": place.map(String.init).joined(separator: ":"),
-      "weights": short(SHA256.hexadecimal(weights)),
     ]
     let options = try JSON(parsing: String(decoding: JSONEncoder().encode(plan.settings), as: UTF8.self))
     if case .object(let members) = options {
@@ -33,11 +26,25 @@ struct RunIdentity {
         facts["--" + member.key] = member.value.compactText
       }
     }
-    self.facts = facts
   }
 
+  /// That, and where the run stands.
+  ///
+  /// - Parameter weights: SHA-256 of those in training.
+  init(_ plan: TrainingPlan, _ state: TrainingState, weights: [UInt8]) throws {
+    try self.init(plan)
+    let position = state.position
+    let place = [position.epoch, position.document, position.offset, position.tokens, state.tokens]
+    facts["checkpoint"] = "step \(state.step)"
+    facts["place in the data"] = place.map(String.init).joined(separator: ":")
+    facts["weights"] = Self.short(SHA256.hexadecimal(weights))
+  }
+
+  private static func short(_ digest: String) -> String { String(digest.prefix(16)) }
+
   /// - Throws: `TrainingError` in all processes when one of them is about to make another run than the first one.
-  func check(_ exchange: ProcessExchange) throws {
+  package func check(_ exchange: ProcessExchange) throws {
+    if exchange.isAlone { return }
     let own = Array(try JSONEncoder().encode(facts))
     let texts = try exchange.exchange([[UInt8]](repeating: own, count: exchange.count), check: {})
     let all = try texts.map { try JSONDecoder().decode([String: String].self, from: Data($0)) }

@@ -94,7 +94,7 @@ package final class Trainer {
     // The run may have ended between a checkpoint and what follows it.
     if plan.checkpoint != nil { try publish() }
     var isStopping = try !prepareObjectives { !isStopRequested() }
-    if !isStopping, state.step == 0 || lacksEvaluation {
+    if !isStopping, exchange.any(state.step == 0 || lacksEvaluation) {
       isStopping = try !evaluate { !isStopRequested() }
       state.seconds = secondsBefore + clock.seconds
       if state.step > 0, !isStopping { try save() }

@@ -223,6 +223,12 @@ def test_weights_of_several_types_are_converted_without_loss(minimind, model, tm
     assert "f32, no bit lost" in minimind("convert", "--from", tmp_path / "mixed", "--to", tmp_path / "whole").stdout
     whole = weights(tmp_path / "whole")
     assert all(np.array_equal(whole[name], mixed[name]) for name in mixed)
+    # Norms stay in fp32 in GGUF, and nowhere else.
+    halves = {name: value.astype(np.float16) if value.ndim == 2 else value for name, value in weights(model).items()}
+    save_file(halves, tmp_path / "mixed/model.safetensors")
+    for target, type in [("m.gguf", "f16"), ("m", "f32"), ("m.pth", "f32")]:
+        report = minimind("convert", "--from", tmp_path / "mixed", "--to", tmp_path / target).stdout
+        assert f"{type}, no bit lost" in report, target
 
 
 def test_the_tokenizer_that_is_named_goes_along(minimind, model, tokenizer, tmp_path):

@@ -279,7 +279,7 @@ def test_the_next_run_removes_what_a_killed_one_left_and_nothing_else(minimind, 
     process = subprocess.Popen(
         [binary, "data", "pretrain", "--input", tmp_path / "large.txt", "--tokenizer", tokenizer, "--output", tmp_path / "out"],
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-    left = tmp_path / f"out.partial-{process.pid}"
+    left = tmp_path / f"out.partial-{process.pid}-0"
     deadline = time.monotonic() + 30
     while not (left / "manifest.json").exists() and not any(left.glob("*")) and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -289,8 +289,8 @@ def test_the_next_run_removes_what_a_killed_one_left_and_nothing_else(minimind, 
     # A process that lives, one that is gone but whose directory is held, no number, a file, and another output's.
     gone = subprocess.Popen(["true"])
     gone.wait()
-    kept = [tmp_path / f"out.partial-{os.getpid()}", tmp_path / f"out.partial-{gone.pid}", tmp_path / "out.partial-removed",
-            tmp_path / f"out2.partial-{process.pid}"]
+    kept = [tmp_path / f"out.partial-{os.getpid()}-0", tmp_path / f"out.partial-{gone.pid}-0",
+            tmp_path / "out.partial-removed", tmp_path / f"out2.partial-{process.pid}-0"]
     for directory in kept:
         directory.mkdir()
     held = os.open(kept[1], os.O_RDONLY)

@@ -175,7 +175,7 @@ def test_machines_that_see_other_data(binary, data, tmp_path):  # noqa: F811
         list(map(str, command[:-1])), stdin=subprocess.DEVNULL, capture_output=True, text=True, env=ENVIRONMENT, timeout=60)
     assert found.returncode == 1 and found.stderr.count("error: ") == 1, found.stderr
     assert "error: process 1 would make another run than process 0. It differs in data (" in found.stderr
-    assert not (tmp_path / "run/checkpoints").exists()
+    assert not (tmp_path / "run").exists()
 
 
 def test_cores(minimind, binary, data, tmp_path):  # noqa: F811

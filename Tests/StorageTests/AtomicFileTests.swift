@@ -80,10 +80,10 @@ func names(in directory: String) throws -> [String] {
       // No process has so large a number.
       let gone = "file.partial-\(Int32.max)"
       let held = gone + "-7"
-      let removed = [gone, gone + "-0", gone + "-0.Xq3bZ9", "file.partial-\(getpid())-0"]
+      let removed = [gone + "-0", gone + "-0.Xq3bZ9", "file.partial-\(getpid())-0"]
       let kept = [
-        held, "file.partial-\(getppid())-0", "file.partial-old", "file.partial-removed", gone + "-0-0", gone + "-x",
-        "file2.partial-\(Int32.max)-0",
+        held, gone, gone + "-0-0", gone + "-x", "file.partial-\(getppid())-0", "file.partial-old",
+        "file.partial-removed", "file2.partial-\(Int32.max)-0",
       ]
       for name in removed + kept { try Data().write(to: URL(fileURLWithPath: folder + "/" + name)) }
       // As a process on another machine does.

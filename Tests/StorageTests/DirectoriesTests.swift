@@ -77,6 +77,19 @@ import Testing
     }
   }
 
+  @Test("two writers of one path do not touch each other's work; the later one stays")
+  func twoToOnePath() throws {
+    try withTemporaryDirectory { folder in
+      try AtomicDirectory.write(folder + "/out") { temporaryPath in
+        try write("inner", to: folder + "/out")
+        #expect(try content(of: folder + "/out/file") == "inner")
+        try AtomicFile.write("outer", to: temporaryPath + "/file")
+      }
+      #expect(try content(of: folder + "/out/file") == "outer")
+      #expect(try names(in: folder) == ["out"])
+    }
+  }
+
   @Test("after a crash between the renames the next write puts back what was there, whatever becomes of it")
   func cutShort() throws {
     struct Failure: Error {}

@@ -23,9 +23,9 @@ package func runProgram(
     try? errors.print(error.description)
     return 130
   } catch let error as UsageError {
-    // Of several processes, which all read the same words, the first one speaks; another one's exit code would make
-    // mpirun end it before it has.
-    guard Launcher.rank ?? 0 == 0 else { return 0 }
+    // Several processes mostly read the same words: the first one speaks and makes mpirun end the others, which wait
+    // for that.
+    if Launcher.rank ?? 0 != 0 { sleep(2) }
     try? errors.print("error: \(error.description)")
     return 2
   } catch {

@@ -50,7 +50,7 @@ let convertCommand: Command = {
     }
     let source = try ConversionSource(
       invocation[from], heads: invocation[heads], expertsPerToken: invocation[experts])
-    let encoding = invocation[type] ?? source.encoding
+    let encoding = invocation[type] ?? source.encoding(in: result)
     let tokenizerDirectory = invocation[tokenizer] ?? source.tokenizerDirectory
     switch result {
     case .huggingFace:
@@ -83,8 +83,8 @@ private func check(_ format: ModelFormat, _ type: WeightEncoding?, sharded: Bool
 /// The model that is converted.
 private struct ConversionSource {
   let parameters: Parameters
-  /// The type that loses nothing of its matrices.
-  let encoding: WeightEncoding
+  /// How each weight is stored; f32 for all where an adapter is added, since the sums need all bits.
+  private let types: [(entry: ParameterEntry, type: TensorType?)]
   /// The Hugging Face directory of its settings, for an adapter that of its base; nil for a `.pth`.
   let directory: String?
   /// Where its tokenizer is, if it has one.
@@ -99,7 +99,8 @@ private struct ConversionSource {
       let checkpoint = try TorchCheckpoint(path)
       parameters = try Parameters(
         legacy: checkpoint, headCount: heads ?? 16, expertsPerToken: expertsPerToken ?? 2)
-      encoding = WeightEncoding(keeping: checkpoint.tensors.first { $0.shape.count == 2 }?.type)
+      let type = checkpoint.tensors.first { $0.shape.count == 2 }?.type
+      types = parameters.table.entries.map { ($0, type) }
       directory = nil
       tokenizerDirectory = nil
       metadata = [:]
@@ -111,16 +112,26 @@ private struct ConversionSource {
     }
     let weights = try ModelWeights(directory: directory)
     parameters = try Parameters(ModelConfiguration(modelDirectory: directory), weights)
-    // The sum of a base and an adapter needs all bits, in however few the base is stored; so do types of several kinds.
-    let matrices = parameters.table.entries.filter { $0.shape.count == 2 && !$0.isRouter }
-    let types = Set(matrices.map { weights.tensor($0.key)?.type })
-    let isExact = !PEFTAdapter.isAdapter(directory) && types.count == 1
-    encoding = WeightEncoding(keeping: isExact ? types.first! : nil)
+    let isAdapter = PEFTAdapter.isAdapter(directory)
+    types = parameters.table.entries.map { ($0, isAdapter ? .float32 : weights.tensor($0.key)?.type) }
     self.directory = weights.directory
     tokenizerDirectory = [directory, weights.directory].first {
       FileManager.default.fileExists(atPath: $0 + "/" + TokenizerFiles.names[0])
     }
     metadata = weights.mergedMetadata()
+  }
+
+  /// The type that loses nothing of the weights in a format: that of all which the format stores in the type it is told.
+  func encoding(in format: ModelFormat) -> WeightEncoding {
+    let stored = types.filter { entry, _ in
+      switch format {
+      case .huggingFace: !entry.isRouter
+      case .legacy: true
+      case .gguf: entry.shape.count == 2 && !entry.isRouter
+      }
+    }
+    let kinds = Set(stored.map(\.type))
+    return WeightEncoding(keeping: kinds.count == 1 ? kinds.first! : nil)
   }
 }
 
@@ -148,12 +159,13 @@ private func report(
   _ source: ConversionSource, path: String, _ format: ModelFormat, _ encoding: WeightEncoding, modelfile: String,
   _ tokenizerDirectory: String?
 ) throws {
-  let isExact = encoding == source.encoding || encoding == .float32
+  let exactEncoding = source.encoding(in: format)
+  let isExact = encoding == exactEncoding || encoding == .float32
   var rows = [
     (name: "parameters", value: formatCount(source.parameters.configuration.parameterCount)),
     (
       name: "weights",
-      value: encoding.rawValue + (isExact ? ", no bit lost" : ", rounded from \(source.encoding.rawValue)")
+      value: encoding.rawValue + (isExact ? ", no bit lost" : ", rounded from \(exactEncoding.rawValue)")
     ),
   ]
   if source.directory == nil {

@@ -85,6 +85,7 @@ private func train(
     if plan.settings.wandb != nil { try WeightsAndBiases.checkIsInstalled() }
   }
   Interruption.watch()
+  try RunIdentity(plan).check(exchange)
   let run = try openRun()
   let display = TrainingDisplay(plan, console)
   let wandb = try (exchange.isFirst ? plan.settings.wandb : nil).map { project in

@@ -176,7 +176,7 @@ struct TrainingOptions: Sendable {
       take(model, \.model)
     }
     if let path = invocation[data] { settings.data = path }
-    // A resumed run keeps its number, which decides the last bits, unless the process has fewer cores than it had then.
+    // A resumed run keeps its number, which decides the last bits, unless that is more than the process has cores.
     settings.threads = invocation[Option.threads] ?? min(settings.threads, threadCount(invocation))
     take(epochs, \.epochs)
     take(steps, \.steps)
