@@ -41,7 +41,7 @@ package struct CoreShare: Equatable, Sendable {
     var process = "self"
     while let parent = status(process, "PPid"), parent != "0" {
       // Between it and this process there may be a shell.
-      if launcherNames.contains(status(parent, "Name")) { return parent }
+      if launcherNames.contains(status(parent, "Name") ?? "") { return parent }
       process = parent
     }
     return nil
