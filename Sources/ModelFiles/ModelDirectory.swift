@@ -35,6 +35,11 @@ public enum TokenizerFiles {
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja",
   ]
 
+  /// The first of these directories that has a tokenizer; nil where none has.
+  public static func firstDirectory(of directories: [String]) -> String? {
+    directories.first { FileManager.default.fileExists(atPath: $0 + "/" + names[0]) }
+  }
+
   /// Copies the tokenizer in `source` into `destination`.
   ///
   /// - Throws: `FileError`, also when `source` has no tokenizer.json.

@@ -45,8 +45,7 @@ public enum AtomicDirectory {
   ///
   /// - Throws: `FileError` for what cannot be renamed.
   private static func replaceablePath(_ path: String) throws(FileError) -> String {
-    var target = path
-    while target.count > 1, target.hasSuffix("/") { target.removeLast() }
+    let target = withoutTrailingSlashes(path)
     guard let name = target.split(separator: "/").last, name != ".", name != ".." else {
       throw FileError("cannot create \(path): the path does not end in a name. Name a directory inside it.")
     }
@@ -104,12 +103,18 @@ public enum AtomicDirectory {
   }
 }
 
+/// `path` without the slashes at its end; the root stays itself.
+package func withoutTrailingSlashes(_ path: String) -> String {
+  var path = path
+  while path.count > 1, path.hasSuffix("/") { path.removeLast() }
+  return path
+}
+
 /// The directory that `path` lies in: "." for a bare name, "/" for the root itself.
 ///
 /// Foundation's `deletingLastPathComponent` is not used, since it traps on a relative path of one character (6.3).
 package func parentDirectory(of path: String) -> String {
-  var name = path[...]
-  while name.count > 1, name.hasSuffix("/") { name.removeLast() }
+  let name = withoutTrailingSlashes(path)
   guard let slash = name.lastIndex(of: "/") else { return "." }
   return slash == name.startIndex ? "/" : String(name[..<slash])
 }

@@ -83,6 +83,11 @@ struct GrammarStep {
     alternatives[place, default: []].append(.init(frame: frame, parent: parent))
   }
 
+  /// Adds the threads behind the part that a thread reads.
+  mutating func addEnded(_ thread: GrammarThread, closing brackets: Int32 = 0) {
+    threads += ended(thread, closing: brackets)
+  }
+
   /// The threads behind the part that a thread reads, each once for all threads that end there.
   mutating func ended(
     _ thread: GrammarThread, closing brackets: Int32 = 0, readsByte: Bool = false

@@ -8,7 +8,7 @@ extension Grammar {
     switch (phase, byte) {
     case (.opened, UInt8(ascii: "}")), (.behindPart, UInt8(ascii: "}")):
       if object.nextRequired[Int(place.next)] == object.properties.count {
-        addEnded(thread, closing: 1, to: &result)
+        result.addEnded(thread, closing: 1)
       }
     case (.behindPart, UInt8(ascii: ",")):
       if canGoOn(object, place, thread.depth) { result.add(thread.with(.object(place, .behindComma))) }

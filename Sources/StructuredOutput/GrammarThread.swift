@@ -76,7 +76,7 @@ extension Grammar {
       switch state.step(byte) {
       case .rejected: return
       case .inside: result.add(thread.with(.text(state)))
-      case .closed: addEnded(thread, to: &result)
+      case .closed: result.addEnded(thread)
       }
     case .number(let id, var state):
       guard let format = format(id) else { return }
@@ -91,10 +91,6 @@ extension Grammar {
     case .object(let place, let phase): stepObject(place, phase, byte, thread, into: &result)
     case .property, .freeKey, .colon, .memberValue: stepMember(byte, thread, into: &result)
     }
-  }
-
-  func addEnded(_ thread: GrammarThread, closing brackets: Int32 = 0, to result: inout GrammarStep) {
-    for rest in result.ended(thread, closing: brackets) { result.add(rest) }
   }
 
   private func format(_ id: NodeID) -> NumberFormat? {
@@ -146,7 +142,7 @@ extension Grammar {
   ) {
     guard case .literal(let bytes, _) = node(id), bytes[Int(read)] == byte else { return }
     if Int(read) + 1 == bytes.count {
-      addEnded(thread, to: &result)
+      result.addEnded(thread)
     } else {
       result.add(thread.with(.literal(id, read: read + 1)))
     }
@@ -160,7 +156,7 @@ extension Grammar {
     let canGoOn = count < maximum && fits(items, depth: thread.depth)
     switch (phase, byte) {
     case (.opened, UInt8(ascii: "]")), (.behindPart, UInt8(ascii: "]")):
-      if count >= minimum { addEnded(thread, closing: 1, to: &result) }
+      if count >= minimum { result.addEnded(thread, closing: 1) }
     case (.behindPart, UInt8(ascii: ",")):
       if canGoOn { result.add(thread.with(.array(id, count: count, .behindComma))) }
     case (.behindPart, _): return

@@ -29,14 +29,14 @@ package final class RunDirectory {
   ///
   /// - Throws: `TrainingError` when something is in it, `FileError` when it cannot be made or another process has it.
   package init(creating path: String) throws {
-    self.path = Self.trimmed(path)
+    self.path = withoutTrailingSlashes(path)
     lock = try Self.lockForNewRun(self.path)
   }
 
   /// The directory of a run that is to go on. What an interrupted write has left is removed, what it has moved aside is
   /// put back.
   package init(resuming path: String) throws {
-    self.path = Self.trimmed(path)
+    self.path = withoutTrailingSlashes(path)
     guard FileManager.default.fileExists(atPath: self.path + "/" + RunRecord.fileName) else {
       throw TrainingError(
         "\(path) holds no run to resume (it has no \(RunRecord.fileName)). Check the path, or begin one with --output.")
@@ -55,7 +55,7 @@ package final class RunDirectory {
   }
 
   /// The directory that another process of the same run holds.
-  package init(following path: String) { (self.path, lock) = (Self.trimmed(path), nil) }
+  package init(following path: String) { (self.path, lock) = (withoutTrailingSlashes(path), nil) }
 
   /// Tells early, before any work, that a directory cannot take a new run.
   package static func checkIsFree(_ path: String) throws {
@@ -81,10 +81,6 @@ package final class RunDirectory {
     guard names.isEmpty else {
       throw TrainingError("\(path) is not empty. Choose another --output, which will be created.")
     }
-  }
-
-  private static func trimmed(_ path: String) -> String {
-    path.count > 1 && path.hasSuffix("/") ? trimmed(String(path.dropLast())) : path
   }
 
   private static func names(in directory: String) -> [String] {

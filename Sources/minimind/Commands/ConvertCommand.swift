@@ -41,7 +41,8 @@ let convertCommand: Command = {
     options: [from, to, format, type, heads, experts, tokenizer, shardSize],
     example: "minimind convert --from my-chat --to my-chat.gguf --type q8_0"
   ) { invocation in
-    let path = trimmed(invocation[to])
+    // A directory's path may end in a slash; the file that is written beside it may not.
+    let path = withoutTrailingSlashes(invocation[to])
     let result = invocation[format] ?? ModelFormat(path: path)
     try check(result, invocation[type], sharded: invocation[shardSize] != nil, tokenizer: invocation[tokenizer] != nil)
     let modelfile = (path as NSString).deletingPathExtension + ".Modelfile"
@@ -64,13 +65,6 @@ let convertCommand: Command = {
     try report(source, path: path, result, encoding, modelfile: modelfile, tokenizerDirectory)
   }
 }()
-
-/// A directory's path may end in a slash; the file that is written beside it may not.
-private func trimmed(_ path: String) -> String {
-  var path = path
-  while path.count > 1, path.hasSuffix("/") { path.removeLast() }
-  return path
-}
 
 private func check(_ format: ModelFormat, _ type: WeightEncoding?, sharded: Bool, tokenizer: Bool) throws {
   if type == .q8 && format != .gguf {
@@ -115,9 +109,7 @@ private struct ConversionSource {
     let isAdapter = PEFTAdapter.isAdapter(directory)
     types = parameters.table.entries.map { ($0, isAdapter ? .float32 : weights.tensor($0.key)?.type) }
     self.directory = weights.directory
-    tokenizerDirectory = [directory, weights.directory].first {
-      FileManager.default.fileExists(atPath: $0 + "/" + TokenizerFiles.names[0])
-    }
+    tokenizerDirectory = TokenizerFiles.firstDirectory(of: [directory, weights.directory])
     metadata = weights.mergedMetadata()
   }
 

@@ -30,12 +30,9 @@ let mergeCommand: Command = {
     }
     let weights = try ModelWeights(modelDirectory: base, adapter: files)
     let parameters = try Parameters(ModelConfiguration(modelDirectory: base), weights)
-    let tokenizer = [directory, base].first {
-      FileManager.default.fileExists(atPath: $0 + "/" + TokenizerFiles.names[0])
-    }
     try parameters.save(
-      modelDirectory: output, tokenizerDirectory: tokenizer, keepingSettingsOf: base,
-      metadata: weights.mergedMetadata())
+      modelDirectory: output, tokenizerDirectory: TokenizerFiles.firstDirectory(of: [directory, base]),
+      keepingSettingsOf: base, metadata: weights.mergedMetadata())
     try Console.standardOutput.print(
       "merged \(files.modules.count) adapted layers of \(directory) into \(base): \(output)")
   }
