@@ -3,7 +3,7 @@ import Transformer
 
 /// How a step used the experts of a mixture.
 package struct ExpertReport: Sendable, Equatable {
-  /// What the step minimised besides the mean loss: α · Σ over layers of the mean balance over documents. α times the
+  /// What the step minimised in addition to the mean loss: α · Σ over layers of the mean balance over documents. α times the
   /// number of layers where all experts are used evenly.
   package var balanceLoss: Double
   /// For each layer, the share of all choices that each expert had.
@@ -14,10 +14,15 @@ package struct ExpertReport: Sendable, Equatable {
     self.shares = shares
   }
 
-  /// - Parameter lossWeight: Σ loss weight of the step's tokens.
-  init(_ use: ExpertUse, balanceLossWeight: Double, lossWeight: Double) {
-    self.init(
-      balanceLoss: lossWeight > 0 ? balanceLossWeight * use.balance / lossWeight : 0, shares: use.shares)
+  /// - Parameter sums: with those of `ExpertUse`; nil where there are none, as for a dense model.
+  package init?(_ sums: MetricSums) {
+    var shares: [[Double]] = []
+    for name in sums.names where name.hasPrefix(ExpertUse.sharePrefix) {
+      if name.hasSuffix("/0") { shares.append([]) }
+      shares[shares.count - 1].append(sums.mean(name) ?? 0)
+    }
+    guard !shares.isEmpty else { return nil }
+    self.init(balanceLoss: sums.mean(ExpertUse.balanceName) ?? 0, shares: shares)
   }
 
   /// The share of the busiest expert of any layer.

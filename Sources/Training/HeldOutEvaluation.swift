@@ -18,10 +18,10 @@ extension Evaluation {
   /// - Returns: nil when nothing is held out, or nothing of it is trained on.
   /// - Throws: `Stopped` in all ranks when any of them was not to go on.
   static func heldOut(
-    _ plan: TrainingPlan, _ objective: Objective, pass: TrainingPass, exchange: ProcessExchange, step: Int,
+    _ plan: TrainingPlan, _ objective: any Objective, pass: TrainingPass, exchange: ProcessExchange, step: Int,
     batch: inout PackedBatch, isWanted: () -> Bool
   ) throws -> Evaluation? {
-    var sum = ObjectiveSum()
+    var sums = objective.noSums
     var textBytes = 0
     var isStopped = false
     do {
@@ -31,16 +31,16 @@ extension Evaluation {
         share: BatchShare(rank: exchange.rank, count: exchange.count), using: &batch
       ) { batch in
         guard isWanted() else { throw Stopped() }
-        sum += objective.forward(pass, batch)
+        objective.forward(pass, batch, addingTo: &sums)
       }.textBytes
     } catch is Stopped { isStopped = true }
     guard !exchange.any(isStopped) else { throw Stopped() }
-    var nothing: [Double] = []
-    sum = sum.summed(over: exchange, &nothing)
-    guard sum.loss.weight > 0 else { return nil }
+    sums = sums.summed(over: exchange)
+    let nats = sums.sum(MetricNames.objective)
+    guard let loss = sums.mean(MetricNames.objective) else { return nil }
     return Evaluation(
-      step: step, loss: sum.loss.loss / sum.loss.weight,
-      bitsPerByte: sum.preference == nil ? sum.loss.loss / M_LN2 / Double(max(1, textBytes)) : nil,
-      tokens: Int(sum.loss.weight), preference: sum.preference)
+      step: step, loss: loss,
+      bitsPerByte: objective.isCrossEntropy ? nats / M_LN2 / Double(max(1, textBytes)) : nil,
+      tokens: Int(sums.weight(MetricNames.objective)), sums: sums)
   }
 }

@@ -1,4 +1,5 @@
 import Processes
+import Transformer
 
 /// Something that happened in a run and that somebody may want to show or keep.
 package enum TrainingEvent: Sendable {
@@ -23,11 +24,9 @@ package struct StepReport: Sendable {
   /// The stage's loss, the mean over the step: nats for a trained token, or the loss of a pair; nil when the step had
   /// no trained token.
   package var loss: Double?
-  /// Only where pairs are compared.
-  package var preference: PreferenceMetrics?
   package var smoothedLoss: Double?
-  /// Nil for a dense model.
-  package var experts: ExpertReport?
+  /// All that the stage's objective and the engine report of the step.
+  package var sums: MetricSums
   package var learningRate: Double
   /// Of the mean loss, before clipping.
   package var gradientNorm: Double

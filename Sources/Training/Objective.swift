@@ -2,83 +2,100 @@ import Corpus
 import Processes
 import Transformer
 
-/// What a stage minimises, with all that it needs besides the model and a batch.
-package enum Objective {
-  /// The mean cross-entropy of the tokens that are trained on.
-  case crossEntropy
-  /// The mean loss of pairs of documents. `reference`: Σ log-probability of each document of the split, by its number.
-  case preference(PreferenceLoss, reference: [Double])
+/// What a stage minimises: a function of the losses of a batch's tokens.
+///
+/// The engine computes the loss of each token and its gradient. The objective says how much each of these counts: the
+/// derivative of the objective with respect to the token's loss. Cross-entropy knows that before the forward pass; what
+/// depends on the losses themselves (DPO, or GRPO with its ratio, clipping and KL, all functions of the log-probability
+/// of a token, those before the step being in the batch) says it after, which costs one more product with the output
+/// matrix.
+///
+/// What needs more of the distribution than the target's probability, such as distillation from a teacher's logits or an
+/// entropy bonus, is not a function of these losses. It would refine this protocol by a method that gets a chunk of logits
+/// with the numbers of its rows and gives the loss and its gradient with respect to them, in the place of
+/// `softmaxCrossEntropy`: the logits of all tokens are never in memory at once.
+package protocol Objective: Sendable {
+  /// The names of all sums that it adds, first `MetricNames.objective`, the loss itself.
+  var metricNames: [String] { get }
+  /// What the loss is the mean over.
+  var mean: LossMean { get }
+  /// What the loss counts, for an axis: "nats a token".
+  var lossUnit: String { get }
+  /// Whether the loss is the tokens' cross-entropy, from which perplexity and bits a byte follow.
+  var isCrossEntropy: Bool { get }
+
+  /// [tokens] how much each token's loss counts, where that is known before the forward pass: tokens of weight 0 then skip
+  /// the output layer. Nil where it follows from the losses; then those of `batch.lossWeights` 0 skip it.
+  func weightsBeforehand(_ batch: PackedBatch) -> [Float]?
+
+  /// [tokens] how much each token's loss counts: the derivative of the summed loss. Adds the loss, with the weight that
+  /// makes it a mean, and all else that is reported, to `sums`.
+  func weights(_ losses: TokenLosses, of batch: PackedBatch, addingTo sums: inout MetricSums) -> [Float]
+}
+
+extension Objective {
+  package func weightsBeforehand(_ batch: PackedBatch) -> [Float]? { nil }
+
+  /// The sums of no batch.
+  package var noSums: MetricSums { MetricSums(metricNames) }
 
   /// The loss of a batch; adds its gradient to the pass's.
   ///
-  /// - Parameter tokensBefore: tokens that the run has read before these.
+  /// - Parameters:
+  ///   - sums: get what the objective reports.
+  ///   - tokensBefore: tokens that the run has read before these.
   package func forwardBackward(
-    _ pass: TrainingPass, _ batch: PackedBatch, tokensBefore: Int = 0
-  ) -> ObjectiveSum {
-    switch self {
-    case .crossEntropy:
-      return ObjectiveSum(
-        loss: pass.forwardBackward(
-          tokens: batch.tokens, targets: batch.targets, lossWeights: batch.lossWeights,
-          documentOffsets: batch.documentOffsets, tokensBefore: tokensBefore))
-    case .preference(let loss, let reference):
-      var sum = ObjectiveSum()
+    _ pass: TrainingPass, _ batch: PackedBatch, tokensBefore: Int = 0, addingTo sums: inout MetricSums
+  ) {
+    if let weights = weightsBeforehand(batch) {
+      _ = pass.forwardBackward(
+        tokens: batch.tokens, targets: batch.targets, lossWeights: weights, documentOffsets: batch.documentOffsets,
+        tokensBefore: tokensBefore, mean: mean)
+      _ = self.weights(pass.losses, of: batch, addingTo: &sums)
+    } else {
+      var found = noSums
       _ = pass.forwardBackward(
         tokens: batch.tokens, targets: batch.targets, lossWeights: batch.lossWeights,
-        documentOffsets: batch.documentOffsets, tokensBefore: tokensBefore
-      ) { documents in
-        let weights: [Float]
-        (sum, weights) = Self.compare(documents, batch, loss, reference)
-        return weights
-      }
-      return sum
+        documentOffsets: batch.documentOffsets, tokensBefore: tokensBefore, mean: mean
+      ) { weights($0, of: batch, addingTo: &found) }
+      sums += found
     }
   }
 
   /// The loss of a batch, without gradients.
-  package func forward(_ pass: TrainingPass, _ batch: PackedBatch) -> ObjectiveSum {
-    let crossEntropy = pass.forward(
-      tokens: batch.tokens, targets: batch.targets, lossWeights: batch.lossWeights,
+  package func forward(_ pass: TrainingPass, _ batch: PackedBatch, addingTo sums: inout MetricSums) {
+    _ = pass.forward(
+      tokens: batch.tokens, targets: batch.targets, lossWeights: weightsBeforehand(batch) ?? batch.lossWeights,
       documentOffsets: batch.documentOffsets)
-    switch self {
-    case .crossEntropy: return ObjectiveSum(loss: crossEntropy)
-    case .preference(let loss, let reference): return Self.compare(pass.documentLosses, batch, loss, reference).sum
-    }
-  }
-
-  private static func compare(
-    _ documents: [LossSum], _ batch: PackedBatch, _ loss: PreferenceLoss, _ reference: [Double]
-  ) -> (sum: ObjectiveSum, weights: [Float]) {
-    let pairs = loss.compare(documents, reference: batch.documentNumbers.map { reference[$0] })
-    // As a mean over documents, both of a pair having its loss: by documents the pass weighs what else it adds.
-    let sum = LossSum(loss: 2 * pairs.loss, weight: Double(documents.count), tokens: batch.tokenCount)
-    return (ObjectiveSum(loss: sum, preference: pairs.metrics), pairs.weights.map { 2 * $0 })
+    _ = weights(pass.losses, of: batch, addingTo: &sums)
   }
 }
 
-/// What batches add up to.
-package struct ObjectiveSum {
-  /// Its `weight` counts what the loss is the mean over: trained tokens, or documents where pairs are compared.
-  package var loss = LossSum()
-  /// Only where pairs are compared.
-  package var preference: PreferenceMetrics?
+/// The mean cross-entropy of the tokens that are trained on: by the data's loss weights, 1 everywhere for pretraining, on
+/// the assistant's tokens for fine-tuning.
+package struct CrossEntropyObjective: Objective {
+  package init() {}
 
-  package static func += (left: inout ObjectiveSum, right: ObjectiveSum) {
-    left.loss += right.loss
-    guard let more = right.preference else { return }
-    left.preference = left.preference ?? PreferenceMetrics()
-    left.preference! += more
+  package var metricNames: [String] { [MetricNames.objective] }
+  package var mean: LossMean { .tokens }
+  package var lossUnit: String { "nats a token" }
+  package var isCrossEntropy: Bool { true }
+
+  package func weightsBeforehand(_ batch: PackedBatch) -> [Float]? { batch.lossWeights }
+
+  package func weights(_ losses: TokenLosses, of batch: PackedBatch, addingTo sums: inout MetricSums) -> [Float] {
+    let sum = losses.sum(batch.lossWeights)
+    sums.add(MetricNames.objective, sum.loss, weight: sum.weight)
+    return batch.lossWeights
   }
+}
 
-  /// The sum over all ranks, and that of `more` numbers.
-  func summed(over exchange: ProcessExchange, _ more: inout [Double]) -> ObjectiveSum {
+extension MetricSums {
+  /// The sums over all ranks, which have the same names.
+  func summed(over exchange: ProcessExchange) -> MetricSums {
     guard !exchange.isAlone else { return self }
-    // A rank without a batch has no metrics, and does not know whether others have.
-    let own = [loss.loss, loss.weight, Double(loss.tokens)] + (preference ?? PreferenceMetrics()).sums
-    let all = exchange.sum(own + more)
-    more = Array(all[own.count...])
-    let metrics = PreferenceMetrics(sums: Array(all[3..<own.count]))
-    return ObjectiveSum(
-      loss: LossSum(loss: all[0], weight: all[1], tokens: Int(all[2])), preference: metrics.pairs > 0 ? metrics : nil)
+    var all = self
+    all.numbers = exchange.sum(numbers)
+    return all
   }
 }

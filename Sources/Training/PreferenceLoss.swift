@@ -37,83 +37,46 @@ package struct PreferenceLoss: Sendable, Equatable {
     }
   }
 
-  /// The losses of pairs, and the weight that the gradient of each document's summed cross-entropy gets.
+  /// The summed loss of pairs, and its derivative with respect to the summed cross-entropy of each document: what the loss
+  /// of each of the document's tokens is multiplied by.
   ///
   /// A document's cross-entropy is -π, or -π times its tokens where the loss is normalised by length.
   ///
   /// - Parameters:
-  ///   - documents: chosen and rejected in turn: Σ cross-entropy and trained tokens of each.
-  ///   - reference: Σ log-probability of each under the reference.
+  ///   - documents: [documents] Σ cross-entropy and trained tokens of each, the chosen and the rejected one of a pair in
+  ///     turn.
+  ///   - reference: [documents] Σ log-probability of each under the reference.
+  ///   - sums: get `metricNames`. Log-probabilities are those of whole answers, and rewards β·(π - ρ), also where the loss
+  ///     is normalised by length.
+  /// - Returns: the sum over pairs, in the loss's own unit, and [documents] its derivative.
   package func compare(
-    _ documents: [LossSum], reference: [Double]
-  ) -> (loss: Double, metrics: PreferenceMetrics, weights: [Float]) {
+    _ documents: [LossSum], reference: [Double], addingTo sums: inout MetricSums
+  ) -> (loss: Double, derivatives: [Float]) {
     precondition(documents.count % 2 == 0 && documents.count == reference.count, "\(documents.count) documents")
     var loss = 0.0
-    var metrics = PreferenceMetrics()
-    var weights: [Float] = []
+    var derivatives: [Float] = []
+    var metrics = [Double](repeating: 0, count: Self.metricNames.count)
     for chosen in stride(from: 0, to: documents.count, by: 2) {
       let sides = [chosen, chosen + 1]
       let scales = sides.map { isLengthNormalized ? 1 / max(1, documents[$0].weight) : 1 }
       let gains = sides.map { -documents[$0].loss - reference[$0] }
       let pair = self(gains[0] * scales[0] - gains[1] * scales[1])
       loss += pair.loss
-      metrics.add(rewards: gains.map { beta * $0 }, logProbabilities: sides.map { -documents[$0].loss })
-      weights += [Float(-pair.derivative * scales[0]), Float(pair.derivative * scales[1])]
+      derivatives += [Float(-pair.derivative * scales[0]), Float(pair.derivative * scales[1])]
+      let rewards = gains.map { beta * $0 }
+      let ofPair = [
+        rewards[0], rewards[1], rewards[0] - rewards[1], rewards[0] > rewards[1] ? 1 : 0, -documents[chosen].loss,
+        -documents[chosen + 1].loss,
+      ]
+      for index in metrics.indices { metrics[index] += ofPair[index] }
     }
-    return (loss, metrics, weights)
-  }
-}
-
-/// What a step or an evaluation says of its pairs: sums, of which `means` gives the means. Log-probabilities are those of
-/// whole answers, and rewards β·(π - ρ), also where the loss is normalised by length.
-package struct PreferenceMetrics: Codable, Equatable, Sendable {
-  package private(set) var pairs = 0
-  /// Pairs whose chosen answer has the larger reward.
-  private var correct = 0
-  /// Chosen, rejected.
-  private var rewards = [0.0, 0.0]
-  private var logProbabilities = [0.0, 0.0]
-
-  package init() {}
-
-  /// The sums as numbers, to be added to those of other processes.
-  init(sums: [Double]) {
-    (pairs, correct) = (Int(sums[0]), Int(sums[1]))
-    (rewards, logProbabilities) = (Array(sums[2..<4]), Array(sums[4..<6]))
+    for (name, sum) in zip(Self.metricNames, metrics) { sums.add(name, sum, weight: Double(documents.count / 2)) }
+    return (loss, derivatives)
   }
 
-  var sums: [Double] { [Double(pairs), Double(correct)] + rewards + logProbabilities }
-
-  fileprivate mutating func add(rewards: [Double], logProbabilities: [Double]) {
-    pairs += 1
-    correct += rewards[0] > rewards[1] ? 1 : 0
-    for side in 0..<2 {
-      self.rewards[side] += rewards[side]
-      self.logProbabilities[side] += logProbabilities[side]
-    }
-  }
-
-  package static func += (left: inout PreferenceMetrics, right: PreferenceMetrics) {
-    left.pairs += right.pairs
-    left.correct += right.correct
-    for side in 0..<2 {
-      left.rewards[side] += right.rewards[side]
-      left.logProbabilities[side] += right.logProbabilities[side]
-    }
-  }
-
-  /// The share of pairs whose chosen answer has the larger reward.
-  package var accuracy: Double { Double(correct) / Double(max(1, pairs)) }
-  /// The mean of how much larger it is.
-  package var margin: Double { (rewards[0] - rewards[1]) / Double(max(1, pairs)) }
-
-  /// Means over the pairs, under the names that trl gives them.
-  package var means: [(name: String, value: Double)] {
-    let count = Double(max(1, pairs))
-    return [
-      ("rewards/chosen", rewards[0] / count), ("rewards/rejected", rewards[1] / count), ("rewards/margins", margin),
-      ("rewards/accuracies", accuracy), ("logps/chosen", logProbabilities[0] / count),
-      ("logps/rejected", logProbabilities[1] / count),
-    ]
-  }
+  /// Means over pairs, under the names that trl gives them: rewards, how much larger the chosen answer's is, the share of
+  /// pairs in which it is larger, and log-probabilities of answers, in nats.
+  package static let metricNames = [
+    "rewards/chosen", "rewards/rejected", "rewards/margins", "rewards/accuracies", "logps/chosen", "logps/rejected",
+  ]
 }

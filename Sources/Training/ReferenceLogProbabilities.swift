@@ -46,7 +46,10 @@ struct ReferenceLogProbabilities: Codable, Equatable {
           _ = pass.forward(
             tokens: batch.tokens, targets: batch.targets, lossWeights: batch.lossWeights,
             documentOffsets: batch.documentOffsets)
-          for (number, sum) in zip(batch.documentNumbers, pass.documentLosses) {
+          for (number, sum) in zip(
+            batch.documentNumbers,
+            pass.losses.documentSums(batch.lossWeights, documentOffsets: batch.documentOffsets))
+          {
             sums[place][number] -= sum.loss
           }
           tokens += batch.tokenCount

@@ -26,7 +26,9 @@ package final class Trainer {
   /// Where checkpoints get the tokenizer's files from: the run's own model as soon as it has one, since checkpoints go.
   private var tokenizerDirectory: String
   /// The stage's loss on either split.
-  private var objectives: (training: Objective, heldOut: Objective) = (.crossEntropy, .crossEntropy)
+  private var objectives: (training: any Objective, heldOut: any Objective) = (
+    CrossEntropyObjective(), CrossEntropyObjective()
+  )
   private var documents: BatchSequence
   private var batch = PackedBatch()
   private var heldOutBatch = PackedBatch()
@@ -127,29 +129,23 @@ package final class Trainer {
     let rate = schedule.rate(step: number)
     let began = clock.seconds
     let traffic = exchange.traffic
-    let sum = accumulateGradients()
-    guard sum.loss.loss.isFinite else { throw nonFinite("the loss", step: number, rate: rate) }
-    let total = sum.loss
-    let norm = try update(step: number, rate: rate, weight: total.weight)
+    let (sums, tokens) = accumulateGradients()
+    guard sums.sum(MetricNames.objective).isFinite else { throw nonFinite("the loss", step: number, rate: rate) }
+    let norm = try update(step: number, rate: rate, weight: sums.weight(MetricNames.objective))
     clock.lap(\.optimizer)
 
     state.step = number
     state.position = documents.position
-    state.tokens += total.tokens
-    let loss = total.weight > 0 ? total.loss / total.weight : nil
+    state.tokens += tokens
+    let loss = sums.mean(MetricNames.objective)
     if let loss { state.smoothedLoss.add(loss) }
     clock.finishStep(number)
     try record(
       .step(
         StepReport(
           step: number, totalSteps: plan.totalSteps, epoch: epoch, tokens: state.tokens, loss: loss,
-          preference: sum.preference, smoothedLoss: state.smoothedLoss.value,
-          experts: pass.expertUse.map {
-            ExpertReport(
-              $0, balanceLossWeight: plan.configuration.balanceLossWeight, lossWeight: total.weight)
-          },
-          learningRate: rate, gradientNorm: norm,
-          tokensPerSecond: Double(total.tokens) / max(1e-9, clock.seconds - began), secondsLeft: clock.secondsLeft,
+          smoothedLoss: state.smoothedLoss.value, sums: sums, learningRate: rate, gradientNorm: norm,
+          tokensPerSecond: Double(tokens) / max(1e-9, clock.seconds - began), secondsLeft: clock.secondsLeft,
           peakMemoryBytes: MachineMemory.peakBytes, exchange: exchangeReport(since: traffic))))
   }
 
@@ -159,8 +155,9 @@ package final class Trainer {
   /// Each process takes as many whole micro-batches as all others; those that are too few to go round come first and are
   /// shared out by documents.
   ///
-  /// - Returns: the loss of all micro-batches. Each process has the gradients of its part of the weights.
-  private func accumulateGradients() -> ObjectiveSum {
+  /// - Returns: what was reported of all micro-batches, and their tokens. Each process has the gradients of its part of the
+  ///   weights.
+  private func accumulateGradients() -> (sums: MetricSums, tokens: Int) {
     pass.zeroGradients()
     clock.lap(\.optimizer)
     let share = BatchShare(rank: exchange.rank, count: exchange.count)
@@ -168,7 +165,8 @@ package final class Trainer {
     let splitCount = batchCount % share.count
     let splitTokens = tokenCount(ofMicroBatches: splitCount)
     let last = (0..<batchCount).last { $0 < splitCount || share.contains($0 - splitCount) }
-    var sum = ObjectiveSum()
+    let objective = objectives.training
+    var sums = objective.noSums
     var tokens = 0
     var unitsBegun = 0
     func beginUnit() {
@@ -190,19 +188,18 @@ package final class Trainer {
       clock.lap(\.data)
       if batch.tokenCount > 0 {
         if index == last { pass.onLayerComplete = beginUnit }
-        sum += objectives.training.forwardBackward(pass, batch, tokensBefore: state.tokens + tokens)
+        objective.forwardBackward(pass, batch, tokensBefore: state.tokens + tokens, addingTo: &sums)
       }
       tokens = end
       clock.lap(\.passes)
     }
     pass.onLayerComplete = nil
     while unitsBegun < optimizer.units.count { beginUnit() }
-    var experts = pass.expertUse?.totals ?? []
-    sum = sum.summed(over: exchange, &experts)
-    pass.expertUse?.totals = experts
+    if let expertUse = pass.expertUse { sums += expertUse.sums }
+    sums = sums.summed(over: exchange)
     exchange.finishReductions()
     clock.lap(\.exchange)
-    return sum
+    return (sums, tokens)
   }
 
   /// Micro-batches of the step: until it has its tokens or the data end.
@@ -269,7 +266,9 @@ package final class Trainer {
     let isMissing = exchange.any(saved == nil)
     guard let reference = isMissing ? try computeReference(isWanted) : saved else { return false }
     let loss = plan.settings.preferenceLoss
-    objectives = (.preference(loss, reference: reference.training), .preference(loss, reference: reference.heldOut))
+    objectives = (
+      PreferenceObjective(loss, reference: reference.training), PreferenceObjective(loss, reference: reference.heldOut)
+    )
     return true
   }
 
@@ -366,7 +365,7 @@ package final class Trainer {
       tokenizerDirectory: tokenizerDirectory, exchange: exchange)
     try publish()
     try LossPlot(
-      title: plan.title, lossName: plan.stage.loss == .crossEntropy ? "loss (nats a token)" : "loss (of a pair)",
+      title: plan.title, lossName: "loss (\(objectives.training.lossUnit))",
       history: metrics.history, totalSteps: plan.totalSteps
     ).write(to: run.plotPath)
     clock.lap(\.checkpoints)

@@ -1,5 +1,6 @@
 import Foundation
 import Storage
+import Transformer
 
 extension TrainingEvent {
   /// The optimizer step that this is of, and its numbers under the names that training tools share; nil where there are
@@ -16,7 +17,7 @@ extension TrainingEvent {
   private static func values(_ report: StepReport) -> [(name: String, value: JSON)] {
     var values: [(name: String, value: JSON)] = [("train/epoch", .number(report.epoch))]
     if let loss = report.loss { values.append((MetricNames.loss, .number(loss))) }
-    if let experts = report.experts {
+    if let experts = ExpertReport(report.sums) {
       values += [
         ("train/aux_loss", .number(experts.balanceLoss)), ("train/expert_max_share", .number(experts.largestShare)),
         ("train/expert_entropy", .number(experts.entropy)),
@@ -35,7 +36,7 @@ extension TrainingEvent {
         ("train/exchange_hidden_share", .number(exchange.hiddenShare)),
       ]
     }
-    return values + Self.values(report.preference, prefix: "train/")
+    return values + Self.values(report.sums, prefix: "train/")
   }
 
   private static func values(_ evaluation: Evaluation, epoch: Double) -> [(name: String, value: JSON)] {
@@ -45,16 +46,21 @@ extension TrainingEvent {
     if let bitsPerByte = evaluation.bitsPerByte {
       values += [("eval/perplexity", .number(exp(evaluation.loss))), ("eval/bpb", .number(bitsPerByte))]
     }
-    return values + Self.values(evaluation.preference, prefix: "eval/")
+    return values + Self.values(evaluation.sums, prefix: "eval/")
   }
 
-  private static func values(_ metrics: PreferenceMetrics?, prefix: String) -> [(name: String, value: JSON)] {
-    metrics?.means.map { (prefix + $0.name, .number($0.value)) } ?? []
+  /// The means of all but the loss and the experts, which have a place of their own.
+  private static func values(_ sums: MetricSums, prefix: String) -> [(name: String, value: JSON)] {
+    sums.means.filter {
+      $0.name != MetricNames.objective && $0.name != ExpertUse.balanceName && !$0.name.hasPrefix(ExpertUse.sharePrefix)
+    }.map { (prefix + $0.name, .number($0.value)) }
   }
 }
 
 /// Names that are also read.
 package enum MetricNames {
+  /// In `MetricSums`: what is minimised.
+  package static let objective = "loss"
   package static let step = "train/global_step"
   package static let loss = "train/loss"
   package static let heldOutLoss = "eval/loss"

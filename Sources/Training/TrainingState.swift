@@ -1,4 +1,5 @@
 import Corpus
+import Transformer
 
 /// Everything about a run that changes from step to step, weights and moments aside.
 ///
@@ -47,6 +48,40 @@ package struct Evaluation: Codable, Equatable, Sendable {
   package var bitsPerByte: Double?
   /// Trained tokens, or documents of pairs, that the loss is the mean of.
   package var tokens: Int
-  /// Only where pairs are compared.
-  package var preference: PreferenceMetrics?
+  /// All that the stage's objective reports, the loss included.
+  package var sums: MetricSums
+}
+
+extension Evaluation {
+  package init(from decoder: any Decoder) throws {
+    let values = try decoder.container(keyedBy: CodingKeys.self)
+    step = try values.decode(Int.self, forKey: .step)
+    loss = try values.decode(Double.self, forKey: .loss)
+    bitsPerByte = try values.decodeIfPresent(Double.self, forKey: .bitsPerByte)
+    tokens = try values.decode(Int.self, forKey: .tokens)
+    sums = try values.decodeIfPresent(MetricSums.self, forKey: .sums) ?? Self.earlierSums(decoder)
+  }
+
+  /// Those of a checkpoint of the first versions, which had sums for pairs alone and in a form of their own.
+  private static func earlierSums(_ decoder: any Decoder) throws -> MetricSums {
+    struct Earlier: Decodable {
+      struct Pairs: Decodable {
+        var pairs: Double
+        var correct: Double
+        var rewards: [Double]
+        var logProbabilities: [Double]
+      }
+      var preference: Pairs?
+    }
+    guard let pairs = try Earlier(from: decoder).preference, pairs.rewards.count == 2, pairs.logProbabilities.count == 2
+    else { return MetricSums() }
+    var sums = MetricSums(PreferenceLoss.metricNames)
+    let rewards = pairs.rewards
+    sums.numbers = [
+      rewards[0], rewards[1], rewards[0] - rewards[1], pairs.correct, pairs.logProbabilities[0],
+      pairs.logProbabilities[1],
+    ]
+    .flatMap { [$0, pairs.pairs] }
+    return sums
+  }
 }

@@ -13,16 +13,24 @@ package final class ExpertUse {
   private let layerCount: Int
   private let expertCount: Int
   private let workers: Int
-  /// For each worker, the sums of the batch at hand: the weighted balances, and choices by layer and expert.
+  private let balanceLossWeight: Double
+  /// For each worker, the sums of the current batch: the weighted balances, and choices by layer and expert.
   private let batch: UnsafeMutablePointer<Double>
   private let stride: Int
   /// The sums since `reset`, in the same order.
   private let total: UnsafeMutablePointer<Double>
+  /// Σ weight of the documents since `reset`.
+  private var documentWeight = 0.0
+  private let shareNames: [[String]]
 
   init(_ shape: ModelConfiguration, workers: Int) {
     layerCount = shape.layerCount
     expertCount = shape.expertCount
     self.workers = workers
+    balanceLossWeight = shape.balanceLossWeight
+    shareNames = (0..<shape.layerCount).map { layer in
+      (0..<shape.expertCount).map { "\(Self.sharePrefix)\(layer)/\($0)" }
+    }
     // Whole cache lines for each worker.
     stride = (1 + layerCount * expertCount + 7) / 8 * 8
     batch = .allocate(capacity: workers * stride)
@@ -36,7 +44,10 @@ package final class ExpertUse {
     total.deallocate()
   }
 
-  func reset() { total.update(repeating: 0, count: stride) }
+  func reset() {
+    total.update(repeating: 0, count: stride)
+    documentWeight = 0
+  }
 
   // MARK: - What a worker does with a batch
 
@@ -50,22 +61,32 @@ package final class ExpertUse {
   }
 
   /// Adds the batch to the sums, workers in order.
-  func addBatch() {
+  ///
+  /// - Parameter weight: Σ weight of its documents.
+  func addBatch(weight: Double) {
+    documentWeight += weight
     for worker in 0..<workers {
       for index in 0..<stride { total[index] += batch[worker * stride + index] }
     }
   }
 
-  /// The sums, in an order of their own: to be added to those of other processes.
-  package var totals: [Double] {
-    get { (0..<stride).map { total[$0] } }
-    set {
-      precondition(newValue.count == stride, "\(newValue.count) sums of \(stride)")
-      for index in 0..<stride { total[index] = newValue[index] }
-    }
-  }
-
   // MARK: - What came out
+
+  /// The balance loss, α · Σ balance, with the weight of the documents, and for each layer and expert (`sharePrefix`, then
+  /// "layer/expert", both from 0) its choices, with those of the layer's experts together: means are shares.
+  package var sums: MetricSums {
+    var sums = MetricSums([Self.balanceName] + shareNames.joined())
+    var numbers = [balanceLossWeight * balance, documentWeight]
+    for layer in 0..<layerCount {
+      let counts = (0..<expertCount).map { total[1 + layer * expertCount + $0] }
+      let all = counts.reduce(0, +)
+      numbers += counts.flatMap { [$0, all] }
+    }
+    sums.numbers = numbers
+    return sums
+  }
+  package static let balanceName = "aux_loss"
+  package static let sharePrefix = "expert_shares/"
 
   /// Σ over documents and layers of balance · Σ loss weight of the document, since the gradients were last zeroed.
   package var balance: Double { total[0] }

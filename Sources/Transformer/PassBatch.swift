@@ -72,11 +72,11 @@ final class PassBatch {
 
   /// Takes a batch over and divides its attention among the workers.
   ///
-  /// - Parameter countsDocuments: documents count 1 each instead of their tokens' weights.
+  /// - Parameter mean: whether documents count by their tokens' weights, or 1 each.
   /// - Precondition: 1 to `maximumTokens` tokens, each below `vocabularySize`; offsets rise from 0 to their number.
   func fill(
     tokens: [Int32], targets: [Int32], lossWeights: [Float], documentOffsets: [Int32], vocabularySize: Int,
-    keyValueHeadCount: Int, rotaryTable: RotaryTable, countsDocuments: Bool
+    keyValueHeadCount: Int, rotaryTable: RotaryTable, mean: LossMean
   ) {
     precondition(
       (1...capacity).contains(tokens.count) && targets.count == tokens.count && lossWeights.count == tokens.count,
@@ -122,10 +122,13 @@ final class PassBatch {
         rotaryRows[index] = Int32(first + index - range.lowerBound)
         if index < tokenCount { weight += lossWeights[index] }
       }
-      documentWeights[document] = countsDocuments ? (range.lowerBound < tokenCount ? 1 : 0) : weight
+      documentWeights[document] = mean == .tokens ? weight : range.lowerBound < tokenCount ? 1 : 0
     }
     divideAttention(keyValueHeadCount: keyValueHeadCount)
   }
+
+  /// What the documents count together.
+  var documentWeightSum: Double { (0..<documentCount).reduce(0) { $0 + Double(documentWeights[$1]) } }
 
   // MARK: - Losses
 
@@ -139,30 +142,19 @@ final class PassBatch {
     return sum
   }
 
-  /// The sums of each document, in order, without the padding.
-  var documentLosses: [LossSum] {
-    lossRowsByDocument.map { tokens, rows in lossSum(ofRows: rows, tokens: tokens) }
+  /// The loss of each token of the batch.
+  var tokenLosses: TokenLosses {
+    var values = [Float](repeating: 0, count: tokenCount)
+    for row in 0..<lossCount { values[Int(lossRows[row])] = losses[row] }
+    return TokenLosses(values)
   }
 
-  /// Multiplies the loss weights of each document's rows with a factor.
+  /// Lets the rows that have a loss count otherwise.
   ///
-  /// - Precondition: one factor a document, without the padding.
-  func multiplyLossWeights(_ factors: [Float]) {
-    let documents = lossRowsByDocument
-    precondition(factors.count == documents.count, "\(factors.count) factors for \(documents.count) documents")
-    for (factor, document) in zip(factors, documents) {
-      for row in document.rows { lossWeights[row] *= factor }
-    }
-  }
-
-  /// Tokens of each document, and which of the rows with a loss are its.
-  private var lossRowsByDocument: [(tokens: Int, rows: Range<Int>)] {
-    var row = 0
-    return (0..<documentCount).prefix { documentOffsets[$0] < tokenCount }.map { document in
-      let first = row
-      while row < lossCount && lossRows[row] < documentOffsets[document + 1] { row += 1 }
-      return (Int(documentOffsets[document + 1] - documentOffsets[document]), first..<row)
-    }
+  /// - Parameter weights: [tokens].
+  func setLossWeights(_ weights: [Float]) {
+    precondition(weights.count == tokenCount, "\(weights.count) loss weights for \(tokenCount) tokens")
+    for row in 0..<lossCount { lossWeights[row] = weights[Int(lossRows[row])] }
   }
 
   /// Gives each worker consecutive tasks of about the same cost, which grows with the square of a document's length.

@@ -202,15 +202,17 @@ package final class TrainingPass {
   ///   - lossWeights: [tokens] how much each prediction counts; rows of weight 0 skip the output layer.
   ///   - documentOffsets: [documents + 1] where each document begins, and the end.
   ///   - tokensBefore: tokens that the run has read before these: dropout numbers its rows by them.
-  ///   - documentFactors: for a loss that is a function of the documents' summed losses, and a mean over documents: gets
-  ///     these sums, and gives the function's derivative with respect to each, which the document's loss weights are
-  ///     multiplied with. Costs one more product with the output matrix. The result is the sum with these weights.
+  ///   - mean: how documents count in the balance of experts.
+  ///   - weightsAfter: for an objective that is not a sum of the tokens' losses: gets these, and gives [tokens] the
+  ///     objective's derivative with respect to each, which takes the place of `lossWeights`. Costs one more product with
+  ///     the output matrix.
+  /// - Returns: Σ weight · loss and Σ weight, by the weights that the gradient was computed with.
   package func forwardBackward(
     tokens: [Int32], targets: [Int32], lossWeights: [Float], documentOffsets: [Int32], tokensBefore: Int = 0,
-    documentFactors: ((_ losses: [LossSum]) -> [Float])? = nil
+    mean: LossMean = .tokens, weightsAfter: ((_ losses: TokenLosses) -> [Float])? = nil
   ) -> LossSum {
     guard let gradients, let normGradients else { preconditionFailure("this pass has no gradients") }
-    fill(tokens, targets, lossWeights, documentOffsets, countsDocuments: documentFactors != nil)
+    fill(tokens, targets, lossWeights, documentOffsets, mean: mean)
     lora?.dropoutOrigin = tokensBefore
     defer { lora?.dropoutOrigin = nil }
     team.run { worker in
@@ -218,9 +220,9 @@ package final class TrainingPass {
       forwardLayers(worker)
       normGradients.zero(worker)
       lora?.zeroGradients(worker)
-      if let documentFactors {
+      if let weightsAfter {
         outputLoss(worker, findsGradients: false)
-        if worker == 0 { batch.multiplyLossWeights(documentFactors(documentLosses)) }
+        if worker == 0 { batch.setLossWeights(weightsAfter(losses)) }
         meet(worker)
       }
       outputLoss(worker, findsGradients: true)
@@ -232,7 +234,7 @@ package final class TrainingPass {
     }
     // Frozen norms have no use for theirs.
     if lora == nil { normGradients.addOutput(to: gradients + norms.output) }
-    expertUse?.addBatch()
+    expertUse?.addBatch(weight: batch.documentWeightSum)
     return lossSum()
   }
 
@@ -250,18 +252,18 @@ package final class TrainingPass {
 
   func fill(
     _ tokens: [Int32], _ targets: [Int32], _ lossWeights: [Float], _ documentOffsets: [Int32],
-    countsDocuments: Bool = false
+    mean: LossMean = .tokens
   ) {
     batch.fill(
       tokens: tokens, targets: targets, lossWeights: lossWeights, documentOffsets: documentOffsets,
       vocabularySize: shape.vocabularySize, keyValueHeadCount: shape.keyValueHeadCount, rotaryTable: rotaryTable,
-      countsDocuments: countsDocuments)
+      mean: mean)
   }
 
   private func lossSum() -> LossSum { batch.lossSum(ofRows: 0..<batch.lossCount, tokens: batch.tokenCount) }
 
-  /// The losses of the last batch, document by document.
-  package var documentLosses: [LossSum] { batch.documentLosses }
+  /// The losses of the last batch.
+  package var losses: TokenLosses { batch.tokenLosses }
 
   // MARK: - Steps that every part of the pass takes
 

@@ -122,16 +122,19 @@ func writePreferences(_ arguments: [String]) throws {
   let reference = try TrainingPass(
     Parameters(modelDirectory: arguments[2]), precision: .float32, maximumTokens: batch.tokenCount, team: team,
     trains: false)
-  _ = Objective.crossEntropy.forward(reference, batch)
+  var sums = MetricSums()
+  CrossEntropyObjective().forward(reference, batch, addingTo: &sums)
+  let documents = reference.losses.documentSums(batch.lossWeights, documentOffsets: batch.documentOffsets)
   let loss = PreferenceLoss(shape: shape, beta: beta, isLengthNormalized: arguments[6] == "mean")
   let parameters = try Parameters(modelDirectory: arguments[1])
   let pass = try TrainingPass(parameters, precision: .float32, maximumTokens: batch.tokenCount, team: team)
-  let objective = Objective.preference(loss, reference: reference.documentLosses.map { -$0.loss })
-  let sum = objective.forwardBackward(pass, batch)
-  guard let metrics = sum.preference, let gradients = pass.gradients else {
+  let objective = PreferenceObjective(loss, reference: documents.map { -$0.loss })
+  sums = objective.noSums
+  objective.forwardBackward(pass, batch, addingTo: &sums)
+  guard let gradients = pass.gradients, !sums.means.isEmpty else {
     throw ProbeError(description: "no pairs were compared")
   }
-  let numbers = [("loss", sum.loss.loss / sum.loss.weight)] + metrics.means.map { ($0.name, $0.value) }
+  let numbers = sums.means
   let table = parameters.table
   let writer = try SafetensorsWriter(
     arguments[7],
@@ -139,7 +142,7 @@ func writePreferences(_ arguments: [String]) throws {
       + table.entries.map { .init(name: $0.key, type: .float32, shape: $0.shape) })
   for (_, value) in numbers { try [Float(value)].withUnsafeBufferPointer { try writer.append($0) } }
   for entry in table.entries {
-    let mean = entry.range.map { gradients[$0] / Float(sum.loss.weight) }
+    let mean = entry.range.map { gradients[$0] / Float(sums.weight("loss")) }
     try mean.withUnsafeBufferPointer { try writer.append($0) }
   }
   try writer.commit()

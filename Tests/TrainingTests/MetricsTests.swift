@@ -49,7 +49,7 @@ struct MetricsTests {
       let steps = lines.filter { $0["train/loss"] != nil }
       #expect(steps.count == 4 && events.steps.count == 4)
       for (line, report) in zip(steps, events.steps) {
-        let experts = try #require(report.experts)
+        let experts = try #require(ExpertReport(report.sums))
         #expect(line["train/aux_loss"]?.doubleValue == experts.balanceLoss)
         #expect(line["train/expert_max_share"]?.doubleValue == experts.largestShare)
         #expect(line["train/expert_entropy"]?.doubleValue == experts.entropy)
@@ -76,7 +76,7 @@ struct MetricsTests {
         settings.steps = 40
         let events = EventList()
         try tiny.train(settings, output: output, sinks: [events])
-        return events.steps.suffix(5).reduce(0) { $0 + $1.experts!.entropy } / 5
+        return events.steps.suffix(5).reduce(0) { $0 + ExpertReport($1.sums)!.entropy } / 5
       }
       let (without, with) = (try finalEntropy(0, "without"), try finalEntropy(0.1, "with"))
       #expect(with > without && with > 0.95, "entropy \(without) without, \(with) with")

@@ -1,5 +1,6 @@
 import Foundation
 import Training
+import Transformer
 
 /// Shows a run while it goes on: one redrawn bar on a terminal, plain lines at intervals elsewhere, and lasting lines for
 /// evaluations, checkpoints and samples. A run goes on when nobody can see it any more.
@@ -33,7 +34,7 @@ final class TrainingDisplay: MetricsSink {
       if let bitsPerByte = evaluation.bitsPerByte {
         parts.append(String(format: "perplexity %.2f  %.3f bits/byte", exp(evaluation.loss), bitsPerByte))
       }
-      if let preference = evaluation.preference { parts.append(preferenceText(preference)) }
+      if let text = preferenceText(evaluation.sums) { parts.append(text) }
       progress.note(parts.joined(separator: "  "))
     case .readingReference(let share):
       progress.update { _ in String(format: "log-probabilities of the model as it is  %3.0f%%", share * 100) }
@@ -59,8 +60,9 @@ private func stepLabel(_ step: Int, of total: Int) -> String {
 }
 
 /// "accuracy 0.71  margin 0.412": how often the chosen answer has the larger reward, and by how much on average.
-private func preferenceText(_ metrics: PreferenceMetrics) -> String {
-  String(format: "accuracy %.2f  margin %.3f", metrics.accuracy, metrics.margin)
+private func preferenceText(_ sums: MetricSums) -> String? {
+  guard let accuracy = sums.mean("rewards/accuracies"), let margin = sums.mean("rewards/margins") else { return nil }
+  return String(format: "accuracy %.2f  margin %.3f", accuracy, margin)
 }
 
 /// The line of a step. With a bar, the share of the run is drawn too.
@@ -72,8 +74,8 @@ func stepText(_ report: StepReport, barWidth: Int) -> String {
   // In front of what a narrow terminal cuts off.
   if let left = report.secondsLeft, report.step < report.totalSteps { parts.append("\(formatDuration(left)) left") }
   parts.append(report.smoothedLoss.map { String(format: "loss %.4f", $0) } ?? "loss -")
-  if let preference = report.preference { parts.append(preferenceText(preference)) }
-  if let experts = report.experts {
+  if let text = preferenceText(report.sums) { parts.append(text) }
+  if let experts = ExpertReport(report.sums) {
     parts.append(
       String(format: "aux %.4f  busiest expert %.0f%%", experts.balanceLoss, 100 * experts.largestShare))
   }

@@ -159,7 +159,7 @@ func trainingSummary(_ summary: TrainingSummary, _ plan: TrainingPlan, run: RunD
 func lossText(_ evaluation: Evaluation) -> String {
   let unit =
     evaluation.bitsPerByte.map { String(format: " nats/token, %.3f bits/byte", $0) }
-    ?? evaluation.preference.map { String(format: ", accuracy %.2f", $0.accuracy) } ?? ""
+    ?? evaluation.sums.mean("rewards/accuracies").map { String(format: ", accuracy %.2f", $0) } ?? ""
   return String(format: "%.4f%@ (step %d)", evaluation.loss, unit, evaluation.step)
 }
 

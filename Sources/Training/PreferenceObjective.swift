@@ -1,0 +1,34 @@
+import Corpus
+import Transformer
+
+/// The mean loss of pairs of documents, the chosen answer and the rejected one in turn.
+package struct PreferenceObjective: Objective {
+  private let loss: PreferenceLoss
+  /// Σ log-probability of each document of the split under the reference, by its number.
+  private let reference: [Double]
+
+  package init(_ loss: PreferenceLoss, reference: [Double]) {
+    self.loss = loss
+    self.reference = reference
+  }
+
+  package var metricNames: [String] { [MetricNames.objective] + PreferenceLoss.metricNames }
+  package var mean: LossMean { .documents }
+  package var lossUnit: String { "of a pair" }
+  package var isCrossEntropy: Bool { false }
+
+  package func weights(_ losses: TokenLosses, of batch: PackedBatch, addingTo sums: inout MetricSums) -> [Float] {
+    let documents = losses.documentSums(batch.lossWeights, documentOffsets: batch.documentOffsets)
+    let pairs = loss.compare(
+      documents, reference: batch.documentNumbers.map { reference[$0] }, addingTo: &sums)
+    // As a mean over documents, both of a pair having its loss: by documents the pass weighs what else it adds.
+    sums.add(MetricNames.objective, 2 * pairs.loss, weight: Double(documents.count))
+    var weights = batch.lossWeights
+    for (document, factor) in pairs.derivatives.enumerated() {
+      for index in Int(batch.documentOffsets[document])..<Int(batch.documentOffsets[document + 1]) {
+        weights[index] *= 2 * factor
+      }
+    }
+    return weights
+  }
+}
