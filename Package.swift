@@ -47,6 +47,8 @@ let package = Package(
     room("Tokenization", imports: ["Storage"]),
     room("ModelFiles", imports: ["Storage", "Tokenization", "CLibZip"]),
     room("Transformer", imports: ["Storage", "Compute", "ModelFiles"]),
+    // The whole model in plain loops, and the plain twin of every kernel: what the fast ones are tested against.
+    room("Reference", imports: ["Transformer"]),
     room("Corpus", imports: ["Storage", "Processes", "Tokenization", "CSimdJSON"]),
     room("Plotting", imports: ["Storage"]),
     room("StructuredOutput", imports: ["Storage", "Tokenization"]),
@@ -72,8 +74,7 @@ let package = Package(
       ],
       swiftSettings: swiftSettings),
 
-    // Tests. `ReferenceKernels` holds the plain twin of every kernel, generic over the number type.
-    .target(name: "ReferenceKernels", path: "Tests/ReferenceKernels", swiftSettings: swiftSettings),
+    // Tests.
     .target(
       name: "TestSupport", dependencies: ["Storage", "Processes", "ModelFiles", "Transformer"],
       path: "Tests/TestSupport",
@@ -88,10 +89,11 @@ let package = Package(
       path: "Tests/InteropProbe", swiftSettings: swiftSettings),
     tests(of: "Storage"),
     tests(of: "Processes"),
-    tests(of: "Compute", imports: ["ReferenceKernels", "CKernels"]),
+    tests(of: "Compute", imports: ["Reference", "CKernels"]),
     tests(of: "Tokenization"),
     tests(of: "ModelFiles", imports: ["Tokenization", "Transformer"]),
-    tests(of: "Transformer", imports: ["Compute", "ModelFiles", "ReferenceKernels"], resources: [.copy("Fixtures")]),
+    tests(of: "Transformer", imports: ["Compute", "ModelFiles", "Reference"], resources: [.copy("Fixtures")]),
+    tests(of: "Reference", imports: ["Transformer"]),
     tests(of: "Corpus", imports: ["Processes", "Tokenization"]),
     tests(
       of: "Training",

@@ -1,6 +1,6 @@
 import CKernels
 import Compute
-import ReferenceKernels
+import Reference
 import TestSupport
 import Testing
 

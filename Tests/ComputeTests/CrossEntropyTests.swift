@@ -1,5 +1,5 @@
 import Compute
-import ReferenceKernels
+import Reference
 import TestSupport
 import Testing
 

@@ -153,25 +153,5 @@ func expectClose(
     sourceLocation: sourceLocation)
 }
 
-/// How far a gradient lies from central differences of `loss` at `point` in steps of 1e-4: the relative L2 distance.
-func distanceFromDifferences(_ gradient: [Double], at point: [Double], loss: ([Double]) -> Double) -> Double {
-  let step = 1e-4
-  var point = point
-  var error = 0.0
-  var size = 0.0
-  for index in point.indices {
-    let value = point[index]
-    point[index] = value + step
-    let above = loss(point)
-    point[index] = value - step
-    let below = loss(point)
-    point[index] = value
-    let difference = (above - below) / (2 * step)
-    error += (gradient[index] - difference) * (gradient[index] - difference)
-    size += difference * difference
-  }
-  return (error / size).squareRoot()
-}
-
 /// Σ a·b, the loss whose gradient with respect to `a` is `b`.
 func dot(_ a: [Double], _ b: [Double]) -> Double { zip(a, b).reduce(0) { $0 + $1.0 * $1.1 } }

@@ -1,7 +1,7 @@
 import CKernels
 import Compute
 import Foundation
-import ReferenceKernels
+import Reference
 import TestSupport
 import Testing
 

@@ -7,7 +7,7 @@ import Transformer
 
 @Suite("LoRA")
 struct LoRATests {
-  private typealias Variant = TrainingPassTests.Variant
+  private typealias Variant = ModelVariant
 
   private static let base = LoRABase(path: "/base", contentHash: "0123")
 
@@ -56,9 +56,9 @@ struct LoRATests {
 
   @Test(
     "the gradients of A and B are those that the merged model's weights have, through W = W₀ + s·B·A",
-    arguments: TrainingPassTests.Variant.allCases,
+    arguments: ModelVariant.allCases,
     [LoRATarget.allCases, [.query, .value], [.key, .up, .down], [.attentionOutput]])
-  func gradients(variant: TrainingPassTests.Variant, targets: [LoRATarget]) throws {
+  func gradients(variant: ModelVariant, targets: [LoRATarget]) throws {
     let parameters = try variant.parameters()
     let targets = targets.filter { $0.exists(in: parameters.configuration) }
     let adapter = try adapter(parameters.configuration, targets: targets)

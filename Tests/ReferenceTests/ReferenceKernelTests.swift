@@ -1,5 +1,4 @@
-import Compute
-import ReferenceKernels
+import Reference
 import TestSupport
 import Testing
 
@@ -7,7 +6,8 @@ import Testing
 ///
 /// The error of a central difference is of order step² = 1e-8 times the third derivative; 1e-7 leaves room for curved
 /// functions, and a wrong or missing term of a derivative is far above it.
-struct ReferenceTests {
+@Suite("Plain kernels")
+struct ReferenceKernelTests {
   static let largestDistance = 1e-7
 
   private func random(_ count: Int, seed: UInt64) -> [Double] {
@@ -152,3 +152,26 @@ struct ReferenceTests {
     ) { loss(input, $0) }
   }
 }
+
+/// How far a gradient lies from central differences of `loss` at `point` in steps of 1e-4: the relative L2 distance.
+func distanceFromDifferences(_ gradient: [Double], at point: [Double], loss: ([Double]) -> Double) -> Double {
+  let step = 1e-4
+  var point = point
+  var error = 0.0
+  var size = 0.0
+  for index in point.indices {
+    let value = point[index]
+    point[index] = value + step
+    let above = loss(point)
+    point[index] = value - step
+    let below = loss(point)
+    point[index] = value
+    let difference = (above - below) / (2 * step)
+    error += (gradient[index] - difference) * (gradient[index] - difference)
+    size += difference * difference
+  }
+  return (error / size).squareRoot()
+}
+
+/// Σ a·b, the loss whose gradient with respect to `a` is `b`.
+private func dot(_ a: [Double], _ b: [Double]) -> Double { zip(a, b).reduce(0) { $0 + $1.0 * $1.1 } }

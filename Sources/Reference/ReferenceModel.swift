@@ -1,0 +1,277 @@
+import Transformer
+
+/// The whole model on one page: a Llama-style decoder, forward and backward, one plain loop after another in Double.
+///
+/// Read this file first, from top to bottom. Symbols and shapes are those of docs/notation.md: T tokens, n hidden size,
+/// L layers, H heads and G key/value heads of d dimensions, h intermediate size, V vocabulary. A matrix is an array, row
+/// after row; a bar over a name, written dX here, is the gradient of the loss with respect to it. Each operation that is
+/// called (`Reference.attentionForward`, …) is in a file of its own beside this one (`Reference+Attention.swift`), forward and
+/// backward together in 20 to 120 lines.
+///
+/// It is slow, and the fast engines are tested against it. It is itself tested against PyTorch's numbers, and its gradients
+/// against differences of its losses.
+package struct ReferenceModel {
+  package let shape: ModelConfiguration
+  /// Which weights the model has, and where each lies in `weights`.
+  package let table: ParameterTable
+  /// [table.totalCount] all weights, one after another.
+  package var weights: [Double]
+  /// [table.totalCount] the gradient of each weight, summed over the calls of `backward`.
+  package var gradients: [Double]
+  /// [table.totalCount] AdamW's moving means of the gradients and of their squares.
+  package var firstMoments, secondMoments: [Double]
+
+  /// A copy of `parameters`.
+  package init(_ parameters: Parameters) {
+    shape = parameters.configuration
+    table = parameters.table
+    weights = (0..<table.totalCount).map { Double(parameters.values[$0]) }
+    gradients = [Double](repeating: 0, count: weights.count)
+    (firstMoments, secondMoments) = (gradients, gradients)
+  }
+
+  // MARK: - Forward: tokens in, logits out
+
+  /// What the forward pass finds in a layer, kept for the way back.
+  struct Layer {
+    /// a [T, n] the attention block's input, normalised.
+    var attentionInput: Normalized
+    /// [T·H, d] and [T·G, d] queries and keys, each head normalised; only in models that do so.
+    var queryNorm, keyNorm: Normalized?
+    /// q, k, v [T, (H + 2·G)·d] side by side, queries and keys rotated.
+    var queriesKeysValues: [Double]
+    /// o [T, H·d]
+    var attended: [Double]
+    /// b [T, n] the feed-forward block's input, normalised.
+    var feedForwardInput: Normalized
+    /// The block that every token passes; none in a mixture without shared experts.
+    var shared: FeedForward?
+    /// Which experts each token takes; only in a mixture. Here each expert computes all tokens.
+    var routing: Reference.Routing<Double>?
+    var experts: [FeedForward] = []
+  }
+
+  /// A SwiGLU block of width h.
+  struct FeedForward {
+    /// g, u [T, 2·h] side by side.
+    var gateUp: [Double]
+    /// silu(g) ⊙ u [T, h]
+    var activated: [Double]
+    /// [T, n] what the block adds to the residual stream; an expert's times its weight.
+    var output: [Double]
+  }
+
+  /// A matrix and what RMSNorm makes of its rows.
+  struct Normalized {
+    var input: [Double]
+    var output: [Double]
+    /// [rows] 1 over the root mean square.
+    var reciprocals: [Double]
+  }
+
+  package struct Activations {
+    let tokens: [Int]
+    let documentOffsets: [Int]
+    var layers: [Layer] = []
+    /// [T, n] the end of the residual stream, normalised.
+    var final = Normalized(input: [], output: [], reciprocals: [])
+    /// z [T, V]
+    package var logits: [Double] = []
+  }
+
+  /// - Parameters:
+  ///   - tokens: [T] ids, document after document.
+  ///   - documentOffsets: [documents + 1] where each document begins, and the end of the last. A token sees itself and
+  ///     what stands before it in its document.
+  package func forward(tokens: [Int], documentOffsets: [Int]) -> Activations {
+    var result = Activations(tokens: tokens, documentOffsets: documentOffsets)
+    // x = E[token]: the residual stream, [T, n], to which every block adds.
+    var x = Reference.embeddingForward(tokens: tokens, table: weight(ParameterKey.embedding), width: shape.hiddenSize)
+    for number in 0..<shape.layerCount {
+      let key = ParameterKey.Layer(number)
+
+      // Attention: tokens look at each other.
+      let a = normalize(x, key.attentionNorm)
+      var q = project(a.output, key.query)
+      var k = project(a.output, key.key)
+      let v = project(a.output, key.value)
+      var (queryNorm, keyNorm): (Normalized?, Normalized?)
+      if shape.normalizesQueriesAndKeys {
+        let (queries, keys) = (normalize(q, key.queryNorm), normalize(k, key.keyNorm))
+        (queryNorm, keyNorm, q, k) = (queries, keys, queries.output, keys.output)
+      }
+      q = rotate(q, documentOffsets)
+      k = rotate(k, documentOffsets)
+      let qkv = sideBySide([q, k, v], rows: tokens.count)
+      let o = Reference.attentionForward(queriesKeysValues: qkv, attentionShape(documentOffsets))
+      add(project(o, key.attentionOutput), to: &x)
+
+      // Feed-forward: each token by itself.
+      let b = normalize(x, key.feedForwardNorm)
+      var layer = Layer(
+        attentionInput: a, queryNorm: queryNorm, keyNorm: keyNorm, queriesKeysValues: qkv, attended: o,
+        feedForwardInput: b)
+      if shape.sharedIntermediateSize > 0 {
+        let block = feedForward(b.output, key.feedForward(shape))
+        add(block.output, to: &x)
+        layer.shared = block
+      }
+      if shape.isMixture {
+        let routing = Reference.routerForward(
+          input: b.output, router: weight(key.router), expertCount: shape.expertCount,
+          expertsPerToken: shape.expertsPerToken, width: shape.hiddenSize)
+        for expert in 0..<shape.expertCount {
+          let block = feedForward(b.output, key.expert(expert))
+          add(scaleRows(block.output, shares(of: expert, routing)), to: &x)
+          layer.experts.append(block)
+        }
+        layer.routing = routing
+      }
+      result.layers.append(layer)
+    }
+    // z = norm(x)·Eᵀ, or a matrix of its own instead of E.
+    result.final = normalize(x, ParameterKey.finalNorm)
+    result.logits = project(result.final.output, outputKey)
+    return result
+  }
+
+  /// (silu(b·W₁ᵀ) ⊙ b·W₃ᵀ)·W₂ᵀ
+  private func feedForward(_ b: [Double], _ key: ParameterKey.FeedForward) -> FeedForward {
+    let gates = project(b, key.gate)
+    let gateUp = sideBySide([gates, project(b, key.up)], rows: b.count / shape.hiddenSize)
+    let activated = Reference.swiGLUForward(gateUp: gateUp, hidden: columns(key.gate))
+    return FeedForward(gateUp: gateUp, activated: activated, output: project(activated, key.down))
+  }
+
+  // MARK: - Loss: how unlikely the model found what came next
+
+  /// Σ weight · (log Σ e^z - z[target]) over tokens, and Σ over layers and documents of the document's weight · how
+  /// unevenly it uses the experts.
+  package func loss(
+    tokens: [Int], targets: [Int], lossWeights: [Double], documentOffsets: [Int]
+  ) -> (loss: Double, balance: Double) {
+    let activations = forward(tokens: tokens, documentOffsets: documentOffsets)
+    return losses(activations, targets: targets, lossWeights: lossWeights).sums
+  }
+
+  /// The same; adds the gradient of loss + `balanceLossWeight` · balance to `gradients`.
+  package mutating func forwardBackward(
+    tokens: [Int], targets: [Int], lossWeights: [Double], documentOffsets: [Int]
+  ) -> (loss: Double, balance: Double) {
+    let activations = forward(tokens: tokens, documentOffsets: documentOffsets)
+    let (sums, dLogits) = losses(activations, targets: targets, lossWeights: lossWeights)
+    backward(activations, dLogits: dLogits, documentWeights: documentWeights(lossWeights, documentOffsets))
+    return sums
+  }
+
+  private func losses(
+    _ activations: Activations, targets: [Int], lossWeights: [Double]
+  ) -> (sums: (loss: Double, balance: Double), dLogits: [Double]) {
+    let (losses, dLogits) = Reference.softmaxCrossEntropy(
+      logits: activations.logits, targets: targets, lossWeights: lossWeights, gradientScale: 1,
+      vocabulary: shape.vocabularySize)
+    var sums = (loss: 0.0, balance: 0.0)
+    for (loss, weight) in zip(losses, lossWeights) { sums.loss += weight * loss }
+    let documentWeights = documentWeights(lossWeights, activations.documentOffsets)
+    for routing in activations.layers.compactMap(\.routing) {
+      for (document, weight) in zip(documents(activations.documentOffsets), documentWeights) {
+        sums.balance += weight * Reference.expertBalance(routing, tokens: document, expertCount: shape.expertCount)
+      }
+    }
+    return (sums, dLogits)
+  }
+
+  // MARK: - Backward: the chain rule, from the logits to the embedding
+
+  /// Adds to `gradients` what `dLogits` [T, V], and the balance of experts times `documentWeights` [documents], say.
+  ///
+  /// A block that adds f(x) to x passes the stream's gradient on as it is, and adds that of f.
+  package mutating func backward(_ activations: Activations, dLogits: [Double], documentWeights: [Double]) {
+    let offsets = activations.documentOffsets
+    let dFinal = projectBackward(dLogits, activations.final.output, outputKey)
+    var dX = normalizeBackward(dFinal, activations.final, ParameterKey.finalNorm)
+    for (number, layer) in activations.layers.enumerated().reversed() {
+      let key = ParameterKey.Layer(number)
+
+      // Feed-forward.
+      let b = layer.feedForwardInput
+      var dB = [Double](repeating: 0, count: b.output.count)
+      if let block = layer.shared { add(feedForwardBackward(dX, block, b.output, key.feedForward(shape)), to: &dB) }
+      if let routing = layer.routing {
+        // An expert's output y counts with the weight w: ȳ = w·x̄, and w̄ = Σ x̄·y over the token's row.
+        var dWeights = routing.weights
+        for (expert, block) in layer.experts.enumerated() {
+          let dOutput = scaleRows(dX, shares(of: expert, routing))
+          add(feedForwardBackward(dOutput, block, b.output, key.expert(expert)), to: &dB)
+          for (token, chosen) in routing.experts.enumerated() {
+            guard let place = chosen.firstIndex(of: expert) else { continue }
+            let row = token * shape.hiddenSize..<(token + 1) * shape.hiddenSize
+            dWeights[token][place] = row.reduce(0) { $0 + dX[$1] * block.output[$1] }
+          }
+        }
+        var dProbabilities: [Double] = []
+        for (document, weight) in zip(documents(offsets), documentWeights) {
+          dProbabilities += Reference.expertBalanceBackward(routing, tokens: document, expertCount: shape.expertCount)
+            .map { $0 * weight * shape.balanceLossWeight }
+        }
+        let dRouting = Reference.routerBackward(routing, dWeights: dWeights, dProbabilities: dProbabilities)
+        add(projectBackward(dRouting, b.output, key.router), to: &dB)
+      }
+      add(normalizeBackward(dB, b, key.feedForwardNorm), to: &dX)
+
+      // Attention.
+      let a = layer.attentionInput
+      let dO = projectBackward(dX, layer.attended, key.attentionOutput)
+      let dQKV = Reference.attentionBackward(
+        dOutput: dO, queriesKeysValues: layer.queriesKeysValues, attentionShape(offsets))
+      let parts = apart(dQKV, widths: [shape.querySize, shape.keyValueSize, shape.keyValueSize])
+      var dQ = rotate(parts[0], offsets, direction: -1)
+      var dK = rotate(parts[1], offsets, direction: -1)
+      if let queryNorm = layer.queryNorm { dQ = normalizeBackward(dQ, queryNorm, key.queryNorm) }
+      if let keyNorm = layer.keyNorm { dK = normalizeBackward(dK, keyNorm, key.keyNorm) }
+      var dA = projectBackward(dQ, a.output, key.query)
+      add(projectBackward(dK, a.output, key.key), to: &dA)
+      add(projectBackward(parts[2], a.output, key.value), to: &dA)
+      add(normalizeBackward(dA, a, key.attentionNorm), to: &dX)
+    }
+    let dEmbedding = Reference.embeddingBackward(
+      tokens: activations.tokens, dOutput: dX, vocabulary: shape.vocabularySize, width: shape.hiddenSize)
+    accumulate(dEmbedding, ParameterKey.embedding)
+  }
+
+  /// - Returns: b̄ [T, n].
+  private mutating func feedForwardBackward(
+    _ dOutput: [Double], _ block: FeedForward, _ b: [Double], _ key: ParameterKey.FeedForward
+  ) -> [Double] {
+    let dActivated = projectBackward(dOutput, block.activated, key.down)
+    let width = columns(key.gate)
+    let dGateUp = Reference.swiGLUBackward(gateUp: block.gateUp, dOutput: dActivated, hidden: width)
+    let parts = apart(dGateUp, widths: [width, width])
+    var dB = projectBackward(parts[0], b, key.gate)
+    add(projectBackward(parts[1], b, key.up), to: &dB)
+    return dB
+  }
+
+  // MARK: - Optimizer: AdamW moves every weight against its gradient
+
+  /// One step with `gradientScale` times the gradients. Norms take no decay.
+  ///
+  /// - Parameter step: its number, from 1.
+  package mutating func adamWStep(
+    learningRate: Double, beta1: Double = 0.9, beta2: Double = 0.95, epsilon: Double = 1e-8, weightDecay: Double = 0,
+    gradientScale: Double = 1, step: Int
+  ) {
+    for entry in table.entries {
+      var (w, m, v) = (
+        Array(weights[entry.range]), Array(firstMoments[entry.range]), Array(secondMoments[entry.range])
+      )
+      Reference.adamWStep(
+        parameters: &w, gradients: gradients[entry.range].map { $0 * gradientScale }, firstMoment: &m,
+        secondMoment: &v, learningRate: learningRate, beta1: beta1, beta2: beta2, epsilon: epsilon,
+        weightDecay: entry.isDecayed ? weightDecay : 0, step: step)
+      weights.replaceSubrange(entry.range, with: w)
+      firstMoments.replaceSubrange(entry.range, with: m)
+      secondMoments.replaceSubrange(entry.range, with: v)
+    }
+  }
+}
