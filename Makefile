@@ -52,6 +52,7 @@ soak: build ## two hours of kills, full and slow disks for a training run, which
 format: ## rewrite the Swift sources in the project's format
 	swift format -i -p -r Sources Tests Package.swift
 
-lint: ## check format, and that the documents name files and options that exist
+lint: ## check format, that the documents name files and options that exist, and what rooms import
 	swift format lint --strict -p -r Sources Tests Package.swift
 	scripts/check_docs.sh
+	scripts/check_rooms.py

@@ -20,7 +20,7 @@ func room(_ name: String, imports: [Target.Dependency] = [], resources: [Resourc
 func tests(of room: String, imports: [Target.Dependency] = [], resources: [Resource]? = nil) -> Target {
   .testTarget(
     name: room + "Tests",
-    dependencies: [.byName(name: room), "TestSupport"] + (room == "Storage" ? [] : ["Storage"]) + imports,
+    dependencies: [.byName(name: room)] + imports,
     resources: resources, swiftSettings: swiftSettings)
 }
 
@@ -42,39 +42,40 @@ let package = Package(
 
     // The rooms, each below those that it imports.
     room("Storage", imports: ["CStorage"]),
-    room("Compute", imports: oneDNN.map { .byName(name: $0.name) } + ["CKernels"]),
-    room("Processes", imports: ["Compute", "CMPI"]),
+    room("Machine"),
+    room("Processes", imports: ["Machine", "CMPI"]),
     room("Tokenization", imports: ["Storage"]),
     room("ModelFiles", imports: ["Storage", "Tokenization", "CLibZip"]),
-    room("Transformer", imports: ["Storage", "Compute", "ModelFiles"]),
-    // The whole model in plain loops, and the plain twin of every kernel: what the fast ones are tested against.
-    room("Reference", imports: ["Transformer"]),
+    room("Compute", imports: oneDNN.map { .byName(name: $0.name) } + ["Machine", "CKernels"]),
+    room("Transformer", imports: ["Storage", "Machine", "Compute", "ModelFiles"]),
     room("Corpus", imports: ["Storage", "Processes", "Tokenization", "CSimdJSON"]),
     room("Plotting", imports: ["Storage"]),
     room("StructuredOutput", imports: ["Storage", "Tokenization"]),
     room(
       "Training",
-      imports: ["Storage", "Compute", "Processes", "Tokenization", "ModelFiles", "Transformer", "Corpus", "Plotting"],
+      imports: [
+        "Storage", "Machine", "Compute", "Processes", "Tokenization", "ModelFiles", "Transformer", "Corpus", "Plotting",
+      ],
       resources: [.embedInCode("Bridge")]),
     room(
       "Inference",
-      imports: ["Storage", "Compute", "Tokenization", "StructuredOutput", "ModelFiles", "Transformer"]),
+      imports: ["Storage", "Machine", "Compute", "Tokenization", "StructuredOutput", "ModelFiles", "Transformer"]),
     room(
       "Evaluation",
-      imports: ["Storage", "Compute", "Tokenization", "ModelFiles", "Transformer", "Corpus", "Inference", "Plotting"]),
+      imports: ["Machine", "Compute", "Tokenization", "Transformer", "Corpus", "Inference", "Plotting"]),
     room(
-      "Serving", imports: ["Storage", "Compute", "Tokenization", "StructuredOutput", "Inference", "CMicroHTTPD"],
+      "Serving", imports: ["Storage", "Machine", "Tokenization", "StructuredOutput", "Inference", "CMicroHTTPD"],
       resources: [.embedInCode("Page")]),
     .executableTarget(
       name: "minimind",
       dependencies: [
-        "Storage", "Compute", "Processes", "Tokenization", "ModelFiles", "Transformer", "Corpus", "Training",
-        "Inference",
-        "Evaluation", "CEditLine", "Serving",
+        "Storage", "Machine", "Compute", "Processes", "Tokenization", "ModelFiles", "Transformer", "Corpus", "Training",
+        "Inference", "Evaluation", "CEditLine", "Serving",
       ],
       swiftSettings: swiftSettings),
 
-    // Tests.
+    // Tests. `ReferenceKernels` holds the plain twin of every kernel, generic over the number type.
+    .target(name: "ReferenceKernels", path: "Tests/ReferenceKernels", swiftSettings: swiftSettings),
     .target(
       name: "TestSupport", dependencies: ["Storage", "Processes", "ModelFiles", "Transformer"],
       path: "Tests/TestSupport",
@@ -87,24 +88,26 @@ let package = Package(
         "Inference",
       ],
       path: "Tests/InteropProbe", swiftSettings: swiftSettings),
-    tests(of: "Storage"),
-    tests(of: "Processes"),
-    tests(of: "Compute", imports: ["Reference", "CKernels"]),
-    tests(of: "Tokenization"),
-    tests(of: "ModelFiles", imports: ["Tokenization", "Transformer"]),
-    tests(of: "Transformer", imports: ["Compute", "ModelFiles", "Reference"], resources: [.copy("Fixtures")]),
-    tests(of: "Reference", imports: ["Transformer"]),
-    tests(of: "Corpus", imports: ["Processes", "Tokenization"]),
+    tests(of: "Storage", imports: ["TestSupport"]),
+    tests(of: "Processes", imports: ["TestSupport"]),
+    tests(of: "Compute", imports: ["TestSupport", "Machine", "ReferenceKernels", "CKernels"]),
+    tests(of: "Tokenization", imports: ["TestSupport", "Storage"]),
+    tests(of: "ModelFiles", imports: ["TestSupport", "Storage"]),
+    tests(
+      of: "Transformer", imports: ["TestSupport", "Storage", "Compute", "ModelFiles", "ReferenceKernels"],
+      resources: [.copy("Fixtures")]),
+    tests(of: "Corpus", imports: ["TestSupport", "Storage", "Processes", "Tokenization"]),
     tests(
       of: "Training",
-      imports: ["AllocationCounter", "Compute", "Processes", "Transformer", "Corpus", "Tokenization", "ModelFiles"]),
-    tests(of: "StructuredOutput", imports: ["Tokenization"]),
+      imports: [
+        "TestSupport", "AllocationCounter", "Storage", "Compute", "Processes", "Transformer", "Corpus", "Tokenization",
+        "ModelFiles",
+      ]),
+    tests(of: "StructuredOutput", imports: ["TestSupport", "Storage", "Tokenization"]),
+    tests(of: "Inference", imports: ["TestSupport", "Compute", "Transformer", "Tokenization", "StructuredOutput"]),
     tests(
-      of: "Inference", imports: ["Compute", "Transformer", "Tokenization", "StructuredOutput", "ModelFiles"]),
-    tests(
-      of: "Evaluation",
-      imports: ["Compute", "Transformer", "Corpus", "Inference", "Tokenization", "ModelFiles", "Plotting"]),
-    tests(of: "Serving", imports: ["Inference", "StructuredOutput", "Tokenization"]),
+      of: "Evaluation", imports: ["TestSupport", "Compute", "Transformer", "Corpus", "Inference", "Tokenization"]),
+    tests(of: "Serving", imports: ["TestSupport", "Storage", "Inference", "StructuredOutput", "Tokenization"]),
     tests(of: "minimind"),
   ],
   swiftLanguageModes: [.v6],

@@ -1,3 +1,5 @@
+import Machine
+
 /// A matrix's place in a block of memory that an `ArenaPlan` has laid out.
 package struct ArenaSlot: Sendable {
   /// Bytes from the beginning of the block: a multiple of 64.
@@ -25,8 +27,8 @@ package struct ArenaPlan {
 extension AlignedBuffer {
   /// A block for everything that a plan has reserved.
   ///
-  /// - Throws: `ComputeError.outOfMemory`.
-  package convenience init(_ plan: ArenaPlan) throws(ComputeError) {
+  /// - Throws: `OutOfMemoryError`.
+  package convenience init(_ plan: ArenaPlan) throws(OutOfMemoryError) {
     try self.init(byteCount: plan.byteCount)
   }
 

@@ -1,4 +1,5 @@
 import CKernels
+import Machine
 
 /// Working memory of `attentionForward` and `attentionBackward`: one for each worker, nothing is allocated afterwards.
 ///
@@ -46,8 +47,8 @@ package final class AttentionScratch {
   let dKeys: UnsafeMutablePointer<Float>
   let dValues: UnsafeMutablePointer<Float>
 
-  /// - Throws: `ComputeError.outOfMemory`.
-  package init(shape: AttentionShape, maximumSequenceLength: Int) throws(ComputeError) {
+  /// - Throws: `OutOfMemoryError`.
+  package init(shape: AttentionShape, maximumSequenceLength: Int) throws(OutOfMemoryError) {
     precondition(maximumSequenceLength > 0, "attention over \(maximumSequenceLength) tokens")
     self.shape = shape
     self.maximumSequenceLength = maximumSequenceLength

@@ -1,4 +1,5 @@
 import CKernels
+import Machine
 
 /// The numbers of one step of Muon.
 package struct MuonStep: Sendable {
@@ -39,7 +40,7 @@ package final class Muon {
   /// - Parameters:
   ///   - shapes: rows and columns of the matrices to come.
   ///   - type: what the products of the iteration take.
-  package init(shapes: [(rows: Int, columns: Int)], type: ElementType) throws(ComputeError) {
+  package init(shapes: [(rows: Int, columns: Int)], type: ElementType) throws(OutOfMemoryError) {
     self.type = type
     (largestCount, largestSide) = Self.largest(shapes)
     buffer = try AlignedBuffer(byteCount: Self.byteCount(shapes: shapes, type: type))

@@ -1,4 +1,5 @@
 import CKernels
+import Machine
 
 /// Working memory of `pagedAttention`: one for each worker, nothing is allocated afterwards.
 package final class PagedAttentionScratch {
@@ -22,8 +23,8 @@ package final class PagedAttentionScratch {
   private let buffer: AlignedBuffer
 
   /// - Parameter groupSize: query heads that share a key/value head.
-  /// - Throws: `ComputeError.outOfMemory`.
-  package init(_ page: PageShape, groupSize: Int) throws(ComputeError) {
+  /// - Throws: `OutOfMemoryError`.
+  package init(_ page: PageShape, groupSize: Int) throws(OutOfMemoryError) {
     precondition(groupSize > 0, "groups of \(groupSize) heads")
     self.page = page
     self.groupSize = groupSize

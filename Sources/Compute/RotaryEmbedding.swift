@@ -1,4 +1,5 @@
 import Foundation
+import Machine
 
 /// The cosines and sines by which positions turn the pairs of a head; Su et al. 2021 (arXiv 2104.09864).
 ///
@@ -19,8 +20,8 @@ package struct RotaryTable: @unchecked Sendable {
   fileprivate let sines: UnsafeMutablePointer<Float>
 
   /// - Parameter positions: the most tokens of a document, and of all documents of a batch together.
-  /// - Throws: `ComputeError.outOfMemory`.
-  package init(_ settings: RotarySettings, positions: Int) throws(ComputeError) {
+  /// - Throws: `OutOfMemoryError`.
+  package init(_ settings: RotarySettings, positions: Int) throws(OutOfMemoryError) {
     let headSize = settings.headSize
     precondition(headSize > 0 && headSize % 2 == 0 && positions > 0, "\(positions) positions, heads of \(headSize)")
     self.settings = settings

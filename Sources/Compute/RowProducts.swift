@@ -1,4 +1,5 @@
 import CKernels
+import Machine
 
 /// Rows of activations as products with weights of one type read them. Valid until the scratch that made them makes others.
 package struct RowInput {
@@ -21,8 +22,8 @@ package final class RowScratch {
   /// - Parameters:
   ///   - rows: the most rows of a product.
   ///   - columns: the most columns of its weights.
-  /// - Throws: `ComputeError.outOfMemory`.
-  package init(rows: Int, columns: Int) throws(ComputeError) {
+  /// - Throws: `OutOfMemoryError`.
+  package init(rows: Int, columns: Int) throws(OutOfMemoryError) {
     maximumRows = rows
     maximumColumns = columns
     // A block of 32 takes less than as many floats.

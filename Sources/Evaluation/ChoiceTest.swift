@@ -75,7 +75,7 @@ package struct ChoiceTest {
 
   /// - Parameter progress: called after each batch with the questions answered so far; what it throws ends the test.
   /// - Returns: the answers in the order of the questions.
-  /// - Throws: `ComputeError.outOfMemory`, and what `progress` throws.
+  /// - Throws: `OutOfMemoryError`, and what `progress` throws.
   package func run(
     _ parameters: Parameters, precision: ElementType, rotaryScaling: RotaryScaling? = nil, team: WorkerTeam,
     progress: (_ questions: Int) throws -> Void = { _ in }

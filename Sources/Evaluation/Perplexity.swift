@@ -2,6 +2,7 @@ import Compute
 import Corpus
 import Foundation
 import Inference
+import Machine
 import Tokenization
 import Transformer
 
@@ -56,11 +57,11 @@ package final class PerplexityMeter {
   ///   - tokenizer: its tokens are all in the model's vocabulary.
   ///   - sequenceLength: the most tokens that the model sees at once.
   ///   - rotaryScaling: the model's own when nil.
-  /// - Throws: `ComputeError.outOfMemory`.
+  /// - Throws: `OutOfMemoryError`.
   package convenience init(
     _ parameters: Parameters, _ tokenizer: Tokenizer, precision: ElementType, sequenceLength: Int,
     rotaryScaling: RotaryScaling? = nil, team: WorkerTeam
-  ) throws(ComputeError) {
+  ) throws(OutOfMemoryError) {
     let pass = try TrainingPass(
       parameters, precision: precision, maximumTokens: Self.batchTokens(sequenceLength), team: team, trains: false,
       rotaryScaling: rotaryScaling)
@@ -75,8 +76,8 @@ package final class PerplexityMeter {
   /// at once are its context.
   ///
   /// - Parameter tokenizer: its tokens are all in the model's vocabulary.
-  /// - Throws: `ComputeError.outOfMemory`.
-  package convenience init(_ model: InferenceModel, _ tokenizer: Tokenizer) throws(ComputeError) {
+  /// - Throws: `OutOfMemoryError`.
+  package convenience init(_ model: InferenceModel, _ tokenizer: Tokenizer) throws(OutOfMemoryError) {
     let cache = try model.makeCache()
     self.init(tokenizer, model.configuration, sequenceLength: model.contextLength) { batch in
       model.lossSum(

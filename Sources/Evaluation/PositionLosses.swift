@@ -54,7 +54,7 @@ package struct PositionLosses: Sendable {
   ///   - name: what the result is called.
   ///   - windows: at least one, of at least `bucketCount` tokens, each in the model's vocabulary.
   ///   - progress: called after each window with the tokens read so far; what it throws ends the measurement.
-  /// - Throws: `ComputeError.outOfMemory`, and what `progress` throws.
+  /// - Throws: `OutOfMemoryError`, and what `progress` throws.
   package init(
     _ name: String, _ parameters: Parameters, _ windows: PositionWindows, precision: ElementType,
     rotaryScaling: RotaryScaling, team: WorkerTeam, progress: (_ tokens: Int) throws -> Void = { _ in }

@@ -1,4 +1,3 @@
-import Compute
 import Tokenization
 
 /// Runs generations and embeddings side by side on one model, a step at a time. Whoever owns an engine calls it from one
@@ -36,7 +35,7 @@ package final class BatchEngine {
   ///   - maximumSequences: the most that run at the same time.
   ///   - cacheTokens: of all sequences together, those included that are kept; at least the context length. Nil: the
   ///     context length for each sequence.
-  /// - Throws: `ComputeError.outOfMemory`.
+  /// - Throws: `OutOfMemoryError`.
   package init(
     _ model: InferenceModel, _ tokenizer: Tokenizer, maximumSequences: Int = 1, cacheTokens: Int? = nil
   ) throws {

@@ -13,7 +13,7 @@ package final class BatchScheduler: Sendable {
   ///   - maximumSequences: the most that run at the same time.
   ///   - queueLimit: the most that wait.
   ///   - cacheTokens: of the key/value cache that all sequences share; at least the context length.
-  /// - Throws: `ComputeError.outOfMemory`.
+  /// - Throws: `OutOfMemoryError`.
   package init(
     _ model: sending InferenceModel, tokenizer: Tokenizer, maximumSequences: Int, queueLimit: Int, cacheTokens: Int
   ) throws {

@@ -14,7 +14,7 @@ package final class Conversation {
   private var answerCount: UInt64 = 0
 
   /// - Parameter system: a message that stands before all others; nil or empty for none.
-  /// - Throws: `ComputeError.outOfMemory`.
+  /// - Throws: `OutOfMemoryError`.
   package init(_ model: InferenceModel, _ tokenizer: Tokenizer, _ template: ChatTemplate, system: String? = nil) throws
   {
     engine = try BatchEngine(model, tokenizer)

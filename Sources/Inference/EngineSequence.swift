@@ -1,4 +1,3 @@
-import Compute
 import Tokenization
 
 /// A generation or an embedding on its way through an engine.

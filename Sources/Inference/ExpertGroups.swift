@@ -1,4 +1,5 @@
 import Compute
+import Machine
 
 /// The rows of a part, grouped by the experts that they take: slot after slot, expert after expert, within an expert in
 /// the rows' order.
@@ -16,8 +17,8 @@ final class ExpertGroups {
   private var starts: [Int]
   private let buffer: AlignedBuffer
 
-  /// - Throws: `ComputeError.outOfMemory`.
-  init(rows: Int, expertCount: Int, expertsPerToken: Int) throws(ComputeError) {
+  /// - Throws: `OutOfMemoryError`.
+  init(rows: Int, expertCount: Int, expertsPerToken: Int) throws(OutOfMemoryError) {
     self.expertsPerToken = expertsPerToken
     starts = [Int](repeating: 0, count: expertCount + 1)
     var plan = ArenaPlan()

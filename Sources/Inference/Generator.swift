@@ -16,7 +16,7 @@ package final class Generator: Sequence, IteratorProtocol {
     engine.generate(request, id: 0) { [events] in events.waiting.append($0) }
   }
 
-  /// - Throws: `ComputeError.outOfMemory`.
+  /// - Throws: `OutOfMemoryError`.
   package convenience init(_ model: InferenceModel, _ tokenizer: Tokenizer, _ request: GenerationRequest) throws {
     self.init(try BatchEngine(model, tokenizer), request)
   }

@@ -1,4 +1,5 @@
 import Compute
+import Machine
 import Tokenization
 import Transformer
 
@@ -20,7 +21,7 @@ package final class InferenceModel {
   /// A copy of `parameters`.
   ///
   /// - Parameter contextLength: the model's own when nil.
-  /// - Throws: `ComputeError.outOfMemory`.
+  /// - Throws: `OutOfMemoryError`.
   package convenience init(
     _ parameters: Parameters, type: WeightType, contextLength: Int? = nil, team: WorkerTeam
   ) throws {
@@ -29,7 +30,7 @@ package final class InferenceModel {
 
   /// A copy of a model in training as it is now, an adapter merged into it.
   ///
-  /// - Throws: `ComputeError.outOfMemory`.
+  /// - Throws: `OutOfMemoryError`.
   package convenience init(
     _ trained: TrainedModel, type: WeightType, contextLength: Int? = nil, team: WorkerTeam
   ) throws {
@@ -43,7 +44,7 @@ package final class InferenceModel {
   /// - Parameters:
   ///   - modelDirectory: the directory itself; `resolveModelDirectory` finds it for a run or checkpoint.
   ///   - rotaryScaling: the model's own when nil.
-  /// - Throws: `FileError`, `ModelFileError`, `ConfigurationError` or `ComputeError`, each saying what is wrong.
+  /// - Throws: `FileError`, `ModelFileError`, `ConfigurationError` or `OutOfMemoryError`, each saying what is wrong.
   package convenience init(
     modelDirectory: String, type: WeightType, contextLength: Int? = nil, rotaryScaling: RotaryScaling? = nil,
     team: WorkerTeam
@@ -92,15 +93,15 @@ package final class InferenceModel {
 
   /// Room for the keys and values of so many tokens.
   ///
-  /// - Throws: `ComputeError.outOfMemory`.
-  package func makePool(tokens: Int) throws(ComputeError) -> KeyValuePool {
+  /// - Throws: `OutOfMemoryError`.
+  package func makePool(tokens: Int) throws(OutOfMemoryError) -> KeyValuePool {
     try KeyValuePool(configuration, type: type.activationType, tokens: tokens)
   }
 
   /// An empty cache for one sequence, with a pool of its own.
   ///
-  /// - Throws: `ComputeError.outOfMemory`.
-  package func makeCache() throws(ComputeError) -> KeyValueCache {
+  /// - Throws: `OutOfMemoryError`.
+  package func makeCache() throws(OutOfMemoryError) -> KeyValueCache {
     KeyValueCache(try makePool(tokens: contextLength), capacity: contextLength)
   }
 

@@ -1,4 +1,5 @@
 import Compute
+import Machine
 import ModelFiles
 import Transformer
 
@@ -45,7 +46,7 @@ package final class InferenceWeights {
   /// - Parameters:
   ///   - team: shares the work of packing.
   ///   - read: writes the fp32 values of a weight to an address.
-  /// - Throws: `ComputeError.outOfMemory`, and what `read` throws.
+  /// - Throws: `OutOfMemoryError`, and what `read` throws.
   package init(
     _ configuration: ModelConfiguration, _ table: ParameterTable, type: WeightType, team: WorkerTeam,
     read: (ParameterEntry, UnsafeMutablePointer<Float>) throws -> Void
@@ -83,7 +84,7 @@ package final class InferenceWeights {
 
   /// The weights in a model directory, or of an adapter's directory those of its base with the adapter merged.
   ///
-  /// - Throws: `FileError`, `ModelFileError`, `ConfigurationError` or `ComputeError`, each saying what is wrong.
+  /// - Throws: `FileError`, `ModelFileError`, `ConfigurationError` or `OutOfMemoryError`, each saying what is wrong.
   package convenience init(modelDirectory: String, type: WeightType, team: WorkerTeam) throws {
     let configuration = try ModelConfiguration(modelDirectory: modelDirectory)
     let files = try ModelWeights(directory: modelDirectory)
@@ -104,7 +105,7 @@ package final class InferenceWeights {
     private var packed: [(matrix: WeightMatrix, entries: [ParameterEntry])] = []
     private var plain: [(values: UnsafeMutablePointer<Float>, entry: ParameterEntry)] = []
 
-    init(_ table: ParameterTable, _ type: WeightType) throws(ComputeError) {
+    init(_ table: ParameterTable, _ type: WeightType) throws(OutOfMemoryError) {
       self.table = table
       self.type = type
       matrices = try AlignedBuffer(byteCount: Self.matrixBytes(table, type))

@@ -1,4 +1,5 @@
 import Compute
+import Machine
 import Transformer
 
 /// The memory of keys and values: pages of some tokens each, for every layer, that sequences take and give back.
@@ -17,8 +18,8 @@ package final class KeyValuePool {
   private let pageByteCount: Int
 
   /// - Parameter tokens: whose keys and values fit, rounded up to whole pages.
-  /// - Throws: `ComputeError.outOfMemory`.
-  package init(_ configuration: ModelConfiguration, type: ElementType, tokens: Int) throws(ComputeError) {
+  /// - Throws: `OutOfMemoryError`.
+  package init(_ configuration: ModelConfiguration, type: ElementType, tokens: Int) throws(OutOfMemoryError) {
     precondition(tokens > 0, "a pool for \(tokens) tokens")
     self.configuration = configuration
     page = PageShape(headSize: configuration.headSize, type: type)

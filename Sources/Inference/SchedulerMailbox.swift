@@ -1,5 +1,5 @@
-import Compute
 import Foundation
+import Machine
 
 /// What the threads that ask and the one that works share.
 ///

@@ -1,4 +1,5 @@
 import Compute
+import Machine
 import Transformer
 
 /// Working memory for the rows of a step, in fp32. A row is one token of one sequence.
@@ -32,7 +33,7 @@ final class StepMemory {
   let workers: [WorkerMemory]
   private let buffer: AlignedBuffer
 
-  init(_ configuration: ModelConfiguration, page: PageShape, workers: Int) throws(ComputeError) {
+  init(_ configuration: ModelConfiguration, page: PageShape, workers: Int) throws(OutOfMemoryError) {
     let rows = Self.rows
     var plan = ArenaPlan()
     // Integers, as wide as floats.
@@ -76,7 +77,7 @@ final class WorkerMemory {
   private(set) var groups: [ExpertGroups] = []
   private let buffer: AlignedBuffer
 
-  init(_ configuration: ModelConfiguration, page: PageShape) throws(ComputeError) {
+  init(_ configuration: ModelConfiguration, page: PageShape) throws(OutOfMemoryError) {
     let rows = StepMemory.partRows
     let intermediate = max(configuration.sharedIntermediateSize, configuration.intermediateSize)
     var plan = ArenaPlan()

@@ -1,5 +1,5 @@
-import Compute
 import Foundation
+import Machine
 
 /// The processor cores that are for this process, where others of its group may compute on the same machine.
 package struct CoreShare: Equatable, Sendable {
@@ -25,13 +25,13 @@ package struct CoreShare: Equatable, Sendable {
 
   /// That of this process. What it is bound to is asked of the system, since Foundation counts the machine's cores.
   package static var own: CoreShare {
-    let allowed = status("self", "Cpus_allowed_list").flatMap(count(inList:)) ?? Machine.coreCount
+    let allowed = status("self", "Cpus_allowed_list").flatMap(count(inList:)) ?? Processor.coreCount
     guard let processes = Launcher.localCount else {
-      return CoreShare(machine: min(allowed, Machine.coreCount), allowed: allowed, processes: 1)
+      return CoreShare(machine: min(allowed, Processor.coreCount), allowed: allowed, processes: 1)
     }
     // What the launcher may use itself, in a container or by a scheduler's leave, is what its processes share.
-    let machine = launcher.flatMap { status($0, "Cpus_allowed_list") }.flatMap(count(inList:)) ?? Machine.coreCount
-    return CoreShare(machine: min(machine, Machine.coreCount), allowed: allowed, processes: processes)
+    let machine = launcher.flatMap { status($0, "Cpus_allowed_list") }.flatMap(count(inList:)) ?? Processor.coreCount
+    return CoreShare(machine: min(machine, Processor.coreCount), allowed: allowed, processes: processes)
   }
 
   private static let launcherNames = ["mpirun", "mpiexec", "orterun", "orted", "prterun", "prted"]

@@ -1,5 +1,5 @@
-import Compute
 import Foundation
+import Machine
 import Synchronization
 
 /// Which elements of a block each rank answers for: for each rank, ranges in ascending order.

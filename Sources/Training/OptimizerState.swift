@@ -1,4 +1,5 @@
 import Compute
+import Machine
 import Processes
 import Transformer
 
@@ -56,7 +57,7 @@ package final class OptimizerState {
   package init(
     _ table: ParameterTable, _ kind: OptimizerKind, precision: ElementType, workers: Int, rank: Int = 0,
     ranks: Int = 1, byLayer: Bool = true
-  ) throws(ComputeError) {
+  ) throws(OutOfMemoryError) {
     let partition = OptimizerPartition(table, kind, ranks: ranks, byLayer: byLayer)
     self.partition = partition
     self.rank = rank

@@ -1,4 +1,4 @@
-import Compute
+import Machine
 
 /// Where the time of a session goes, and how much is left.
 package struct RunClock {

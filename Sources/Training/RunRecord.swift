@@ -1,5 +1,5 @@
-import Compute
 import Foundation
+import Machine
 import Storage
 
 /// How a run was begun: `training.json`. Written once; what changes is in the checkpoints.
@@ -61,7 +61,7 @@ package struct RunRecord: Codable, Equatable, Sendable {
 
   /// The processor, its cores and the memory.
   private static var machineDescription: String {
-    "\(Machine.processorName), \(Machine.coreCount) cores, \(Machine.memoryBytes >> 30) GiB"
+    "\(Processor.name), \(Processor.coreCount) cores, \(MachineMemory.totalBytes >> 30) GiB"
   }
 }
 

@@ -1,6 +1,7 @@
 import Compute
 import Corpus
 import Foundation
+import Machine
 import Processes
 import Storage
 import Transformer

@@ -1,4 +1,3 @@
-import Compute
 
 /// How a mixture of experts uses its experts, and the loss that keeps their use even.
 ///

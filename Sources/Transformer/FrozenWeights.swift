@@ -1,4 +1,5 @@
 import Compute
+import Machine
 import ModelFiles
 
 /// The weights of a model that nobody changes: matrices in one block of either type, norms and
@@ -21,7 +22,7 @@ package final class FrozenWeights {
   package var exactValues: UnsafePointer<Float> { UnsafePointer(exact.base.assumingMemoryBound(to: Float.self)) }
 
   /// - Parameter read: writes the fp32 values of a weight to an address.
-  /// - Throws: `ComputeError.outOfMemory`, and what `read` throws.
+  /// - Throws: `OutOfMemoryError`, and what `read` throws.
   package init(
     _ configuration: ModelConfiguration, _ table: ParameterTable, type: ElementType,
     read: (ParameterEntry, UnsafeMutablePointer<Float>) throws -> Void
@@ -57,7 +58,7 @@ package final class FrozenWeights {
 
   /// The model in a directory, or that of an adapter together with the adapter.
   ///
-  /// - Throws: `FileError`, `ModelFileError`, `ConfigurationError` or `ComputeError`, each saying what is wrong.
+  /// - Throws: `FileError`, `ModelFileError`, `ConfigurationError` or `OutOfMemoryError`, each saying what is wrong.
   package convenience init(modelDirectory: String, type: ElementType) throws {
     let configuration = try ModelConfiguration(modelDirectory: modelDirectory)
     let files = try ModelWeights(directory: modelDirectory)

@@ -16,10 +16,10 @@ package final class LoRAAdapter {
 
   /// All weights zero.
   ///
-  /// - Throws: `ConfigurationError.outOfMemory`.
+  /// - Throws: `ConfigurationError` when the model is not possible; `OutOfMemoryError`.
   package init(
     zeroed configuration: LoRAConfiguration, model: ModelConfiguration, base: LoRABase
-  ) throws(ConfigurationError) {
+  ) throws {
     self.configuration = configuration
     self.model = model
     self.base = base
@@ -30,7 +30,7 @@ package final class LoRAAdapter {
   /// a = √5.
   package convenience init(
     _ configuration: LoRAConfiguration, model: ModelConfiguration, base: LoRABase, seed: UInt64
-  ) throws(ConfigurationError) {
+  ) throws {
     try self.init(zeroed: configuration, model: model, base: base)
     var generator = SplitMix64(seed: seed)
     for entry in table.entries where entry.key.hasSuffix(LoRAKey.aSuffix) {

@@ -1,4 +1,5 @@
 import Compute
+import Machine
 
 /// What a pass needs for an adapter: its weights and gradients as matrices, and places for what lies between A and B.
 ///
@@ -50,7 +51,7 @@ final class LoRAPass {
   init(
     _ adapter: LoRAAdapter, weights: UnsafeMutableRawPointer, precision: ElementType, rows: Int, workers: Int,
     seed: UInt64
-  ) throws(ComputeError) {
+  ) throws(OutOfMemoryError) {
     configuration = adapter.configuration
     scale = adapter.configuration.scale
     self.seed = seed

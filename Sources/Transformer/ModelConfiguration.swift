@@ -188,7 +188,6 @@ extension ModelConfiguration {
 public enum ConfigurationError: Error, Equatable, Sendable, CustomStringConvertible {
   case unknownName(String, nearest: String?)
   case invalid(source: String, fault: String)
-  case outOfMemory(byteCount: Int)
 
   public var description: String {
     switch self {
@@ -196,8 +195,6 @@ public enum ConfigurationError: Error, Equatable, Sendable, CustomStringConverti
       "there is no model named '\(name)'\(nearest.map { "; did you mean '\($0)'?" } ?? ".") "
         + "Known: \(ModelConfiguration.names.joined(separator: ", ")), or a config.json file."
     case .invalid(let source, let fault): "\(source): \(fault). Correct the file, or choose another model."
-    case .outOfMemory(let byteCount):
-      "cannot allocate \(byteCount) bytes for the model's weights. Choose a smaller model, or free some memory."
     }
   }
 }

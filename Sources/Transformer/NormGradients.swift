@@ -1,4 +1,4 @@
-import Compute
+import Machine
 
 /// The gradients of all norms, summed by each worker over its own rows, and then over the workers in order.
 final class NormGradients {
@@ -9,7 +9,7 @@ final class NormGradients {
   private let headSize: Int
   private let layerCount: Int
 
-  init(_ shape: ModelConfiguration, workers: Int) throws(ComputeError) {
+  init(_ shape: ModelConfiguration, workers: Int) throws(OutOfMemoryError) {
     hiddenSize = shape.hiddenSize
     headSize = shape.normalizesQueriesAndKeys ? shape.headSize : 0
     layerCount = shape.layerCount

@@ -10,8 +10,8 @@ public final class Parameters {
 
   /// All weights zero.
   ///
-  /// - Throws: `ConfigurationError` when the configuration is not possible or memory does not suffice.
-  public init(zeroed configuration: ModelConfiguration) throws(ConfigurationError) {
+  /// - Throws: `ConfigurationError` when the configuration is not possible; `OutOfMemoryError`.
+  public init(zeroed configuration: ModelConfiguration) throws {
     try configuration.validate(source: "model configuration")
     self.configuration = configuration
     block = try ParameterBlock(zeroed: ParameterTable(configuration))
@@ -21,7 +21,9 @@ public final class Parameters {
   /// `up_proj` of each layer use 0.02/√(2·layers), which keeps the residual stream's variance in check.
   ///
   /// The values depend on the seed and the configuration only.
-  public convenience init(configuration: ModelConfiguration, seed: UInt64) throws(ConfigurationError) {
+  ///
+  /// - Throws: `ConfigurationError` when the configuration is not possible; `OutOfMemoryError`.
+  public convenience init(configuration: ModelConfiguration, seed: UInt64) throws {
     try self.init(zeroed: configuration)
     var generator = NormalGenerator(seed: seed)
     let scaledDeviation = 0.02 / (2 * Double(configuration.layerCount)).squareRoot()

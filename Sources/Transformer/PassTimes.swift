@@ -1,4 +1,4 @@
-import Compute
+import Machine
 
 /// What a worker can be doing during a pass.
 package enum PassPhase: Int, CaseIterable, Sendable {

@@ -1,4 +1,3 @@
-import Compute
 import ModelFiles
 
 /// A model in training: all its weights are trained, or an adapter on weights that stay as they are.

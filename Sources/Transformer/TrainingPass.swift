@@ -1,4 +1,5 @@
 import Compute
+import Machine
 
 /// The sum of the losses of a batch.
 package struct LossSum: Sendable, Equatable {
@@ -84,7 +85,7 @@ package final class TrainingPass {
   package convenience init(
     _ parameters: Parameters, precision: ElementType, maximumTokens: Int, team: WorkerTeam, trains: Bool = true,
     recomputes: Bool = false, rotaryScaling: RotaryScaling? = nil
-  ) throws(ComputeError) {
+  ) throws(OutOfMemoryError) {
     try self.init(
       .whole(parameters), precision: precision, maximumTokens: maximumTokens, team: team, trains: trains,
       recomputes: recomputes, rotaryScaling: rotaryScaling)
@@ -96,7 +97,7 @@ package final class TrainingPass {
   package init(
     _ model: TrainedModel, precision: ElementType, maximumTokens: Int, team: WorkerTeam, trains: Bool = true,
     recomputes: Bool = false, rotaryScaling: RotaryScaling? = nil, seed: UInt64 = 0
-  ) throws(ComputeError) {
+  ) throws(OutOfMemoryError) {
     self.model = model
     parameters = model.trained
     self.precision = precision

@@ -1,5 +1,10 @@
 import Compute
+<<<<<<< HEAD
 import Reference
+=======
+import Machine
+import ReferenceKernels
+>>>>>>> c2338c8 (A ground room, Machine: clock, memory, processor, aligned buffers and their one error; Package.swift grants what is imported)
 import TestSupport
 import Testing
 

@@ -1,5 +1,5 @@
-import Compute
 import Inference
+import Machine
 import Storage
 import StructuredOutput
 import Synchronization

@@ -1,5 +1,5 @@
-import Compute
 import Inference
+import Machine
 import Synchronization
 
 /// What the server counts and measures, for Prometheus.

@@ -1,5 +1,4 @@
 import CMicroHTTPD
-import Compute
 import Foundation
 import Synchronization
 

@@ -1,5 +1,5 @@
 import CMicroHTTPD
-import Compute
+import Machine
 import Synchronization
 
 /// One request and the answer to it, which may come at once or later, whole or in pieces, from any thread.

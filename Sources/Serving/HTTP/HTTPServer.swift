@@ -1,6 +1,6 @@
 import CMicroHTTPD
-import Compute
 import Foundation
+import Machine
 import Synchronization
 
 /// Takes requests and hands each to one function. One thread receives and sends for all connections; another looks

@@ -1,5 +1,5 @@
-import Compute
 import Foundation
+import Machine
 import Synchronization
 
 /// What a progress display counts.

@@ -1,4 +1,5 @@
 import Compute
+import Machine
 import Transformer
 
 /// `minimind bench products`: the rate of each matrix product of a training step.

@@ -1,4 +1,4 @@
-import Compute
+import Machine
 
 /// The time that `body` takes.
 func measuredSeconds(_ body: () throws -> Void) rethrows -> Double {

@@ -1,6 +1,6 @@
-import Compute
 import Corpus
 import Foundation
+import Machine
 import Processes
 import Tokenization
 

@@ -3,6 +3,7 @@ import Corpus
 import Evaluation
 import Foundation
 import Inference
+import Machine
 import ModelFiles
 import Storage
 import Tokenization

@@ -2,6 +2,7 @@ import Compute
 import Corpus
 import Evaluation
 import Foundation
+import Machine
 import Storage
 import Tokenization
 import Transformer

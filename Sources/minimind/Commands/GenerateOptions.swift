@@ -1,6 +1,7 @@
 import Compute
 import Foundation
 import Inference
+import Machine
 import ModelFiles
 import Tokenization
 import Transformer

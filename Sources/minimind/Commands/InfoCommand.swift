@@ -1,5 +1,6 @@
 import Compute
 import Foundation
+import Machine
 import ModelFiles
 import Processes
 import Tokenization
@@ -27,13 +28,13 @@ let infoCommand: Command = {
 /// What `info` says of the machine.
 private struct MachineFacts: Encodable {
   let version = programVersion
-  let processor = Machine.processorName
-  let cores = Machine.coreCount
+  let processor = Processor.name
+  let cores = Processor.coreCount
   let threads: Int
-  let memoryBytes = Machine.memoryBytes
+  let memoryBytes = MachineMemory.totalBytes
   let availableBytes = MachineMemory.availableBytes
-  let instructionSets = Machine.instructionSets
-  let usedInstructions = Machine.usedInstructions
+  let instructionSets = Processor.instructionSets
+  let usedInstructions = kernelInstructions
   let products = MatrixProducts.kernelName
   let processes = MPIProcessGroup.libraryVersion
 

@@ -1,6 +1,6 @@
-import Compute
 import Foundation
 import Inference
+import Machine
 import ModelFiles
 import Serving
 import Storage
@@ -53,7 +53,7 @@ let serveCommand: Command = {
       name: name, tokenizer: loaded.tokenizer, template: template, contextLength: contextLength,
       hiddenSize: configuration.hiddenSize, endTokens: loaded.model.endTokens(loaded.tokenizer),
       fingerprint: try fingerprint(loaded, type: type))
-    let freeBytes = MachineMemory.availableBytes ?? Machine.memoryBytes
+    let freeBytes = MachineMemory.availableBytes ?? MachineMemory.totalBytes
     let keptTokens =
       invocation[cacheTokens].map { max(contextLength, $0) }
       ?? loaded.model.cacheTokens(sequences: invocation[parallel], byteLimit: freeBytes / 2)

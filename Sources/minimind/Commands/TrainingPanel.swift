@@ -1,5 +1,6 @@
 import Compute
 import Foundation
+import Machine
 import Training
 
 /// What a run is about to do, in names and values, before its first step.

@@ -2,6 +2,9 @@ import Foundation
 
 /// The memory of this machine, and of this process.
 package enum MachineMemory {
+  /// The memory of the machine, in bytes.
+  package static var totalBytes: Int { Int(clamping: ProcessInfo.processInfo.physicalMemory) }
+
   /// The most memory that this process has held at once, in bytes.
   package static var peakBytes: Int {
     // The peak of getrusage counts the process that started this one, up to the moment when it became this program.

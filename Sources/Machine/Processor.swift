@@ -1,17 +1,14 @@
-import CKernels
 import Foundation
 
-/// What the machine is and can do, and what of it this build uses.
-package enum Machine {
-  /// The processor's name as the system gives it.
-  package static var processorName: String { cpuinfo("model name") ?? "unknown processor" }
+/// The processor of this machine.
+package enum Processor {
+  /// Its name as the system gives it.
+  package static var name: String { cpuinfo("model name") ?? "unknown processor" }
 
-  /// Processor cores of the machine, or of the part of it that a container may use.
+  /// Cores of the machine, or of the part of it that a container may use.
   package static var coreCount: Int { ProcessInfo.processInfo.activeProcessorCount }
 
-  package static var memoryBytes: Int { Int(clamping: ProcessInfo.processInfo.physicalMemory) }
-
-  /// The processor's instructions that matter for this program, by their names in Linux; empty where it does not say.
+  /// Its instructions that matter for this program, by their names in Linux; empty where the system does not say.
   package static var instructionSets: [String] {
     let flags = Set((cpuinfo("flags") ?? cpuinfo("Features") ?? "").split(separator: " ").map(String.init))
     return [
@@ -19,9 +16,6 @@ package enum Machine {
       "amx_bf16", "amx_int8", "asimd", "bf16", "i8mm", "sve",
     ].filter(flags.contains)
   }
-
-  /// The vector instructions that this build's own kernels use. oneDNN chooses for itself when it runs.
-  package static var usedInstructions: String { String(cString: ckInstructions()) }
 
   private static func cpuinfo(_ key: String) -> String? {
     guard let text = try? String(contentsOfFile: "/proc/cpuinfo", encoding: .utf8) else { return nil }

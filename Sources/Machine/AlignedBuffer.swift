@@ -6,12 +6,12 @@ package final class AlignedBuffer {
   package let base: UnsafeMutableRawPointer
   package let byteCount: Int
 
-  /// - Throws: `ComputeError.outOfMemory` when the system does not give that much.
-  package init(byteCount: Int) throws(ComputeError) {
+  /// - Throws: `OutOfMemoryError` when the system does not give that much.
+  package init(byteCount: Int) throws(OutOfMemoryError) {
     precondition(byteCount > 0, "a buffer of \(byteCount) bytes")
     // Anonymous pages come zeroed, and a size that cannot be had is an error rather than a trap.
     let pages = mmap(nil, byteCount, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
-    guard let pages, pages != MAP_FAILED else { throw .outOfMemory(byteCount: byteCount) }
+    guard let pages, pages != MAP_FAILED else { throw OutOfMemoryError(byteCount: byteCount) }
     #if os(Linux)
       // Large pages save most of the address translations of a pass over all weights; only a hint.
       madvise(pages, byteCount, MADV_HUGEPAGE)
@@ -21,16 +21,4 @@ package final class AlignedBuffer {
   }
 
   deinit { munmap(base, byteCount) }
-}
-
-/// What can keep a computation from starting.
-package enum ComputeError: Error, Equatable, Sendable, CustomStringConvertible {
-  case outOfMemory(byteCount: Int)
-
-  package var description: String {
-    switch self {
-    case .outOfMemory(let byteCount):
-      "cannot allocate \(byteCount / 1_048_576) MiB of memory. Choose a smaller model or a smaller --micro-batch-tokens."
-    }
-  }
 }

@@ -1,0 +1,11 @@
+/// The system does not give the memory that a buffer needs.
+package struct OutOfMemoryError: Error, Equatable, Sendable, CustomStringConvertible {
+  /// Bytes that were asked for.
+  package let byteCount: Int
+
+  package init(byteCount: Int) { self.byteCount = byteCount }
+
+  package var description: String {
+    "cannot allocate \(byteCount / 1_048_576) MiB of memory. Choose a smaller model or a smaller --micro-batch-tokens."
+  }
+}
