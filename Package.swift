@@ -43,70 +43,77 @@ let package = Package(
     // The rooms, each below those that it imports.
     room("Storage", imports: ["CStorage"]),
     room("Machine"),
+    room("Model", imports: ["Storage", "Machine"]),
+    // The whole model in plain loops, and the plain twin of every kernel, generic over the number type.
+    room("Reference", imports: ["Model"]),
     room("Processes", imports: ["Machine", "CMPI"]),
     room("Tokenization", imports: ["Storage"]),
-    room("ModelFiles", imports: ["Storage", "Tokenization", "CLibZip"]),
-    room("Compute", imports: oneDNN.map { .byName(name: $0.name) } + ["Machine", "CKernels"]),
-    room("Transformer", imports: ["Storage", "Machine", "Compute", "ModelFiles"]),
+    room("ModelFiles", imports: ["Storage", "Model", "Tokenization", "CLibZip"]),
+    room("Compute", imports: oneDNN.map { .byName(name: $0.name) } + ["Machine", "Model", "CKernels"]),
+    room("CPUEngine", imports: ["Machine", "Model", "Compute"]),
     room("Corpus", imports: ["Storage", "Processes", "Tokenization", "CSimdJSON"]),
     room("Plotting", imports: ["Storage"]),
     room("StructuredOutput", imports: ["Storage", "Tokenization"]),
     room(
       "Training",
       imports: [
-        "Storage", "Machine", "Compute", "Processes", "Tokenization", "ModelFiles", "Transformer", "Corpus", "Plotting",
+        "Storage", "Machine", "Model", "Compute", "CPUEngine", "Processes", "Tokenization", "ModelFiles", "Corpus",
+        "Plotting",
       ],
       resources: [.embedInCode("Bridge")]),
     room(
       "Inference",
-      imports: ["Storage", "Machine", "Compute", "Tokenization", "StructuredOutput", "ModelFiles", "Transformer"]),
+      imports: [
+        "Storage", "Machine", "Model", "Compute", "CPUEngine", "Tokenization", "StructuredOutput", "ModelFiles",
+      ]),
     room(
       "Evaluation",
-      imports: ["Machine", "Compute", "Tokenization", "Transformer", "Corpus", "Inference", "Plotting"]),
+      imports: ["Machine", "Model", "Compute", "CPUEngine", "Tokenization", "Corpus", "Inference", "Plotting"]),
     room(
       "Serving", imports: ["Storage", "Machine", "Tokenization", "StructuredOutput", "Inference", "CMicroHTTPD"],
       resources: [.embedInCode("Page")]),
     .executableTarget(
       name: "minimind",
       dependencies: [
-        "Storage", "Machine", "Compute", "Processes", "Tokenization", "ModelFiles", "Transformer", "Corpus", "Training",
-        "Inference", "Evaluation", "CEditLine", "Serving",
+        "Storage", "Machine", "Model", "Compute", "CPUEngine", "Processes", "Tokenization", "ModelFiles", "Corpus",
+        "Training", "Inference", "Evaluation", "CEditLine", "Serving",
       ],
       swiftSettings: swiftSettings),
 
-    // Tests. `ReferenceKernels` holds the plain twin of every kernel, generic over the number type.
-    .target(name: "ReferenceKernels", path: "Tests/ReferenceKernels", swiftSettings: swiftSettings),
+    // Tests.
     .target(
-      name: "TestSupport", dependencies: ["Storage", "Processes", "ModelFiles", "Transformer"],
-      path: "Tests/TestSupport",
-      swiftSettings: swiftSettings),
+      name: "TestSupport", dependencies: ["Storage", "Model", "Processes", "ModelFiles"], path: "Tests/TestSupport",
+      exclude: ["Fixtures"], swiftSettings: swiftSettings),
     .target(name: "AllocationCounter", path: "Tests/AllocationCounter"),
     .executableTarget(
       name: "interop-probe",
       dependencies: [
-        "Storage", "Compute", "ModelFiles", "Transformer", "Corpus", "Training", "Tokenization", "StructuredOutput",
-        "Inference",
+        "Storage", "Model", "Compute", "CPUEngine", "ModelFiles", "Corpus", "Training", "Tokenization",
+        "StructuredOutput", "Inference",
       ],
       path: "Tests/InteropProbe", swiftSettings: swiftSettings),
     tests(of: "Storage", imports: ["TestSupport"]),
     tests(of: "Processes", imports: ["TestSupport"]),
-    tests(of: "Compute", imports: ["TestSupport", "Machine", "ReferenceKernels", "CKernels"]),
+    tests(of: "Model", imports: ["TestSupport"]),
+    tests(of: "Reference", imports: ["TestSupport", "Model"]),
+    tests(of: "Compute", imports: ["TestSupport", "Machine", "Model", "Reference", "CKernels"]),
+    tests(of: "CPUEngine", imports: ["TestSupport", "Model", "Compute", "ModelFiles", "Reference"]),
     tests(of: "Tokenization", imports: ["TestSupport", "Storage"]),
-    tests(of: "ModelFiles", imports: ["TestSupport", "Storage"]),
-    tests(
-      of: "Transformer", imports: ["TestSupport", "Storage", "Compute", "ModelFiles", "ReferenceKernels"],
-      resources: [.copy("Fixtures")]),
+    tests(of: "ModelFiles", imports: ["TestSupport", "Storage", "Model"]),
     tests(of: "Corpus", imports: ["TestSupport", "Storage", "Processes", "Tokenization"]),
     tests(
       of: "Training",
       imports: [
-        "TestSupport", "AllocationCounter", "Storage", "Compute", "Processes", "Transformer", "Corpus", "Tokenization",
-        "ModelFiles",
+        "TestSupport", "AllocationCounter", "Storage", "Model", "Compute", "CPUEngine", "Processes", "Corpus",
+        "Tokenization", "ModelFiles",
       ]),
     tests(of: "StructuredOutput", imports: ["TestSupport", "Storage", "Tokenization"]),
-    tests(of: "Inference", imports: ["TestSupport", "Compute", "Transformer", "Tokenization", "StructuredOutput"]),
     tests(
-      of: "Evaluation", imports: ["TestSupport", "Compute", "Transformer", "Corpus", "Inference", "Tokenization"]),
+      of: "Inference",
+      imports: ["TestSupport", "Model", "Compute", "CPUEngine", "Tokenization", "StructuredOutput"]),
+    tests(
+      of: "Evaluation",
+      imports: ["TestSupport", "Model", "Compute", "CPUEngine", "Corpus", "Inference", "Tokenization"]),
     tests(of: "Serving", imports: ["TestSupport", "Storage", "Inference", "StructuredOutput", "Tokenization"]),
     tests(of: "minimind"),
   ],

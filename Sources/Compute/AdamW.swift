@@ -1,5 +1,6 @@
 import CKernels
 import Foundation
+import Model
 
 /// The numbers of one step of AdamW.
 package struct AdamWStep: Sendable {

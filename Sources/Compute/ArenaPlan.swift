@@ -1,4 +1,5 @@
 import Machine
+import Model
 
 /// A matrix's place in a block of memory that an `ArenaPlan` has laid out.
 package struct ArenaSlot: Sendable {

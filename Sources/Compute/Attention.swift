@@ -1,4 +1,5 @@
 import CKernels
+import Model
 
 /// The shape of causal grouped-query attention on a fused matrix.
 ///

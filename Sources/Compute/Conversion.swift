@@ -1,3 +1,5 @@
+import Model
+
 /// target = source, rounded to the target's type; of one type, a copy. The views must not overlap.
 ///
 /// - Parameters:

@@ -1,5 +1,6 @@
 import CKernels
 import Foundation
+import Model
 
 /// The loss of each row, log Σ e^z - z[target], in nats, and the gradient of Σ weight · loss with respect to the logits:
 ///

@@ -1,4 +1,5 @@
 import CKernels
+import Model
 
 /// How the keys and values of one key/value head lie in a page, which holds those of `length` tokens.
 ///

@@ -1,3 +1,5 @@
+import Model
+
 /// A matrix that lies in memory owned by somebody else: row-major, rows `rowStride` elements apart.
 ///
 /// - Unchecked Sendable: a view is an address and a shape. Whoever hands one to several workers gives each of them

@@ -1,5 +1,6 @@
 import CKernels
 import Machine
+import Model
 
 /// The numbers of one step of Muon.
 package struct MuonStep: Sendable {

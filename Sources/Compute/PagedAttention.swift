@@ -1,5 +1,6 @@
 import CKernels
 import Machine
+import Model
 
 /// Working memory of `pagedAttention`: one for each worker, nothing is allocated afterwards.
 package final class PagedAttentionScratch {

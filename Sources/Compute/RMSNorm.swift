@@ -1,3 +1,5 @@
+import Model
+
 /// y = x · r · w with r = 1 / √(mean of x² + ε), for each row; Zhang & Sennrich 2019 (arXiv 1910.07467).
 ///
 /// - Parameters:

@@ -1,5 +1,6 @@
 import Foundation
 import Machine
+import Model
 
 /// The cosines and sines by which positions turn the pairs of a head; Su et al. 2021 (arXiv 2104.09864).
 ///

@@ -1,3 +1,5 @@
+import Model
+
 /// The router of a mixture of experts, for some tokens: which experts each takes, and how much each of them counts.
 ///
 ///     p = softmax(Wg·x)        e₁ … eₖ: the k largest of p        wⱼ = p(eⱼ) / (Σᵢ p(eᵢ) + 1e-20)

@@ -1,3 +1,5 @@
+import Model
+
 /// y = silu(gate) ⊙ up with silu(g) = g·σ(g), the gated activation of Shazeer 2020 (arXiv 2002.05202).
 ///
 /// - Parameters:

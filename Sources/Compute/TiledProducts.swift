@@ -1,4 +1,5 @@
 import CKernels
+import Model
 
 /// Our own matrix products on one thread, for machines without oneDNN.
 ///

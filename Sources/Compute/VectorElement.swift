@@ -1,4 +1,5 @@
 import CKernels
+import Model
 
 /// A stored number that kernels read and write sixteen at a time, as Floats.
 ///

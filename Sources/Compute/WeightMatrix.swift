@@ -1,4 +1,5 @@
 import CKernels
+import Model
 
 /// How inference keeps the weights of a model: the words of `--type`.
 package enum WeightType: String, Sendable, Codable, CaseIterable {

@@ -1,7 +1,8 @@
+import CPUEngine
 import Compute
 import Corpus
+import Model
 import Tokenization
-import Transformer
 
 /// How many of some questions were answered right.
 package struct ChoiceScore: Sendable, Equatable {

@@ -1,10 +1,11 @@
+import CPUEngine
 import Compute
 import Corpus
 import Foundation
 import Inference
 import Machine
+import Model
 import Tokenization
-import Transformer
 
 /// How well a model predicts text: the sums that loss, perplexity and bits per byte come from.
 package struct Perplexity: Sendable, Equatable {

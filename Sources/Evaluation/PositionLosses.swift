@@ -1,7 +1,8 @@
+import CPUEngine
 import Compute
+import Model
 import Plotting
 import Tokenization
-import Transformer
 
 /// Windows of consecutive text, all of one length, from documents that are long enough.
 ///

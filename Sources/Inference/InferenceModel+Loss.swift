@@ -1,5 +1,5 @@
 import Compute
-import Transformer
+import Model
 
 extension InferenceModel {
   /// How well the model predicts the tokens of some documents, each read by itself as a prompt is.

@@ -1,7 +1,8 @@
+import CPUEngine
 import Compute
 import Machine
+import Model
 import Tokenization
-import Transformer
 
 /// A model that continues sequences: tokens in, logits of the next token out.
 ///

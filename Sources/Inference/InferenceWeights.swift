@@ -1,7 +1,7 @@
 import Compute
 import Machine
+import Model
 import ModelFiles
-import Transformer
 
 /// The weights of a model as inference reads them: matrices packed in one of the types, norms and routers in fp32.
 package final class InferenceWeights {
@@ -86,12 +86,8 @@ package final class InferenceWeights {
   ///
   /// - Throws: `FileError`, `ModelFileError`, `ConfigurationError` or `OutOfMemoryError`, each saying what is wrong.
   package convenience init(modelDirectory: String, type: WeightType, team: WorkerTeam) throws {
-    let configuration = try ModelConfiguration(modelDirectory: modelDirectory)
-    let files = try ModelWeights(directory: modelDirectory)
-    let table = try ParameterTable(configuration, checkedAgainst: files)
-    try self.init(configuration, table, type: type, team: team) { entry, target in
-      try files.copy(entry, of: configuration, to: target)
-    }
+    let stored = try StoredModel(modelDirectory: modelDirectory)
+    try self.init(stored.configuration, stored.table, type: type, team: team, read: stored.read)
   }
 
   /// Where each weight lies, and how it comes there.

@@ -1,5 +1,4 @@
 import Compute
-import Transformer
 
 /// The tokens of one sequence that a model has read, and the pages that hold their keys and values: what later tokens
 /// need of earlier ones.

@@ -1,6 +1,6 @@
 import Compute
 import Machine
-import Transformer
+import Model
 
 /// The memory of keys and values: pages of some tokens each, for every layer, that sequences take and give back.
 ///

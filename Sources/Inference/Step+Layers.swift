@@ -1,5 +1,4 @@
 import Compute
-import Transformer
 
 /// The parts of a layer, each for one worker's share of a step. Between two of them all workers meet.
 extension InferenceModel {

@@ -1,5 +1,4 @@
 import Compute
-import Transformer
 
 /// What one sequence contributes to a step: its next tokens.
 struct StepPiece {

@@ -1,6 +1,6 @@
 import Compute
 import Machine
-import Transformer
+import Model
 
 /// Working memory for the rows of a step, in fp32. A row is one token of one sequence.
 final class StepMemory {

@@ -1,4 +1,4 @@
-import Transformer
+import Model
 
 /// The steps that the model's page is written in: products, norms and rotations by the names of weights, and matrices
 /// put side by side.

@@ -1,4 +1,4 @@
-import Transformer
+import Model
 
 /// The whole model on one page: a Llama-style decoder, forward and backward, one plain loop after another in Double.
 ///

@@ -1,8 +1,8 @@
+import CPUEngine
 import Foundation
 import ModelFiles
 import Processes
 import Storage
-import Transformer
 
 /// A moment of a run on the disk, from which it goes on to the bit:
 ///

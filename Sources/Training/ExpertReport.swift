@@ -1,5 +1,6 @@
+import CPUEngine
 import Foundation
-import Transformer
+import Model
 
 /// How a step used the experts of a mixture.
 package struct ExpertReport: Sendable, Equatable {

@@ -1,7 +1,7 @@
+import CPUEngine
 import Corpus
 import Foundation
 import Processes
-import Transformer
 
 /// Thrown when documents are being read and the user wants to stop.
 struct Stopped: Error {}

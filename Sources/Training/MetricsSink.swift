@@ -1,5 +1,5 @@
+import Model
 import Processes
-import Transformer
 
 /// Something that happened in a run and that somebody may want to show or keep.
 package enum TrainingEvent: Sendable {

@@ -1,6 +1,7 @@
+import CPUEngine
 import Corpus
+import Model
 import Processes
-import Transformer
 
 /// What a stage minimises: a function of the losses of a batch's tokens.
 ///

@@ -1,6 +1,6 @@
 import Compute
+import Model
 import Processes
-import Transformer
 
 /// Which rank keeps the moments of which weights, and moves them (ZeRO stage 1, Rajbhandari et al. 2020,
 /// arXiv 1910.02054): every weight belongs to one rank.

@@ -1,7 +1,8 @@
+import CPUEngine
 import Compute
 import Machine
+import Model
 import Processes
-import Transformer
 
 /// Which rule moves the weights.
 package enum OptimizerKind: String, Codable, CaseIterable, Sendable {

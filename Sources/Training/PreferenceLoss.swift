@@ -1,5 +1,5 @@
 import Foundation
-import Transformer
+import Model
 
 /// How much a model that prefers the chosen answer to the rejected one is rewarded.
 ///

@@ -1,5 +1,5 @@
 import Corpus
-import Transformer
+import Model
 
 /// The mean loss of pairs of documents, the chosen answer and the rejected one in turn.
 package struct PreferenceObjective: Objective {

@@ -1,8 +1,8 @@
+import CPUEngine
 import Corpus
 import Foundation
 import Processes
 import Storage
-import Transformer
 
 /// What the model that a run began with thinks of every document: Σ log-probability of its trained tokens, in nats.
 ///

@@ -1,7 +1,6 @@
 import Foundation
 import Processes
 import Storage
-import Transformer
 
 /// What all processes of a run must have alike, under names for the user: on several machines each finds its own files,
 /// and may see what another has written only later.

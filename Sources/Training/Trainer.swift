@@ -1,10 +1,11 @@
+import CPUEngine
 import Compute
 import Corpus
 import Foundation
 import Machine
+import Model
 import Processes
 import Storage
-import Transformer
 
 /// The one training loop: micro-batches to gradients, gradients to an optimizer step, and between steps held-out
 /// evaluations, samples and checkpoints.

@@ -1,6 +1,7 @@
+import CPUEngine
 import Foundation
+import Model
 import Storage
-import Transformer
 
 extension TrainingEvent {
   /// The optimizer step that this is of, and its numbers under the names that training tools share; nil where there are

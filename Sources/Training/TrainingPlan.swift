@@ -1,11 +1,12 @@
+import CPUEngine
 import Compute
 import Corpus
 import Foundation
 import Machine
+import Model
 import ModelFiles
 import Storage
 import Tokenization
-import Transformer
 
 /// Everything about a run that is known before its first step, checked against the data, the model and the machine.
 package struct TrainingPlan {
@@ -231,7 +232,10 @@ package struct TrainingPlan {
         } else {
           try LoRAAdapter(lora, model: configuration, base: base, seed: seed)
         }
-      return .adapter(adapter, on: try FrozenWeights(modelDirectory: directory, type: settings.precision))
+      let stored = try StoredModel(modelDirectory: directory)
+      return .adapter(
+        adapter,
+        on: try FrozenWeights(stored.configuration, stored.table, type: settings.precision, read: stored.read))
     }
   }
 

@@ -1,5 +1,5 @@
 import Corpus
-import Transformer
+import Model
 
 extension TrainingSettings {
   /// Chooses sequence length and micro-batch so that every pair goes into one whole, where they were left out.

@@ -1,6 +1,6 @@
 import Compute
 import Foundation
-import Transformer
+import Model
 
 /// The options of a training run. Each has one name: of its flag, and of its key in `training.json`.
 package struct TrainingSettings: Codable, Equatable, Sendable {

@@ -1,5 +1,5 @@
 import Corpus
-import Transformer
+import Model
 
 /// Everything about a run that changes from step to step, weights and moments aside.
 ///

@@ -1,5 +1,6 @@
 import CKernels
 import Compute
+import Model
 import Reference
 import TestSupport
 import Testing

@@ -1,4 +1,5 @@
 import Compute
+import Model
 import TestSupport
 import Testing
 

@@ -1,4 +1,5 @@
 import Compute
+import Model
 import Reference
 import TestSupport
 import Testing

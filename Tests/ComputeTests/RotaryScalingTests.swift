@@ -1,5 +1,6 @@
 import Compute
 import Foundation
+import Model
 import TestSupport
 import Testing
 

@@ -1,10 +1,7 @@
 import Compute
-<<<<<<< HEAD
-import Reference
-=======
 import Machine
-import ReferenceKernels
->>>>>>> c2338c8 (A ground room, Machine: clock, memory, processor, aligned buffers and their one error; Package.swift grants what is imported)
+import Model
+import Reference
 import TestSupport
 import Testing
 

@@ -1,6 +1,7 @@
 #if os(Linux)
   import Compute
   import Foundation
+  import Model
   import Synchronization
   import TestSupport
   import Testing

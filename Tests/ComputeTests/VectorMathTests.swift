@@ -1,6 +1,7 @@
 import CKernels
 import Compute
 import Foundation
+import Model
 import Reference
 import TestSupport
 import Testing

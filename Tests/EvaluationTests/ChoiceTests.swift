@@ -1,10 +1,10 @@
+import CPUEngine
 import Compute
 import Evaluation
 import Foundation
 import TestSupport
 import Testing
 import Tokenization
-import Transformer
 
 /// Writes files below a directory: their paths and contents.
 private func write(_ files: [String: String], below directory: String) throws {

@@ -1,12 +1,13 @@
+import CPUEngine
 import Compute
 import Corpus
 import Evaluation
 import Foundation
 import Inference
+import Model
 import TestSupport
 import Testing
 import Tokenization
-import Transformer
 
 @Suite struct PerplexityTests {
   static let texts = [

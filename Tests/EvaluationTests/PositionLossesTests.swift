@@ -1,9 +1,10 @@
+import CPUEngine
 import Compute
 import Evaluation
 import Foundation
+import Model
 import TestSupport
 import Testing
-import Transformer
 
 @Suite struct PositionLossesTests {
   static let length = 48

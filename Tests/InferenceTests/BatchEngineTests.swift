@@ -1,9 +1,9 @@
 import Compute
 import Inference
+import Model
 import TestSupport
 import Testing
 import Tokenization
-import Transformer
 
 @Suite struct BatchEngineTests {
   /// Dense, with q/k normalisation, mixtures, and dynamic scaling; all know the test tokenizer's tokens.

@@ -1,10 +1,10 @@
 import Compute
 import Foundation
 import Inference
+import Model
 import TestSupport
 import Testing
 import Tokenization
-import Transformer
 
 @Suite struct GeneratorTests {
   /// A tokenizer of a few merges, and a random model that knows its tokens.

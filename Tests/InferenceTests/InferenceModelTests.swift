@@ -1,7 +1,8 @@
+import CPUEngine
 import Compute
+import Model
 import TestSupport
 import Testing
-import Transformer
 
 import Inference
 

@@ -1,13 +1,14 @@
+import CPUEngine
 import Compute
 import Corpus
 import Foundation
 import Inference
+import Model
 import ModelFiles
 import Storage
 import StructuredOutput
 import Tokenization
 import Training
-import Transformer
 
 /// For the tests in Tests/Interop: a model's logits, and models of random weights, as files that Python reads.
 ///
@@ -68,7 +69,8 @@ func readTrainedModel(_ directory: String) throws -> TrainedModel {
   guard PEFTAdapter.isAdapter(directory) else { return .whole(try Parameters(modelDirectory: directory)) }
   let files = try PEFTAdapter(directory: directory)
   let base = try files.baseDirectory()
-  let frozen = try FrozenWeights(modelDirectory: base, type: .float32)
+  let stored = try StoredModel(modelDirectory: base)
+  let frozen = try FrozenWeights(stored.configuration, stored.table, type: .float32, read: stored.read)
   let peft = files.configuration
   let adapter = try LoRAAdapter(
     directory: directory,

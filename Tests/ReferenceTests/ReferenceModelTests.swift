@@ -1,8 +1,8 @@
 import Foundation
+import Model
 import Reference
 import TestSupport
 import Testing
-import Transformer
 
 /// The whole model on one page, against PyTorch's numbers and against itself.
 @Suite("Reference model")

@@ -1,7 +1,7 @@
 import Foundation
+import Model
 import ModelFiles
 import Storage
-import Transformer
 
 /// MiniMind v1's own results on a tiny model: made by running its PyTorch code in fp32 on random weights. That of the
 /// mixture of experts has no balance loss.
@@ -17,15 +17,14 @@ public struct GoldenFixture {
   public let settings: JSON
   private let file: SafetensorsFile
 
-  /// The fixtures of TransformerTests.
+  /// Those in Tests/TestSupport/Fixtures.
   public enum Name: String, CaseIterable, Sendable {
     case dense = "dense_tiny"
     case mixture = "moe_tiny"
   }
 
   public init(_ name: Name = .dense) throws {
-    let directory = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
-      .appendingPathComponent("TransformerTests/Fixtures").path
+    let directory = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent("Fixtures").path
     let path = directory + "/" + name.rawValue
     try self.init(safetensors: path + ".safetensors", settings: path + ".json")
   }

@@ -1,4 +1,4 @@
-import Transformer
+import Model
 
 /// Shapes that exercise each switch of the configuration; all small enough for the plain model.
 public enum ModelVariant: String, CaseIterable, Sendable {

@@ -1,4 +1,4 @@
-import Transformer
+import Model
 
 extension Parameters {
   /// All values of the block, copied.

@@ -1,11 +1,11 @@
 import Foundation
+import Model
 import ModelFiles
 import Storage
 import TestSupport
 import Testing
 import Tokenization
 import Training
-import Transformer
 
 @Suite("Checkpoints")
 struct CheckpointTests {

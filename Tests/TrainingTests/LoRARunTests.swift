@@ -1,11 +1,12 @@
+import CPUEngine
 import Compute
 import Corpus
 import Foundation
+import Model
 import ModelFiles
 import TestSupport
 import Testing
 import Training
-import Transformer
 
 @Suite("A run that trains an adapter")
 struct LoRARunTests {

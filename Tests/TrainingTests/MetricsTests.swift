@@ -1,9 +1,9 @@
 import Foundation
+import Model
 import Storage
 import TestSupport
 import Testing
 import Training
-import Transformer
 
 @Suite("Metrics")
 struct MetricsTests {

@@ -1,9 +1,10 @@
+import CPUEngine
 import Compute
 import Foundation
+import Model
 import TestSupport
 import Testing
 import Training
-import Transformer
 
 @Suite("Optimizer step")
 struct OptimizerStateTests {

@@ -1,10 +1,11 @@
+import CPUEngine
 import Compute
 import Corpus
 import Foundation
+import Model
 import TestSupport
 import Testing
 import Training
-import Transformer
 
 private let shapes: [PreferenceLoss] = [
   PreferenceLoss(shape: .sigmoid, beta: 0.1, isLengthNormalized: false),

@@ -1,10 +1,11 @@
 import AllocationCounter
+import CPUEngine
 import Compute
 import Corpus
+import Model
 import TestSupport
 import Testing
 import Training
-import Transformer
 
 /// Counts what the threads of a team take from the heap.
 ///

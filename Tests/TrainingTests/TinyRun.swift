@@ -1,11 +1,11 @@
 import Compute
 import Corpus
 import Foundation
+import Model
 import ModelFiles
 import TestSupport
 import Tokenization
 import Training
-import Transformer
 
 /// A tokenizer of 300 entries, learned from the words of `tinyDocuments`.
 let tinyTokenizer: Tokenizer = {

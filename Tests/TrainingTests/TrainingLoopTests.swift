@@ -1,9 +1,10 @@
+import CPUEngine
 import Compute
 import Foundation
+import Model
 import Testing
 import TestSupport
 import Training
-import Transformer
 
 @Suite("Training loop")
 struct TrainingLoopTests {

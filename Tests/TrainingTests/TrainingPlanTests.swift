@@ -1,8 +1,8 @@
 import Foundation
+import Model
 import TestSupport
 import Testing
 import Training
-import Transformer
 
 @Suite("Training plan")
 struct TrainingPlanTests {

@@ -1,8 +1,8 @@
 import Compute
 import Foundation
 import Inference
+import Model
 import ModelFiles
-import Transformer
 
 /// `minimind bench decode`: how quickly one token follows another.
 let benchDecodeCommand: Command = {

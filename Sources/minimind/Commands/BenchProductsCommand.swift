@@ -1,6 +1,6 @@
 import Compute
 import Machine
-import Transformer
+import Model
 
 /// `minimind bench products`: the rate of each matrix product of a training step.
 let benchProductsCommand: Command = {

@@ -1,9 +1,10 @@
+import CPUEngine
 import Compute
 import Corpus
 import Foundation
 import Machine
+import Model
 import Training
-import Transformer
 
 /// `minimind bench train`: the speed of optimizer steps, beside what their matrix products alone would reach.
 let benchTrainCommand: Command = {

@@ -1,7 +1,7 @@
 import Foundation
+import Model
 import ModelFiles
 import Storage
-import Transformer
 
 /// A kind of model file that `convert` writes.
 enum ModelFormat: String, CaseIterable {

@@ -2,10 +2,10 @@ import Compute
 import Evaluation
 import Foundation
 import Machine
+import Model
 import ModelFiles
 import Storage
 import Tokenization
-import Transformer
 
 /// `minimind eval ceval`: questions of four answers, as C-Eval and C-MMLU ask them.
 let evalChoicesCommand: Command = {

@@ -4,10 +4,10 @@ import Evaluation
 import Foundation
 import Inference
 import Machine
+import Model
 import ModelFiles
 import Storage
 import Tokenization
-import Transformer
 
 /// Options of the commands that measure a model.
 enum EvaluationOptions {

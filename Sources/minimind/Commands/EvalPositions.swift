@@ -3,9 +3,9 @@ import Corpus
 import Evaluation
 import Foundation
 import Machine
+import Model
 import Storage
 import Tokenization
-import Transformer
 
 /// What `minimind eval perplexity --by-position` does: the loss over the position in long texts, for every rotary scaling.
 struct PositionReport: Encodable {

@@ -2,9 +2,9 @@ import Compute
 import Foundation
 import Inference
 import Machine
+import Model
 import ModelFiles
 import Tokenization
-import Transformer
 
 /// Options of the commands that let a model write.
 enum GenerateOptions {

@@ -1,10 +1,8 @@
 import Compute
 import Foundation
 import Machine
-import ModelFiles
 import Processes
 import Tokenization
-import Transformer
 
 /// `minimind info`: what the machine can do, or what a model consists of.
 let infoCommand: Command = {

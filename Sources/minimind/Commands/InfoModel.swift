@@ -1,10 +1,11 @@
+import CPUEngine
 import Compute
 import Foundation
 import Inference
+import Model
 import ModelFiles
 import Tokenization
 import Training
-import Transformer
 
 /// What `info MODEL` says.
 struct ModelFacts: Encodable {

@@ -1,7 +1,7 @@
 import Foundation
+import Model
 import ModelFiles
 import Storage
-import Transformer
 
 /// `minimind merge`: an adapter and its base become a model of their own.
 let mergeCommand: Command = {

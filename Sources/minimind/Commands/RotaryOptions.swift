@@ -1,5 +1,4 @@
-import Compute
-import Transformer
+import Model
 
 /// Options that change the rotary embedding of a model that is used, not of its files.
 enum RotaryOptions {

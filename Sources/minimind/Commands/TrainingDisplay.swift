@@ -1,6 +1,6 @@
 import Foundation
+import Model
 import Training
-import Transformer
 
 /// Shows a run while it goes on: one redrawn bar on a terminal, plain lines at intervals elsewhere, and lasting lines for
 /// evaluations, checkpoints and samples. A run goes on when nobody can see it any more.

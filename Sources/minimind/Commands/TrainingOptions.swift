@@ -1,7 +1,7 @@
 import Compute
 import Foundation
+import Model
 import Training
-import Transformer
 
 /// The options of the commands that train, and the settings that they make.
 ///

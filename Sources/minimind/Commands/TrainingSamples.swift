@@ -1,8 +1,8 @@
+import CPUEngine
 import Compute
 import Inference
 import Tokenization
 import Training
-import Transformer
 
 /// What a model in training makes of the texts of `--sample-prompt`: greedy, so that differences are the model's.
 struct TrainingSamples {

@@ -1,0 +1,61 @@
+import Machine
+import Model
+
+/// The gradients of all norms, summed by each worker over its own rows, and then over the workers in order.
+final class NormGradients {
+  private let buffer: AlignedBuffer
+  private let countPerWorker: Int
+  private let workers: Int
+  private let hiddenSize: Int
+  private let headSize: Int
+  private let layerCount: Int
+
+  init(_ shape: ModelConfiguration, workers: Int) throws(OutOfMemoryError) {
+    hiddenSize = shape.hiddenSize
+    headSize = shape.normalizesQueriesAndKeys ? shape.headSize : 0
+    layerCount = shape.layerCount
+    self.workers = workers
+    let count = shape.layerCount * (2 * hiddenSize + 2 * headSize) + hiddenSize
+    // Whole cache lines for each worker.
+    countPerWorker = (count + 15) / 16 * 16
+    buffer = try AlignedBuffer(byteCount: workers * countPerWorker * 4)
+  }
+
+  private func base(_ worker: Int) -> UnsafeMutablePointer<Float> {
+    buffer.base.assumingMemoryBound(to: Float.self) + worker * countPerWorker
+  }
+
+  func zero(_ worker: Int) { base(worker).update(repeating: 0, count: countPerWorker) }
+
+  private func layer(_ layer: Int, _ worker: Int) -> UnsafeMutablePointer<Float> {
+    base(worker) + layer * (2 * hiddenSize + 2 * headSize)
+  }
+
+  // Where a worker adds up: [hiddenSize] or [headSize] numbers.
+  func attention(_ layer: Int, _ worker: Int) -> UnsafeMutablePointer<Float> { self.layer(layer, worker) }
+  func feedForward(_ layer: Int, _ worker: Int) -> UnsafeMutablePointer<Float> {
+    self.layer(layer, worker) + hiddenSize
+  }
+  func query(_ layer: Int, _ worker: Int) -> UnsafeMutablePointer<Float> { self.layer(layer, worker) + 2 * hiddenSize }
+  func key(_ layer: Int, _ worker: Int) -> UnsafeMutablePointer<Float> { query(layer, worker) + headSize }
+  func output(_ worker: Int) -> UnsafeMutablePointer<Float> { layer(layerCount, worker) }
+
+  /// Adds every worker's sums of a layer to the gradient block.
+  func add(_ layer: Int, to gradients: UnsafeMutablePointer<Float>, at offset: NormOffsets.Layer) {
+    for worker in 0..<workers {
+      add(attention(layer, worker), to: gradients + offset.attention, hiddenSize)
+      add(feedForward(layer, worker), to: gradients + offset.feedForward, hiddenSize)
+      if let query = offset.query { add(self.query(layer, worker), to: gradients + query, headSize) }
+      if let key = offset.key { add(self.key(layer, worker), to: gradients + key, headSize) }
+    }
+  }
+
+  /// The same of the norm behind the layers, which lies at `gradient`.
+  func addOutput(to gradient: UnsafeMutablePointer<Float>) {
+    for worker in 0..<workers { add(output(worker), to: gradient, hiddenSize) }
+  }
+
+  private func add(_ sums: UnsafeMutablePointer<Float>, to gradient: UnsafeMutablePointer<Float>, _ count: Int) {
+    for index in 0..<count { gradient[index] += sums[index] }
+  }
+}

@@ -1,0 +1,182 @@
+import Compute
+import Model
+
+/// The batch that a pass is working on: packed documents, padded to rows that divide evenly among the workers.
+///
+/// The padding is one more document, of zeros without loss: nothing looks at it, and no kernel has to know of it.
+/// Memory is taken once, for the largest batch.
+final class PassBatch {
+  /// Workers own rows in units of this, so that a product has few different shapes over a run.
+  static let rowMultiple = 32
+
+  let capacity: Int
+  private(set) var rows = 0
+  private(set) var tokenCount = 0
+  /// Documents, the padding's included.
+  private(set) var documentCount = 0
+  /// [rows] ids, and the row of the rotary table for each: its place in its document.
+  let tokens: UnsafeMutablePointer<Int32>
+  let rotaryRows: UnsafeMutablePointer<Int32>
+  /// [documents + 1] where documents begin, the padding's included.
+  private let documentOffsets: UnsafeMutablePointer<Int32>
+  /// [documents] how much each document counts, in what is not a loss of its tokens; the padding's 0.
+  let documentWeights: UnsafeMutablePointer<Float>
+  /// [lossCount] the rows that have a loss, then as many -1 as make the number even for the workers.
+  let lossRows: UnsafeMutablePointer<Int32>
+  private(set) var lossCount = 0
+  private(set) var paddedLossCount = 0
+  /// [paddedLossCount] what those rows are to predict, how much each counts, and the losses found, in nats.
+  let targets: UnsafeMutablePointer<Int32>
+  let lossWeights: UnsafeMutablePointer<Float>
+  let losses: UnsafeMutablePointer<Float>
+  /// [workers + 1] the attention tasks of each worker: task = keyValueHead · documentCount + document.
+  private(set) var attentionTasks: [Int]
+  private let workers: Int
+
+  init(maximumTokens: Int, workers: Int) {
+    self.workers = workers
+    capacity = Self.padded(maximumTokens, workers)
+    tokens = .allocate(capacity: capacity)
+    rotaryRows = .allocate(capacity: capacity)
+    documentOffsets = .allocate(capacity: capacity + 2)
+    documentWeights = .allocate(capacity: capacity + 1)
+    lossRows = .allocate(capacity: capacity)
+    targets = .allocate(capacity: capacity)
+    lossWeights = .allocate(capacity: capacity)
+    losses = .allocate(capacity: capacity)
+    attentionTasks = [Int](repeating: 0, count: workers + 1)
+  }
+
+  deinit {
+    for pointer in [tokens, rotaryRows, documentOffsets, lossRows, targets] { pointer.deallocate() }
+    documentWeights.deallocate()
+    lossWeights.deallocate()
+    losses.deallocate()
+  }
+
+  /// The least number of rows that holds `count` and gives every worker the same multiple of `rowMultiple`.
+  static func padded(_ count: Int, _ workers: Int) -> Int {
+    let unit = rowMultiple * workers
+    return (count + unit - 1) / unit * unit
+  }
+
+  /// Documents without the padding, which comes last.
+  var realDocumentCount: Int { rows > tokenCount ? documentCount - 1 : documentCount }
+
+  func tokens(of document: Int) -> Range<Int> {
+    Int(documentOffsets[document])..<Int(documentOffsets[document + 1])
+  }
+
+  var documents: UnsafeBufferPointer<Int32> {
+    UnsafeBufferPointer(start: documentOffsets, count: documentCount + 1)
+  }
+
+  /// Takes a batch over and divides its attention among the workers.
+  ///
+  /// - Parameter mean: whether documents count by their tokens' weights, or 1 each.
+  /// - Precondition: 1 to `maximumTokens` tokens, each below `vocabularySize`; offsets rise from 0 to their number.
+  func fill(
+    tokens: [Int32], targets: [Int32], lossWeights: [Float], documentOffsets: [Int32], vocabularySize: Int,
+    keyValueHeadCount: Int, rotaryTable: RotaryTable, mean: LossMean
+  ) {
+    precondition(
+      (1...capacity).contains(tokens.count) && targets.count == tokens.count && lossWeights.count == tokens.count,
+      "\(tokens.count) tokens, \(targets.count) targets, \(lossWeights.count) loss weights, room for \(capacity)")
+    precondition(
+      documentOffsets.count >= 2 && documentOffsets[0] == 0 && Int(documentOffsets.last!) == tokens.count,
+      "document offsets do not cover \(tokens.count) tokens")
+    tokenCount = tokens.count
+    rows = Self.padded(tokenCount, workers)
+    lossCount = 0
+    for index in 0..<tokenCount {
+      let token = tokens[index]
+      precondition(token >= 0 && token < vocabularySize, "token \(token) of a vocabulary of \(vocabularySize)")
+      self.tokens[index] = token
+      guard lossWeights[index] != 0 else { continue }
+      let target = targets[index]
+      precondition(target >= 0 && target < vocabularySize, "target \(target) of a vocabulary of \(vocabularySize)")
+      lossRows[lossCount] = Int32(index)
+      self.targets[lossCount] = target
+      self.lossWeights[lossCount] = lossWeights[index]
+      lossCount += 1
+    }
+    paddedLossCount = Self.padded(lossCount, workers)
+    for index in lossCount..<paddedLossCount {
+      lossRows[index] = -1
+      self.targets[index] = 0
+      self.lossWeights[index] = 0
+    }
+    for index in tokenCount..<rows { self.tokens[index] = 0 }
+
+    documentCount = documentOffsets.count - 1
+    for (index, offset) in documentOffsets.enumerated() { self.documentOffsets[index] = offset }
+    if rows > tokenCount {
+      documentCount += 1
+      self.documentOffsets[documentCount] = Int32(rows)
+    }
+    for document in 0..<documentCount {
+      let range = self.tokens(of: document)
+      precondition(!range.isEmpty, "document \(document) is empty")
+      let first = rotaryTable.firstRow(ofDocument: range)
+      var weight: Float = 0
+      for index in range {
+        rotaryRows[index] = Int32(first + index - range.lowerBound)
+        if index < tokenCount { weight += lossWeights[index] }
+      }
+      documentWeights[document] = mean == .tokens ? weight : range.lowerBound < tokenCount ? 1 : 0
+    }
+    divideAttention(keyValueHeadCount: keyValueHeadCount)
+  }
+
+  /// What the documents count together.
+  var documentWeightSum: Double { (0..<documentCount).reduce(0) { $0 + Double(documentWeights[$1]) } }
+
+  // MARK: - Losses
+
+  /// Σ weight · loss and Σ weight over some of the rows that have a loss.
+  func lossSum(ofRows rows: Range<Int>, tokens: Int) -> LossSum {
+    var sum = LossSum(tokens: tokens)
+    for row in rows {
+      sum.loss += Double(losses[row]) * Double(lossWeights[row])
+      sum.weight += Double(lossWeights[row])
+    }
+    return sum
+  }
+
+  /// The loss of each token of the batch.
+  var tokenLosses: TokenLosses {
+    var values = [Float](repeating: 0, count: tokenCount)
+    for row in 0..<lossCount { values[Int(lossRows[row])] = losses[row] }
+    return TokenLosses(values)
+  }
+
+  /// Lets the rows that have a loss count otherwise.
+  ///
+  /// - Parameter weights: [tokens].
+  func setLossWeights(_ weights: [Float]) {
+    precondition(weights.count == tokenCount, "\(weights.count) loss weights for \(tokenCount) tokens")
+    for row in 0..<lossCount { lossWeights[row] = weights[Int(lossRows[row])] }
+  }
+
+  /// Gives each worker consecutive tasks of about the same cost, which grows with the square of a document's length.
+  /// The division depends on the batch and the number of workers only, so that sums keep their order.
+  private func divideAttention(keyValueHeadCount: Int) {
+    func cost(_ document: Int) -> Int {
+      let length = Int(documentOffsets[document + 1] - documentOffsets[document])
+      return length * (length + 64)
+    }
+    var total = 0
+    for document in 0..<documentCount { total += cost(document) }
+    total *= keyValueHeadCount
+    var task = 0
+    var done = 0
+    for worker in 1..<workers {
+      while 2 * done + cost(task % documentCount) <= 2 * (total * worker / workers) {
+        done += cost(task % documentCount)
+        task += 1
+      }
+      attentionTasks[worker] = task
+    }
+    attentionTasks[workers] = keyValueHeadCount * documentCount
+  }
+}

@@ -1,0 +1,290 @@
+import Compute
+import Machine
+import Model
+
+/// The forward and backward pass of a model over packed documents: weights and a batch in, loss and gradients out.
+///
+/// Every worker owns a block of rows (tokens) and takes them through a layer alone. Two points in a layer need the
+/// others: attention, where workers share out documents and heads, and the gradients of weights, where each worker sums
+/// its own rows of a matrix over all tokens. (A mixture of experts has a third: where an expert's rows begin.) So no
+/// gradient exists twice, and a sum has the same order in every run with the same number of workers. Nothing is
+/// allocated after `init` once each shape of product has occurred.
+package final class TrainingPass {
+  /// What is trained: the weights of the whole model, or those of an adapter.
+  package let parameters: ParameterBlock
+  package let precision: ElementType
+  /// The gradient of Σ weight · loss since `zeroGradients`, laid out as the parameters are. Nil without training.
+  package let gradients: UnsafeMutablePointer<Float>?
+  /// The parameters rounded to bfloat16, laid out as they are; nil in fp32, where they serve themselves.
+  package let workingWeights: UnsafeMutablePointer<UInt16>?
+
+  /// What became of the experts since `zeroGradients`; nil for a dense model.
+  package let expertUse: ExpertUse?
+  /// Where the time goes, for whoever wants to know.
+  package var times: PassTimes?
+  /// Called during a backward pass as soon as the gradients of a layer's weights hold all of the batch, from the last
+  /// layer to the first; never for an adapter, whose gradients are complete at the end only.
+  package var onLayerComplete: (() -> Void)?
+
+  let team: WorkerTeam
+  /// Whether a layer's activations are found again on the way back, from its input, rather than kept.
+  let recomputes: Bool
+  let shape: ModelConfiguration
+  let plan: ActivationPlan
+  let batch: PassBatch
+  let weights: WeightViews
+  let norms: NormOffsets
+  /// Nil without training, and where the weights are frozen.
+  let weightGradients: WeightViews?
+  /// [experts, n] of each layer, always fp32; none for a dense model.
+  let routers: [MatrixView]
+  let routerGradients: [MatrixView]
+  /// The adapter, if that is what is trained.
+  let lora: LoRAPass?
+  let rotaryTable: RotaryTable
+  let attentionShape: AttentionShape
+  let attentionScratch: [AttentionScratch]
+  /// Each worker's own sums for the gradients of norms; nil without training.
+  let normGradients: NormGradients?
+  /// Where the norms' offsets count from.
+  private let normValues: UnsafePointer<Float>
+  private let model: TrainedModel
+  let arena: AlignedBuffer
+  private let gradientBuffer: AlignedBuffer?
+  private let workingBuffer: AlignedBuffer?
+
+  /// A pass of a whole model.
+  ///
+  /// - Parameters:
+  ///   - maximumTokens: the most tokens of a batch, and of a document.
+  ///   - trains: false for a pass that only finds losses and logits, which needs a fraction of the memory.
+  ///   - recomputes: keep of every layer its input alone, and go forward through it once more on the way back: less
+  ///     memory for more time, and the same bits (Chen et al. 2016, arXiv 1604.06174).
+  ///   - rotaryScaling: the model's own when nil.
+  package convenience init(
+    _ parameters: Parameters, precision: ElementType, maximumTokens: Int, team: WorkerTeam, trains: Bool = true,
+    recomputes: Bool = false, rotaryScaling: RotaryScaling? = nil
+  ) throws(OutOfMemoryError) {
+    try self.init(
+      .whole(parameters), precision: precision, maximumTokens: maximumTokens, team: team, trains: trains,
+      recomputes: recomputes, rotaryScaling: rotaryScaling)
+  }
+
+  /// - Parameters:
+  ///   - model: frozen weights are of the type `precision`.
+  ///   - seed: of an adapter's dropout.
+  package init(
+    _ model: TrainedModel, precision: ElementType, maximumTokens: Int, team: WorkerTeam, trains: Bool = true,
+    recomputes: Bool = false, rotaryScaling: RotaryScaling? = nil, seed: UInt64 = 0
+  ) throws(OutOfMemoryError) {
+    self.model = model
+    parameters = model.trained
+    self.precision = precision
+    self.team = team
+    self.recomputes = recomputes
+    shape = model.configuration
+    let table = parameters.table
+    batch = PassBatch(maximumTokens: maximumTokens, workers: team.count)
+    plan = ActivationPlan(
+      shape, rows: batch.capacity, precision: precision, workers: team.count, trains: trains, recomputes: recomputes)
+    arena = try AlignedBuffer(byteCount: plan.byteCount)
+    expertUse = shape.isMixture ? ExpertUse(shape, workers: team.count) : nil
+    var trained = UnsafeMutableRawPointer(parameters.values)
+    if precision == .bfloat16 {
+      let buffer = try AlignedBuffer(byteCount: table.totalCount * 2)
+      trained = buffer.base
+      workingBuffer = buffer
+      workingWeights = buffer.base.bindMemory(to: UInt16.self, capacity: table.totalCount)
+    } else {
+      workingBuffer = nil
+      workingWeights = nil
+    }
+    gradientBuffer = trains ? try AlignedBuffer(byteCount: table.totalCount * 4) : nil
+    gradients = gradientBuffer?.base.bindMemory(to: Float.self, capacity: table.totalCount)
+    normGradients = trains ? try NormGradients(shape, workers: team.count) : nil
+    switch model {
+    case .whole(let parameters):
+      weights = WeightViews(trained, precision, table, shape)
+      norms = NormOffsets(table, shape)
+      routers = WeightViews.routers(parameters.values, table, shape)
+      normValues = UnsafePointer(parameters.values)
+      weightGradients = gradientBuffer.map { [shape] in WeightViews($0.base, .float32, table, shape) }
+      routerGradients = gradients.map { [shape] in WeightViews.routers($0, table, shape) } ?? []
+      lora = nil
+    case .adapter(let adapter, let base):
+      precondition(base.type == precision, "frozen weights of \(base.type) in a pass of \(precision)")
+      weights = base.views
+      norms = NormOffsets(base.exactTable, shape)
+      routers = base.routers
+      normValues = base.exactValues
+      weightGradients = nil
+      routerGradients = []
+      lora = try LoRAPass(
+        adapter, weights: trained, precision: precision, rows: batch.capacity, workers: team.count, seed: seed)
+    }
+    rotaryTable = try RotaryTable(shape.rotarySettings(scaling: rotaryScaling), positions: batch.capacity)
+    let attentionShape = AttentionShape(
+      headCount: shape.headCount, keyValueHeadCount: shape.keyValueHeadCount, headSize: shape.headSize)
+    self.attentionShape = attentionShape
+    var scratch: [AttentionScratch] = []
+    for _ in 0..<team.count {
+      scratch.append(try AttentionScratch(shape: attentionShape, maximumSequenceLength: batch.capacity))
+    }
+    attentionScratch = scratch
+    refreshWorkingWeights()
+  }
+
+  /// Bytes that a pass holds besides the parameters: activations, gradients, the parameters' working copy, and frozen
+  /// weights.
+  ///
+  /// - Parameter lora: the adapter that is trained; nil for the whole model.
+  package static func memoryBytes(
+    _ configuration: ModelConfiguration, precision: ElementType, maximumTokens: Int, workers: Int, trains: Bool = true,
+    recomputes: Bool = false, lora: LoRAConfiguration? = nil
+  ) -> Int {
+    let rows = PassBatch.padded(maximumTokens, workers)
+    let plan = ActivationPlan(
+      configuration, rows: rows, precision: precision, workers: workers, trains: trains, recomputes: recomputes)
+    let perParameter = (trains ? 4 : 0) + (precision == .bfloat16 ? 2 : 0)
+    guard let lora else { return plan.byteCount + configuration.parameterCount * perParameter }
+    return plan.byteCount + lora.parameterCount(configuration) * perParameter
+      + configuration.parameterCount * precision.byteCount
+      + LoRAPass.memoryBytes(lora, configuration, precision: precision, rows: rows, workers: workers)
+  }
+
+  /// Rounds the parameters into the working weights; to be called whenever anybody but the optimizer changed them.
+  package func refreshWorkingWeights() {
+    guard let workingWeights else { return }
+    team.run { worker in
+      let range = team.share(of: parameters.table.totalCount, worker: worker, multiple: 16)
+      convert(
+        MatrixView(parameters.values + range.lowerBound, rows: 1, columns: range.count),
+        to: MatrixView(
+          UnsafeMutableRawPointer(workingWeights + range.lowerBound), rows: 1, columns: range.count, type: .bfloat16))
+    }
+  }
+
+  package func zeroGradients() {
+    guard let gradients else { preconditionFailure("this pass has no gradients") }
+    expertUse?.reset()
+    team.run { worker in
+      let range = team.share(of: parameters.table.totalCount, worker: worker, multiple: 16)
+      (gradients + range.lowerBound).update(repeating: 0, count: range.count)
+    }
+  }
+
+  /// The loss of a batch; adds the gradient of Σ weight · loss to `gradients`, and in a mixture of experts that of their
+  /// balance (`ExpertUse`), which the loss does not contain.
+  ///
+  /// - Parameters:
+  ///   - tokens: [tokens] ids, document after document.
+  ///   - targets: [tokens] what each is to predict.
+  ///   - lossWeights: [tokens] how much each prediction counts; rows of weight 0 skip the output layer.
+  ///   - documentOffsets: [documents + 1] where each document begins, and the end.
+  ///   - tokensBefore: tokens that the run has read before these: dropout numbers its rows by them.
+  ///   - mean: how documents count in the balance of experts.
+  ///   - weightsAfter: for an objective that is not a sum of the tokens' losses: gets these, and gives [tokens] the
+  ///     objective's derivative with respect to each, which takes the place of `lossWeights`. Costs one more product with
+  ///     the output matrix.
+  /// - Returns: Σ weight · loss and Σ weight, by the weights that the gradient was computed with.
+  package func forwardBackward(
+    tokens: [Int32], targets: [Int32], lossWeights: [Float], documentOffsets: [Int32], tokensBefore: Int = 0,
+    mean: LossMean = .tokens, weightsAfter: ((_ losses: TokenLosses) -> [Float])? = nil
+  ) -> LossSum {
+    guard let gradients, let normGradients else { preconditionFailure("this pass has no gradients") }
+    fill(tokens, targets, lossWeights, documentOffsets, mean: mean)
+    lora?.dropoutOrigin = tokensBefore
+    defer { lora?.dropoutOrigin = nil }
+    team.run { worker in
+      times?.start(worker)
+      forwardLayers(worker)
+      normGradients.zero(worker)
+      lora?.zeroGradients(worker)
+      if let weightsAfter {
+        outputLoss(worker, findsGradients: false)
+        if worker == 0 { batch.setLossWeights(weightsAfter(losses)) }
+        meet(worker)
+      }
+      outputLoss(worker, findsGradients: true)
+      backwardLayers(worker)
+      guard let lora else { return }
+      meet(worker)
+      lora.addGradients(team.share(of: parameters.table.totalCount, worker: worker, multiple: 16), to: gradients)
+      lap(.copies, worker)
+    }
+    // Frozen norms have no use for theirs.
+    if lora == nil { normGradients.addOutput(to: gradients + norms.output) }
+    expertUse?.addBatch(weight: batch.documentWeightSum)
+    return lossSum()
+  }
+
+  /// The loss of a batch, without gradients.
+  package func forward(
+    tokens: [Int32], targets: [Int32], lossWeights: [Float], documentOffsets: [Int32]
+  ) -> LossSum {
+    fill(tokens, targets, lossWeights, documentOffsets)
+    team.run { worker in
+      forwardLayers(worker)
+      outputLoss(worker, findsGradients: false)
+    }
+    return lossSum()
+  }
+
+  func fill(
+    _ tokens: [Int32], _ targets: [Int32], _ lossWeights: [Float], _ documentOffsets: [Int32],
+    mean: LossMean = .tokens
+  ) {
+    batch.fill(
+      tokens: tokens, targets: targets, lossWeights: lossWeights, documentOffsets: documentOffsets,
+      vocabularySize: shape.vocabularySize, keyValueHeadCount: shape.keyValueHeadCount, rotaryTable: rotaryTable,
+      mean: mean)
+  }
+
+  private func lossSum() -> LossSum { batch.lossSum(ofRows: 0..<batch.lossCount, tokens: batch.tokenCount) }
+
+  /// The losses of the last batch.
+  package var losses: TokenLosses { batch.tokenLosses }
+
+  // MARK: - Steps that every part of the pass takes
+
+  /// One of the worker's matrix products.
+  func multiply(
+    _ worker: Int, _ a: MatrixView, aTransposed: Bool = false, _ b: MatrixView, bTransposed: Bool = false,
+    into c: MatrixView, accumulates: Bool = false
+  ) {
+    team.products[worker].multiply(
+      a, aTransposed: aTransposed, b, bTransposed: bTransposed, into: c, accumulates: accumulates)
+    lap(.products, worker)
+  }
+
+  /// Waits for the other workers.
+  func meet(_ worker: Int) {
+    team.barrier()
+    lap(.waiting, worker)
+  }
+
+  func lap(_ phase: PassPhase, _ worker: Int) { times?.lap(phase, worker) }
+
+  // MARK: - Places
+
+  /// The matrix of the current batch in a slot.
+  func view(_ slot: ArenaSlot) -> MatrixView { arena.view(slot, rows: batch.rows) }
+
+  /// The numbers of a slot that holds one a row.
+  func column(_ slot: ArenaSlot) -> UnsafeMutablePointer<Float> { view(slot).floats }
+
+  /// The rows of the batch that a worker owns.
+  func rows(of worker: Int) -> Range<Int> {
+    team.share(of: batch.rows, worker: worker, multiple: PassBatch.rowMultiple)
+  }
+
+  /// A layer's activations. Without training all layers share one place; with recomputation all but their inputs.
+  func activations(_ layer: Int) -> LayerActivations { plan.layers[min(layer, plan.layers.count - 1)] }
+
+  /// The residual stream behind a layer: what the next one takes in.
+  func residualAfter(_ layer: Int) -> MatrixView {
+    view(layer + 1 < shape.layerCount ? activations(layer + 1).input : plan.output)
+  }
+
+  func normWeight(_ offset: Int) -> UnsafePointer<Float> { normValues + offset }
+}

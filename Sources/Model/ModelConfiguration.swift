@@ -1,0 +1,198 @@
+/// The shape of a model: everything that its weights alone do not say.
+///
+/// A Llama-style decoder; Qwen3's per-head normalisation of queries and keys is a switch, a mixture of
+/// experts a number. Written to and read from Hugging Face's `config.json`.
+public struct ModelConfiguration: Sendable, Equatable {
+  public var hiddenSize: Int
+  public var layerCount: Int
+  /// Query heads. Each group of `headCount / keyValueHeadCount` of them shares one key/value head.
+  public var headCount: Int
+  public var keyValueHeadCount: Int
+  /// Dimensions of one head; even, since rotary embedding turns them in pairs.
+  public var headSize: Int
+  /// Width inside the feed-forward block (of one expert, in a mixture).
+  public var intermediateSize: Int
+  public var vocabularySize: Int
+  /// The sequence length that the model is made for. Inference can go beyond, training does not.
+  public var maximumSequenceLength: Int = 512
+  public var ropeTheta: Double = 10_000
+  /// How sequences beyond the trained length are read.
+  package var rotaryScaling = RotaryScaling.none
+  public var rmsNormEpsilon: Float = 1e-5
+  /// Whether the logits come from the embedding matrix.
+  public var tiesEmbeddings = true
+  /// Whether queries and keys pass an RMSNorm over each head before rotation (Qwen3).
+  public var normalizesQueriesAndKeys = false
+  /// Routed experts of each layer; 0 for a dense model.
+  public var expertCount = 0
+  /// The routed experts that a token passes.
+  public var expertsPerToken = 0
+  /// Experts that every token passes besides: N of them are one feed-forward block N times as wide.
+  public var sharedExpertCount = 0
+  /// How much the load-balance loss of a mixture of experts counts in training.
+  public var balanceLossWeight = 0.01
+  public var beginTokenID: Int? = 1
+  /// Tokens that end an answer.
+  public var endTokenIDs: [Int] = [2]
+
+  /// - Parameters:
+  ///   - headSize: `hiddenSize / headCount` when nil.
+  ///   - intermediateSize: ⅔·4·`hiddenSize`, rounded up to a multiple of 64, when nil.
+  public init(
+    hiddenSize: Int, layerCount: Int, headCount: Int, keyValueHeadCount: Int, headSize: Int? = nil,
+    intermediateSize: Int? = nil, vocabularySize: Int = 6400
+  ) {
+    self.hiddenSize = hiddenSize
+    self.layerCount = layerCount
+    self.headCount = headCount
+    self.keyValueHeadCount = keyValueHeadCount
+    self.headSize = headSize ?? hiddenSize / max(headCount, 1)
+    self.intermediateSize = intermediateSize ?? (hiddenSize * 8 / 3 + 63) / 64 * 64
+    self.vocabularySize = vocabularySize
+  }
+
+  /// The queries of all heads side by side.
+  public var querySize: Int { headCount * headSize }
+  /// The keys (or the values) of all key/value heads side by side.
+  public var keyValueSize: Int { keyValueHeadCount * headSize }
+
+  public var isMixture: Bool { expertCount > 0 }
+  /// Width inside the feed-forward block that every token passes: a dense model's, or the shared experts' as one; 0 for
+  /// a mixture without shared experts.
+  public var sharedIntermediateSize: Int { isMixture ? sharedExpertCount * intermediateSize : intermediateSize }
+
+  /// The number of learned values. A tied embedding counts once.
+  public var parameterCount: Int {
+    let embedding = vocabularySize * hiddenSize
+    let attention = hiddenSize * (2 * querySize + 2 * keyValueSize) + (normalizesQueriesAndKeys ? 2 * headSize : 0)
+    let feedForwards = 3 * hiddenSize * (sharedIntermediateSize + expertCount * intermediateSize)
+    let router = expertCount * hiddenSize
+    return embedding * (tiesEmbeddings ? 1 : 2)
+      + layerCount * (attention + feedForwards + router + 2 * hiddenSize) + hiddenSize
+  }
+
+  /// The learned values that one token meets: all but the experts that it does not take.
+  public var activeParameterCount: Int {
+    parameterCount - 3 * layerCount * hiddenSize * intermediateSize * (isMixture ? expertCount - expertsPerToken : 0)
+  }
+}
+
+// MARK: - Models by name
+
+extension ModelConfiguration {
+  /// The names that `named(_:)` knows, smallest model first.
+  public static let names = ["tiny", "small", "moe", "base"]
+
+  /// The models of MiniMind by name, and `tiny` for demonstrations and tests.
+  ///
+  /// - Throws: `ConfigurationError.unknownName`, which suggests the nearest name.
+  public static func named(_ name: String) throws(ConfigurationError) -> ModelConfiguration {
+    switch name {
+    case "tiny":
+      return ModelConfiguration(hiddenSize: 256, layerCount: 5, headCount: 8, keyValueHeadCount: 4)
+    case "small":
+      return ModelConfiguration(hiddenSize: 512, layerCount: 8, headCount: 16, keyValueHeadCount: 8)
+    case "base":
+      return ModelConfiguration(hiddenSize: 768, layerCount: 16, headCount: 16, keyValueHeadCount: 8)
+    case "moe":
+      var configuration = ModelConfiguration(hiddenSize: 512, layerCount: 8, headCount: 16, keyValueHeadCount: 8)
+      configuration.expertCount = 4
+      configuration.expertsPerToken = 2
+      configuration.sharedExpertCount = 1
+      return configuration
+    default:
+      throw ConfigurationError.unknownName(name, nearest: nearestName(to: name))
+    }
+  }
+
+  private static func nearestName(to name: String) -> String? {
+    let candidates = names.map { ($0, editDistance($0, name.lowercased())) }
+    guard let best = candidates.min(by: { $0.1 < $1.1 }), best.1 <= 2 else { return nil }
+    return best.0
+  }
+
+  /// Levenshtein's distance: how many characters to insert, remove or replace.
+  private static func editDistance(_ left: String, _ right: String) -> Int {
+    let right = Array(right)
+    var row = Array(0...right.count)
+    for (i, leftCharacter) in left.enumerated() {
+      var diagonal = row[0]
+      row[0] = i + 1
+      for (j, rightCharacter) in right.enumerated() {
+        let replaced = diagonal + (leftCharacter == rightCharacter ? 0 : 1)
+        diagonal = row[j + 1]
+        row[j + 1] = min(replaced, diagonal + 1, row[j] + 1)
+      }
+    }
+    return row[right.count]
+  }
+}
+
+// MARK: - Checks
+
+extension ModelConfiguration {
+  /// Refuses shapes that no model can have, or that are too large to be meant.
+  ///
+  /// The bounds also keep every product of sizes inside 64 bits.
+  ///
+  /// - Parameter source: the file, or the model's name, that the message begins with.
+  public func validate(source: String) throws(ConfigurationError) {
+    let bounds: [(name: String, value: Int, limit: Int)] = [
+      ("hidden_size", hiddenSize, 1 << 17), ("num_hidden_layers", layerCount, 1 << 10),
+      ("num_attention_heads", headCount, 1 << 12), ("num_key_value_heads", keyValueHeadCount, 1 << 12),
+      ("head_dim", headSize, 1 << 12), ("intermediate_size", intermediateSize, 1 << 20),
+      ("vocab_size", vocabularySize, 1 << 24), ("max_position_embeddings", maximumSequenceLength, 1 << 24),
+    ]
+    for bound in bounds where bound.value < 1 || bound.value > bound.limit {
+      throw .invalid(source: source, fault: "\(bound.name) is \(bound.value), expected 1 to \(bound.limit)")
+    }
+    guard headCount % keyValueHeadCount == 0 else {
+      throw .invalid(
+        source: source,
+        fault: "num_attention_heads \(headCount) is not a multiple of num_key_value_heads \(keyValueHeadCount)")
+    }
+    guard headSize % 2 == 0 else {
+      throw .invalid(source: source, fault: "head_dim is \(headSize), an even number is needed for rotary embedding")
+    }
+    guard ropeTheta.isFinite, ropeTheta > 0 else {
+      throw .invalid(source: source, fault: "rope_theta is \(ropeTheta), a positive number is needed")
+    }
+    try validateRotaryScaling(source: source)
+    guard rmsNormEpsilon.isFinite, rmsNormEpsilon > 0 else {
+      throw .invalid(source: source, fault: "rms_norm_eps is \(rmsNormEpsilon), a positive number is needed")
+    }
+    for token in endTokenIDs + (beginTokenID.map { [$0] } ?? []) where token < 0 || token >= vocabularySize {
+      throw .invalid(source: source, fault: "token \(token) is outside the vocabulary of \(vocabularySize)")
+    }
+    guard expertCount != 0 else { return }
+    guard (1...1 << 8).contains(expertCount), (1...expertCount).contains(expertsPerToken) else {
+      throw .invalid(
+        source: source,
+        fault: "moe_k \(expertsPerToken) of moe_num_experts \(expertCount) is not possible; expected 1 to 256 experts")
+    }
+    guard (0...1 << 8).contains(sharedExpertCount) else {
+      throw .invalid(source: source, fault: "moe_num_shared_experts is \(sharedExpertCount), expected 0 to 256")
+    }
+    guard balanceLossWeight.isFinite, balanceLossWeight >= 0 else {
+      throw .invalid(source: source, fault: "router_aux_loss_coef is \(balanceLossWeight), expected 0 or more")
+    }
+    guard !normalizesQueriesAndKeys else {
+      throw .invalid(source: source, fault: "a mixture of experts with norms of queries and keys is not supported")
+    }
+  }
+}
+
+/// What can be wrong with a model's configuration.
+public enum ConfigurationError: Error, Equatable, Sendable, CustomStringConvertible {
+  case unknownName(String, nearest: String?)
+  case invalid(source: String, fault: String)
+
+  public var description: String {
+    switch self {
+    case .unknownName(let name, let nearest):
+      "there is no model named '\(name)'\(nearest.map { "; did you mean '\($0)'?" } ?? ".") "
+        + "Known: \(ModelConfiguration.names.joined(separator: ", ")), or a config.json file."
+    case .invalid(let source, let fault): "\(source): \(fault). Correct the file, or choose another model."
+    }
+  }
+}

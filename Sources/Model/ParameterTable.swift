@@ -1,0 +1,132 @@
+/// One weight inside the block of all weights.
+public struct ParameterEntry: Sendable, Equatable {
+  /// The name in a Hugging Face checkpoint.
+  public var key: String
+  /// [rows, columns] of a matrix stored by rows (outputs by inputs), or [count] of a vector.
+  public var shape: [Int]
+  /// Elements before this weight in the block.
+  public var offset: Int
+  /// Elements of this weight.
+  public var count: Int
+  /// Matrices take weight decay, norms do not.
+  public var isDecayed: Bool
+  /// Whether this matrix chooses experts: it is read in fp32 whatever the precision of the others.
+  public var isRouter: Bool
+
+  public var range: Range<Int> { offset..<offset + count }
+}
+
+/// Where each weight of a model lies in one block: the single table that pairs checkpoint key, shape and place.
+///
+/// Order: embedding; for each layer, norm, queries, keys, values, (query norm, key norm), output, norm,
+/// gate, up, down; final norm; output matrix if untied. In a mixture of experts, router and then gate, up, down of each
+/// expert, those of the shared experts as one last. Queries, keys and values lie without gaps, as one
+/// [query + 2·keyValue, hidden] matrix, and so do gate and up, [2·intermediate, hidden]. Apart from the inner members of
+/// these two groups every weight begins at a multiple of 16 elements (64 bytes).
+public struct ParameterTable: Sendable, Equatable {
+  public let entries: [ParameterEntry]
+  /// Elements of the whole block, gaps included.
+  public let totalCount: Int
+  private let indices: [String: Int]
+
+  public init(_ configuration: ModelConfiguration) throws(ConfigurationError) {
+    var entries: [ParameterEntry] = []
+    var end = 0
+    func add(_ key: String, _ shape: Int..., joined: Bool = false, isRouter: Bool = false) {
+      if !joined { end = (end + 15) / 16 * 16 }
+      let count = shape.reduce(1, *)
+      entries.append(
+        ParameterEntry(
+          key: key, shape: shape, offset: end, count: count, isDecayed: shape.count == 2, isRouter: isRouter))
+      end += count
+    }
+    func add(_ keys: ParameterKey.FeedForward, width: Int) {
+      add(keys.gate, width, configuration.hiddenSize)
+      add(keys.up, width, configuration.hiddenSize, joined: true)
+      add(keys.down, configuration.hiddenSize, width)
+    }
+
+    let hidden = configuration.hiddenSize
+    add(ParameterKey.embedding, configuration.vocabularySize, hidden)
+    for layer in 0..<configuration.layerCount {
+      let key = ParameterKey.Layer(layer)
+      add(key.attentionNorm, hidden)
+      add(key.query, configuration.querySize, hidden)
+      add(key.key, configuration.keyValueSize, hidden, joined: true)
+      add(key.value, configuration.keyValueSize, hidden, joined: true)
+      if configuration.normalizesQueriesAndKeys {
+        add(key.queryNorm, configuration.headSize)
+        add(key.keyNorm, configuration.headSize)
+      }
+      add(key.attentionOutput, hidden, configuration.querySize)
+      add(key.feedForwardNorm, hidden)
+      if configuration.isMixture {
+        add(key.router, configuration.expertCount, hidden, isRouter: true)
+        for expert in 0..<configuration.expertCount { add(key.expert(expert), width: configuration.intermediateSize) }
+      }
+      if configuration.sharedIntermediateSize > 0 {
+        add(key.feedForward(configuration), width: configuration.sharedIntermediateSize)
+      }
+    }
+    add(ParameterKey.finalNorm, hidden)
+    if !configuration.tiesEmbeddings { add(ParameterKey.output, configuration.vocabularySize, hidden) }
+
+    self.init(entries)
+  }
+
+  /// - Parameter entries: weights that are laid out already, one behind the other.
+  package init(_ entries: [ParameterEntry]) {
+    self.entries = entries
+    totalCount = ((entries.last?.range.upperBound ?? 0) + 15) / 16 * 16
+    indices = Dictionary(uniqueKeysWithValues: entries.enumerated().map { ($1.key, $0) })
+  }
+
+  /// The entry with this checkpoint key; nil when the model has no such weight.
+  public func entry(_ key: String) -> ParameterEntry? { indices[key].map { entries[$0] } }
+
+  /// Elements before the weight `key`.
+  ///
+  /// - Precondition: the model has this weight.
+  public func offset(_ key: String) -> Int {
+    guard let index = indices[key] else { preconditionFailure("the model has no weight named \(key)") }
+    return entries[index].offset
+  }
+}
+
+/// The checkpoint keys of Hugging Face's Llama, Qwen3 and Ernie 4.5 MoE, kept verbatim.
+public enum ParameterKey {
+  public static let embedding = "model.embed_tokens.weight"
+  public static let finalNorm = "model.norm.weight"
+  public static let output = "lm_head.weight"
+
+  /// The keys of one layer.
+  public struct Layer: Sendable {
+    private let prefix: String
+    public init(_ layer: Int) { prefix = "model.layers.\(layer)." }
+    public var attentionNorm: String { prefix + "input_layernorm.weight" }
+    public var query: String { prefix + "self_attn.q_proj.weight" }
+    public var key: String { prefix + "self_attn.k_proj.weight" }
+    public var value: String { prefix + "self_attn.v_proj.weight" }
+    public var queryNorm: String { prefix + "self_attn.q_norm.weight" }
+    public var keyNorm: String { prefix + "self_attn.k_norm.weight" }
+    public var attentionOutput: String { prefix + "self_attn.o_proj.weight" }
+    public var feedForwardNorm: String { prefix + "post_attention_layernorm.weight" }
+    /// The feed-forward block that every token passes: a dense model's, or the shared experts'.
+    public func feedForward(_ configuration: ModelConfiguration) -> FeedForward {
+      FeedForward(prefix: prefix + (configuration.isMixture ? "mlp.shared_experts." : "mlp."))
+    }
+    /// [experts, hidden] whose products with a token say which experts it takes.
+    public var router: String { prefix + "mlp.gate.weight" }
+    public func expert(_ expert: Int) -> FeedForward { FeedForward(prefix: prefix + "mlp.experts.\(expert).") }
+    /// [1, experts] what Ernie adds to the router's probabilities when it chooses. Always zero here.
+    public var routerBias: String { prefix + "mlp.moe_statics.e_score_correction_bias" }
+  }
+
+  /// The keys of a SwiGLU block.
+  public struct FeedForward: Sendable {
+    fileprivate let prefix: String
+    public var gate: String { prefix + "gate_proj.weight" }
+    public var up: String { prefix + "up_proj.weight" }
+    public var down: String { prefix + "down_proj.weight" }
+  }
+}

@@ -1,0 +1,89 @@
+import Model
+import Storage
+
+extension Parameters {
+  /// Writes a GGUF file for llama.cpp and ollama, which appears at `path` whole or not at all.
+  ///
+  /// Matrices are stored in `encoding`; norms and the routers of a mixture of experts stay fp32, as llama.cpp's own
+  /// converter has it.
+  ///
+  /// - Parameters:
+  ///   - name: what the file calls the model.
+  ///   - tokenizer: its metadata, from `GGUFTokenizer`.
+  /// - Throws: `ModelFileError` when the model cannot be said in this format; `FileError`.
+  package func saveGGUF(
+    _ path: String, name: String, encoding: WeightEncoding, tokenizer: [(key: String, value: GGUFValue)]
+  ) throws {
+    let weights = table.ggufWeights(of: configuration)
+    let tensors = try weights.map { weight in
+      let isMatrix = weight.shape.count > 1 && !weight.entries[0].isRouter
+      if let columns = weight.shape.last, isMatrix, columns % encoding.blockSize != 0 {
+        throw ModelFileError.unsupported(
+          path: path,
+          feature:
+            "\(encoding.rawValue) stores \(encoding.blockSize) values together, and '\(weight.name)' has rows of "
+            + "\(columns); choose --type bf16, f16 or f32")
+      }
+      return GGUFWriter.Tensor(name: weight.name, shape: weight.shape, encoding: isMatrix ? encoding : .float32)
+    }
+    let metadata =
+      try configuration.ggufMetadata(name: name, encoding: encoding) + configuration.ggufRotaryScaling(path: path)
+      + tokenizer
+    let writer = try GGUFWriter(path, metadata: metadata, tensors: tensors)
+    for weight in weights { try withValues(of: weight) { try writer.append($0) } }
+    try writer.commit()
+  }
+}
+
+extension ModelConfiguration {
+  private var ggufArchitecture: String { isMixture ? "ernie4_5-moe" : normalizesQueriesAndKeys ? "qwen3" : "llama" }
+
+  /// The rotary scaling, of which llama.cpp knows `linear` and YaRN as the paper has it.
+  ///
+  /// - Throws: `ModelFileError.unsupported` for what llama.cpp would compute otherwise.
+  func ggufRotaryScaling(path: String) throws(ModelFileError) -> [(key: String, value: GGUFValue)] {
+    func key(_ name: String) -> String { "\(ggufArchitecture).rope.scaling.\(name)" }
+    switch rotaryScaling {
+    case .none: return []
+    case .linear(let factor): return [(key("type"), .string("linear")), (key("factor"), .float32(Float(factor)))]
+    case .yarn(let yarn) where yarn == YaRN(factor: yarn.factor, originalLength: yarn.originalLength):
+      return [
+        (key("type"), .string("yarn")), (key("factor"), .float32(Float(yarn.factor))),
+        (key("original_context_length"), .uint32(UInt32(clamping: yarn.originalLength))),
+      ]
+    case .dynamic:
+      throw .unsupported(path: path, feature: "llama.cpp has no dynamic rotary scaling; choose --format hf")
+    case .yarn:
+      throw .unsupported(
+        path: path,
+        feature: "llama.cpp has YaRN with its usual settings only; choose --format hf, or change config.json")
+    }
+  }
+
+  /// `general.*` and the sizes of the model, under the keys that llama.cpp reads for its architecture.
+  func ggufMetadata(name: String, encoding: WeightEncoding) -> [(key: String, value: GGUFValue)] {
+    let architecture = ggufArchitecture
+    let sizes: [(String, Int)] = [
+      ("vocab_size", vocabularySize), ("context_length", maximumSequenceLength), ("embedding_length", hiddenSize),
+      ("block_count", layerCount), ("feed_forward_length", intermediateSize), ("attention.head_count", headCount),
+      ("attention.head_count_kv", keyValueHeadCount), ("attention.key_length", headSize),
+      ("attention.value_length", headSize), ("rope.dimension_count", headSize),
+    ]
+    // llama.cpp's Ernie is a mixture from layer 0 on, in every layer; its router divides by the sum of those chosen.
+    let mixture: [(String, Int)] = [
+      ("expert_count", expertCount), ("expert_used_count", expertsPerToken),
+      ("expert_feed_forward_length", intermediateSize), ("expert_shared_count", sharedExpertCount),
+      ("expert_shared_feed_forward_length", sharedIntermediateSize), ("interleave_moe_layer_step", 1),
+      ("leading_dense_block_count", 0),
+    ]
+    var metadata: [(key: String, value: GGUFValue)] = [
+      ("general.architecture", .string(architecture)), ("general.type", .string("model")),
+      ("general.name", .string(name)), ("general.file_type", .uint32(encoding.ggmlFileType)),
+      ("general.quantization_version", .uint32(2)),
+    ]
+    metadata += (sizes + (isMixture ? mixture : [])).map { ("\(architecture).\($0)", .uint32(UInt32($1))) }
+    metadata.append(("\(architecture).attention.layer_norm_rms_epsilon", .float32(rmsNormEpsilon)))
+    metadata.append(("\(architecture).rope.freq_base", .float32(Float(ropeTheta))))
+    return metadata
+  }
+}

@@ -1,0 +1,206 @@
+import Model
+import Storage
+
+// MARK: - config.json
+
+extension ModelConfiguration {
+  /// Reads a Hugging Face `config.json` of `LlamaForCausalLM`, `Qwen3ForCausalLM` or `Ernie4_5_MoeForCausalLM`.
+  ///
+  /// Absent keys have the defaults of `transformers`. A setting that would change the arithmetic and is
+  /// not supported here is refused by its name, never ignored.
+  ///
+  /// - Throws: `FileError`, `ModelFileError` or `ConfigurationError`, each naming the file.
+  public init(huggingFaceConfig path: String) throws {
+    try self.init(HuggingFaceConfig(path: path, json: JSON(contentsOf: path)))
+  }
+
+  /// The configuration of the model in a directory, or of the base of the adapter in it.
+  package init(modelDirectory: String) throws {
+    try self.init(huggingFaceConfig: configurationPath(ofModel: modelDirectory))
+  }
+
+  /// This configuration as the object of a `config.json`, in the form that `transformers` 4 and 5 read.
+  ///
+  /// - Parameter weightType: the element type of the weights beside it, as "float32".
+  public func huggingFaceConfig(weightType: String = "float32") -> JSON {
+    let architecture: Architecture = isMixture ? .ernieMixture : normalizesQueriesAndKeys ? .qwen3 : .llama
+    let endTokens = endTokenIDs.map(JSON.integer)
+    var members: [(String, JSON)] = [
+      ("architectures", .array([.string(architecture.rawValue)])),
+      ("attention_bias", .bool(false)),
+      ("attention_dropout", .number(0)),
+      ("bos_token_id", beginTokenID.map(JSON.integer) ?? .null),
+      ("eos_token_id", endTokens.count <= 1 ? endTokens.first ?? .null : .array(endTokens)),
+      ("head_dim", .integer(headSize)),
+      ("hidden_act", .string("silu")),
+      ("hidden_size", .integer(hiddenSize)),
+      ("initializer_range", .number(0.02)),
+      ("intermediate_size", .integer(intermediateSize)),
+      ("max_position_embeddings", .integer(maximumSequenceLength)),
+      ("mlp_bias", .bool(false)),
+      ("model_type", .string(architecture.modelType)),
+      ("num_attention_heads", .integer(headCount)),
+      ("num_hidden_layers", .integer(layerCount)),
+      ("num_key_value_heads", .integer(keyValueHeadCount)),
+      // The shortest decimal that reads back as the same Float, rather than its exact expansion.
+      ("rms_norm_eps", .number(Double("\(rmsNormEpsilon)") ?? Double(rmsNormEpsilon))),
+      ("rope_scaling", huggingFaceRopeScaling),
+      ("rope_theta", .number(ropeTheta)),
+      ("tie_word_embeddings", .bool(tiesEmbeddings)),
+      ("torch_dtype", .string(weightType)),
+      ("use_cache", .bool(true)),
+      ("vocab_size", .integer(vocabularySize)),
+    ]
+    if isMixture { members += mixtureMembers }
+    return .object(members.map { JSON.Member($0.0, $0.1) })
+  }
+
+  /// The object of a `generation_config.json`: which tokens begin and end a text, and MiniMind's sampling.
+  public func huggingFaceGenerationConfig() -> JSON {
+    let endTokens = endTokenIDs.map(JSON.integer)
+    return .object([
+      JSON.Member("bos_token_id", beginTokenID.map(JSON.integer) ?? .null),
+      JSON.Member("do_sample", .bool(true)),
+      JSON.Member("eos_token_id", endTokens.count <= 1 ? endTokens.first ?? .null : .array(endTokens)),
+      JSON.Member("temperature", .number(0.7)),
+      JSON.Member("top_k", .integer(8)),
+    ])
+  }
+
+  private init(_ config: HuggingFaceConfig) throws {
+    let architecture = try config.architecture()
+    let isQwen = architecture == .qwen3
+    try config.refuseUnsupportedFeatures()
+    if architecture == .ernieMixture {
+      self = try config.mixture()
+      return
+    }
+    let hiddenSize = try config.integer("hidden_size")
+    let headCount = try config.integer("num_attention_heads")
+    let defaultHeadSize = isQwen ? 128 : hiddenSize / max(headCount, 1)
+    self.init(
+      hiddenSize: hiddenSize, layerCount: try config.integer("num_hidden_layers"), headCount: headCount,
+      keyValueHeadCount: try config.integer("num_key_value_heads", default: headCount),
+      headSize: try config.integer("head_dim", default: defaultHeadSize),
+      intermediateSize: try config.integer("intermediate_size"), vocabularySize: try config.integer("vocab_size"))
+    maximumSequenceLength = try config.integer("max_position_embeddings", default: isQwen ? 32768 : 2048)
+    ropeTheta = try config.ropeTheta()
+    rotaryScaling = try config.rotaryScaling(trainedLength: maximumSequenceLength)
+    rmsNormEpsilon = Float(try config.number("rms_norm_eps", default: 1e-6))
+    tiesEmbeddings = try config.boolean("tie_word_embeddings", default: false)
+    normalizesQueriesAndKeys = isQwen
+    // transformers' own defaults for Llama; they mean nothing to a vocabulary that has no such tokens.
+    beginTokenID = try config.tokens("bos_token_id", default: isQwen || vocabularySize < 2 ? [] : [1]).first
+    endTokenIDs = try config.tokens("eos_token_id", default: isQwen || vocabularySize < 3 ? [] : [2])
+    try validate(source: config.path)
+  }
+}
+
+/// The models of `transformers` that a configuration can say.
+enum Architecture: String, CaseIterable {
+  case llama = "LlamaForCausalLM"
+  case qwen3 = "Qwen3ForCausalLM"
+  case ernieMixture = "Ernie4_5_MoeForCausalLM"
+
+  var modelType: String {
+    switch self {
+    case .llama: "llama"
+    case .qwen3: "qwen3"
+    case .ernieMixture: "ernie4_5_moe"
+    }
+  }
+}
+
+/// Typed access to the members of a `config.json`.
+struct HuggingFaceConfig {
+  let path: String
+  let json: JSON
+
+  init(path: String, json: JSON) throws(ConfigurationError) {
+    guard case .object = json else { throw .invalid(source: path, fault: "it is not a JSON object") }
+    self.init(path: path, members: json)
+  }
+
+  /// - Parameter members: an object, the file's own or one inside it.
+  init(path: String, members: JSON) {
+    self.path = path
+    json = members
+  }
+
+  func invalid(_ fault: String) -> ConfigurationError { .invalid(source: path, fault: fault) }
+
+  /// The value of `key`, with null meaning absent as it does to `transformers`.
+  func value(_ key: String) -> JSON? {
+    guard let value = json[key], !value.isNull else { return nil }
+    return value
+  }
+
+  func integer(_ key: String, default fallback: Int? = nil) throws(ConfigurationError) -> Int {
+    guard let value = value(key) else {
+      guard let fallback else { throw invalid("\(key) is missing") }
+      return fallback
+    }
+    guard let number = value.integerValue else {
+      throw invalid("\(key) is \(value.compactText.prefix(60)), a whole number is expected")
+    }
+    return number
+  }
+
+  func number(_ key: String, default fallback: Double) throws(ConfigurationError) -> Double {
+    guard let value = value(key) else { return fallback }
+    guard let number = value.doubleValue else {
+      throw invalid("\(key) is \(value.compactText.prefix(60)), a number is expected")
+    }
+    return number
+  }
+
+  func boolean(_ key: String, default fallback: Bool) throws(ConfigurationError) -> Bool {
+    guard let value = value(key) else { return fallback }
+    guard let truth = value.boolValue else {
+      throw invalid("\(key) is \(value.compactText.prefix(60)), true or false is expected")
+    }
+    return truth
+  }
+
+  /// One token id or a list of them; an explicit null means none.
+  func tokens(_ key: String, default fallback: [Int]) throws(ConfigurationError) -> [Int] {
+    guard let value = json[key] else { return fallback }
+    if value.isNull { return [] }
+    let ids = (value.arrayValue ?? [value]).map(\.integerValue)
+    guard ids.count <= 64, !ids.contains(nil) else {
+      throw invalid("\(key) is \(value.compactText.prefix(60)), a token id is expected")
+    }
+    return ids.compactMap { $0 }
+  }
+
+  /// The architecture; one that is not supported is refused by name.
+  func architecture() throws(ModelFileError) -> Architecture {
+    let name = value("architectures")?.arrayValue?.first?.stringValue
+    let type = value("model_type")?.stringValue
+    let found = Architecture.allCases.first { name == nil ? $0.modelType == type : $0.rawValue == name }
+    guard let found else {
+      throw .unsupported(
+        path: path,
+        feature: "the architecture '\((name ?? type ?? "none").prefix(60))' is not supported; "
+          + Architecture.allCases.map(\.rawValue).joined(separator: ", ") + " are")
+    }
+    return found
+  }
+
+  func refuseUnsupportedFeatures() throws(ModelFileError) {
+    func refuse(_ text: String) -> ModelFileError { .unsupported(path: path, feature: text) }
+    for key in ["attention_bias", "mlp_bias", "use_bias", "use_sliding_window"] {
+      if let value = value(key), value != .bool(false) {
+        throw refuse("\(key) is \(value.compactText.prefix(60)); only models without it are supported")
+      }
+    }
+    if let value = value("hidden_act"), value.stringValue != "silu", value.stringValue != "swish" {
+      throw refuse("hidden_act \(value.compactText.prefix(60)) is not supported; silu is")
+    }
+    if value("quantization_config") != nil { throw refuse("quantized weights (quantization_config) are not supported") }
+    if let types = value("layer_types")?.arrayValue, let other = types.first(where: { $0 != .string("full_attention") })
+    {
+      throw refuse("a layer of type \(other.compactText.prefix(60)) is not supported; full_attention is")
+    }
+  }
+}

@@ -1,0 +1,190 @@
+import Foundation
+import Model
+import Storage
+
+// MARK: - Reading
+
+extension Parameters {
+  /// Reads the model in a Hugging Face directory; weights stored in 16 bits are widened.
+  ///
+  /// - Parameter modelDirectory: the directory itself; `resolveModelDirectory` finds it for a run or checkpoint.
+  /// - Throws: `FileError`, `ModelFileError` or `ConfigurationError`, each saying which file and what is wrong.
+  public convenience init(modelDirectory: String) throws {
+    try self.init(
+      ModelConfiguration(modelDirectory: modelDirectory), ModelWeights(directory: modelDirectory))
+  }
+
+  /// Reads the model of a configuration from its files.
+  package convenience init(_ configuration: ModelConfiguration, _ weights: ModelWeights) throws {
+    let table = try ParameterTable(configuration, checkedAgainst: weights)
+    // Only now is it certain that the sizes are those of a file that exists.
+    try self.init(zeroed: configuration)
+    for entry in table.entries { try weights.copy(entry, of: configuration, to: values + entry.offset) }
+  }
+}
+
+extension ModelWeights {
+  /// Writes a weight in fp32 to `destination`, with its rows in this program's order.
+  ///
+  /// - Precondition: the weights have been checked against the configuration's table.
+  /// - Throws: `ModelFileError` when its type is not read or a value is not finite.
+  package func copy(
+    _ entry: ParameterEntry, of configuration: ModelConfiguration, to destination: UnsafeMutablePointer<Float>
+  ) throws {
+    try copy(entry.key, to: destination)
+    if configuration.storesAdjacentPairs && entry.isRotated {
+      RotaryRows.split(
+        destination, rows: entry.shape[0], columns: entry.shape[1], headSize: configuration.headSize)
+    }
+  }
+}
+
+extension ParameterEntry {
+  /// Whether this is Wq or Wk, whose outputs rotary embedding turns.
+  fileprivate var isRotated: Bool { key.hasSuffix(".q_proj.weight") || key.hasSuffix(".k_proj.weight") }
+}
+
+extension ParameterTable {
+  /// The table of a model whose weights are in `weights`.
+  ///
+  /// - Throws: `ModelFileError.contradiction` when a weight is missing, left over, or of another shape than
+  ///   the configuration says.
+  public init(_ configuration: ModelConfiguration, checkedAgainst weights: ModelWeights) throws {
+    try self.init(configuration)
+    for entry in entries {
+      guard let tensor = weights.tensor(entry.key) else {
+        throw ModelFileError.contradiction(
+          "\(weights.path): '\(entry.key)' is missing, config.json asks for it. Check \(Self.settings(for: entry.key))."
+        )
+      }
+      guard tensor.shape == entry.shape else {
+        throw ModelFileError.contradiction(
+          "\(weights.filePath(of: entry.key)): '\(entry.key)' is \(tensor.shape), config.json says \(entry.shape). "
+            + "Check \(Self.settings(for: entry.key)).")
+      }
+    }
+    let mixtureLayers = configuration.isMixture ? configuration.layerCount : 0
+    let routerBiases = Set((0..<mixtureLayers).map { ParameterKey.Layer($0).routerBias })
+    for name in weights.names.sorted() where entry(name) == nil {
+      // Old Llama checkpoints store the rotary frequencies, which follow from the configuration.
+      if name.hasSuffix(".rotary_emb.inv_freq") { continue }
+      if name == ParameterKey.output, let output = weights.bytes(of: name),
+        let embedding = weights.bytes(of: ParameterKey.embedding), output.elementsEqual(embedding)
+      {
+        continue
+      }
+      if routerBiases.contains(name), let bytes = weights.bytes(of: name) {
+        guard bytes.allSatisfy({ $0 == 0 }) else {
+          throw ModelFileError.unsupported(
+            path: weights.filePath(of: name), feature: "'\(name)' is not zero; routers choose by probability alone here"
+          )
+        }
+        continue
+      }
+      throw ModelFileError.contradiction(
+        "\(weights.filePath(of: name)): '\(name.prefix(200))' is no weight of the model that config.json describes. "
+          + "Check \(Self.settings(for: name)).")
+    }
+  }
+
+  /// The settings of `config.json` that decide whether a weight exists and what its shape is.
+  private static func settings(for key: String) -> String {
+    let settings: [(suffix: String, names: String)] = [
+      (ParameterKey.embedding, "vocab_size and hidden_size"),
+      (ParameterKey.output, "tie_word_embeddings, vocab_size and hidden_size"),
+      (".q_proj.weight", "num_attention_heads, head_dim, hidden_size and num_hidden_layers"),
+      (".k_proj.weight", "num_key_value_heads, head_dim, hidden_size and num_hidden_layers"),
+      (".v_proj.weight", "num_key_value_heads, head_dim, hidden_size and num_hidden_layers"),
+      (".o_proj.weight", "num_attention_heads, head_dim, hidden_size and num_hidden_layers"),
+      (".mlp.gate.weight", "moe_num_experts, hidden_size and num_hidden_layers"),
+      ("_proj.weight", Self.feedForwardSettings(for: key)),
+      ("_norm.weight", "the architecture, head_dim and num_hidden_layers"),
+      ("norm.weight", "hidden_size and num_hidden_layers"),
+    ]
+    return settings.first { key.hasSuffix($0.suffix) }?.names ?? "the architecture"
+  }
+
+  private static func feedForwardSettings(for key: String) -> String {
+    let width = "hidden_size and num_hidden_layers"
+    if key.contains(".shared_experts.") { return "moe_num_shared_experts, moe_intermediate_size, \(width)" }
+    return key.contains(".experts.")
+      ? "moe_num_experts, moe_intermediate_size, \(width)" : "intermediate_size, \(width)"
+  }
+}
+
+// MARK: - Writing
+
+extension Parameters {
+  /// Writes a Hugging Face model directory, which appears at `modelDirectory` whole or not at all.
+  ///
+  /// - Parameters:
+  ///   - type: `.float32`, which loses nothing, `.bfloat16` or `.float16`. The routers of a mixture of experts stay in
+  ///     fp32.
+  ///   - tokenizerDirectory: where the tokenizer's files are copied from; without it the directory has none.
+  ///   - shardByteCount: the most bytes of weights in one file; one file when nil.
+  ///   - origin: a model directory that this model was read from. Its settings for generation are kept, and those of its
+  ///     config.json that mean nothing here.
+  ///   - metadata: what the weights' files are to say of themselves.
+  /// - Throws: `FileError` when the disk or the permissions do not allow it; `ModelFileError` when a weight lies beyond the
+  ///   range of fp16.
+  public func save(
+    modelDirectory: String, type: TensorType = .float32, tokenizerDirectory: String? = nil,
+    shardByteCount: Int? = nil, keepingSettingsOf origin: String? = nil,
+    metadata: [String: String] = [:]
+  ) throws {
+    let typeNames: [TensorType: String] = [.float32: "float32", .bfloat16: "bfloat16", .float16: "float16"]
+    guard let typeName = typeNames[type] else { preconditionFailure("weights cannot be saved as \(type)") }
+    try AtomicDirectory.write(modelDirectory) { directory in
+      let original = try origin.flatMap { try JSON(ifPresentAt: $0 + "/config.json") }
+      let config = configuration.huggingFaceConfig(weightType: typeName).adding(unknownSettingsOf: original)
+      try AtomicFile.write(config.text() + "\n", to: directory + "/config.json")
+      let generation =
+        try origin.flatMap { try JSON(ifPresentAt: $0 + "/generation_config.json") }
+        ?? configuration.huggingFaceGenerationConfig()
+      try AtomicFile.write(generation.text() + "\n", to: directory + "/generation_config.json")
+      if let tokenizerDirectory { try TokenizerFiles.copy(from: tokenizerDirectory, to: directory) }
+      let biases =
+        configuration.isMixture ? (0..<configuration.layerCount).map { ParameterKey.Layer($0).routerBias } : []
+      let writer = try ModelWeightsWriter(
+        directory: directory,
+        tensors: table.entries.map {
+          SafetensorsWriter.Plan(name: $0.key, type: $0.isRouter ? .float32 : type, shape: $0.shape)
+        } + biases.map { SafetensorsWriter.Plan(name: $0, type: .float32, shape: [1, configuration.expertCount]) },
+        shardByteCount: shardByteCount, metadata: metadata)
+      for entry in table.entries { try append(entry, to: writer) }
+      let zeros = [Float](repeating: 0, count: configuration.expertCount)
+      for _ in biases { try zeros.withUnsafeBufferPointer { try writer.append($0) } }
+      try writer.commit()
+    }
+  }
+
+  private func append(_ entry: ParameterEntry, to writer: ModelWeightsWriter) throws {
+    let weight = UnsafeBufferPointer(start: values + entry.offset, count: entry.count)
+    guard configuration.storesAdjacentPairs && entry.isRotated else { return try writer.append(weight) }
+    var rows = Array(weight)
+    try rows.withUnsafeMutableBufferPointer { rows in
+      RotaryRows.interleave(
+        rows.baseAddress!, rows: entry.shape[0], columns: entry.shape[1], headSize: configuration.headSize)
+      try writer.append(UnsafeBufferPointer(rows))
+    }
+  }
+}
+
+extension JSON {
+  /// The settings file at `path`; nil when there is none.
+  fileprivate init?(ifPresentAt path: String) throws {
+    guard FileManager.default.fileExists(atPath: path) else { return nil }
+    try self.init(contentsOf: path)
+  }
+
+  /// This object of settings, with the members of `original` that it does not have itself.
+  ///
+  /// Settings that mean something were read and stand in this object; the others, such as `pad_token_id` or the version
+  /// of `transformers`, belong to other programs. Left out are other spellings of what is written here.
+  fileprivate func adding(unknownSettingsOf original: JSON?) -> JSON {
+    guard case .object(let members) = self, case .object(let originals)? = original else { return self }
+    let respelled = ["dtype", "rope_parameters"]
+    return .object(
+      members + originals.filter { original in self[original.key] == nil && !respelled.contains(original.key) })
+  }
+}

@@ -1,0 +1,70 @@
+import Model
+import Storage
+
+/// An adapter as the directory that the `peft` package reads and writes. Weights are fp32.
+extension LoRAAdapter {
+  /// Writes `adapter_config.json`, `adapter_model.safetensors` and the tokenizer's files; the directory appears whole or
+  /// not at all.
+  ///
+  /// - Throws: `FileError` when the disk or the permissions do not allow it.
+  package func save(directory path: String, tokenizerDirectory: String?) throws {
+    let peft = PEFTConfiguration(
+      base: base.path, rank: configuration.rank, alpha: configuration.alpha, dropout: configuration.dropout,
+      targets: configuration.targets.map(\.rawValue))
+    try AtomicDirectory.write(path) { directory in
+      try AtomicFile.write(peft.json.text() + "\n", to: directory + "/" + PEFTConfiguration.fileName)
+      if let tokenizerDirectory { try TokenizerFiles.copy(from: tokenizerDirectory, to: directory) }
+      let writer = try SafetensorsWriter(
+        directory + "/" + PEFTAdapter.weightsFileName,
+        tensors: table.entries.map { SafetensorsWriter.Plan(name: $0.key, type: .float32, shape: $0.shape) },
+        metadata: ["format": "pt", PEFTAdapter.baseHashKey: base.contentHash])
+      for entry in table.entries {
+        var values = Array(UnsafeBufferPointer(start: block.values + entry.offset, count: entry.count))
+        reorder(entry, &values, by: RotaryRows.interleave)
+        try values.withUnsafeBufferPointer { try writer.append($0) }
+      }
+      try writer.commit()
+    }
+  }
+
+  /// Reads an adapter that `save` has written.
+  ///
+  /// - Parameters:
+  ///   - configuration: the adapter's; the file must hold exactly its weights.
+  ///   - base: the weights must be those that it was trained on.
+  /// - Throws: `FileError` or `ModelFileError`, each naming the file.
+  package convenience init(
+    directory: String, _ configuration: LoRAConfiguration, model: ModelConfiguration, base: LoRABase
+  ) throws {
+    let files = try PEFTAdapter(directory: directory)
+    try self.init(zeroed: configuration, model: model, base: base)
+    guard files.baseHash == base.contentHash else {
+      throw ModelFileError.contradiction(
+        "\(directory) was trained on other weights than those in \(base.path) (their hash differs). "
+          + "Give the base that the adapter was trained on.")
+    }
+    for entry in table.entries {
+      guard let tensor = files.file.tensor(entry.key), tensor.shape == entry.shape else {
+        throw ModelFileError.malformed(
+          path: files.file.path, fault: "it has no '\(entry.key)' of the shape \(entry.shape)")
+      }
+      var values = try files.file.floats(of: tensor)
+      guard TensorConversion.areFinite(values, count: values.count) else {
+        throw ModelFileError.malformed(
+          path: files.file.path, fault: "'\(entry.key)' holds values that are not finite numbers")
+      }
+      reorder(entry, &values, by: RotaryRows.split)
+      (block.values + entry.offset).update(from: values, count: values.count)
+    }
+  }
+
+  /// Brings the rows of B of Wq and Wk, which are rows of these weights' product, from one order into the other.
+  private func reorder(
+    _ entry: ParameterEntry, _ values: inout [Float],
+    by order: (_ values: UnsafeMutablePointer<Float>, _ rows: Int, _ columns: Int, _ headSize: Int) -> Void
+  ) {
+    let isRotated = [LoRATarget.query, .key].contains { entry.key.hasSuffix(".\($0.rawValue)\(LoRAKey.bSuffix)") }
+    guard model.storesAdjacentPairs, isRotated else { return }
+    values.withUnsafeMutableBufferPointer { order($0.baseAddress!, entry.shape[0], entry.shape[1], model.headSize) }
+  }
+}

@@ -1,0 +1,125 @@
+import Foundation
+import Model
+import Storage
+
+// MARK: - Reading
+
+extension Parameters {
+  /// Reads a MiniMind v1 checkpoint: the `state_dict` of its model, dense or a mixture of experts.
+  ///
+  /// Prefixes that `torch.compile` and data-parallel training leave (`_orig_mod.`, `module.`) are dropped, and so are the
+  /// tables that v1 stores beside its weights.
+  ///
+  /// - Parameters:
+  ///   - headCount: query heads, which the file does not say.
+  ///   - expertsPerToken: the same for the experts that a token passes.
+  /// - Throws: `ModelFileError` or `ConfigurationError`, each saying which file and what is wrong.
+  package convenience init(legacy checkpoint: TorchCheckpoint, headCount: Int, expertsPerToken: Int) throws {
+    let path = checkpoint.path
+    var tensors = try Self.namedTensors(of: checkpoint)
+    let configuration = try ModelConfiguration(
+      legacyWeights: tensors, path: path, headCount: headCount, expertsPerToken: expertsPerToken)
+    let table = try ParameterTable(configuration)
+    let weights = table.legacyWeights(of: configuration)
+    let output = tensors.removeValue(forKey: LegacyName.output)
+    var remaining = tensors
+    var byteCount = 0
+    for weight in weights {
+      guard let tensor = remaining.removeValue(forKey: weight.name) else {
+        throw ModelFileError.contradiction(
+          "\(path): '\(weight.name)' is missing from a model of \(configuration.layerCount) layers.")
+      }
+      guard tensor.shape == weight.shape else {
+        throw ModelFileError.contradiction(
+          "\(path): '\(weight.name)' is \(tensor.shape), the other weights ask for \(weight.shape). Check --heads.")
+      }
+      byteCount += weight.count * (tensor.type?.byteCount ?? 1)
+    }
+    if let name = remaining.keys.min() {
+      throw ModelFileError.contradiction("\(path): '\(name.prefix(200))' is no weight of a MiniMind v1 model.")
+    }
+    // Many tensors could share one storage and so be larger together than the file that holds them.
+    guard byteCount <= checkpoint.byteCount else {
+      throw ModelFileError.malformed(
+        path: path, fault: "its weights would have \(byteCount) bytes, more than the file has")
+    }
+    try self.init(zeroed: configuration)
+    for weight in weights {
+      guard let tensor = tensors[weight.name] else { preconditionFailure("\(weight.name) was found before") }
+      let destination = values + weight.entries[0].offset
+      try checkpoint.copy(tensor, to: destination)
+      if weight.hasAdjacentPairs {
+        RotaryRows.split(
+          destination, rows: weight.shape[0], columns: weight.shape[1], headSize: configuration.headSize)
+      }
+    }
+    if let output, let embedding = tensors[LegacyName.embedding] {
+      try checkTied(output, to: embedding, in: checkpoint)
+    }
+  }
+
+  /// The weights by their names in v1's model.
+  private static func namedTensors(of checkpoint: TorchCheckpoint) throws -> [String: TorchCheckpoint.Tensor] {
+    var tensors: [String: TorchCheckpoint.Tensor] = [:]
+    for tensor in checkpoint.tensors {
+      var name = Substring(tensor.name)
+      while let prefix = ["_orig_mod.", "module."].first(where: name.hasPrefix) { name = name.dropFirst(prefix.count) }
+      // Tables of rotations and of the causal mask, which follow from the configuration.
+      if ["pos_cis", "freqs_cis", "mask"].contains(name.split(separator: ".").last.map(String.init)) { continue }
+      guard tensors.updateValue(tensor, forKey: String(name)) == nil else {
+        throw ModelFileError.malformed(
+          path: checkpoint.path, fault: "there are two weights '\(name.prefix(200))' with different prefixes")
+      }
+    }
+    return tensors
+  }
+
+  /// v1 uses one matrix for embedding and output, and its files have it under both names.
+  private func checkTied(
+    _ output: TorchCheckpoint.Tensor, to embedding: TorchCheckpoint.Tensor, in checkpoint: TorchCheckpoint
+  ) throws {
+    if checkpoint.isSame(output, embedding) { return }
+    let shape = embedding.shape
+    let count = shape[0] * shape[1]
+    let copy =
+      output.shape == shape
+      ? try [Float](unsafeUninitializedCapacity: count) { buffer, initialized in
+        try checkpoint.copy(output, to: buffer.baseAddress!)
+        initialized = count
+      } : []
+    guard withExtendedLifetime(self, { self[ParameterKey.embedding].elementsEqual(copy) }) else {
+      throw ModelFileError.contradiction(
+        "\(checkpoint.path): '\(LegacyName.output)' is not '\(LegacyName.embedding)', "
+          + "and MiniMind v1 has one matrix for both. Was the file put together from two models?")
+    }
+  }
+}
+
+// MARK: - Writing
+
+extension Parameters {
+  /// Writes a MiniMind v1 checkpoint, which appears at `path` whole or not at all.
+  ///
+  /// - Parameter type: `.float32`, which loses nothing, `.float16` or `.bfloat16`.
+  /// - Throws: `ModelFileError` when v1 has no such model, or a weight does not fit into the type; `FileError`.
+  package func saveLegacy(_ path: String, type: TensorType) throws {
+    try configuration.checkLegacy(path: path)
+    let weights = table.legacyWeights(of: configuration)
+    // Elements of a file are written at its end, from memory: all of them are laid out first.
+    let byteCounts = weights.map { $0.count * type.byteCount }
+    let block = UnsafeMutableRawBufferPointer.allocate(byteCount: byteCounts.reduce(0, +), alignment: 64)
+    defer { block.deallocate() }
+    var tensors: [TorchWriter.Tensor] = []
+    var offset = 0
+    for (weight, byteCount) in zip(weights, byteCounts) {
+      let bytes = UnsafeMutableRawBufferPointer(rebasing: block[offset..<offset + byteCount])
+      try withValues(of: weight) { values in
+        try TensorConversion.narrow(values, to: type, at: bytes, name: weight.name, path: path)
+      }
+      let names = weight.name == LegacyName.embedding ? [weight.name, LegacyName.output] : [weight.name]
+      tensors.append(TorchWriter.Tensor(names: names, shape: weight.shape, bytes: UnsafeRawBufferPointer(bytes)))
+      offset += byteCount
+    }
+    try TorchWriter.write(tensors, type: type, to: path)
+  }
+}
