@@ -1,6 +1,9 @@
 #!/usr/bin/env python3
-"""Checks Package.swift: each target imports what it is granted, and nothing else. The build itself lets a file import any
-module that was built before it."""
+"""Checks two rules that the compiler does not.
+
+Each target of Package.swift imports what it is granted, and nothing else: the build lets a file import any module that was
+built before it. And no code learns from a weight's key what the weight is: `ParameterRole` says it. Only the tables of keys
+and the file formats know how a key is spelled."""
 
 import json
 import re
@@ -30,6 +33,16 @@ for target in targets:
     for name in sorted(granted - imported):
         print(f"check_rooms: Package.swift grants {target['name']} {name}, which no file imports.", file=sys.stderr)
         faults += 1
+KEY = re.compile(r"""^(?!\s*//).*"[^"]*(_proj|self_attn|layernorm|lora_[AB]|embed_tokens|lm_head|\.mlp\.|model\.layers)""")
+TABLES = {"ParameterTable.swift", "LoRAConfiguration.swift", "LoRAAdapter.swift"}  # of Sources/Model
+for file in sorted((ROOT / "Sources").rglob("*.swift")):
+    room = file.relative_to(ROOT / "Sources").parts[0]
+    if room == "ModelFiles" or (room == "Model" and file.name in TABLES):
+        continue
+    for number, line in enumerate(file.read_text().splitlines(), 1):
+        if KEY.match(line):
+            print(f"check_rooms: {file.relative_to(ROOT)}:{number} spells a weight's key: ask its role.", file=sys.stderr)
+            faults += 1
 if faults:
     sys.exit(1)
 print(f"check_rooms: {len(targets)} targets import what Package.swift grants them, and nothing else.")

@@ -33,9 +33,8 @@ package final class FrozenWeights {
     block = try AlignedBuffer(byteCount: table.totalCount * type.byteCount)
     views = WeightViews(block.base, type, table, configuration)
     var end = 0
-    func staysFloat32(_ entry: ParameterEntry) -> Bool { entry.isRouter || !entry.isDecayed }
     exactTable = ParameterTable(
-      table.entries.filter(staysFloat32).map { entry in
+      table.entries.filter(\.role.keptInFloat32).map { entry in
         var entry = entry
         entry.offset = (end + 15) / 16 * 16
         end = entry.range.upperBound
@@ -44,14 +43,14 @@ package final class FrozenWeights {
     exact = try AlignedBuffer(byteCount: exactTable.totalCount * 4)
     let exactValues = exact.base.bindMemory(to: Float.self, capacity: exactTable.totalCount)
     routers = WeightViews.routers(exactValues, exactTable, configuration)
-    let matrices = table.entries.filter { !staysFloat32($0) }
+    let matrices = table.entries.filter { !$0.role.keptInFloat32 }
     let room = try AlignedBuffer(byteCount: matrices.map(\.count).max()! * 4)
     for entry in matrices {
       let values = room.base.assumingMemoryBound(to: Float.self)
       try read(entry, values)
       convert(MatrixView(values, rows: 1, columns: entry.count), to: row(entry))
     }
-    for entry in table.entries where staysFloat32(entry) {
+    for entry in table.entries where entry.role.keptInFloat32 {
       try read(entry, exactValues + exactTable.offset(entry.key))
     }
   }

@@ -108,16 +108,14 @@ package final class InferenceWeights {
       vectors = try AlignedBuffer(byteCount: Self.vectorBytes(table))
     }
 
-    private static func isPlain(_ entry: ParameterEntry) -> Bool { entry.isRouter || !entry.isDecayed }
-
     private static func matrixBytes(_ table: ParameterTable, _ type: WeightType) -> Int {
-      table.entries.filter { !isPlain($0) }.reduce(0) {
+      table.entries.filter { !$0.role.keptInFloat32 }.reduce(0) {
         $0 + WeightMatrix.byteCount(rows: $1.shape[0], columns: $1.shape[1], type: type)
       }
     }
 
     private static func vectorBytes(_ table: ParameterTable) -> Int {
-      table.entries.filter(isPlain).reduce(0) { $0 + ($1.count * 4 + 63) / 64 * 64 }
+      table.entries.filter(\.role.keptInFloat32).reduce(0) { $0 + ($1.count * 4 + 63) / 64 * 64 }
     }
 
     private func entry(_ key: String) -> ParameterEntry {

@@ -28,7 +28,8 @@ package final class LoRAAdapter {
   ) throws {
     try self.init(zeroed: configuration, model: model, base: base)
     var generator = SplitMix64(seed: seed)
-    for entry in table.entries where entry.key.hasSuffix(LoRAKey.aSuffix) {
+    for entry in table.entries {
+      guard case .loraA = entry.role else { continue }
       let bound = 1 / Double(entry.shape[1]).squareRoot()
       for index in entry.range { block.values[index] = Float((2 * generator.nextUniform() - 1) * bound) }
     }
@@ -62,6 +63,7 @@ package struct LoRABase: Sendable, Equatable {
 
 /// The keys of an adapter's weights, as PEFT writes them.
 package enum LoRAKey {
+  package static let prefix = "base_model.model."
   package static let aSuffix = ".lora_A.weight"
   package static let bSuffix = ".lora_B.weight"
 
@@ -69,7 +71,7 @@ package enum LoRAKey {
   package static func a(_ key: String) -> String { prefixed(key) + aSuffix }
   package static func b(_ key: String) -> String { prefixed(key) + bSuffix }
 
-  private static func prefixed(_ key: String) -> String { "base_model.model." + key.dropLast(".weight".count) }
+  private static func prefixed(_ key: String) -> String { prefix + key.dropLast(".weight".count) }
 }
 
 extension ParameterTable {
@@ -78,22 +80,24 @@ extension ParameterTable {
   package init(_ adapter: LoRAConfiguration, _ model: ModelConfiguration) {
     var entries: [ParameterEntry] = []
     var end = 0
-    func add(_ key: String, _ rows: Int, _ columns: Int, joined: Bool) {
+    func add(_ key: String, _ role: ParameterRole, _ layer: Int, _ rows: Int, _ columns: Int, joined: Bool = false) {
       if !joined { end = (end + 15) / 16 * 16 }
       entries.append(
         ParameterEntry(
-          key: key, shape: [rows, columns], offset: end, count: rows * columns, isDecayed: true,
-          isRouter: false))
+          key: key, role: role, layer: layer, shape: [rows, columns], offset: end, count: rows * columns))
       end += rows * columns
     }
     for layer in 0..<model.layerCount {
       for site in LoRASite.allCases {
         let targets = site.targets.filter(adapter.targets.contains)
         for (index, target) in targets.enumerated() {
-          add(LoRAKey.a(target.weightKey(layer, model)), adapter.rank, site.inputCount(model), joined: index > 0)
+          add(
+            LoRAKey.a(target.weightKey(layer, model)), .loraA(target), layer, adapter.rank, site.inputCount(model),
+            joined: index > 0)
         }
         for target in targets {
-          add(LoRAKey.b(target.weightKey(layer, model)), target.outputCount(model), adapter.rank, joined: false)
+          add(
+            LoRAKey.b(target.weightKey(layer, model)), .loraB(target), layer, target.outputCount(model), adapter.rank)
         }
       }
     }

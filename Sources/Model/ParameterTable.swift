@@ -1,22 +1,21 @@
 /// One weight inside the block of all weights.
 public struct ParameterEntry: Sendable, Equatable {
-  /// The name in a Hugging Face checkpoint.
+  /// The name in a Hugging Face checkpoint. What the weight is, `role` and `layer` say.
   public var key: String
+  package var role: ParameterRole
+  /// From 0; nil outside the layers.
+  package var layer: Int?
   /// [rows, columns] of a matrix stored by rows (outputs by inputs), or [count] of a vector.
   public var shape: [Int]
   /// Elements before this weight in the block.
   public var offset: Int
   /// Elements of this weight.
   public var count: Int
-  /// Matrices take weight decay, norms do not.
-  public var isDecayed: Bool
-  /// Whether this matrix chooses experts: it is read in fp32 whatever the precision of the others.
-  public var isRouter: Bool
 
   public var range: Range<Int> { offset..<offset + count }
 }
 
-/// Where each weight of a model lies in one block: the single table that pairs checkpoint key, shape and place.
+/// Where each weight of a model lies in one block: the single table that pairs checkpoint key, role, shape and place.
 ///
 /// Order: embedding; for each layer, norm, queries, keys, values, (query norm, key norm), output, norm,
 /// gate, up, down; final norm; output matrix if untied. In a mixture of experts, router and then gate, up, down of each
@@ -32,49 +31,53 @@ public struct ParameterTable: Sendable, Equatable {
   public init(_ configuration: ModelConfiguration) throws(ConfigurationError) {
     var entries: [ParameterEntry] = []
     var end = 0
-    func add(_ key: String, _ shape: Int..., joined: Bool = false, isRouter: Bool = false) {
+    func add(_ key: String, _ role: ParameterRole, _ layer: Int?, _ shape: Int..., joined: Bool = false) {
       if !joined { end = (end + 15) / 16 * 16 }
-      let count = shape.reduce(1, *)
       entries.append(
-        ParameterEntry(
-          key: key, shape: shape, offset: end, count: count, isDecayed: shape.count == 2, isRouter: isRouter))
-      end += count
+        ParameterEntry(key: key, role: role, layer: layer, shape: shape, offset: end, count: shape.reduce(1, *)))
+      end = entries.last!.range.upperBound
     }
-    func add(_ keys: ParameterKey.FeedForward, width: Int) {
-      add(keys.gate, width, configuration.hiddenSize)
-      add(keys.up, width, configuration.hiddenSize, joined: true)
-      add(keys.down, configuration.hiddenSize, width)
+    let hidden = configuration.hiddenSize
+    func add(_ keys: ParameterKey.FeedForward, _ block: FeedForwardBlock, _ layer: Int, width: Int) {
+      add(keys.gate, .gate(block), layer, width, hidden)
+      add(keys.up, .up(block), layer, width, hidden, joined: true)
+      add(keys.down, .down(block), layer, hidden, width)
     }
 
-    let hidden = configuration.hiddenSize
-    add(ParameterKey.embedding, configuration.vocabularySize, hidden)
+    add(ParameterKey.embedding, .embedding, nil, configuration.vocabularySize, hidden)
     for layer in 0..<configuration.layerCount {
       let key = ParameterKey.Layer(layer)
-      add(key.attentionNorm, hidden)
-      add(key.query, configuration.querySize, hidden)
-      add(key.key, configuration.keyValueSize, hidden, joined: true)
-      add(key.value, configuration.keyValueSize, hidden, joined: true)
+      add(key.attentionNorm, .attentionNorm, layer, hidden)
+      add(key.query, .query, layer, configuration.querySize, hidden)
+      add(key.key, .key, layer, configuration.keyValueSize, hidden, joined: true)
+      add(key.value, .value, layer, configuration.keyValueSize, hidden, joined: true)
       if configuration.normalizesQueriesAndKeys {
-        add(key.queryNorm, configuration.headSize)
-        add(key.keyNorm, configuration.headSize)
+        add(key.queryNorm, .queryNorm, layer, configuration.headSize)
+        add(key.keyNorm, .keyNorm, layer, configuration.headSize)
       }
-      add(key.attentionOutput, hidden, configuration.querySize)
-      add(key.feedForwardNorm, hidden)
+      add(key.attentionOutput, .attentionOutput, layer, hidden, configuration.querySize)
+      add(key.feedForwardNorm, .feedForwardNorm, layer, hidden)
       if configuration.isMixture {
-        add(key.router, configuration.expertCount, hidden, isRouter: true)
-        for expert in 0..<configuration.expertCount { add(key.expert(expert), width: configuration.intermediateSize) }
+        add(key.router, .router, layer, configuration.expertCount, hidden)
+        for expert in 0..<configuration.expertCount {
+          add(key.expert(expert), .expert(expert), layer, width: configuration.intermediateSize)
+        }
       }
       if configuration.sharedIntermediateSize > 0 {
-        add(key.feedForward(configuration), width: configuration.sharedIntermediateSize)
+        add(
+          key.feedForward(configuration), configuration.isMixture ? .shared : .dense, layer,
+          width: configuration.sharedIntermediateSize)
       }
     }
-    add(ParameterKey.finalNorm, hidden)
-    if !configuration.tiesEmbeddings { add(ParameterKey.output, configuration.vocabularySize, hidden) }
+    add(ParameterKey.finalNorm, .finalNorm, nil, hidden)
+    if !configuration.tiesEmbeddings {
+      add(ParameterKey.output, .output, nil, configuration.vocabularySize, hidden)
+    }
 
     self.init(entries)
   }
 
-  /// - Parameter entries: weights that are laid out already, one behind the other.
+  /// - Parameter entries: weights that are laid out already, one after the other.
   package init(_ entries: [ParameterEntry]) {
     self.entries = entries
     totalCount = ((entries.last?.range.upperBound ?? 0) + 15) / 16 * 16

@@ -17,8 +17,7 @@ public final class Parameters {
     block = try ParameterBlock(zeroed: ParameterTable(configuration))
   }
 
-  /// A new model: weights normal with standard deviation 0.02, norms 1. The two matrices `o_proj` and
-  /// `up_proj` of each layer use 0.02/√(2·layers), which keeps the residual stream's variance in check.
+  /// A new model: matrices normal with the deviation of their role, norms 1.
   ///
   /// The values depend on the seed and the configuration only.
   ///
@@ -26,15 +25,12 @@ public final class Parameters {
   public convenience init(configuration: ModelConfiguration, seed: UInt64) throws {
     try self.init(zeroed: configuration)
     var generator = NormalGenerator(seed: seed)
-    let scaledDeviation = 0.02 / (2 * Double(configuration.layerCount)).squareRoot()
     for entry in table.entries {
       let weight = values + entry.offset
-      guard entry.isDecayed else {
+      guard let deviation = entry.role.initialDeviation(layerCount: configuration.layerCount) else {
         weight.update(repeating: 1, count: entry.count)
         continue
       }
-      let isScaled = entry.key.hasSuffix("o_proj.weight") || entry.key.hasSuffix("up_proj.weight")
-      let deviation = isScaled ? scaledDeviation : 0.02
       for i in 0..<entry.count { weight[i] = Float(generator.next() * deviation) }
     }
   }

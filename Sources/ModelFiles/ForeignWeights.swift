@@ -43,9 +43,11 @@ extension ParameterTable {
     return entry
   }
 
+  /// - Parameter adjacentPairs: whether the format has the rows that rotary embedding turns in that order.
   private func single(_ name: String, _ key: String, adjacentPairs: Bool = false) -> ForeignWeight {
     let entry = required(key)
-    return ForeignWeight(name: name, shape: entry.shape, entries: [entry], hasAdjacentPairs: adjacentPairs)
+    return ForeignWeight(
+      name: name, shape: entry.shape, entries: [entry], hasAdjacentPairs: adjacentPairs && entry.role.isRotated)
   }
 
   /// The weights of a MiniMind v1 checkpoint of this model, in its order. The embedding is also `output.weight` there.
@@ -55,9 +57,7 @@ extension ParameterTable {
       let key = ParameterKey.Layer(layer)
       let prefix = "layers.\(layer)."
       for names in WeightNames.attention {
-        let weight = names.key(key)
-        let isRotated = weight == key.query || weight == key.key
-        weights.append(single(prefix + names.legacy + ".weight", weight, adjacentPairs: isRotated))
+        weights.append(single(prefix + names.legacy + ".weight", names.key(key), adjacentPairs: true))
       }
       func add(_ block: String, _ feedForward: ParameterKey.FeedForward) {
         for names in WeightNames.feedForward {
@@ -84,12 +84,9 @@ extension ParameterTable {
       let key = ParameterKey.Layer(layer)
       let prefix = "blk.\(layer)."
       for names in WeightNames.attention {
-        let weight = names.key(key)
-        let isRotated = weight == key.query || weight == key.key
         weights.append(
           single(
-            prefix + names.gguf + ".weight", weight,
-            adjacentPairs: isRotated && !configuration.normalizesQueriesAndKeys))
+            prefix + names.gguf + ".weight", names.key(key), adjacentPairs: !configuration.normalizesQueriesAndKeys))
       }
       if configuration.normalizesQueriesAndKeys {
         weights.append(single(prefix + "attn_q_norm.weight", key.queryNorm))

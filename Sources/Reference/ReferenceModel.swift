@@ -268,7 +268,7 @@ package struct ReferenceModel {
       Reference.adamWStep(
         parameters: &w, gradients: gradients[entry.range].map { $0 * gradientScale }, firstMoment: &m,
         secondMoment: &v, learningRate: learningRate, beta1: beta1, beta2: beta2, epsilon: epsilon,
-        weightDecay: entry.isDecayed ? weightDecay : 0, step: step)
+        weightDecay: entry.role.isDecayed ? weightDecay : 0, step: step)
       weights.replaceSubrange(entry.range, with: w)
       firstMoments.replaceSubrange(entry.range, with: m)
       secondMoments.replaceSubrange(entry.range, with: v)

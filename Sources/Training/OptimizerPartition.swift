@@ -31,7 +31,7 @@ struct OptimizerPartition {
 
   /// - Parameter byLayer: whether the gradients of a layer are complete before those of the layers below.
   init(_ table: ParameterTable, _ kind: OptimizerKind, ranks: Int, byLayer: Bool) {
-    matrices = balanced(table.entries.filter { $0.isMuons(kind) }, over: ranks)
+    matrices = balanced(table.entries.filter { $0.isMovedByMuon(kind) }, over: ranks)
     var owners: [String: Int] = [:]
     for (rank, entries) in matrices.enumerated() {
       for entry in entries { owners[entry.key] = rank }
@@ -45,7 +45,7 @@ struct OptimizerPartition {
           let start = entry.offset + offset
           unit.append(
             Piece(
-              range: start..<start + min(Self.pieceCount, entry.count - offset), isDecayed: entry.isDecayed,
+              range: start..<start + min(Self.pieceCount, entry.count - offset), isDecayed: entry.role.isDecayed,
               isAdamWs: owners[entry.key] == nil, owner: owners[entry.key] ?? 0))
         }
       }
@@ -111,12 +111,14 @@ func balanced(_ matrices: [ParameterEntry], over count: Int) -> [[ParameterEntry
 extension ParameterEntry {
   /// Whether Muon moves this matrix: one that turns one vector inside a layer into another, attention's and
   /// feed-forward's projections. A router's is not, since its outputs are compared with each other.
-  func isMuons(_ kind: OptimizerKind) -> Bool { kind == .muon && shape.count == 2 && key.hasSuffix("_proj.weight") }
-
-  /// The number in "model.layers.N.…"; nil outside the layers.
-  fileprivate var layer: Int? {
-    let prefix = "model.layers."
-    guard key.hasPrefix(prefix) else { return nil }
-    return Int(key.dropFirst(prefix.count).prefix { $0 != "." })
+  /// A's and B's product is such a matrix, but neither of them is; embedding and output are tables by token.
+  func isMovedByMuon(_ kind: OptimizerKind) -> Bool {
+    guard kind == .muon else { return false }
+    return switch role {
+    case .query, .key, .value, .attentionOutput, .gate, .up, .down: true
+    case .embedding, .output, .attentionNorm, .feedForwardNorm, .finalNorm, .queryNorm, .keyNorm, .router, .loraA,
+      .loraB:
+      false
+    }
   }
 }

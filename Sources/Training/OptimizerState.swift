@@ -102,7 +102,7 @@ package final class OptimizerState {
       }
     }
     self.moments =
-      moments(".first_moment", first) { _ in true } + moments(".second_moment", second) { !$0.isMuons(kind) }
+      moments(".first_moment", first) { _ in true } + moments(".second_moment", second) { !$0.isMovedByMuon(kind) }
     squares = try AlignedBuffer(byteCount: partition.pieces.count * 8)
     let mine = partition.matrices[rank]
     // A matrix's pieces are neighbours, and all but the last a multiple of 16 long: its momentum has no gaps.

@@ -20,7 +20,7 @@ struct LoRATests {
       LoRAConfiguration(rank: rank, alpha: 5, dropout: dropout, targets: targets), model: model, base: Self.base,
       seed: 11)
     var generator = SeededGenerator(seed: 12)
-    for entry in adapter.table.entries where entry.key.hasSuffix("lora_B.weight") {
+    for entry in adapter.table.entries where !entry.isLoRAA {
       for index in entry.range { adapter.block.values[index] = Float.random(in: -0.3...0.3, using: &generator) }
     }
     return adapter
@@ -49,7 +49,7 @@ struct LoRATests {
 
   /// The adapted weights with their A and B.
   private func pairs(_ adapter: LoRAAdapter) -> [(key: String, a: ParameterEntry, b: ParameterEntry)] {
-    adapter.table.entries.filter { $0.key.hasSuffix("lora_A.weight") }.map { a in
+    adapter.table.entries.filter(\.isLoRAA).map { a in
       let name = a.key.dropFirst("base_model.model.".count).dropLast(".lora_A.weight".count)
       return ("\(name).weight", a, adapter.table.entry("base_model.model.\(name).lora_B.weight")!)
     }
@@ -138,9 +138,9 @@ struct LoRATests {
     #expect(pass.forwardBackward(batch) == base.forwardBackward(batch))
     for entry in adapter.table.entries {
       let isZero = pass.gradientValues[entry.range].allSatisfy { $0 == 0 }
-      #expect(isZero == entry.key.hasSuffix("lora_A.weight"), "\(entry.key)")
+      #expect(isZero == entry.isLoRAA, "\(entry.key)")
     }
-    for entry in adapter.table.entries where entry.key.hasSuffix("lora_A.weight") {
+    for entry in adapter.table.entries where entry.isLoRAA {
       let values = entry.range.map { adapter.block.values[$0] }
       let bound = 1 / Float(entry.shape[1]).squareRoot()
       #expect(values.allSatisfy { abs($0) <= bound } && values.contains { abs($0) > 0.8 * bound })
@@ -250,4 +250,9 @@ extension TrainedModel {
   fileprivate func frozenCopy(type: ElementType) throws -> FrozenWeights {
     try FrozenWeights(configuration, table, type: type, read: copy)
   }
+}
+
+extension ParameterEntry {
+  /// Whether it is an A of an adapter, rather than a B.
+  fileprivate var isLoRAA: Bool { if case .loraA = role { true } else { false } }
 }

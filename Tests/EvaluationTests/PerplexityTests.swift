@@ -26,7 +26,7 @@ import Tokenization
       configuration: ModelConfiguration(
         hiddenSize: 32, layerCount: 2, headCount: 4, keyValueHeadCount: 2, intermediateSize: 64,
         vocabularySize: vocabularySize), seed: 5)
-    for entry in parameters.table.entries where entry.isDecayed {
+    for entry in parameters.table.entries where entry.role.isDecayed {
       for index in entry.range { parameters.values[index] *= 5 }
     }
     return parameters

@@ -33,7 +33,7 @@ import Inference
     let parameters = try Parameters(configuration: shape, seed: seed)
     // Weights larger than a new model's, so that every part matters.
     for entry in parameters.table.entries {
-      for index in entry.range { parameters.values[index] *= entry.isDecayed ? 6 : 1 + 0.01 * Float(index % 17) }
+      for index in entry.range { parameters.values[index] *= entry.role.isDecayed ? 6 : 1 + 0.01 * Float(index % 17) }
     }
     return parameters
   }

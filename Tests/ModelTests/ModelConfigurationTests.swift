@@ -141,6 +141,6 @@ import Testing
         #expect(table.entry(block.down)?.shape == [7, width])
       }
     }
-    #expect(table.entries.filter(\.isRouter).count == 2)
+    #expect(table.entries.filter { $0.role == .router }.count == 2)
   }
 }

@@ -30,7 +30,7 @@ public enum ModelVariant: String, CaseIterable, Sendable {
     for entry in parameters.table.entries {
       for index in entry.range {
         parameters.values[index] =
-          entry.isDecayed
+          entry.role.isDecayed
           ? parameters.values[index] * 10 : 1 + Float.random(in: -0.3...0.3, using: &generator)
       }
     }

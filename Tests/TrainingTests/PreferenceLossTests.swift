@@ -64,7 +64,7 @@ struct PreferenceLossTests {
       hiddenSize: 32, layerCount: 2, headCount: 4, keyValueHeadCount: 2, vocabularySize: 97)
     configuration.normalizesQueriesAndKeys = true
     let parameters = try Parameters(configuration: configuration, seed: 3)
-    for entry in parameters.table.entries where entry.isDecayed {
+    for entry in parameters.table.entries where entry.role.isDecayed {
       for index in entry.range { parameters.values[index] *= 5 }
     }
     var generator = SeededGenerator(seed: 4)

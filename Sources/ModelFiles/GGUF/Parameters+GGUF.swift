@@ -16,7 +16,7 @@ extension Parameters {
   ) throws {
     let weights = table.ggufWeights(of: configuration)
     let tensors = try weights.map { weight in
-      let isMatrix = weight.shape.count > 1 && !weight.entries[0].isRouter
+      let isMatrix = weight.shape.count > 1 && weight.entries[0].role != .router
       if let columns = weight.shape.last, isMatrix, columns % encoding.blockSize != 0 {
         throw ModelFileError.unsupported(
           path: path,

@@ -32,16 +32,11 @@ extension ModelWeights {
     _ entry: ParameterEntry, of configuration: ModelConfiguration, to destination: UnsafeMutablePointer<Float>
   ) throws {
     try copy(entry.key, to: destination)
-    if configuration.storesAdjacentPairs && entry.isRotated {
+    if configuration.storesAdjacentPairs && entry.role.isRotated {
       RotaryRows.split(
         destination, rows: entry.shape[0], columns: entry.shape[1], headSize: configuration.headSize)
     }
   }
-}
-
-extension ParameterEntry {
-  /// Whether this is Wq or Wk, whose outputs rotary embedding turns.
-  fileprivate var isRotated: Bool { key.hasSuffix(".q_proj.weight") || key.hasSuffix(".k_proj.weight") }
 }
 
 extension ParameterTable {
@@ -54,13 +49,13 @@ extension ParameterTable {
     for entry in entries {
       guard let tensor = weights.tensor(entry.key) else {
         throw ModelFileError.contradiction(
-          "\(weights.path): '\(entry.key)' is missing, config.json asks for it. Check \(Self.settings(for: entry.key))."
+          "\(weights.path): '\(entry.key)' is missing, config.json asks for it. Check \(Self.settings(for: entry.role))."
         )
       }
       guard tensor.shape == entry.shape else {
         throw ModelFileError.contradiction(
           "\(weights.filePath(of: entry.key)): '\(entry.key)' is \(tensor.shape), config.json says \(entry.shape). "
-            + "Check \(Self.settings(for: entry.key)).")
+            + "Check \(Self.settings(for: entry.role)).")
       }
     }
     let mixtureLayers = configuration.isMixture ? configuration.layerCount : 0
@@ -83,32 +78,44 @@ extension ParameterTable {
       }
       throw ModelFileError.contradiction(
         "\(weights.filePath(of: name)): '\(name.prefix(200))' is no weight of the model that config.json describes. "
-          + "Check \(Self.settings(for: name)).")
+          + "Check \(Self.settings(forName: name)).")
     }
   }
 
   /// The settings of `config.json` that decide whether a weight exists and what its shape is.
-  private static func settings(for key: String) -> String {
-    let settings: [(suffix: String, names: String)] = [
-      (ParameterKey.embedding, "vocab_size and hidden_size"),
-      (ParameterKey.output, "tie_word_embeddings, vocab_size and hidden_size"),
-      (".q_proj.weight", "num_attention_heads, head_dim, hidden_size and num_hidden_layers"),
-      (".k_proj.weight", "num_key_value_heads, head_dim, hidden_size and num_hidden_layers"),
-      (".v_proj.weight", "num_key_value_heads, head_dim, hidden_size and num_hidden_layers"),
-      (".o_proj.weight", "num_attention_heads, head_dim, hidden_size and num_hidden_layers"),
-      (".mlp.gate.weight", "moe_num_experts, hidden_size and num_hidden_layers"),
-      ("_proj.weight", Self.feedForwardSettings(for: key)),
-      ("_norm.weight", "the architecture, head_dim and num_hidden_layers"),
-      ("norm.weight", "hidden_size and num_hidden_layers"),
-    ]
-    return settings.first { key.hasSuffix($0.suffix) }?.names ?? "the architecture"
+  private static func settings(for role: ParameterRole) -> String {
+    let layer = "hidden_size and num_hidden_layers"
+    switch role {
+    case .embedding: return "vocab_size and hidden_size"
+    case .output: return "tie_word_embeddings, vocab_size and hidden_size"
+    case .query, .attentionOutput: return "num_attention_heads, head_dim, \(layer)"
+    case .key, .value: return "num_key_value_heads, head_dim, \(layer)"
+    case .queryNorm, .keyNorm: return "the architecture, head_dim and num_hidden_layers"
+    case .attentionNorm, .feedForwardNorm, .finalNorm: return layer
+    case .router: return "moe_num_experts, \(layer)"
+    case .gate(let block), .up(let block), .down(let block):
+      switch block {
+      case .dense: return "intermediate_size, \(layer)"
+      case .shared: return "moe_num_shared_experts, moe_intermediate_size, \(layer)"
+      case .expert: return "moe_num_experts, moe_intermediate_size, \(layer)"
+      }
+    case .loraA, .loraB: return "the architecture"
+    }
   }
 
-  private static func feedForwardSettings(for key: String) -> String {
-    let width = "hidden_size and num_hidden_layers"
-    if key.contains(".shared_experts.") { return "moe_num_shared_experts, moe_intermediate_size, \(width)" }
-    return key.contains(".experts.")
-      ? "moe_num_experts, moe_intermediate_size, \(width)" : "intermediate_size, \(width)"
+  /// The same for a weight that the model does not have, by what a weight of this name is in others.
+  private static func settings(forName name: String) -> String {
+    // In the first layer, and of the first expert, every kind of weight occurs.
+    let first = name.split(separator: ".", omittingEmptySubsequences: false)
+      .map { Int($0) == nil ? String($0) : "0" }.joined(separator: ".")
+    var dense = ModelConfiguration(hiddenSize: 2, layerCount: 1, headCount: 1, keyValueHeadCount: 1)
+    dense.tiesEmbeddings = false
+    dense.normalizesQueriesAndKeys = true
+    var mixture = dense
+    mixture.normalizesQueriesAndKeys = false
+    (mixture.expertCount, mixture.expertsPerToken, mixture.sharedExpertCount) = (1, 1, 1)
+    let tables = [dense, mixture].compactMap { try? ParameterTable($0) }
+    return tables.lazy.compactMap { $0.entry(first) }.first.map { settings(for: $0.role) } ?? "the architecture"
   }
 }
 
@@ -148,7 +155,7 @@ extension Parameters {
       let writer = try ModelWeightsWriter(
         directory: directory,
         tensors: table.entries.map {
-          SafetensorsWriter.Plan(name: $0.key, type: $0.isRouter ? .float32 : type, shape: $0.shape)
+          SafetensorsWriter.Plan(name: $0.key, type: $0.role == .router ? .float32 : type, shape: $0.shape)
         } + biases.map { SafetensorsWriter.Plan(name: $0, type: .float32, shape: [1, configuration.expertCount]) },
         shardByteCount: shardByteCount, metadata: metadata)
       for entry in table.entries { try append(entry, to: writer) }
@@ -160,7 +167,7 @@ extension Parameters {
 
   private func append(_ entry: ParameterEntry, to writer: ModelWeightsWriter) throws {
     let weight = UnsafeBufferPointer(start: values + entry.offset, count: entry.count)
-    guard configuration.storesAdjacentPairs && entry.isRotated else { return try writer.append(weight) }
+    guard configuration.storesAdjacentPairs && entry.role.isRotated else { return try writer.append(weight) }
     var rows = Array(weight)
     try rows.withUnsafeMutableBufferPointer { rows in
       RotaryRows.interleave(

@@ -63,8 +63,7 @@ extension LoRAAdapter {
     _ entry: ParameterEntry, _ values: inout [Float],
     by order: (_ values: UnsafeMutablePointer<Float>, _ rows: Int, _ columns: Int, _ headSize: Int) -> Void
   ) {
-    let isRotated = [LoRATarget.query, .key].contains { entry.key.hasSuffix(".\($0.rawValue)\(LoRAKey.bSuffix)") }
-    guard model.storesAdjacentPairs, isRotated else { return }
+    guard model.storesAdjacentPairs, entry.role.isRotated else { return }
     values.withUnsafeMutableBufferPointer { order($0.baseAddress!, entry.shape[0], entry.shape[1], model.headSize) }
   }
 }

@@ -49,7 +49,7 @@ package final class PEFTAdapter: Sendable {
     self.file = file
     func malformed(_ fault: String) -> ModelFileError { .malformed(path: path, fault: fault) }
 
-    let (prefix, aSuffix, bSuffix) = ("base_model.model.", ".lora_A.weight", ".lora_B.weight")
+    let (prefix, aSuffix, bSuffix) = (LoRAKey.prefix, LoRAKey.aSuffix, LoRAKey.bSuffix)
     var modules: [String: Module] = [:]
     for a in file.tensors where a.name.hasPrefix(prefix) && a.name.hasSuffix(aSuffix) {
       let name = String(a.name.dropFirst(prefix.count).dropLast(aSuffix.count))

@@ -117,9 +117,9 @@ private struct ConversionSource {
   func encoding(in format: ModelFormat) -> WeightEncoding {
     let stored = types.filter { entry, _ in
       switch format {
-      case .huggingFace: !entry.isRouter
+      case .huggingFace: entry.role != .router
       case .legacy: true
-      case .gguf: entry.shape.count == 2 && !entry.isRouter
+      case .gguf: entry.shape.count == 2 && entry.role != .router
       }
     }
     let kinds = Set(stored.map(\.type))

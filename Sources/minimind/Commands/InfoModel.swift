@@ -93,18 +93,25 @@ struct ModelFacts: Encodable {
   }
 
   private static func parts(_ table: ParameterTable) -> [(name: String, parameters: Int)] {
-    func part(_ key: String) -> String {
-      if key == ParameterKey.embedding { return "embedding" }
-      if key == ParameterKey.output { return "output" }
-      if key.contains("norm") { return "norms" }
-      if key.contains(".mlp.gate.") { return "routers" }
-      if key.contains(".experts.") { return "experts" }
-      if key.contains(".shared_experts.") { return "shared experts" }
-      return key.contains(".mlp.") ? "feed-forward" : "attention"
+    func part(_ role: ParameterRole) -> String {
+      switch role {
+      case .embedding: "embedding"
+      case .output: "output"
+      case .attentionNorm, .feedForwardNorm, .finalNorm, .queryNorm, .keyNorm: "norms"
+      case .query, .key, .value, .attentionOutput: "attention"
+      case .router: "routers"
+      case .gate(let block), .up(let block), .down(let block):
+        switch block {
+        case .dense: "feed-forward"
+        case .shared: "shared experts"
+        case .expert: "experts"
+        }
+      case .loraA, .loraB: "adapter"
+      }
     }
-    let counts = Dictionary(table.entries.map { (part($0.key), $0.count) }, uniquingKeysWith: +)
+    let counts = Dictionary(table.entries.map { (part($0.role), $0.count) }, uniquingKeysWith: +)
     return [
-      "embedding", "attention", "feed-forward", "routers", "experts", "shared experts", "norms", "output",
+      "embedding", "attention", "feed-forward", "routers", "experts", "shared experts", "norms", "output", "adapter",
     ].compactMap { name in counts[name].map { (name, $0) } }
   }
 

@@ -1,0 +1,85 @@
+/// What a weight is for. Rules about weights are switches over it, complete by the compiler's word; a weight's key is
+/// only its name.
+package enum ParameterRole: Hashable, Sendable {
+  /// [vocabulary, hidden]
+  case embedding
+  /// [vocabulary, hidden] the output matrix of a model that has one of its own.
+  case output
+  /// [hidden]
+  case attentionNorm, feedForwardNorm, finalNorm
+  /// [headSize]
+  case queryNorm, keyNorm
+  /// [heads · headSize, hidden]
+  case query
+  /// [keyValueHeads · headSize, hidden]
+  case key, value
+  /// [hidden, heads · headSize]
+  case attentionOutput
+  /// [experts, hidden] whose products with a token say which experts it takes.
+  case router
+  /// [intermediate, hidden]
+  case gate(FeedForwardBlock)
+  case up(FeedForwardBlock)
+  /// [hidden, intermediate]
+  case down(FeedForwardBlock)
+  /// A [rank, inputs] and B [outputs, rank] of an adapter on a linear layer.
+  case loraA(LoRATarget)
+  case loraB(LoRATarget)
+}
+
+/// Which SwiGLU block of a layer.
+package enum FeedForwardBlock: Hashable, Sendable {
+  /// The only one of a dense model.
+  case dense
+  /// The shared experts of a mixture, as one.
+  case shared
+  /// A routed expert, from 0.
+  case expert(Int)
+}
+
+extension ParameterRole {
+  package var isNorm: Bool {
+    switch self {
+    case .attentionNorm, .feedForwardNorm, .finalNorm, .queryNorm, .keyNorm: true
+    case .embedding, .output, .query, .key, .value, .attentionOutput, .router, .gate, .up, .down, .loraA, .loraB: false
+    }
+  }
+
+  /// Whether the optimizer's weight decay applies: to every matrix, and to no norm.
+  package var isDecayed: Bool { !isNorm }
+
+  /// Whether an engine keeps the weight in fp32 whatever the precision of the others: norms are small, and a router's
+  /// rounding would send tokens to other experts.
+  package var keptInFloat32: Bool {
+    switch self {
+    case .router: true
+    default: isNorm
+    }
+  }
+
+  /// The standard deviation of a new weight; nil for a norm, which begins as ones.
+  ///
+  /// MiniMind scales `attentionOutput` and `up` (its wo and w3) down by √(2·layers), which keeps the variance of the
+  /// residual stream from growing with depth. GPT-2 scales `down` in place of `up`; the effect is the same, since the
+  /// block's output is linear in `up`.
+  ///
+  /// - Precondition: a weight of a model; an adapter's begin in another way.
+  package func initialDeviation(layerCount: Int) -> Double? {
+    switch self {
+    case .attentionNorm, .feedForwardNorm, .finalNorm, .queryNorm, .keyNorm: nil
+    case .attentionOutput, .up: 0.02 / (2 * Double(layerCount)).squareRoot()
+    case .embedding, .output, .query, .key, .value, .router, .gate, .down: 0.02
+    case .loraA, .loraB: preconditionFailure("an adapter's weights have no normal deviation")
+    }
+  }
+
+  /// Whether rotary embedding turns the outputs of the matrix, so that its rows have an order that formats differ in.
+  package var isRotated: Bool {
+    switch self {
+    case .query, .key, .loraB(.query), .loraB(.key): true
+    case .embedding, .output, .attentionNorm, .feedForwardNorm, .finalNorm, .queryNorm, .keyNorm, .value,
+      .attentionOutput, .router, .gate, .up, .down, .loraA, .loraB:
+      false
+    }
+  }
+}
