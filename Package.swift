@@ -51,7 +51,7 @@ let package = Package(
     room("ModelFiles", imports: ["Storage", "Model", "Tokenization", "CLibZip"]),
     room("Compute", imports: oneDNN.map { .byName(name: $0.name) } + ["Machine", "Model", "CKernels"]),
     room("CPUEngine", imports: ["Machine", "Model", "Compute"]),
-    room("Corpus", imports: ["Storage", "Processes", "Tokenization", "CSimdJSON"]),
+    room("Corpus", imports: ["Storage", "Model", "Processes", "Tokenization", "CSimdJSON"]),
     room("Plotting", imports: ["Storage"]),
     room("StructuredOutput", imports: ["Storage", "Tokenization"]),
     room(
@@ -100,7 +100,7 @@ let package = Package(
     tests(of: "CPUEngine", imports: ["TestSupport", "Model", "Compute", "ModelFiles", "Reference"]),
     tests(of: "Tokenization", imports: ["TestSupport", "Storage"]),
     tests(of: "ModelFiles", imports: ["TestSupport", "Storage", "Model"]),
-    tests(of: "Corpus", imports: ["TestSupport", "Storage", "Processes", "Tokenization"]),
+    tests(of: "Corpus", imports: ["TestSupport", "Storage", "Model", "Processes", "Tokenization"]),
     tests(
       of: "Training",
       imports: [

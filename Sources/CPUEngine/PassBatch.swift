@@ -19,6 +19,8 @@ final class PassBatch {
   let rotaryRows: UnsafeMutablePointer<Int32>
   /// [documents + 1] where documents begin, the padding's included.
   private let documentOffsets: UnsafeMutablePointer<Int32>
+  /// Rows whose values do not come from the embedding table.
+  private(set) var embedded: [EmbeddedSpan] = []
   /// [documents] how much each document counts, in what is not a loss of its tokens; the padding's 0.
   let documentWeights: UnsafeMutablePointer<Float>
   /// [lossCount] the rows that have a loss, then as many -1 as make the number even for the workers.
@@ -73,18 +75,22 @@ final class PassBatch {
 
   /// Takes a batch over and divides its attention among the workers.
   ///
-  /// - Parameter mean: whether documents count by their tokens' weights, or 1 each.
-  /// - Precondition: 1 to `maximumTokens` tokens, each below `vocabularySize`; offsets rise from 0 to their number.
+  /// - Parameters:
+  ///   - lossWeights: [tokens] how much each prediction counts.
+  ///   - mean: whether documents count by their tokens' weights, or 1 each.
+  /// - Precondition: 1 to `maximumTokens` tokens, each below the vocabulary's size; embedded rows are of the model's
+  ///   width.
   func fill(
-    tokens: [Int32], targets: [Int32], lossWeights: [Float], documentOffsets: [Int32], vocabularySize: Int,
-    keyValueHeadCount: Int, rotaryTable: RotaryTable, mean: LossMean
+    _ batch: Batch, lossWeights: [Float], shape: ModelConfiguration, rotaryTable: RotaryTable, mean: LossMean
   ) {
+    let (tokens, targets, vocabularySize) = (batch.tokens, batch.targets, shape.vocabularySize)
     precondition(
-      (1...capacity).contains(tokens.count) && targets.count == tokens.count && lossWeights.count == tokens.count,
-      "\(tokens.count) tokens, \(targets.count) targets, \(lossWeights.count) loss weights, room for \(capacity)")
-    precondition(
-      documentOffsets.count >= 2 && documentOffsets[0] == 0 && Int(documentOffsets.last!) == tokens.count,
-      "document offsets do not cover \(tokens.count) tokens")
+      (1...capacity).contains(tokens.count) && lossWeights.count == tokens.count,
+      "\(tokens.count) tokens, \(lossWeights.count) loss weights, room for \(capacity)")
+    for span in batch.embedded {
+      precondition(span.columns == shape.hiddenSize, "embedded rows of \(span.columns), expected \(shape.hiddenSize)")
+    }
+    embedded = batch.embedded
     tokenCount = tokens.count
     rows = Self.padded(tokenCount, workers)
     lossCount = 0
@@ -108,15 +114,14 @@ final class PassBatch {
     }
     for index in tokenCount..<rows { self.tokens[index] = 0 }
 
-    documentCount = documentOffsets.count - 1
-    for (index, offset) in documentOffsets.enumerated() { self.documentOffsets[index] = offset }
+    documentCount = batch.documentCount
+    for (index, offset) in batch.documentOffsets.enumerated() { documentOffsets[index] = offset }
     if rows > tokenCount {
       documentCount += 1
-      self.documentOffsets[documentCount] = Int32(rows)
+      documentOffsets[documentCount] = Int32(rows)
     }
     for document in 0..<documentCount {
       let range = self.tokens(of: document)
-      precondition(!range.isEmpty, "document \(document) is empty")
       let first = rotaryTable.firstRow(ofDocument: range)
       var weight: Float = 0
       for index in range {
@@ -125,11 +130,21 @@ final class PassBatch {
       }
       documentWeights[document] = mean == .tokens ? weight : range.lowerBound < tokenCount ? 1 : 0
     }
-    divideAttention(keyValueHeadCount: keyValueHeadCount)
+    divideAttention(keyValueHeadCount: shape.keyValueHeadCount)
   }
 
   /// What the documents count together.
   var documentWeightSum: Double { (0..<documentCount).reduce(0) { $0 + Double(documentWeights[$1]) } }
+
+  /// Calls `body` with each stretch of rows that come from the embedding table, the padding's included.
+  func forEachTokenRange(_ body: (Range<Int>) -> Void) {
+    var start = 0
+    for span in embedded {
+      if start < span.rows.lowerBound { body(start..<span.rows.lowerBound) }
+      start = span.rows.upperBound
+    }
+    if start < rows { body(start..<rows) }
+  }
 
   // MARK: - Losses
 

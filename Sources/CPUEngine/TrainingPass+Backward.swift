@@ -53,9 +53,11 @@ extension TrainingPass {
     complete(0, worker)
     // x = E[token]: each worker adds all tokens for its own columns.
     let columns = team.share(of: shape.hiddenSize, worker: worker, multiple: 16)
-    embeddingBackward(
-      tokens: batch.tokens, dOutput: view(plan.dResidual).columns(columns),
-      dTable: weightGradients.embedding.columns(columns))
+    batch.forEachTokenRange { rows in
+      embeddingBackward(
+        tokens: batch.tokens + rows.lowerBound, dOutput: view(plan.dResidual).rows(rows).columns(columns),
+        dTable: weightGradients.embedding.columns(columns))
+    }
     lap(.copies, worker)
   }
 

@@ -5,16 +5,29 @@ extension TrainingPass {
   func forwardLayers(_ worker: Int) {
     let rows = rows(of: worker)
     expertUse?.begin(worker)
-    embeddingForward(
-      tokens: batch.tokens + rows.lowerBound, table: weights.embedding,
-      output: view(activations(0).input).rows(rows))
-    lap(.copies, worker)
+    embed(worker, rows)
     for layer in 0..<shape.layerCount {
       findActivations(layer, worker, rows, isAgain: false)
       addFeedForward(layer, worker, rows)
     }
     normalize(
       worker, rows, plan.output, weight: norms.output, into: plan.normalizedOutput, reciprocal: plan.outputReciprocal)
+  }
+
+  /// x = E[token], or what the batch has in its place.
+  private func embed(_ worker: Int, _ rows: Range<Int>) {
+    let input = view(activations(0).input)
+    embeddingForward(tokens: batch.tokens + rows.lowerBound, table: weights.embedding, output: input.rows(rows))
+    for span in batch.embedded {
+      let mine = span.rows.clamped(to: rows)
+      guard !mine.isEmpty else { continue }
+      span.values.withUnsafeBufferPointer { values in
+        let first =
+          UnsafeMutablePointer(mutating: values.baseAddress!) + (mine.lowerBound - span.rows.lowerBound) * span.columns
+        convert(MatrixView(first, rows: mine.count, columns: span.columns), to: input.rows(mine))
+      }
+    }
+    lap(.copies, worker)
   }
 
   /// Everything of a layer that the backward pass needs, from its input on: what recomputation does again.

@@ -11,7 +11,7 @@ extension TrainingPass {
       rows.floats.update(repeating: 0, count: rows.rows * rows.columns)
       lap(.copies, worker)
     }
-    // The rows with a loss are dealt out anew: a worker's may come from another's tokens.
+    // The rows with a loss are divided again: a worker's may come from another's tokens.
     meet(worker)
     let chunkRows = ActivationPlan.lossRowsPerWorker * team.count
     for start in stride(from: 0, to: batch.paddedLossCount, by: chunkRows) {

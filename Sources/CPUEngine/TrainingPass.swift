@@ -177,22 +177,19 @@ package final class TrainingPass {
   /// balance (`ExpertUse`), which the loss does not contain.
   ///
   /// - Parameters:
-  ///   - tokens: [tokens] ids, document after document.
-  ///   - targets: [tokens] what each is to predict.
-  ///   - lossWeights: [tokens] how much each prediction counts; rows of weight 0 skip the output layer.
-  ///   - documentOffsets: [documents + 1] where each document begins, and the end.
+  ///   - lossWeights: [tokens] in place of the batch's own.
   ///   - tokensBefore: tokens that the run has read before these: dropout numbers its rows by them.
   ///   - mean: how documents count in the balance of experts.
   ///   - weightsAfter: for an objective that is not a sum of the tokens' losses: gets these, and gives [tokens] the
-  ///     objective's derivative with respect to each, which takes the place of `lossWeights`. Costs one more product with
+  ///     objective's derivative with respect to each, which takes the place of the loss weights. Costs one more product with
   ///     the output matrix.
   /// - Returns: Σ weight · loss and Σ weight, by the weights that the gradient was computed with.
   package func forwardBackward(
-    tokens: [Int32], targets: [Int32], lossWeights: [Float], documentOffsets: [Int32], tokensBefore: Int = 0,
-    mean: LossMean = .tokens, weightsAfter: ((_ losses: TokenLosses) -> [Float])? = nil
+    _ batch: Batch, lossWeights: [Float]? = nil, tokensBefore: Int = 0, mean: LossMean = .tokens,
+    weightsAfter: ((_ losses: TokenLosses) -> [Float])? = nil
   ) -> LossSum {
     guard let gradients, let normGradients else { preconditionFailure("this pass has no gradients") }
-    fill(tokens, targets, lossWeights, documentOffsets, mean: mean)
+    fill(batch, lossWeights: lossWeights, mean: mean)
     lora?.dropoutOrigin = tokensBefore
     defer { lora?.dropoutOrigin = nil }
     team.run { worker in
@@ -202,7 +199,7 @@ package final class TrainingPass {
       lora?.zeroGradients(worker)
       if let weightsAfter {
         outputLoss(worker, findsGradients: false)
-        if worker == 0 { batch.setLossWeights(weightsAfter(losses)) }
+        if worker == 0 { self.batch.setLossWeights(weightsAfter(losses)) }
         meet(worker)
       }
       outputLoss(worker, findsGradients: true)
@@ -214,15 +211,15 @@ package final class TrainingPass {
     }
     // Frozen norms have no use for theirs.
     if lora == nil { normGradients.addOutput(to: gradients + norms.output) }
-    expertUse?.addBatch(weight: batch.documentWeightSum)
+    expertUse?.addBatch(weight: self.batch.documentWeightSum)
     return lossSum()
   }
 
   /// The loss of a batch, without gradients.
-  package func forward(
-    tokens: [Int32], targets: [Int32], lossWeights: [Float], documentOffsets: [Int32]
-  ) -> LossSum {
-    fill(tokens, targets, lossWeights, documentOffsets)
+  ///
+  /// - Parameter lossWeights: [tokens] in place of the batch's own.
+  package func forward(_ batch: Batch, lossWeights: [Float]? = nil) -> LossSum {
+    fill(batch, lossWeights: lossWeights)
     team.run { worker in
       forwardLayers(worker)
       outputLoss(worker, findsGradients: false)
@@ -230,20 +227,25 @@ package final class TrainingPass {
     return lossSum()
   }
 
-  func fill(
-    _ tokens: [Int32], _ targets: [Int32], _ lossWeights: [Float], _ documentOffsets: [Int32],
-    mean: LossMean = .tokens
-  ) {
-    batch.fill(
-      tokens: tokens, targets: targets, lossWeights: lossWeights, documentOffsets: documentOffsets,
-      vocabularySize: shape.vocabularySize, keyValueHeadCount: shape.keyValueHeadCount, rotaryTable: rotaryTable,
-      mean: mean)
+  func fill(_ batch: Batch, lossWeights: [Float]?, mean: LossMean = .tokens) {
+    self.batch.fill(
+      batch, lossWeights: lossWeights ?? batch.lossWeights, shape: shape, rotaryTable: rotaryTable, mean: mean)
   }
 
   private func lossSum() -> LossSum { batch.lossSum(ofRows: 0..<batch.lossCount, tokens: batch.tokenCount) }
 
   /// The losses of the last batch.
   package var losses: TokenLosses { batch.tokenLosses }
+
+  /// The gradient of Σ weight · loss with respect to an embedded span of the last batch, after `forwardBackward`:
+  /// [rows, hiddenSize].
+  ///
+  /// - Parameter index: the span's in `Batch.embedded`.
+  package func embeddedGradient(_ index: Int) -> [Float] {
+    precondition(gradients != nil, "this pass has no gradients")
+    let rows = view(plan.dResidual).rows(batch.embedded[index].rows)
+    return Array(UnsafeBufferPointer(start: rows.floats, count: rows.rows * rows.columns))
+  }
 
   // MARK: - Steps that every part of the pass takes
 

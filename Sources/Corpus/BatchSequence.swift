@@ -1,3 +1,4 @@
+import Model
 import Storage
 
 /// Where a `BatchSequence` stands: what the next batch starts with.
@@ -70,16 +71,12 @@ package struct BatchSequence: Sendable {
   ///
   /// - Precondition: `maximumTokens` is at least the sequence length, for each document of a sample.
   /// - Returns: false, with an empty batch, at the end of a sequence without shuffle.
-  package mutating func next(maximumTokens: Int, into batch: inout PackedBatch) -> Bool {
+  package mutating func next(maximumTokens: Int, into batch: inout Batch) -> Bool {
     batch.removeAll(reserving: maximumTokens)
     return advance(maximumTokens: maximumTokens) { number, shard, range in
-      for index in range {
-        batch.tokens.append(shard.token(index))
-        batch.targets.append(shard.token(index + 1))
-        batch.lossWeights.append(shard.isTrained(index + 1) ? 1 : 0)
-      }
-      batch.documentOffsets.append(Int32(batch.tokens.count))
-      batch.documentNumbers.append(number)
+      batch.append(
+        count: range.count + 1, number: number, token: { shard.token(range.lowerBound + $0) },
+        lossWeight: { shard.isTrained(range.lowerBound + $0) ? 1 : 0 })
     } > 0
   }
 

@@ -1,3 +1,5 @@
+import Model
+
 /// Every how many-th batch a process reads of those that several share out.
 package struct BatchShare: Sendable {
   package static let all = BatchShare(rank: 0, count: 1)
@@ -26,7 +28,7 @@ extension TokenSplit {
   /// - Returns: the documents of all batches, and the UTF-8 bytes of their text.
   package func forEachBatch(
     sequenceLength: Int, documentsPerSample: Int = 1, batchTokens: Int, maximumTokens: Int = 0,
-    share: BatchShare = .all, using batch: inout PackedBatch, _ body: (PackedBatch) throws -> Void
+    share: BatchShare = .all, using batch: inout Batch, _ body: (Batch) throws -> Void
   ) throws -> (documents: Int, textBytes: Int) {
     var sequence = try BatchSequence(
       self, sequenceLength: sequenceLength, documentsPerSample: documentsPerSample, shuffleSeed: nil)

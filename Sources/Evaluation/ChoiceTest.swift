@@ -88,17 +88,15 @@ package struct ChoiceTest {
       rotaryScaling: rotaryScaling)
     var answers: [ChoiceAnswer] = []
     while answers.count < prompts.count {
-      var tokens: [Int32] = []
-      var offsets: [Int32] = [0]
+      var batch = Batch()
       var rest = prompts[answers.count...]
-      while let next = rest.first, tokens.count + next.tokens.count <= batchTokens {
-        tokens += next.tokens
-        offsets.append(Int32(tokens.count))
+      while let next = rest.first, batch.tokenCount + next.tokens.count <= batchTokens {
+        batch.append(prompt: next.tokens)
         rest.removeFirst()
       }
-      let logits = pass.logits(tokens: tokens, documentOffsets: offsets, rows: offsets.dropFirst().map { Int($0) - 1 })
+      let logits = pass.logits(batch, rows: batch.documentOffsets.dropFirst().map { Int($0) - 1 })
       let vocabulary = parameters.configuration.vocabularySize
-      for row in 0..<offsets.count - 1 {
+      for row in 0..<batch.documentCount {
         let prompt = prompts[answers.count]
         answers.append(
           ChoiceAnswer(

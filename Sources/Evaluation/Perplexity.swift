@@ -42,11 +42,11 @@ package struct Perplexity: Sendable, Equatable {
 /// A document is `<s>` text `</s>`. One longer than a sequence is read in pieces of that length, each without what came
 /// before it; every token but the first of the document is predicted once.
 package final class PerplexityMeter {
-  private let lossSum: (PackedBatch) -> LossSum
+  private let lossSum: (Batch) -> LossSum
   private let tokenizer: Tokenizer
   private let sequenceLength: Int
   private let batchTokens: Int
-  private var batch = PackedBatch()
+  private var batch = Batch()
   private var document: [Int32] = []
   private var result = Perplexity()
   /// Enough rows for the products to run at full speed.
@@ -66,11 +66,7 @@ package final class PerplexityMeter {
     let pass = try TrainingPass(
       parameters, precision: precision, maximumTokens: Self.batchTokens(sequenceLength), team: team, trains: false,
       rotaryScaling: rotaryScaling)
-    self.init(tokenizer, parameters.configuration, sequenceLength: sequenceLength) { batch in
-      pass.forward(
-        tokens: batch.tokens, targets: batch.targets, lossWeights: batch.lossWeights,
-        documentOffsets: batch.documentOffsets)
-    }
+    self.init(tokenizer, parameters.configuration, sequenceLength: sequenceLength) { pass.forward($0) }
   }
 
   /// Measures as answers are written, with the weights' type and the cache of a model in use. The most tokens that it sees
@@ -80,16 +76,12 @@ package final class PerplexityMeter {
   /// - Throws: `OutOfMemoryError`.
   package convenience init(_ model: InferenceModel, _ tokenizer: Tokenizer) throws(OutOfMemoryError) {
     let cache = try model.makeCache()
-    self.init(tokenizer, model.configuration, sequenceLength: model.contextLength) { batch in
-      model.lossSum(
-        tokens: batch.tokens, targets: batch.targets, lossWeights: batch.lossWeights,
-        documentOffsets: batch.documentOffsets, cache)
-    }
+    self.init(tokenizer, model.configuration, sequenceLength: model.contextLength) { model.lossSum($0, cache) }
   }
 
   private init(
     _ tokenizer: Tokenizer, _ configuration: ModelConfiguration, sequenceLength: Int,
-    lossSum: @escaping (PackedBatch) -> LossSum
+    lossSum: @escaping (Batch) -> LossSum
   ) {
     precondition(
       tokenizer.vocabularySize <= configuration.vocabularySize,
@@ -113,10 +105,7 @@ package final class PerplexityMeter {
     while start + 1 < document.count {
       let count = min(sequenceLength, document.count - 1 - start)
       if batch.tokenCount + count > batchTokens { evaluate() }
-      batch.tokens += document[start..<start + count]
-      batch.targets += document[start + 1..<start + 1 + count]
-      batch.lossWeights += repeatElement(1, count: count)
-      batch.documentOffsets.append(Int32(batch.tokens.count))
+      batch.append(document: document[start...start + count])
       start += count
     }
   }
@@ -150,5 +139,5 @@ package final class PerplexityMeter {
     batch.removeAll(reserving: batchTokens)
   }
 
-  private func measure(_ batch: PackedBatch) { result.add(lossSum(batch)) }
+  private func measure(_ batch: Batch) { result.add(lossSum(batch)) }
 }

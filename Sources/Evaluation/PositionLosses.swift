@@ -67,8 +67,10 @@ package struct PositionLosses: Sendable {
       parameters, precision: precision, maximumTokens: length, team: team, trains: false, rotaryScaling: rotaryScaling)
     var sums = [Double](repeating: 0, count: buckets.count)
     for (index, window) in windows.windows.enumerated() {
-      let losses = pass.tokenLosses(
-        tokens: Array(window.dropLast()), targets: Array(window.dropFirst()), documentOffsets: [0, Int32(length)])
+      var batch = Batch()
+      batch.append(document: window)
+      _ = pass.forward(batch)
+      let losses = pass.losses.values
       for (bucket, positions) in buckets.enumerated() {
         sums[bucket] += losses[positions].reduce(0) { $0 + Double($1) }
       }

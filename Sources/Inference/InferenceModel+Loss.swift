@@ -5,18 +5,15 @@ extension InferenceModel {
   /// How well the model predicts the tokens of some documents, each read by itself as a prompt is.
   ///
   /// - Parameters:
-  ///   - tokens: of all documents, one behind the other.
-  ///   - targets: the token to predict behind each.
-  ///   - lossWeights: how much each counts.
-  ///   - documentOffsets: where each document begins, and the end of the last. None is longer than the cache.
+  ///   - batch: no document is longer than the cache, and all rows come from the embedding table.
   ///   - cache: what it holds is forgotten.
-  package func lossSum(
-    tokens: [Int32], targets: [Int32], lossWeights: [Float], documentOffsets: [Int32], _ cache: KeyValueCache
-  ) -> LossSum {
-    var sum = LossSum(tokens: tokens.count)
-    for (start, end) in zip(documentOffsets, documentOffsets.dropFirst()) {
+  package func lossSum(_ batch: Batch, _ cache: KeyValueCache) -> LossSum {
+    precondition(batch.embedded.isEmpty, "embedded rows cannot be read here")
+    let (tokens, targets, lossWeights) = (batch.tokens, batch.targets, batch.lossWeights)
+    var sum = LossSum(tokens: batch.tokenCount)
+    for number in 0..<batch.documentCount {
       cache.truncate(to: 0)
-      let document = Int(start)..<Int(end)
+      let document = batch.rows(ofDocument: number)
       cache.reserve(document.count)
       for first in stride(from: document.lowerBound, to: document.upperBound, by: StepMemory.chunkTokens) {
         let chunk = tokens[first..<min(first + StepMemory.chunkTokens, document.upperBound)]

@@ -8,16 +8,12 @@ package struct TokenLosses: Sendable, Equatable {
 
   /// Σ weight · loss of all tokens.
   ///
-  /// - Parameter lossWeights: [tokens].
-  package func sum(_ lossWeights: [Float]) -> LossSum { sum(lossWeights, values.indices) }
+  /// - Parameter batch: the one whose losses these are; its loss weights count.
+  package func sum(_ batch: Batch) -> LossSum { sum(batch.lossWeights, values.indices) }
 
   /// The same of each document.
-  ///
-  /// - Parameters:
-  ///   - lossWeights: [tokens].
-  ///   - documentOffsets: [documents + 1] where each document begins, and the end.
-  package func documentSums(_ lossWeights: [Float], documentOffsets: [Int32]) -> [LossSum] {
-    zip(documentOffsets, documentOffsets.dropFirst()).map { sum(lossWeights, Int($0)..<Int($1)) }
+  package func documentSums(_ batch: Batch) -> [LossSum] {
+    (0..<batch.documentCount).map { sum(batch.lossWeights, batch.rows(ofDocument: $0)) }
   }
 
   private func sum(_ lossWeights: [Float], _ range: Range<Int>) -> LossSum {

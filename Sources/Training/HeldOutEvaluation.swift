@@ -1,6 +1,7 @@
 import CPUEngine
 import Corpus
 import Foundation
+import Model
 import Processes
 
 /// Thrown when documents are being read and the user wants to stop.
@@ -19,7 +20,7 @@ extension Evaluation {
   /// - Throws: `Stopped` in all ranks when any of them was not to go on.
   static func heldOut(
     _ plan: TrainingPlan, _ objective: any Objective, pass: TrainingPass, exchange: ProcessExchange, step: Int,
-    batch: inout PackedBatch, isWanted: () -> Bool
+    batch: inout Batch, isWanted: () -> Bool
   ) throws -> Evaluation? {
     var sums = objective.noSums
     var textBytes = 0

@@ -27,15 +27,15 @@ package protocol Objective: Sendable {
 
   /// [tokens] how much each token's loss counts, where that is known before the forward pass: tokens of weight 0 then skip
   /// the output layer. Nil where it follows from the losses; then those of `batch.lossWeights` 0 skip it.
-  func weightsBeforehand(_ batch: PackedBatch) -> [Float]?
+  func weightsBeforehand(_ batch: Batch) -> [Float]?
 
   /// [tokens] how much each token's loss counts: the derivative of the summed loss. Adds the loss, with the weight that
   /// makes it a mean, and all else that is reported, to `sums`.
-  func weights(_ losses: TokenLosses, of batch: PackedBatch, addingTo sums: inout MetricSums) -> [Float]
+  func weights(_ losses: TokenLosses, of batch: Batch, addingTo sums: inout MetricSums) -> [Float]
 }
 
 extension Objective {
-  package func weightsBeforehand(_ batch: PackedBatch) -> [Float]? { nil }
+  package func weightsBeforehand(_ batch: Batch) -> [Float]? { nil }
 
   /// The sums of no batch.
   package var noSums: MetricSums { MetricSums(metricNames) }
@@ -46,28 +46,24 @@ extension Objective {
   ///   - sums: get what the objective reports.
   ///   - tokensBefore: tokens that the run has read before these.
   package func forwardBackward(
-    _ pass: TrainingPass, _ batch: PackedBatch, tokensBefore: Int = 0, addingTo sums: inout MetricSums
+    _ pass: TrainingPass, _ batch: Batch, tokensBefore: Int = 0, addingTo sums: inout MetricSums
   ) {
     if let weights = weightsBeforehand(batch) {
       _ = pass.forwardBackward(
-        tokens: batch.tokens, targets: batch.targets, lossWeights: weights, documentOffsets: batch.documentOffsets,
-        tokensBefore: tokensBefore, mean: mean)
+        batch, lossWeights: weights, tokensBefore: tokensBefore, mean: mean)
       _ = self.weights(pass.losses, of: batch, addingTo: &sums)
     } else {
       var found = noSums
-      _ = pass.forwardBackward(
-        tokens: batch.tokens, targets: batch.targets, lossWeights: batch.lossWeights,
-        documentOffsets: batch.documentOffsets, tokensBefore: tokensBefore, mean: mean
-      ) { weights($0, of: batch, addingTo: &found) }
+      _ = pass.forwardBackward(batch, tokensBefore: tokensBefore, mean: mean) {
+        weights($0, of: batch, addingTo: &found)
+      }
       sums += found
     }
   }
 
   /// The loss of a batch, without gradients.
-  package func forward(_ pass: TrainingPass, _ batch: PackedBatch, addingTo sums: inout MetricSums) {
-    _ = pass.forward(
-      tokens: batch.tokens, targets: batch.targets, lossWeights: weightsBeforehand(batch) ?? batch.lossWeights,
-      documentOffsets: batch.documentOffsets)
+  package func forward(_ pass: TrainingPass, _ batch: Batch, addingTo sums: inout MetricSums) {
+    _ = pass.forward(batch, lossWeights: weightsBeforehand(batch))
     _ = weights(pass.losses, of: batch, addingTo: &sums)
   }
 }
@@ -82,10 +78,10 @@ package struct CrossEntropyObjective: Objective {
   package var lossUnit: String { "nats a token" }
   package var isCrossEntropy: Bool { true }
 
-  package func weightsBeforehand(_ batch: PackedBatch) -> [Float]? { batch.lossWeights }
+  package func weightsBeforehand(_ batch: Batch) -> [Float]? { batch.lossWeights }
 
-  package func weights(_ losses: TokenLosses, of batch: PackedBatch, addingTo sums: inout MetricSums) -> [Float] {
-    let sum = losses.sum(batch.lossWeights)
+  package func weights(_ losses: TokenLosses, of batch: Batch, addingTo sums: inout MetricSums) -> [Float] {
+    let sum = losses.sum(batch)
     sums.add(MetricNames.objective, sum.loss, weight: sum.weight)
     return batch.lossWeights
   }

@@ -17,17 +17,15 @@ package struct PreferenceObjective: Objective {
   package var lossUnit: String { "of a pair" }
   package var isCrossEntropy: Bool { false }
 
-  package func weights(_ losses: TokenLosses, of batch: PackedBatch, addingTo sums: inout MetricSums) -> [Float] {
-    let documents = losses.documentSums(batch.lossWeights, documentOffsets: batch.documentOffsets)
+  package func weights(_ losses: TokenLosses, of batch: Batch, addingTo sums: inout MetricSums) -> [Float] {
+    let documents = losses.documentSums(batch)
     let pairs = loss.compare(
       documents, reference: batch.documentNumbers.map { reference[$0] }, addingTo: &sums)
     // As a mean over documents, both of a pair having its loss: by documents the pass weighs what else it adds.
     sums.add(MetricNames.objective, 2 * pairs.loss, weight: Double(documents.count))
     var weights = batch.lossWeights
     for (document, factor) in pairs.derivatives.enumerated() {
-      for index in Int(batch.documentOffsets[document])..<Int(batch.documentOffsets[document + 1]) {
-        weights[index] *= 2 * factor
-      }
+      for index in batch.rows(ofDocument: document) { weights[index] *= 2 * factor }
     }
     return weights
   }

@@ -1,6 +1,7 @@
 import CPUEngine
 import Corpus
 import Foundation
+import Model
 import Processes
 import Storage
 
@@ -33,7 +34,7 @@ struct ReferenceLogProbabilities: Codable, Equatable {
     dataManifestHash = plan.dataManifestHash
     let splits = [plan.dataset.training, plan.dataset.heldOut]
     let total = splits.reduce(0) { $0 + $1.inputTokenCount }
-    var batch = PackedBatch()
+    var batch = Batch()
     var tokens = 0
     var sums = splits.map { [Double](repeating: 0, count: $0.documentCount) }
     var isStopped = false
@@ -43,13 +44,8 @@ struct ReferenceLogProbabilities: Codable, Equatable {
           sequenceLength: plan.sequenceLength, batchTokens: plan.microBatchTokens,
           share: BatchShare(rank: exchange.rank, count: exchange.count), using: &batch
         ) { batch in
-          _ = pass.forward(
-            tokens: batch.tokens, targets: batch.targets, lossWeights: batch.lossWeights,
-            documentOffsets: batch.documentOffsets)
-          for (number, sum) in zip(
-            batch.documentNumbers,
-            pass.losses.documentSums(batch.lossWeights, documentOffsets: batch.documentOffsets))
-          {
+          _ = pass.forward(batch)
+          for (number, sum) in zip(batch.documentNumbers, pass.losses.documentSums(batch)) {
             sums[place][number] -= sum.loss
           }
           tokens += batch.tokenCount

@@ -32,8 +32,8 @@ package final class Trainer {
     CrossEntropyObjective(), CrossEntropyObjective()
   )
   private var documents: BatchSequence
-  private var batch = PackedBatch()
-  private var heldOutBatch = PackedBatch()
+  private var batch = Batch()
+  private var heldOutBatch = Batch()
   private var clock: RunClock
   package private(set) var state: TrainingState
 

@@ -155,9 +155,8 @@ struct LoRATests {
     let pass = try pass(parameters, adapter)
     let whole = try TrainingPass(
       merged(parameters, adapter), precision: .float32, maximumTokens: 80, team: WorkerTeam(count: 2), trains: false)
-    let (tokens, offsets) = (batch.tokens, batch.documentOffsets)
-    let expected = whole.logits(tokens: tokens, documentOffsets: offsets)
-    #expect(relativeError(pass.logits(tokens: tokens, documentOffsets: offsets), expected) < 1e-5)
+    let expected = whole.logits(batch)
+    #expect(relativeError(pass.logits(batch), expected) < 1e-5)
     let copy = try TrainedModel.adapter(
       adapter, on: TrainedModel.whole(parameters).frozenCopy(type: .float32)
     ).frozenCopy(type: .float32)

@@ -6,54 +6,7 @@ import Reference
 import TestSupport
 import Testing
 
-/// A batch of packed documents of random tokens.
-struct Batch {
-  var tokens: [Int32] = []
-  var targets: [Int32] = []
-  var lossWeights: [Float] = []
-  var documentOffsets: [Int32] = [0]
-
-  init(lengths: [Int], vocabulary: Int, seed: UInt64, trainedShare: Double = 0.8) {
-    var generator = SeededGenerator(seed: seed)
-    for length in lengths {
-      for _ in 0..<length {
-        tokens.append(Int32.random(in: 0..<Int32(vocabulary), using: &generator))
-        targets.append(Int32.random(in: 0..<Int32(vocabulary), using: &generator))
-        lossWeights.append(Double.random(in: 0..<1, using: &generator) < trainedShare ? 1 : 0)
-      }
-      documentOffsets.append(Int32(tokens.count))
-    }
-  }
-
-  init(tokens: [Int32], targets: [Int32], lossWeights: [Float], documentOffsets: [Int32]) {
-    self.tokens = tokens
-    self.targets = targets
-    self.lossWeights = lossWeights
-    self.documentOffsets = documentOffsets
-  }
-
-  /// One document by itself.
-  func document(_ index: Int) -> Batch {
-    let range = Int(documentOffsets[index])..<Int(documentOffsets[index + 1])
-    return Batch(
-      tokens: Array(tokens[range]), targets: Array(targets[range]), lossWeights: Array(lossWeights[range]),
-      documentOffsets: [0, Int32(range.count)])
-  }
-}
-
 extension TrainingPass {
-  func forwardBackward(_ batch: Batch, tokensBefore: Int = 0) -> LossSum {
-    forwardBackward(
-      tokens: batch.tokens, targets: batch.targets, lossWeights: batch.lossWeights,
-      documentOffsets: batch.documentOffsets, tokensBefore: tokensBefore)
-  }
-
-  func forward(_ batch: Batch) -> LossSum {
-    forward(
-      tokens: batch.tokens, targets: batch.targets, lossWeights: batch.lossWeights,
-      documentOffsets: batch.documentOffsets)
-  }
-
   var gradientValues: [Float] {
     Array(UnsafeBufferPointer(start: gradients, count: parameters.table.totalCount))
   }
@@ -84,7 +37,7 @@ struct TrainingPassTests {
     let batch = Batch(
       tokens: tokens, targets: try fixture.integers("target_ids"), lossWeights: mask,
       documentOffsets: [0, 40, 80, 120])
-    let logits = pass.logits(tokens: tokens, documentOffsets: batch.documentOffsets)
+    let logits = pass.logits(batch)
     #expect(relativeError(logits, try fixture.floats("logits")) < 1e-4)
 
     let sum = pass.forwardBackward(batch)
@@ -109,7 +62,7 @@ struct TrainingPassTests {
     var tokens = try fixture.integers("greedy_prompt")
     let expected = try fixture.integers("greedy_tokens")
     for _ in expected {
-      let logits = pass.logits(tokens: tokens, documentOffsets: [0, Int32(tokens.count)])
+      let logits = pass.logits(Batch(prompts: [tokens]))
       let last = Array(logits.suffix(fixture.configuration.vocabularySize))
       tokens.append(Int32(last.indices.max { last[$0] < last[$1] }!))
     }
@@ -206,8 +159,7 @@ struct TrainingPassTests {
     #expect(training.forward(batch) == reading.forward(batch))
     #expect(training.forwardBackward(batch) == reading.forward(batch))
     #expect(
-      training.logits(tokens: batch.tokens, documentOffsets: batch.documentOffsets)
-        == reading.logits(tokens: batch.tokens, documentOffsets: batch.documentOffsets))
+      training.logits(batch) == reading.logits(batch))
     let small = try ModelConfiguration.named("small")
     func bytes(_ trains: Bool) -> Int {
       TrainingPass.memoryBytes(small, precision: .bfloat16, maximumTokens: 2048, workers: 2, trains: trains)
@@ -240,8 +192,7 @@ struct TrainingPassTests {
   @Test("a batch without anything to train on has no loss and leaves the gradients alone")
   func nothingTrained() throws {
     let parameters = try ModelVariant.tied.parameters()
-    var batch = Batch(lengths: [9], vocabulary: 53, seed: 9)
-    batch.lossWeights = batch.lossWeights.map { _ in 0 }
+    let batch = Batch(lengths: [9], vocabulary: 53, seed: 9, trainedShare: 0)
     let pass = try TrainingPass(parameters, precision: .bfloat16, maximumTokens: 16, team: WorkerTeam(count: 2))
     #expect(pass.forwardBackward(batch) == LossSum(loss: 0, weight: 0, tokens: 9))
     #expect(pass.gradientValues.allSatisfy { $0 == 0 })

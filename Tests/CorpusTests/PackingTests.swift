@@ -1,4 +1,5 @@
 import Foundation
+import Model
 import TestSupport
 import Testing
 
@@ -23,12 +24,12 @@ private func randomData(_ seed: UInt64, count: Int = 60, task: DataPreparation.T
 }
 
 /// All batches of one epoch.
-private func epoch(_ sequence: inout BatchSequence, maximumTokens: Int) -> [PackedBatch] {
-  var batches: [PackedBatch] = []
+private func epoch(_ sequence: inout BatchSequence, maximumTokens: Int) -> [Batch] {
+  var batches: [Batch] = []
   let first = sequence.position.epoch
   while true {
     var ahead = sequence
-    var batch = PackedBatch()
+    var batch = Batch()
     guard ahead.next(maximumTokens: maximumTokens, into: &batch), ahead.position.epoch == first else { return batches }
     batches.append(batch)
     sequence = ahead
@@ -36,7 +37,7 @@ private func epoch(_ sequence: inout BatchSequence, maximumTokens: Int) -> [Pack
 }
 
 /// The token pairs (token, its target, weight) of a batch, in words that can be counted.
-private func pairs(_ batches: [PackedBatch]) -> [String: Int] {
+private func pairs(_ batches: [Batch]) -> [String: Int] {
   batches.reduce(into: [:]) { counts, batch in
     for index in batch.tokens.indices {
       counts["\(batch.tokens[index])>\(batch.targets[index])*\(batch.lossWeights[index])", default: 0] += 1
@@ -104,8 +105,8 @@ struct PackingTests {
       sawOffset = sawOffset || saved.offset > 0
       var resumed = try BatchSequence(split, sequenceLength: 16, shuffleSeed: 5, position: saved)
       for _ in 0..<3 {
-        var one = PackedBatch()
-        var other = PackedBatch()
+        var one = Batch()
+        var other = Batch()
         var copy = unbroken
         #expect(copy.next(maximumTokens: 40, into: &one) && resumed.next(maximumTokens: 40, into: &other))
         #expect(one == other && copy.position == resumed.position)
@@ -118,10 +119,10 @@ struct PackingTests {
   @Test("epochs differ in order, the same seed repeats them, and without shuffle the order is that of the files")
   func order() throws {
     let split = try randomData(5).dataset.training
-    func twoEpochs(_ seed: UInt64) throws -> [[PackedBatch]] {
+    func twoEpochs(_ seed: UInt64) throws -> [[Batch]] {
       var sequence = try BatchSequence(split, sequenceLength: 64, shuffleSeed: seed)
       let first = epoch(&sequence, maximumTokens: 64)
-      var batch = PackedBatch()
+      var batch = Batch()
       var start = sequence
       #expect(start.next(maximumTokens: 64, into: &batch) && start.position.epoch == 1)
       var second = try BatchSequence(split, sequenceLength: 64, shuffleSeed: seed, position: start.position)
@@ -139,7 +140,7 @@ struct PackingTests {
       return shard.tokenRange(ofDocument: number).dropLast().map(shard.token)
     }
     #expect(tokens == expected)
-    var end = PackedBatch()
+    var end = Batch()
     #expect(!inOrder.next(maximumTokens: 512, into: &end) && end.tokenCount == 0)
   }
 
@@ -161,7 +162,7 @@ struct PackingTests {
         split, sequenceLength: length, documentsPerSample: documentsPerSample, shuffleSeed: 3)
       let batches = epoch(&sequence, maximumTokens: 2 * length)
       let total = batches.reduce(0) { $0 + $1.tokenCount }
-      var kept: [PackedBatch] = []
+      var kept: [Batch] = []
       for rank in 0..<processes {
         var before = 0
         var tokens = 0

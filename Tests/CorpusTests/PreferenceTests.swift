@@ -1,4 +1,5 @@
 import Foundation
+import Model
 import TestSupport
 import Testing
 import Tokenization
@@ -232,7 +233,7 @@ struct PreferenceTests {
     for seed in [nil, 3] as [UInt64?] {
       var sequence = try BatchSequence(split, sequenceLength: 40, documentsPerSample: 2, shuffleSeed: seed)
       var seen: [Int] = []
-      var batch = PackedBatch()
+      var batch = Batch()
       while sequence.next(maximumTokens: maximumTokens, into: &batch) && sequence.position.epoch == 0 {
         #expect(batch.documentCount % 2 == 0 && batch.documentCount == batch.documentNumbers.count)
         #expect(batch.tokenCount <= maximumTokens)
@@ -248,7 +249,7 @@ struct PreferenceTests {
         let resumed = try BatchSequence(
           split, sequenceLength: 40, documentsPerSample: 2, shuffleSeed: seed, position: sequence.position)
         var (one, other) = (sequence, resumed)
-        var (left, right) = (PackedBatch(), PackedBatch())
+        var (left, right) = (Batch(), Batch())
         #expect(
           one.next(maximumTokens: maximumTokens, into: &left) == other.next(maximumTokens: maximumTokens, into: &right))
         #expect(left == right)

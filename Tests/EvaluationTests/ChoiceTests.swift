@@ -2,6 +2,7 @@ import CPUEngine
 import Compute
 import Evaluation
 import Foundation
+import Model
 import TestSupport
 import Testing
 import Tokenization
@@ -191,7 +192,7 @@ private let numbers = """
       }
       messages.append(ChatMessage(role: .user, content: ChoicePrompt.text(subject.questions[index % 40])))
       let tokens = ChatTemplate().encode(messages, with: tokenizer, addGenerationPrompt: true).flatMap(\.ids)
-      let logits = pass.logits(tokens: tokens, documentOffsets: [0, Int32(tokens.count)]).suffix(vocabulary)
+      let logits = pass.logits(Batch(prompts: [tokens])).suffix(vocabulary)
       #expect(answer.promptTokens == tokens.count && answer.exampleCount == exampleCount)
       #expect((answer.subject, answer.question) == (index / 40, index % 40))
       for (letter, token) in letters.enumerated() {

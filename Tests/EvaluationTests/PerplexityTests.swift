@@ -52,7 +52,7 @@ import Tokenization
       let document = [tokenizer.beginToken] + tokenizer.encode(text) + [tokenizer.endToken]
       for start in stride(from: 0, to: document.count - 1, by: sequenceLength) {
         let tokens = Array(document[start..<min(start + sequenceLength, document.count - 1)])
-        let logits = pass.logits(tokens: tokens, documentOffsets: [0, Int32(tokens.count)])
+        let logits = pass.logits(Batch(prompts: [tokens]))
         for index in tokens.indices {
           let row = logits[index * vocabulary..<(index + 1) * vocabulary].map(Double.init)
           let target = row[Int(document[start + index + 1])]

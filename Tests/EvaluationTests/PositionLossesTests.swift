@@ -43,7 +43,7 @@ import Testing
     let vocabulary = parameters.configuration.vocabularySize
     var expected = [Double](repeating: 0, count: Self.length)
     for window in windows.windows {
-      let logits = pass.logits(tokens: Array(window.dropLast()), documentOffsets: [0, Int32(Self.length)])
+      let logits = pass.logits(Batch(prompts: [window.dropLast()]))
       for position in 0..<Self.length {
         let row = logits[position * vocabulary..<(position + 1) * vocabulary].map(Double.init)
         let target = row[Int(window[position + 1])]

@@ -47,7 +47,7 @@ import Inference
   static func fullLogits(_ parameters: Parameters, _ tokens: [Int32], _ team: WorkerTeam) throws -> [Float] {
     let pass = try TrainingPass(
       parameters, precision: .float32, maximumTokens: tokens.count, team: team, trains: false)
-    return pass.logits(tokens: tokens, documentOffsets: [0, Int32(tokens.count)])
+    return pass.logits(Batch(prompts: [tokens]))
   }
 
   static func largestDifference(_ left: some Collection<Float>, _ right: some Collection<Float>) -> Float {
@@ -135,7 +135,7 @@ import Inference
     let documents = [150, 20, 96, 200].map { Self.tokens($0, shape, seed: UInt64($0)) }
     let pass = try TrainingPass(
       parameters, precision: .float32, maximumTokens: 466, team: team, trains: false)
-    let packed = pass.logits(tokens: documents.flatMap { $0 }, documentOffsets: [0, 150, 170, 266, 466])
+    let packed = pass.logits(Batch(prompts: documents))
     let alone = try documents.flatMap { try Self.fullLogits(parameters, $0, team) }
     #expect(Self.largestDifference(packed, alone) < Self.tolerance)
   }

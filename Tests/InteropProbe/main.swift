@@ -90,7 +90,8 @@ func writeGradients(model path: String, documents: String, output: String) throw
     model, precision: .float32, maximumTokens: tokens.count, team: WorkerTeam(count: 2))
   pass.zeroGradients()
   let sum = pass.forwardBackward(
-    tokens: tokens, targets: Array(tokens.dropFirst()) + [0], lossWeights: weights, documentOffsets: offsets)
+    Batch(
+      tokens: tokens, targets: Array(tokens.dropFirst()) + [0], lossWeights: weights, documentOffsets: offsets))
   let trained = model.trained
   for index in 0..<trained.table.totalCount { trained.values[index] = pass.gradients![index] / Float(sum.weight) }
   try model.save(modelDirectory: output, tokenizerDirectory: nil)
@@ -103,7 +104,9 @@ func writeLogits(model: String, documents path: String, output: String) throws {
   let (tokens, offsets) = try readDocuments(path, vocabularySize: parameters.configuration.vocabularySize)
   let pass = try TrainingPass(
     parameters, precision: .float32, maximumTokens: tokens.count, team: WorkerTeam(count: 2), trains: false)
-  let logits = pass.logits(tokens: tokens, documentOffsets: offsets)
+  let logits = pass.logits(
+    Batch(
+      tokens: tokens, targets: tokens, lossWeights: tokens.map { _ in 0 }, documentOffsets: offsets))
   let writer = try SafetensorsWriter(
     output,
     tensors: [.init(name: "logits", type: .float32, shape: [tokens.count, parameters.configuration.vocabularySize])])
@@ -118,7 +121,7 @@ func writePreferences(_ arguments: [String]) throws {
   let split = try TokenShardDataset(directory: arguments[3]).training
   var sequence = try BatchSequence(
     split, sequenceLength: split.longestInput, documentsPerSample: 2, shuffleSeed: nil)
-  var batch = PackedBatch()
+  var batch = Batch()
   _ = sequence.next(maximumTokens: split.inputTokenCount, into: &batch)
   let team = WorkerTeam(count: 2)
   let reference = try TrainingPass(
@@ -126,7 +129,7 @@ func writePreferences(_ arguments: [String]) throws {
     trains: false)
   var sums = MetricSums()
   CrossEntropyObjective().forward(reference, batch, addingTo: &sums)
-  let documents = reference.losses.documentSums(batch.lossWeights, documentOffsets: batch.documentOffsets)
+  let documents = reference.losses.documentSums(batch)
   let loss = PreferenceLoss(shape: shape, beta: beta, isLengthNormalized: arguments[6] == "mean")
   let parameters = try Parameters(modelDirectory: arguments[1])
   let pass = try TrainingPass(parameters, precision: .float32, maximumTokens: batch.tokenCount, team: team)

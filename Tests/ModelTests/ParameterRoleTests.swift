@@ -1,6 +1,5 @@
+import Model
 import Testing
-
-@testable import Model
 
 @Suite struct ParameterRoleTests {
   /// Of a dense model with everything that it can have, of a mixture, and of an adapter.

@@ -42,7 +42,7 @@ struct LoRARunTests {
       let plan = try TrainingPlan(.lora, settings)
       let pass = try TrainingPass(
         merged, precision: .float32, maximumTokens: 256, team: WorkerTeam(count: 1), trains: false)
-      var batch = PackedBatch()
+      var batch = Batch()
       var sums = MetricSums()
       _ = try plan.dataset.heldOut.forEachBatch(sequenceLength: 128, batchTokens: 256, using: &batch) { batch in
         CrossEntropyObjective().forward(pass, batch, addingTo: &sums)

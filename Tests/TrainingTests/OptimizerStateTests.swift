@@ -4,7 +4,7 @@ import Foundation
 import Model
 import TestSupport
 import Testing
-@testable import Training
+import Training
 
 @Suite("Optimizer step")
 struct OptimizerStateTests {
@@ -29,7 +29,7 @@ struct OptimizerStateTests {
     for step in 1...5 {
       pass.zeroGradients()
       let sum = pass.forwardBackward(
-        tokens: tokens, targets: targets, lossWeights: weights, documentOffsets: [0, 40, 80, 120])
+        Batch(tokens: tokens, targets: targets, lossWeights: weights, documentOffsets: [0, 40, 80, 120]))
       let norm = optimizer.norm(of: gradients, team: team) / sum.weight
       #expect(relativeError(sum.loss / sum.weight, fixture.numbers("losses")[step - 1]) < 1e-4)
       #expect(relativeError(norm, fixture.numbers("grad_norms")[step - 1]) < 1e-4)
@@ -136,9 +136,11 @@ struct OptimizerStateTests {
     }
     let secondMoments = muon.moments.filter { $0.name.hasSuffix(".second_moment") }
     #expect(muon.moments.count == table.entries.count + secondMoments.count)
-    #expect(!secondMoments.isEmpty && secondMoments.allSatisfy { moment in
-        table.entries.contains { moment.name == $0.key + ".second_moment" && !$0.isMovedByMuon(.muon) }
-      })
+    #expect(
+      !secondMoments.isEmpty
+        && secondMoments.allSatisfy { moment in
+          table.entries.contains { moment.name == $0.key + ".second_moment" && !$0.isMovedByMuon(.muon) }
+        })
     let bytes = OptimizerState.byteCount(table, .muon, precision: .float32, workers: 1)
     #expect(bytes < OptimizerState.byteCount(table, .adamW, precision: .float32, workers: 1))
   }

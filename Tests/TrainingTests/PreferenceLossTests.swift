@@ -68,16 +68,12 @@ struct PreferenceLossTests {
       for index in entry.range { parameters.values[index] *= 5 }
     }
     var generator = SeededGenerator(seed: 4)
-    var batch = PackedBatch()
+    var batch = Batch()
     for (number, length) in [12, 20, 7, 5, 30, 31].enumerated() {
-      for place in 0..<length {
-        batch.tokens.append(Int32.random(in: 0..<97, using: &generator))
-        batch.targets.append(Int32.random(in: 0..<97, using: &generator))
-        batch.lossWeights.append(place < length / 3 ? 0 : 1)
-      }
-      batch.documentOffsets.append(Int32(batch.tokens.count))
       // Pairs in another order than in the data.
-      batch.documentNumbers.append((number + 4) % 6)
+      batch.append(
+        document: (0...length).map { _ in Int32.random(in: 0..<97, using: &generator) }, number: (number + 4) % 6,
+        isTrained: { $0 > length / 3 })
     }
     let pass = try TrainingPass(
       parameters, precision: .float32, maximumTokens: 128, team: WorkerTeam(count: workers))
@@ -85,9 +81,7 @@ struct PreferenceLossTests {
     var sums = MetricSums()
     CrossEntropyObjective().forward(pass, batch, addingTo: &sums)
     var reference = [Double](repeating: 0, count: 6)
-    for (number, sum) in zip(
-      batch.documentNumbers, pass.losses.documentSums(batch.lossWeights, documentOffsets: batch.documentOffsets))
-    {
+    for (number, sum) in zip(batch.documentNumbers, pass.losses.documentSums(batch)) {
       reference[number] = -sum.loss + Double.random(in: -1...1, using: &generator)
     }
     let objective = PreferenceObjective(loss, reference: reference)

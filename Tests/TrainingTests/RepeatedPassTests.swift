@@ -14,17 +14,14 @@ struct RepeatedPassTests {
     let parameters = try Parameters(configuration: configuration, seed: 1)
     let pass = try TrainingPass(parameters, precision: .bfloat16, maximumTokens: 2048, team: WorkerTeam(count: 2))
     for tokenCount in [1100, 1537, 1900] {
-      let tokens = (0..<tokenCount).map { _ in Int32.random(in: 0..<2048, using: &generator) }
-      let targets = (0..<tokenCount).map { _ in Int32.random(in: 0..<2048, using: &generator) }
-      let weights = [Float](repeating: 1, count: tokenCount)
-      let offsets = Array(stride(from: Int32(0), to: Int32(tokenCount), by: 100)) + [Int32(tokenCount)]
+      let batch = Batch(
+        tokens: (0..<tokenCount).map { _ in Int32.random(in: 0..<2048, using: &generator) },
+        targets: (0..<tokenCount).map { _ in Int32.random(in: 0..<2048, using: &generator) },
+        lossWeights: [Float](repeating: 1, count: tokenCount),
+        documentOffsets: Array(stride(from: Int32(0), to: Int32(tokenCount), by: 100)) + [Int32(tokenCount)])
       pass.zeroGradients()
-      let expected = pass.forwardBackward(
-        tokens: tokens, targets: targets, lossWeights: weights, documentOffsets: offsets)
-      for _ in 0..<20 {
-        let found = pass.forward(tokens: tokens, targets: targets, lossWeights: weights, documentOffsets: offsets)
-        #expect(found == expected)
-      }
+      let expected = pass.forwardBackward(batch)
+      for _ in 0..<20 { #expect(pass.forward(batch) == expected) }
     }
   }
 }

@@ -43,17 +43,15 @@ struct StepAllocationTests {
   /// A batch with tokens from `range`, as many with a loss as `trainedShare` says, in documents of random lengths.
   private static func batch(
     _ range: ClosedRange<Int>, trainedShare: Double, _ generator: inout SeededGenerator
-  ) -> PackedBatch {
-    var batch = PackedBatch()
+  ) -> Batch {
+    var batch = Batch()
     batch.removeAll(reserving: maximumTokens)
     let count = Int.random(in: range, using: &generator)
     while batch.tokenCount < count {
-      for _ in 0..<min(count - batch.tokenCount, Int.random(in: 1...150, using: &generator)) {
-        batch.tokens.append(Int32.random(in: 0..<300, using: &generator))
-        batch.targets.append(Int32.random(in: 0..<300, using: &generator))
-        batch.lossWeights.append(Double.random(in: 0..<1, using: &generator) < trainedShare ? 1 : 0)
-      }
-      batch.documentOffsets.append(Int32(batch.tokenCount))
+      let length = min(count - batch.tokenCount, Int.random(in: 1...150, using: &generator))
+      batch.append(
+        document: (0...length).map { _ in Int32.random(in: 0..<300, using: &generator) },
+        isTrained: { _ in Double.random(in: 0..<1, using: &generator) < trainedShare })
     }
     return batch
   }
@@ -83,14 +81,10 @@ struct StepAllocationTests {
     let optimizer = try OptimizerState(
       parameters.table, variant == .alone ? .adamW : .muon, precision: precision, workers: workers)
     let gradients = try #require(pass.gradients)
-    func step(_ batches: ArraySlice<PackedBatch>, _ number: Int) {
+    func step(_ batches: ArraySlice<Batch>, _ number: Int) {
       pass.zeroGradients()
       var sum = LossSum()
-      for batch in batches {
-        sum += pass.forwardBackward(
-          tokens: batch.tokens, targets: batch.targets, lossWeights: batch.lossWeights,
-          documentOffsets: batch.documentOffsets)
-      }
+      for batch in batches { sum += pass.forwardBackward(batch) }
       let norm = optimizer.norm(of: gradients, team: team)
       optimizer.step(
         pass,
@@ -132,7 +126,7 @@ struct StepAllocationTests {
     try TinyRun.inFolder { tiny in
       let split = try TokenShardDataset(directory: tiny.pretrainData).training
       var documents = try BatchSequence(split, sequenceLength: 64, shuffleSeed: 3)
-      var batch = PackedBatch()
+      var batch = Batch()
       _ = documents.next(maximumTokens: 256, into: &batch)
       let before = acAllocations()
       // Into the third epoch: a new order takes the place of the old one.

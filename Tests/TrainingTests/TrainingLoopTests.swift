@@ -87,15 +87,16 @@ struct TrainingLoopTests {
       var sum = LossSum()
       for part in parts {
         sum += pass.forwardBackward(
-          tokens: Array(tokens[part]), targets: Array(targets[part]), lossWeights: Array(weights[part]),
-          documentOffsets: [0, Int32(part.count)])
+          Batch(
+            tokens: Array(tokens[part]), targets: Array(targets[part]), lossWeights: Array(weights[part]),
+            documentOffsets: [0, Int32(part.count)]))
       }
       return (sum, Array(UnsafeBufferPointer(start: pass.gradients, count: parameters.table.totalCount)))
     }
     // As one batch, the three documents are packed side by side.
     pass.zeroGradients()
     let whole = pass.forwardBackward(
-      tokens: tokens, targets: targets, lossWeights: weights, documentOffsets: [0, 20, 50, 96])
+      Batch(tokens: tokens, targets: targets, lossWeights: weights, documentOffsets: [0, 20, 50, 96]))
     let expected = Array(UnsafeBufferPointer(start: pass.gradients, count: parameters.table.totalCount))
     let (sum, found) = gradients([0..<20, 20..<50, 50..<96])
     #expect(sum.weight == whole.weight && sum.tokens == whole.tokens)

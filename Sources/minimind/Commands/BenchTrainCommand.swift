@@ -95,7 +95,7 @@ private struct TrainingBenchmark {
   private let pass: TrainingPass
   private let optimizer: OptimizerState
   private let team: WorkerTeam
-  private let batches: [PackedBatch]
+  private let batches: [Batch]
   private var blank: TrainingBenchmarkResult
 
   init(
@@ -112,13 +112,11 @@ private struct TrainingBenchmark {
       var generator = SystemRandomNumberGenerator()
       batches = Self.batches(of: batchTokens, microBatchTokens) { maximum, batch in
         batch.removeAll(reserving: maximum)
-        for place in 0..<maximum {
-          if place > 0 && place % sequenceLength == 0 { batch.documentOffsets.append(Int32(place)) }
-          batch.tokens.append(Int32.random(in: 0..<Int32(configuration.vocabularySize), using: &generator))
+        for start in stride(from: 0, to: maximum, by: sequenceLength) {
+          batch.append(
+            count: min(sequenceLength, maximum - start) + 1,
+            token: { _ in Int32.random(in: 0..<Int32(configuration.vocabularySize), using: &generator) })
         }
-        batch.documentOffsets.append(Int32(maximum))
-        batch.targets = batch.tokens
-        batch.lossWeights = [Float](repeating: 1, count: maximum)
       }
     }
     team = WorkerTeam(count: threads)
@@ -133,10 +131,10 @@ private struct TrainingBenchmark {
 
   /// The micro-batches of one optimizer step.
   private static func batches(
-    of batchTokens: Int, _ microBatchTokens: Int, _ fill: (_ maximumTokens: Int, inout PackedBatch) -> Void
-  ) -> [PackedBatch] {
+    of batchTokens: Int, _ microBatchTokens: Int, _ fill: (_ maximumTokens: Int, inout Batch) -> Void
+  ) -> [Batch] {
     (0..<batchTokens / microBatchTokens).map { _ in
-      var batch = PackedBatch()
+      var batch = Batch()
       fill(microBatchTokens, &batch)
       return batch
     }
@@ -185,10 +183,8 @@ private struct TrainingBenchmark {
     }
   }
 
-  private func forwardBackward(_ batch: PackedBatch) -> LossSum {
-    pass.forwardBackward(
-      tokens: batch.tokens, targets: batch.targets, lossWeights: batch.lossWeights,
-      documentOffsets: batch.documentOffsets)
+  private func forwardBackward(_ batch: Batch) -> LossSum {
+    pass.forwardBackward(batch)
   }
 
   /// The median seconds that the matrix products of one optimizer step take with nothing around them.
