@@ -104,7 +104,8 @@ let package = Package(
     tests(
       of: "Training",
       imports: [
-        "TestSupport", "AllocationCounter", "Storage", "Model", "Compute", "CPUEngine", "Processes", "Corpus",
+        "TestSupport", "AllocationCounter", "Storage", "Machine", "Model", "Compute", "CPUEngine", "Processes",
+        "Corpus",
         "Tokenization", "ModelFiles",
       ]),
     tests(of: "StructuredOutput", imports: ["TestSupport", "Storage", "Tokenization"]),

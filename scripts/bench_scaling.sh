@@ -88,6 +88,6 @@ def median(key): return statistics.median(row.get(key, 0) for row in rows)
 rate = median("train/tokens_per_second")
 print(f"{case:10} {statistics.median(tokens or [0]) / rate:8.3f} {rate:9.0f} {median('train/exchange_bytes') / 1e6:8.1f} "
       f"{median('train/exchange_seconds'):9.3f} {median('train/exchange_hidden_share'):7.2f} "
-      f"{median('train/peak_memory_gb') * 1000:6.0f} MB {moments:>9}", flush=True)
+      f"{median('train/peak_memory_bytes') / 2**20:6.0f} MiB {moments:>9}", flush=True)
 PYTHON
 done

@@ -98,7 +98,7 @@ def last_step(run):
 
 def curve(run, step):
     """The metrics up to a step that depend neither on the clock nor on the memory."""
-    return [{key: row[key] for key in row if key not in ("train/tokens_per_second", "train/peak_memory_gb")}
+    return [{key: row[key] for key in row if key not in ("train/tokens_per_second", "train/peak_memory_bytes")}
             for row in metrics(run) if row["train/global_step"] <= step]
 
 

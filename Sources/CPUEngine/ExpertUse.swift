@@ -29,7 +29,7 @@ package final class ExpertUse {
     self.workers = workers
     balanceLossWeight = shape.balanceLossWeight
     shareNames = (0..<shape.layerCount).map { layer in
-      (0..<shape.expertCount).map { "\(Self.sharePrefix)\(layer)/\($0)" }
+      (0..<shape.expertCount).map { "\(ExpertSums.sharePrefix)\(layer)/\($0)" }
     }
     // Whole cache lines for each worker.
     stride = (1 + layerCount * expertCount + 7) / 8 * 8
@@ -72,10 +72,9 @@ package final class ExpertUse {
 
   // MARK: - What came out
 
-  /// The balance loss, α · Σ balance, with the weight of the documents, and for each layer and expert (`sharePrefix`, then
-  /// "layer/expert", both from 0) its choices, with those of the layer's experts together: means are shares.
+  /// `ExpertSums`: the balance loss with the weight of the documents, and each expert's choices with those of its layer.
   package var sums: MetricSums {
-    var sums = MetricSums([Self.balanceName] + shareNames.joined())
+    var sums = MetricSums([ExpertSums.balance] + shareNames.joined())
     var numbers = [balanceLossWeight * balance, documentWeight]
     for layer in 0..<layerCount {
       let counts = (0..<expertCount).map { total[1 + layer * expertCount + $0] }
@@ -85,8 +84,6 @@ package final class ExpertUse {
     sums.numbers = numbers
     return sums
   }
-  package static let balanceName = "aux_loss"
-  package static let sharePrefix = "expert_shares/"
 
   /// Σ over documents and layers of balance · Σ loss weight of the document, since the gradients were last zeroed.
   package var balance: Double { total[0] }

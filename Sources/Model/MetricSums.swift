@@ -73,3 +73,11 @@ extension MetricSums: Codable {
   package init(from decoder: any Decoder) throws { entries = try [Entry](from: decoder) }
   package func encode(to encoder: any Encoder) throws { try entries.encode(to: encoder) }
 }
+
+/// The names under which an engine reports the experts of a mixture, in addition to what the objective does.
+package enum ExpertSums {
+  /// α · Σ balance, minimised in addition to the loss; by the documents' weights.
+  package static let balance = "aux_loss"
+  /// Followed by "layer/expert", both from 0: the choices of the expert, by those of all experts of the layer.
+  package static let sharePrefix = "expert_shares/"
+}

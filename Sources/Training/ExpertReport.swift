@@ -1,4 +1,3 @@
-import CPUEngine
 import Foundation
 import Model
 
@@ -15,15 +14,15 @@ package struct ExpertReport: Sendable, Equatable {
     self.shares = shares
   }
 
-  /// - Parameter sums: with those of `ExpertUse`; nil where there are none, as for a dense model.
+  /// - Parameter sums: with those of `ExpertSums`; nil where there are none, as for a dense model.
   package init?(_ sums: MetricSums) {
     var shares: [[Double]] = []
-    for name in sums.names where name.hasPrefix(ExpertUse.sharePrefix) {
+    for name in sums.names where name.hasPrefix(ExpertSums.sharePrefix) {
       if name.hasSuffix("/0") { shares.append([]) }
       shares[shares.count - 1].append(sums.mean(name) ?? 0)
     }
     guard !shares.isEmpty else { return nil }
-    self.init(balanceLoss: sums.mean(ExpertUse.balanceName) ?? 0, shares: shares)
+    self.init(balanceLoss: sums.mean(ExpertSums.balance) ?? 0, shares: shares)
   }
 
   /// The share of the busiest expert of any layer.

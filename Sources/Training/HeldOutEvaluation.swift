@@ -37,11 +37,11 @@ extension Evaluation {
     } catch is Stopped { isStopped = true }
     guard !exchange.any(isStopped) else { throw Stopped() }
     sums = sums.summed(over: exchange)
-    let nats = sums.sum(MetricNames.objective)
-    guard let loss = sums.mean(MetricNames.objective) else { return nil }
+    let nats = sums.sum(Metric.loss.name)
+    guard let loss = sums.mean(Metric.loss.name) else { return nil }
     return Evaluation(
       step: step, loss: loss,
       bitsPerByte: objective.isCrossEntropy ? nats / M_LN2 / Double(max(1, textBytes)) : nil,
-      tokens: Int(sums.weight(MetricNames.objective)), sums: sums)
+      tokens: Int(sums.weight(Metric.loss.name)), sums: sums)
   }
 }

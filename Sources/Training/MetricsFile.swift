@@ -1,11 +1,12 @@
 import Foundation
 import Storage
 
-/// `metrics.jsonl`: one JSON object a line, one line a step and one an evaluation, as `TrainingEvent.metrics` names it all.
-/// `train/global_step` counts optimizer steps and never goes back.
+/// `metrics.jsonl`: one JSON object a line, one line a step and one an evaluation, under the names of `Metric`.
 package final class MetricsFile: MetricsSink {
   /// The losses of the file, for the plot.
   package private(set) var history = LossHistory()
+  /// The largest of all lines, those of earlier sessions included.
+  package private(set) var peakMemoryBytes = 0
   private let file: GrowingFile
 
   /// Opens the file for more lines. Those of steps after `step` are removed: the run is about to repeat them.
@@ -13,25 +14,29 @@ package final class MetricsFile: MetricsSink {
     var kept: [Substring] = []
     for line in try GrowingFile.text(of: path).split(separator: "\n", omittingEmptySubsequences: true) {
       // A line that a crash cut short is the last one, and of a step that comes again.
-      guard let object = try? JSON(parsing: String(line)), let number = object[MetricNames.step]?.integerValue,
-        number <= step
+      guard let object = Metric.line(line), let number = object[Metric.step.key]?.integerValue, number <= step
       else { break }
       kept.append(line)
-      if let loss = object[MetricNames.loss]?.doubleValue { history.training.append((number, loss)) }
-      if let loss = object[MetricNames.heldOutLoss]?.doubleValue { history.heldOut.append((number, loss)) }
+      if let loss = object[Metric.loss.key]?.doubleValue { history.training.append((number, loss)) }
+      if let loss = object[Metric.loss.key(.eval)]?.doubleValue { history.heldOut.append((number, loss)) }
+      // The file may say anything.
+      if let peak = object[Metric.peakMemory.key]?.doubleValue, (0...1e18).contains(peak) {
+        peakMemoryBytes = max(peakMemoryBytes, Int(peak))
+      }
     }
     file = try GrowingFile(path, replacingBy: kept.map { $0 + "\n" }.joined())
   }
 
   package func record(_ event: TrainingEvent) throws {
-    guard let (step, values) = event.metrics else { return }
+    guard let line = event.metricsLine else { return }
     switch event {
-    case .step(let report): if let loss = report.loss { history.training.append((step, loss)) }
-    case .evaluation(let evaluation, _): history.heldOut.append((step, evaluation.loss))
+    case .step(let report):
+      if let loss = report.loss { history.training.append((report.step, loss)) }
+      peakMemoryBytes = max(peakMemoryBytes, report.peakMemoryBytes)
+    case .evaluation(let evaluation, _): history.heldOut.append((evaluation.step, evaluation.loss))
     case .checkpoint, .samples, .readingReference: break
     }
-    let members = [JSON.Member(MetricNames.step, .integer(step))] + values.map { JSON.Member($0.name, $0.value) }
-    try file.write(JSON.object(members).compactText + "\n")
+    try file.write(line + "\n")
   }
 
   /// Flushes to the disk, before a checkpoint says that the lines are there.

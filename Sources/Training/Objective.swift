@@ -16,7 +16,7 @@ import Processes
 /// with the numbers of its rows and gives the loss and its gradient with respect to them, in the place of
 /// `softmaxCrossEntropy`: the logits of all tokens are never in memory at once.
 package protocol Objective: Sendable {
-  /// The names of all sums that it adds, first `MetricNames.objective`, the loss itself.
+  /// The names of all sums that it adds, first `Metric.loss`, the loss itself.
   var metricNames: [String] { get }
   /// What the loss is the mean over.
   var mean: LossMean { get }
@@ -73,7 +73,7 @@ extension Objective {
 package struct CrossEntropyObjective: Objective {
   package init() {}
 
-  package var metricNames: [String] { [MetricNames.objective] }
+  package var metricNames: [String] { [Metric.loss.name] }
   package var mean: LossMean { .tokens }
   package var lossUnit: String { "nats a token" }
   package var isCrossEntropy: Bool { true }
@@ -82,7 +82,7 @@ package struct CrossEntropyObjective: Objective {
 
   package func weights(_ losses: TokenLosses, of batch: Batch, addingTo sums: inout MetricSums) -> [Float] {
     let sum = losses.sum(batch)
-    sums.add(MetricNames.objective, sum.loss, weight: sum.weight)
+    sums.add(Metric.loss.name, sum.loss, weight: sum.weight)
     return batch.lossWeights
   }
 }

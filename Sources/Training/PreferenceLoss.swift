@@ -74,9 +74,21 @@ package struct PreferenceLoss: Sendable, Equatable {
     return (loss, derivatives)
   }
 
-  /// Means over pairs, under the names that trl gives them: rewards, how much larger the chosen answer's is, the share of
-  /// pairs in which it is larger, and log-probabilities of answers, in nats.
-  package static let metricNames = [
-    "rewards/chosen", "rewards/rejected", "rewards/margins", "rewards/accuracies", "logps/chosen", "logps/rejected",
+  /// Means over pairs, under the names that trl gives them.
+  package static let metricNames = metrics.map(\.name)
+  package static let metrics = [
+    Metric(
+      "rewards/chosen", [.train, .eval], chart: "chosen", "DPO: β·(π - ρ) of the chosen answers, mean over pairs"),
+    Metric("rewards/rejected", [.train, .eval], chart: "rejected", "DPO: the same of the rejected ones"),
+    Metric(
+      "rewards/margins", [.train, .eval], label: "margin", format: .decimals(3), chart: "margin",
+      smallerIsBetter: false,
+      summary: .last, isInProgressLine: true, isInWatchText: true, "DPO: how much larger the chosen answer's reward is"),
+    Metric(
+      "rewards/accuracies", [.train, .eval], unit: "share", label: "accuracy", format: .decimals(2), chart: "accuracy",
+      smallerIsBetter: false, summary: .last, isInProgressLine: true,
+      "DPO: the share of pairs in which it is larger"),
+    Metric("logps/chosen", [.train, .eval], unit: "nats", "DPO: π of the chosen answers, mean over pairs"),
+    Metric("logps/rejected", [.train, .eval], unit: "nats", "DPO: the same of the rejected ones"),
   ]
 }

@@ -12,7 +12,7 @@ package struct PreferenceObjective: Objective {
     self.reference = reference
   }
 
-  package var metricNames: [String] { [MetricNames.objective] + PreferenceLoss.metricNames }
+  package var metricNames: [String] { [Metric.loss.name] + PreferenceLoss.metricNames }
   package var mean: LossMean { .documents }
   package var lossUnit: String { "of a pair" }
   package var isCrossEntropy: Bool { false }
@@ -22,7 +22,7 @@ package struct PreferenceObjective: Objective {
     let pairs = loss.compare(
       documents, reference: batch.documentNumbers.map { reference[$0] }, addingTo: &sums)
     // As a mean over documents, both of a pair having its loss: by documents the pass weighs what else it adds.
-    sums.add(MetricNames.objective, 2 * pairs.loss, weight: Double(documents.count))
+    sums.add(Metric.loss.name, 2 * pairs.loss, weight: Double(documents.count))
     var weights = batch.lossWeights
     for (document, factor) in pairs.derivatives.enumerated() {
       for index in batch.rows(ofDocument: document) { weights[index] *= 2 * factor }

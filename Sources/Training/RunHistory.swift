@@ -17,7 +17,7 @@ package struct RunHistory: Sendable {
     self.path = path
     record = try RunRecord(directory: path)
     lines = try GrowingFile.text(of: path + "/metrics.jsonl").split(separator: "\n")
-      .compactMap { try? JSON(parsing: String($0)) }
+      .compactMap(Metric.line)
   }
 
   /// The runs in a directory: itself, or those in it, or one level deeper.
@@ -32,15 +32,36 @@ package struct RunHistory: Sendable {
   }
 
   /// Every value of a metric with its step.
-  package func values(_ name: String) -> [(step: Int, value: Double)] {
+  package func values(_ metric: Metric, _ side: Metric.Side = .train) -> [(step: Int, value: Double)] {
     lines.compactMap { line in
-      guard let step = line[MetricNames.step]?.integerValue, let value = line[name]?.doubleValue else { return nil }
+      guard let step = line[Metric.step.key]?.integerValue, let value = line[metric.key(side)]?.doubleValue else {
+        return nil
+      }
       return (step, value)
     }
   }
 
+  /// The one number that stands for the run, by `Metric.summary`; the last one where there is no such rule, and of
+  /// evaluations. The summary at the end of a run shows the same.
+  package func value(_ metric: Metric, _ side: Metric.Side = .train) -> Double? {
+    let values = values(metric, side).map(\.value)
+    guard side == .train, !values.isEmpty else { return values.last }
+    switch metric.summary {
+    case .last, nil: return values.last
+    case .smoothed: return SmoothedLoss(values).value
+    case .median: return values.sorted()[values.count / 2]
+    case .largest: return values.max()
+    }
+  }
+
+  /// The value that is better than all others, and its step; nil also where neither direction is.
+  package func best(_ metric: Metric, _ side: Metric.Side) -> (step: Int, value: Double)? {
+    guard let smallerIsBetter = metric.smallerIsBetter else { return nil }
+    return values(metric, side).min { smallerIsBetter ? $0.value < $1.value : $0.value > $1.value }
+  }
+
   /// The last step that was done.
-  package var step: Int { lines.reduce(0) { max($0, $1[MetricNames.step]?.integerValue ?? 0) } }
+  package var step: Int { lines.reduce(0) { max($0, $1[Metric.step.key]?.integerValue ?? 0) } }
 
   package var state: State {
     if DirectoryLock.isHeld(path) { return .running }
@@ -48,16 +69,4 @@ package struct RunHistory: Sendable {
   }
 
   package enum State: String, Sendable { case running, complete, stopped }
-
-  /// The mean of the last steps' losses, of a fortieth of the run but at least ten.
-  package var finalLoss: Double? {
-    let losses = values(MetricNames.loss).suffix(max(10, record.totalSteps / 40)).map(\.value)
-    return losses.isEmpty ? nil : losses.reduce(0, +) / Double(losses.count)
-  }
-
-  /// The median over the steps.
-  package var tokensPerSecond: Double? {
-    let rates = values("train/tokens_per_second").map(\.value).sorted()
-    return rates.isEmpty ? nil : rates[rates.count / 2]
-  }
 }

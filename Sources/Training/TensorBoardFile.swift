@@ -33,10 +33,10 @@ package final class TensorBoardFile: MetricsSink {
     try write { message in
       message.integer(2, step)
       message.message(5) { summary in
-        for (name, value) in values {
-          guard let number = value.doubleValue else { continue }
+        for value in values {
+          guard let number = value.value.doubleValue else { continue }
           summary.message(1) {
-            $0.string(1, name)
+            $0.string(1, value.key)
             $0.float(2, Float(number))
           }
         }

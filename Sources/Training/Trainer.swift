@@ -121,7 +121,7 @@ package final class Trainer {
       seconds: secondsBefore + clock.seconds, sessionTokens: state.tokens - tokensBefore, sessionSeconds: clock.seconds,
       times: clock.times, exchange: exchangeReport(), smoothedLoss: state.smoothedLoss.value,
       heldOut: state.lastEvaluation, best: state.best,
-      peakMemoryBytes: MachineMemory.peakBytes, momentBytes: optimizer.momentBytes)
+      peakMemoryBytes: metrics?.peakMemoryBytes ?? MachineMemory.peakBytes, momentBytes: optimizer.momentBytes)
   }
 
   // MARK: - A step
@@ -132,14 +132,14 @@ package final class Trainer {
     let began = clock.seconds
     let traffic = exchange.traffic
     let (sums, tokens) = accumulateGradients()
-    guard sums.sum(MetricNames.objective).isFinite else { throw nonFinite("the loss", step: number, rate: rate) }
-    let norm = try update(step: number, rate: rate, weight: sums.weight(MetricNames.objective))
+    guard sums.sum(Metric.loss.name).isFinite else { throw nonFinite("the loss", step: number, rate: rate) }
+    let norm = try update(step: number, rate: rate, weight: sums.weight(Metric.loss.name))
     clock.lap(\.optimizer)
 
     state.step = number
     state.position = documents.position
     state.tokens += tokens
-    let loss = sums.mean(MetricNames.objective)
+    let loss = sums.mean(Metric.loss.name)
     if let loss { state.smoothedLoss.add(loss) }
     clock.finishStep(number)
     try record(

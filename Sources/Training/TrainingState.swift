@@ -27,7 +27,7 @@ package struct SmoothedLoss: Codable, Equatable, Sendable {
   private var sum = 0.0
   private var weight = 0.0
 
-  package init() {}
+  package init(_ losses: [Double] = []) { for loss in losses { add(loss) } }
 
   package mutating func add(_ loss: Double) {
     sum = 0.95 * sum + loss

@@ -44,7 +44,7 @@ package final class WeightsAndBiases: MetricsSink {
     let about = JSON.object([
       .init("project", .string(project)), .init("name", .string((run.path as NSString).lastPathComponent)),
       .init("id", .string(try Self.identifier(of: run))), .init("directory", .string(run.path)),
-      .init("config", config),
+      .init("config", config), .init("step", .string(Metric.step.key)),
     ])
     send(about.compactText)
     guard Self.line(of: output.fileHandleForReading.fileDescriptor) == "ready" else {
@@ -69,9 +69,7 @@ package final class WeightsAndBiases: MetricsSink {
   }
 
   package func record(_ event: TrainingEvent) throws {
-    guard let (step, values) = event.metrics else { return }
-    let members = [JSON.Member(MetricNames.step, .integer(step))] + values.map { JSON.Member($0.name, $0.value) }
-    send(JSON.object(members).compactText)
+    if let line = event.metricsLine { send(line) }
   }
 
   /// Sends what is left and waits until the package is done with it.

@@ -19,9 +19,11 @@ def runs(minimind, tokenizer_directory, tmp_path_factory):
     text.write_text("".join(f"Document {n} says that {n} and {n + 1} make {2 * n + 1}.\n" for n in range(400)))
     minimind("data", "pretrain", "--input", text, "--tokenizer", tokenizer_directory, "--output", folder / "data")
     for name, rate in (("first", 0.001), ("second", 0.01)):
-        minimind("pretrain", "--model", "tiny", "--data", folder / "data", "--output", folder / name, "--steps", 12,
-                 "--batch-tokens", 256, "--micro-batch-tokens", 256, "--sequence-length", 64, "--eval-interval", 4,
-                 "--learning-rate", rate, "--sample-prompt", "Document", "--threads", 1)
+        result = minimind(
+            "pretrain", "--model", "tiny", "--data", folder / "data", "--output", folder / name, "--steps", 12,
+            "--batch-tokens", 256, "--micro-batch-tokens", 256, "--sequence-length", 64, "--eval-interval", 4,
+            "--learning-rate", rate, "--sample-prompt", "Document", "--threads", 1)
+        (folder / f"{name}.out").write_text(result.stdout)
     return folder
 
 
@@ -35,6 +37,9 @@ def test_runs_are_listed_and_compared(minimind, runs):
         losses = [line["eval/loss"] for line in metrics(runs / name) if "eval/loss" in line]
         row = next(line for line in table.splitlines() if line.startswith(str(runs / name)))
         assert "complete" in row and "12/12" in row and f"{losses[-1]:.4f}" in row
+        # The same number as at the end of the training.
+        loss = re.search(r"^ *training loss +(\S+), smoothed$", (runs / f"{name}.out").read_text(), re.MULTILINE)[1]
+        assert f" {loss} " in row
     compared = minimind("runs", "compare", runs / "first", runs / "second").stdout
     assert re.search(r"^learning-rate +0\.001 +0\.01$", compared, re.MULTILINE)
     # What is the same is left out.
@@ -74,7 +79,7 @@ def test_foreign_files(binary, minimind, runs, tmp_path):
         (tmp_path / name / "training.json").write_text(text, encoding="latin-1")
     shutil.copytree(runs / "first", tmp_path / "good", symlinks=True)
     (tmp_path / "good/training.json").write_text(json.dumps(record | {"totalSteps": 2**62}))
-    huge = {"train/global_step": 13, "train/loss": 1e308, "train/tokens_per_second": 1e300, "train/peak_memory_gb": -1e300,
+    huge = {"train/global_step": 13, "train/loss": 1e308, "train/tokens_per_second": 1e300, "train/peak_memory_bytes": -1e300,
             "train/tokens": 1e40, "train/expert_max_share": 1e99, "eval/loss": -1e308}
     odd = {"train/global_step": 14, "train/loss": "low", "train/expert_shares": [[], 5], "eval/loss": None}
     with (tmp_path / "good/metrics.jsonl").open("ab") as file:
@@ -111,6 +116,7 @@ def watched(binary, runs, tmp_path):
     """A page over copies of the runs, with a made-up third one; the page, and the folder of the copies."""
     for name in ("first", "second"):
         shutil.copytree(runs / name, tmp_path / name, symlinks=True)
+        shutil.copy(runs / f"{name}.out", tmp_path)
     made = tmp_path / "third"
     made.mkdir()
     record = json.loads((runs / "first/training.json").read_text())
@@ -119,7 +125,8 @@ def watched(binary, runs, tmp_path):
               "train/aux_loss": 0.02, "train/expert_max_share": 0.4, "train/expert_entropy": 0.9,
               "train/expert_shares": [[0.4, 0.3, 0.2, 0.1], [0.25, 0.25, 0.25, 0.25]], "train/learning_rate": 1e-5,
               "train/grad_norm": 1.5, "train/tokens": step * 100, "train/tokens_per_second": 1000,
-              "train/peak_memory_gb": 0.5, "train/rewards/chosen": step / 50, "train/rewards/rejected": -step / 50,
+              # As the first versions wrote it: half a GiB.
+              "train/peak_memory_gb": 0.536870912, "train/rewards/chosen": step / 50, "train/rewards/rejected": -step / 50,
               "train/rewards/margins": step / 25, "train/rewards/accuracies": 0.8} for step in range(1, 21)]
     (made / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     with subprocess.Popen([binary, "watch", tmp_path, "--port", "0"], stdout=subprocess.PIPE, text=True) as process:
@@ -143,10 +150,20 @@ def titles(page):
 
 
 @pytest.mark.heavy
-def test_watch_in_a_browser(watched):
+def test_watch_in_a_browser(watched, minimind):
     page, folder = watched
-    assert page.count("#runs li") == 3 and "step 12 of 12" in page.text("#runs")
-    assert {"Loss", "Learning rate", "Gradient norm", "Tokens a second", "Peak memory, GB", "Reward of chosen answers",
+    assert page.count("#runs li") == 3 and "step 12 of 12, complete" in page.text("#runs")
+    # The same numbers as in `runs list` and at the end of the training.
+    listed = next(line for line in minimind("runs", "list", folder).stdout.splitlines() if "/first " in line)
+    loss = re.search(r"12/12 +(\S+)", listed)[1]
+    summary = (folder / "first.out").read_text()
+    assert re.search(rf"^ *training loss +{loss}, smoothed$", summary, re.MULTILINE)
+    memory = re.search(r"^ *peak memory +([\d.]+ \w+)", summary, re.MULTILINE)[1]
+    assert f"loss {loss}, " in page.text("#runs li:nth-child(1)") and f"peak memory {memory}" in page.text("#runs li:nth-child(1)")
+    compared = minimind("runs", "compare", folder / "first", folder / "second").stdout
+    assert re.search(rf"^peak memory +{memory} ", compared, re.MULTILINE)
+    assert "step 20 of 40, stopped" in page.text("#runs") and "peak memory 512.0 M" in page.text("#runs")
+    assert {"Loss", "Learning rate", "Gradient norm", "Tokens a second", "Peak memory, MiB", "Reward of chosen answers",
             "Margin of the rewards", "Share of the busiest expert"} <= set(titles(page))
     told = page.run("document.querySelector('.chart[data-title=\"Loss\"] svg').getAttribute('aria-label')")
     last = [line["eval/loss"] for line in metrics(folder / "first") if "eval/loss" in line][-1]

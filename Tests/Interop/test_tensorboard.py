@@ -29,7 +29,7 @@ def test_tensorboard_shows_what_metrics_say(minimind, tokenizer_directory, tmp_p
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     names = {name for line in lines for name in line} - {"train/global_step"}
     assert set(events.Tags()["scalars"]) == names and "train/loss" in names and "eval/bpb" in names
-    for name in names - {"train/tokens_per_second", "train/peak_memory_gb"}:
+    for name in names - {"train/tokens_per_second", "train/peak_memory_bytes"}:
         expected = [(line["train/global_step"], line[name]) for line in lines if name in line]
         shown = [(event.step, event.value) for event in events.Scalars(name)]
         assert [step for step, _ in shown] == [step for step, _ in expected], name

@@ -95,7 +95,7 @@ def weights(run):
 def losses(run):
     """The numbers of metrics.jsonl that do not depend on the clock or the memory."""
     rows = [json.loads(line) for line in (Path(run) / "metrics.jsonl").read_text().splitlines()]
-    return [{key: row[key] for key in row if key not in ("train/tokens_per_second", "train/peak_memory_gb")} for row in rows]
+    return [{key: row[key] for key in row if key not in ("train/tokens_per_second", "train/peak_memory_bytes")} for row in rows]
 
 
 def test_killed_at_any_moment(minimind, start, data, tmp_path):

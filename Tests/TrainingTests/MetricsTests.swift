@@ -1,4 +1,5 @@
 import Foundation
+import Machine
 import Model
 import Storage
 import TestSupport
@@ -26,8 +27,10 @@ struct MetricsTests {
         #expect(line["train/grad_norm"]?.doubleValue == report.gradientNorm)
         #expect(line["train/tokens"]?.integerValue == report.tokens)
         #expect(line["train/epoch"]?.doubleValue == report.epoch)
-        #expect(line["train/tokens_per_second"]?.doubleValue ?? 0 > 0)
-        #expect(line["train/peak_memory_gb"]?.doubleValue ?? 0 > 0)
+        #expect(try #require(line["train/tokens_per_second"]?.doubleValue) > 0)
+        #expect(line["train/peak_memory_bytes"]?.integerValue == report.peakMemoryBytes)
+        // More than the program alone, less than the machine has.
+        #expect((10_000_000..<MachineMemory.totalBytes).contains(report.peakMemoryBytes))
       }
       for (line, evaluation) in zip(evaluations, events.evaluations) {
         #expect(line["eval/loss"]?.doubleValue == evaluation.loss)

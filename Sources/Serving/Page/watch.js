@@ -4,26 +4,13 @@ import { chartFigure, drawChart, svgElement } from "./chart.js";
 import * as store from "./store.js";
 import { browserLanguage, speak, text } from "./watch-words.js";
 
-/// The charts: the name of its title's text, and its metrics as [name in metrics.jsonl, name of the text that tells it
-/// from the others, kind]. Smoothed lines are noisy ones; held-out lines are dashed, with a dot an evaluation.
-const charts = [
-  ["loss", [["train/loss", "training", "smoothed"], ["eval/loss", "heldOut", "held-out"]]],
-  ["bits", [["eval/bpb", "", "held-out"]]],
-  ["learningRate", [["train/learning_rate", "", ""]]],
-  ["gradientNorm", [["train/grad_norm", "", "smoothed"]]],
-  ["rate", [["train/tokens_per_second", "", "smoothed"]]],
-  ["memory", [["train/peak_memory_gb", "", ""]]],
-  ["balance", [["train/aux_loss", "", "smoothed"]]],
-  ["busiest", [["train/expert_max_share", "", "smoothed"]]],
-  ["evenness", [["train/expert_entropy", "", "smoothed"]]],
-  ["chosen", [["train/rewards/chosen", "training", "smoothed"], ["eval/rewards/chosen", "heldOut", "held-out"]]],
-  ["rejected", [["train/rewards/rejected", "training", "smoothed"], ["eval/rewards/rejected", "heldOut", "held-out"]]],
-  ["margin", [["train/rewards/margins", "training", "smoothed"], ["eval/rewards/margins", "heldOut", "held-out"]]],
-  ["accuracy", [["train/rewards/accuracies", "training", "smoothed"], ["eval/rewards/accuracies", "heldOut", "held-out"]]],
-];
+/// From the server: the charts, each with the name of its title's text, what its values are multiplied by, and its lines as
+/// {name in metrics.jsonl, label: name of the text that tells it from the others, kind}; and the names of what else is
+/// read here, and the units of bytes. Smoothed lines are noisy ones; held-out lines are dashed, with a dot an evaluation.
+let charts = [], names = {}, byteUnits = [];
 
 const part = id => document.getElementById(id);
-/// {name, state, …} from the server, and here: rows, file, end, samples, isVisible.
+/// {name, isRunning, …} from the server, and here: rows, file, end, samples, isVisible.
 let runs = [];
 
 async function read(path) {
@@ -33,11 +20,12 @@ async function read(path) {
 }
 
 async function update() {
+  if (charts.length === 0) ({ charts, names, byteUnits } = await read("metrics"));
   const listed = withShortNames(await read("runs"));
   if (listed.length !== runs.length) runs = listed.map(run => ({ ...run, rows: [], file: "0", end: 0, samples: "", isVisible: true }));
   let isChanged = false;
   for (const [index, run] of runs.entries()) {
-    isChanged ||= run.state !== listed[index].state;
+    isChanged ||= run.isRunning !== listed[index].isRunning;
     Object.assign(run, listed[index]);
     for (let isMore = true; isMore;) {
       const answer = await read(`runs/${index}/metrics/${run.file}/${run.end}`);
@@ -68,15 +56,43 @@ function withShortNames(listed) {
 function append(run, lines) {
   for (const line of lines) {
     const last = run.rows.at(-1) ?? { tokens: 0, time: 0 };
-    const tokens = line["train/tokens"] ?? last.tokens;
-    const rate = line["train/tokens_per_second"];
-    run.rows.push({ line, step: line["train/global_step"], tokens, time: last.time + (rate > 0 ? (tokens - last.tokens) / rate / 3600 : 0) });
+    const tokens = line[names.tokens] ?? last.tokens;
+    const rate = line[names.rate];
+    run.rows.push({ line, step: line[names.step], tokens, time: last.time + (rate > 0 ? (tokens - last.tokens) / rate / 3600 : 0) });
   }
 }
 
-function points(run, name) {
+function points(run, name, scale) {
   const axis = part("axis").value;
-  return run.rows.filter(row => Number.isFinite(row.line[name])).map(row => [row[axis], row.line[name]]);
+  return run.rows.filter(row => Number.isFinite(row.line[name])).map(row => [row[axis], row.line[name] * scale]);
+}
+
+function values(run, name) { return run.rows.map(row => row.line[name]).filter(Number.isFinite); }
+
+/// What stands for a run, as `minimind runs` and the end of a training say it: the loss with each step counting 0.95 times
+/// as much as the next, the last held-out loss, the largest peak of memory.
+function summary(run) {
+  let [sum, weight] = [0, 0];
+  for (const loss of values(run, names.loss)) [sum, weight] = [0.95 * sum + loss, 0.95 * weight + 1];
+  const parts = [];
+  if (weight > 0) parts.push(text("endLoss", { value: (sum / weight).toFixed(4) }));
+  const heldOut = values(run, names.heldOutLoss).at(-1);
+  if (heldOut !== undefined) parts.push(text("endHeldOut", { value: heldOut.toFixed(4) }));
+  const memory = values(run, names.memory).reduce((most, value) => Math.max(most, value), 0);
+  if (memory > 0) parts.push(text("endMemory", { value: bytes(memory) }));
+  return parts.join(text("separator"));
+}
+
+/// Bytes in powers of 1024, as the program's own texts have them.
+function bytes(value) {
+  let unit = 0;
+  for (; value >= 1023.95 && unit + 1 < byteUnits.length; unit++) value /= 1024;
+  return `${value.toFixed(unit === 0 ? 0 : value < 99.995 ? 2 : 1)} ${byteUnits[unit]}`;
+}
+
+/// The words of `minimind runs`.
+function stateOf(run, step) {
+  return text(run.isRunning ? "running" : step >= run.totalSteps ? "complete" : "stopped");
 }
 
 /// The mean of each point and its neighbours, as far as the slider says and there are any: up to an eighth of the line to
@@ -95,12 +111,12 @@ function draw() {
   drawList();
   const shown = runs.map((run, index) => [run, index]).filter(([run]) => run.isVisible);
   const figures = [];
-  for (const [titleName, metrics] of charts) {
-    const title = text(titleName);
+  for (const chart of charts) {
+    const title = text(chart.title);
     const lines = [];
     for (const [run, index] of shown) {
-      for (const [name, kindName, kind] of metrics) {
-        const raw = points(run, name);
+      for (const { name, label: kindName, kind } of chart.lines) {
+        const raw = points(run, name, chart.scale);
         if (raw.length === 0) continue;
         const color = `run-${index % 6}`;
         const label = [shown.length > 1 ? run.name : "", kindName && text(kindName)].filter(Boolean).join(" ") || text("now");
@@ -129,8 +145,8 @@ function drawList() {
     swatch.append(svgElement("line", { class: `run-${index % 6}`, x1: 0, x2: 20, y1: 5, y2: 5, "stroke-width": 3 }));
     const step = run.rows.at(-1)?.step ?? 0;
     const words = document.createElement("span");
-    const state = text(run.state === "running" ? "running" : "stopped");
-    words.textContent = text(run.stage ? "about" : "unknown", { ...run, step, total: run.totalSteps, state });
+    const about = text(run.stage ? "about" : "unknown", { ...run, step, total: run.totalSteps, state: stateOf(run, step) });
+    words.textContent = [about, summary(run)].filter(Boolean).join(" · ");
     const label = document.createElement("label");
     label.append(box, swatch, words);
     const item = document.createElement("li");
@@ -147,7 +163,7 @@ function isTable(value) {
 /// For each run, layers by experts, the darker the more a layer's tokens chose the expert.
 function drawExperts(shown) {
   const maps = shown.flatMap(([run]) => {
-    const shares = run.rows.map(row => row.line["train/expert_shares"]).findLast(isTable);
+    const shares = run.rows.map(row => row.line[names.experts]).findLast(isTable);
     if (!shares) return [];
     const most = Math.max(...shares.flat());
     const svg = svgElement("svg", { width: shares[0].length * 26, height: shares.length * 18, role: "img", "aria-label": text("layersByExperts", run) });

@@ -14,8 +14,8 @@ run = wandb.init(
     project=about["project"], name=about["name"], id=about["id"], dir=about["directory"], config=about["config"],
     resume="allow", settings=wandb.Settings(console="off"))
 # Steps that a resumed run repeats keep their place.
-run.define_metric("train/global_step")
-run.define_metric("*", step_metric="train/global_step")
+run.define_metric(about["step"])
+run.define_metric("*", step_metric=about["step"])
 print("ready", flush=True)
 for line in sys.stdin:
     run.log(json.loads(line))

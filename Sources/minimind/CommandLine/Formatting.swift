@@ -10,7 +10,9 @@ package func formatCount(_ count: Double) -> String { scaled(count, step: 1000, 
 package func formatBytes(_ count: Int) -> String { formatBytes(Double(count)) }
 
 /// The same of a number from a file, which may be any.
-package func formatBytes(_ count: Double) -> String { scaled(count, step: 1024, units: ["B", "kB", "MB", "GB", "TB"]) }
+package func formatBytes(_ count: Double) -> String { scaled(count, step: 1024, units: byteUnits) }
+
+let byteUnits = ["B", "kB", "MB", "GB", "TB"]
 
 /// A duration in seconds for people: "0.42s", "8.3s", "4m05s", "2h07m", "3d04h".
 package func formatDuration(_ seconds: Double) -> String {

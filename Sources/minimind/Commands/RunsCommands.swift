@@ -25,8 +25,8 @@ let runsListCommand: Command = {
         let options = run.record.options
         table.add([
           path, run.record.stage, options.model ?? options.from ?? "", run.state.rawValue,
-          "\(run.step)/\(run.record.totalSteps)", lossText(run.finalLoss),
-          lossText(run.values(MetricNames.heldOutLoss).last?.value), rateText(run.tokensPerSecond),
+          "\(run.step)/\(run.record.totalSteps)", Metric.loss.text(run.value(.loss)),
+          Metric.loss.text(run.value(.loss, .eval)), Metric.tokensPerSecond.text(run.value(.tokensPerSecond)),
         ])
         readable += 1
       } catch {
@@ -55,19 +55,14 @@ let runsCompareCommand: Command = {
     }
     func add(_ name: String, _ text: (RunHistory) -> String) { table.add([name] + runs.map(text)) }
     add("state") { "\($0.state.rawValue), step \($0.step) of \($0.record.totalSteps)" }
-    add("training loss, end") { lossText($0.finalLoss) }
-    add("held-out loss, end") { lossText($0.values(MetricNames.heldOutLoss).last?.value) }
-    add("held-out loss, best") { run in
-      run.values(MetricNames.heldOutLoss).min { $0.value < $1.value }.map { "\(lossText($0.value)) (step \($0.step))" }
-        ?? "-"
-    }
-    if runs.contains(where: { !$0.values("eval/bpb").isEmpty }) {
-      add("bits/byte, end") { lossText($0.values("eval/bpb").last?.value) }
-    }
-    add("tokens") { $0.values("train/tokens").last.map { formatCount($0.value) } ?? "-" }
-    add("tokens/s, median") { rateText($0.tokensPerSecond) }
-    add("peak memory") { run in
-      run.values("train/peak_memory_gb").map(\.value).max().map { formatBytes($0 * 1e9) } ?? "-"
+    for metric in Metric.all where metric.summary != nil {
+      for side in metric.sides where runs.contains(where: { $0.value(metric, side) != nil }) {
+        add(metric.comparisonLabel(side)) { metric.text($0.value(metric, side)) }
+        guard side == .eval, runs.contains(where: { $0.best(metric, side) != nil }) else { continue }
+        add("\(metric.label(side)), best") { run in
+          run.best(metric, side).map { "\(metric.text($0.value)) (step \($0.step))" } ?? "-"
+        }
+      }
     }
     try Console.standardOutput.write(table.render())
   }
@@ -88,7 +83,3 @@ private func settingTexts(_ record: RunRecord) throws -> [String: String] {
   texts["start model hash"] = record.startModelHash.map { String($0.prefix(12)) }
   return texts
 }
-
-private func lossText(_ loss: Double?) -> String { loss.map { String(format: "%.4f", $0) } ?? "-" }
-
-private func rateText(_ rate: Double?) -> String { rate.map { formatCount($0.rounded(.down)) } ?? "-" }

@@ -34,8 +34,7 @@ final class TrainingDisplay: MetricsSink {
       if let bitsPerByte = evaluation.bitsPerByte {
         parts.append(String(format: "perplexity %.2f  %.3f bits/byte", exp(evaluation.loss), bitsPerByte))
       }
-      if let text = preferenceText(evaluation.sums) { parts.append(text) }
-      progress.note(parts.joined(separator: "  "))
+      progress.note((parts + evaluation.values.progressTexts).joined(separator: "  "))
     case .readingReference(let share):
       progress.update { _ in String(format: "log-probabilities of the model as it is  %3.0f%%", share * 100) }
     case .checkpoint(let path, let step, let isBest):
@@ -59,12 +58,6 @@ private func stepLabel(_ step: Int, of total: Int) -> String {
   "step \(padded(String(step), to: String(total).count, alignedRight: true))/\(total)"
 }
 
-/// "accuracy 0.71  margin 0.412": how often the chosen answer has the larger reward, and by how much on average.
-private func preferenceText(_ sums: MetricSums) -> String? {
-  guard let accuracy = sums.mean("rewards/accuracies"), let margin = sums.mean("rewards/margins") else { return nil }
-  return String(format: "accuracy %.2f  margin %.3f", accuracy, margin)
-}
-
 /// The line of a step. With a bar, the share of the run is drawn too.
 func stepText(_ report: StepReport, barWidth: Int) -> String {
   let share = Double(report.step) / Double(report.totalSteps)
@@ -74,11 +67,7 @@ func stepText(_ report: StepReport, barWidth: Int) -> String {
   // In front of what a narrow terminal cuts off.
   if let left = report.secondsLeft, report.step < report.totalSteps { parts.append("\(formatDuration(left)) left") }
   parts.append(report.smoothedLoss.map { String(format: "loss %.4f", $0) } ?? "loss -")
-  if let text = preferenceText(report.sums) { parts.append(text) }
-  if let experts = ExpertReport(report.sums) {
-    parts.append(
-      String(format: "aux %.4f  busiest expert %.0f%%", experts.balanceLoss, 100 * experts.largestShare))
-  }
+  parts += report.values.progressTexts
   parts.append(String(format: "lr %.2e", report.learningRate))
   parts.append(String(format: "norm %.2f", report.gradientNorm))
   parts.append("\(formatCount(Int(report.tokensPerSecond))) tokens/s")

@@ -156,12 +156,12 @@ func trainingSummary(_ summary: TrainingSummary, _ plan: TrainingPlan, run: RunD
   return "\n" + renderPairs(pairs.map { (name: $0.0, value: $0.1) })
 }
 
-/// "3.2101 nats/token, 1.234 bits/byte (step 120)", or "0.5432, accuracy 0.71 (step 120)".
+/// "3.2101 nats/token, 1.234 bits/byte (step 120)", or "0.5432, margin 0.412, accuracy 0.71 (step 120)".
 func lossText(_ evaluation: Evaluation) -> String {
-  let unit =
-    evaluation.bitsPerByte.map { String(format: " nats/token, %.3f bits/byte", $0) }
-    ?? evaluation.sums.mean("rewards/accuracies").map { String(format: ", accuracy %.2f", $0) } ?? ""
-  return String(format: "%.4f%@ (step %d)", evaluation.loss, unit, evaluation.step)
+  let unit = evaluation.bitsPerByte.map { [String(format: "%.3f bits/byte", $0)] } ?? []
+  let parts =
+    [Metric.loss.text(evaluation.loss) + (unit.isEmpty ? "" : " nats/token")] + unit + evaluation.values.progressTexts
+  return "\(parts.joined(separator: ", ")) (step \(evaluation.step))"
 }
 
 private func nextCommand(_ plan: TrainingPlan, _ run: RunDirectory) -> String {

@@ -5,8 +5,9 @@ import Training
 
 /// Answers the requests of the watch page. They name a run by its number in the list, never a path.
 ///
+///     /metrics                   `Metric.pageDescription`: the charts, and the names in the lines
 ///     /runs                      what each run is, and whether it goes on
-///     /runs/N/metrics/FILE/END   lines of metrics.jsonl behind the byte END of the file that was FILE
+///     /runs/N/metrics/FILE/END   lines of metrics.jsonl after the byte END of the file that was FILE
 ///     /runs/N/samples            the end of samples.txt
 struct WatchServer: Sendable {
   let runs: [String]
@@ -32,6 +33,7 @@ struct WatchServer: Sendable {
 
   private func answer(_ path: String) -> HTTPResponse? {
     let parts = path.split(separator: "/", omittingEmptySubsequences: true)
+    if parts == ["metrics"] { return json(Metric.pageDescription(byteUnits: byteUnits)) }
     guard parts.first == "runs" else { return nil }
     if parts.count == 1 { return json(.array(runs.map(description))) }
     guard let number = Int(parts[1]), runs.indices.contains(number) else { return nil }
@@ -53,7 +55,7 @@ struct WatchServer: Sendable {
         .init("totalSteps", .integer(record.totalSteps)),
       ]
     }
-    members.append(.init("state", .string(DirectoryLock.isHeld(path) ? "running" : "not running")))
+    members.append(.init("isRunning", .bool(DirectoryLock.isHeld(path))))
     return .object(members)
   }
 
@@ -68,10 +70,10 @@ struct WatchServer: Sendable {
           .init("isMore", .bool(false)), .init("lines", .array([])),
         ]))
     }
-    // The last line may be in the making.
+    // The last line may be incomplete.
     let whole = piece.bytes.lastIndex(of: 0x0A).map { piece.bytes[...$0] } ?? []
     let lines = String(decoding: whole, as: UTF8.self).split(separator: "\n")
-      .compactMap { try? JSON(parsing: String($0)) }.filter { $0[MetricNames.step]?.integerValue != nil }
+      .compactMap(Metric.line)
     return json(
       .object([
         .init("file", .string(String(piece.file))), .init("start", .integer(piece.start)),

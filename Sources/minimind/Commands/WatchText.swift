@@ -14,20 +14,12 @@ func watchText(_ paths: [String], width: Int, isCut: Bool) -> String {
     let title =
       "\(path)  \(run.record.stage) of \(model)  step \(run.step) of \(run.record.totalSteps)  \(run.state.rawValue)"
     var pairs: [(name: String, value: String)] = []
-    func add(_ name: String, _ metric: String, _ text: (Double) -> String) {
-      if let value = run.values(metric).last?.value { pairs.append((name, text(value))) }
+    for metric in Metric.all where metric.isInWatchText {
+      for side in metric.sides {
+        if let value = run.value(metric, side) { pairs.append((metric.label(side), metric.text(value))) }
+      }
     }
-    let exact = { String(format: "%.4f", $0) }
-    let training = run.values(MetricNames.loss)
-    let heldOut = run.values(MetricNames.heldOutLoss)
-    if let loss = run.finalLoss { pairs.append(("loss", exact(loss))) }
-    add("held-out loss", MetricNames.heldOutLoss, exact)
-    add("learning rate", "train/learning_rate") { String(format: "%.2e", $0) }
-    add("gradient norm", "train/grad_norm") { String(format: "%.2f", $0) }
-    if let rate = run.tokensPerSecond { pairs.append(("tokens/s", formatCount(rate.rounded(.down)))) }
-    add("peak memory", "train/peak_memory_gb") { formatBytes($0 * 1e9) }
-    add("busiest expert", "train/expert_max_share") { String(format: "%.0f%%", 100 * $0) }
-    add("reward margin", "train/rewards/margins", exact)
+    let (training, heldOut) = (run.values(.loss), run.values(.loss, .eval))
     let line = pairs.map { "\($0.name) \($0.value)" }.joined(separator: "  ")
     let plot = TextPlot(
       lines: [training, heldOut].map { $0.map { (Double($0.step), $0.value) } },
