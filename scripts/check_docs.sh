@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Checks the documents: every path that they name exists; every line of Swift that they quote stands in the file named
-# last before it; every `minimind …` command line uses options that its --help lists. The last part needs the binary and
-# is left out, with a line that says so, where it is not built.
+# Checks the documents: every path that they name exists; every line of Swift that they quote is in the source
+# (check_quotations.py); they avoid the words of a list (check_words.py); every `minimind …` command line uses options that
+# its --help lists. The last part needs the binary and is left out, with a line that says so, where it is not built.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-documents=(README.md README_zh.md README_ja.md docs/*.md)
+documents=(README.md README_zh.md README_ja.md CONTRIBUTING.md docs/*.md docs/tutorial/*.md)
 binary=.build/release/minimind
 faults=0
 fault() { echo "check_docs: $1" >&2; faults=$((faults + 1)); }
@@ -22,19 +22,12 @@ for document in "${documents[@]}"; do
   done < <(grep -oE '`(Sources|Tests|scripts|docs|\.ci)/[^` ]*`' "$document" | tr -d '`' || true)
 done
 
-# Quotations: indentation aside, and without lines that are only an ellipsis.
-while IFS=$'\t' read -r document source line; do
-  grep -qF -- "$line" "$source" 2>/dev/null || fault "$document quotes “$line”, which is not in ${source:-any file that it names}."
-done < <(
-  awk '
-    FNR == 1 { source = ""; quoting = 0 }
-    !quoting { rest = $0; while (match(rest, /`Sources\/[^`]*`/)) { source = substr(rest, RSTART + 1, RLENGTH - 2); rest = substr(rest, RSTART + RLENGTH) } }
-    /^```/ { quoting = !quoting && /^```swift/; next }
-    quoting { sub(/^ +/, ""); if ($0 != "" && $0 != "…") print FILENAME "\t" source "\t" $0 }
-  ' "${documents[@]}"
-)
+# Quotations of Swift, and words that the project does not use.
+scripts/check_quotations.py "${documents[@]}" || faults=$((faults + 1))
+scripts/check_words.py || faults=$((faults + 1))
 
 # Command lines: continued lines are joined first.
+declare -A helps
 if [ -x "$binary" ]; then
   while IFS=$'\t' read -r document line; do
     # The command is the words before the first that is an option, a path or a placeholder; one or two of them.
@@ -44,7 +37,10 @@ if [ -x "$binary" ]; then
       command+=("${words[$index]}")
       index=$((index + 1))
     done
-    help=$("$binary" "${command[@]}" --help 2>/dev/null </dev/null) || { fault "$document: no command in “$line”."; continue; }
+    name=${command[*]}
+    [ -n "${helps[$name]+known}" ] || helps[$name]=$("$binary" "${command[@]}" --help 2>/dev/null </dev/null || true)
+    help=${helps[$name]}
+    [ -n "$help" ] || { fault "$document: no command in “$line”."; continue; }
     for word in "${words[@]}"; do
       [[ $word =~ ^--[a-z] ]] || continue
       grep -q -- "${word%%=*}\b" <<<"$help" || fault "$document: ${words[*]:1:2} has no option $word."
