@@ -5,7 +5,7 @@ import Model
 struct LayerActivations {
   /// [T, n] the residual stream as it came in, and in front of the feed-forward block.
   let input: ArenaSlot
-  let middle: ArenaSlot
+  let residualAfterAttention: ArenaSlot
   /// [T, 1] what each row was multiplied with.
   let attentionReciprocal: ArenaSlot
   let feedForwardReciprocal: ArenaSlot
@@ -79,7 +79,7 @@ struct ActivationPlan {
     /// A layer's places; all but those that it must keep are those of another layer, if there is one to share with.
     func layer(sharing other: LayerActivations?) -> LayerActivations {
       LayerActivations(
-        input: slot(hidden, .float32), middle: other?.middle ?? slot(hidden, .float32),
+        input: slot(hidden, .float32), residualAfterAttention: other?.residualAfterAttention ?? slot(hidden, .float32),
         attentionReciprocal: other?.attentionReciprocal ?? slot(1, .float32),
         feedForwardReciprocal: other?.feedForwardReciprocal ?? slot(1, .float32),
         queriesKeysValues: other?.queriesKeysValues ?? slot(fused, precision),

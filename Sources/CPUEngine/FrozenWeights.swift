@@ -36,7 +36,7 @@ package final class FrozenWeights {
     exactTable = ParameterTable(
       table.entries.filter(\.role.keptInFloat32).map { entry in
         var entry = entry
-        entry.offset = (end + 15) / 16 * 16
+        entry.offset = end.roundedUp(to: cacheLineFloats)
         end = entry.range.upperBound
         return entry
       })

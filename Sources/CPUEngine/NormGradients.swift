@@ -17,7 +17,7 @@ final class NormGradients {
     self.workers = workers
     let count = shape.layerCount * (2 * hiddenSize + 2 * headSize) + hiddenSize
     // Whole cache lines for each worker.
-    countPerWorker = (count + 15) / 16 * 16
+    countPerWorker = count.roundedUp(to: cacheLineFloats)
     buffer = try AlignedBuffer(byteCount: workers * countPerWorker * 4)
   }
 

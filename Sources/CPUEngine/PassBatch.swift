@@ -1,4 +1,5 @@
 import Compute
+import Machine
 import Model
 
 /// The batch that a pass is working on: packed documents, padded to rows that divide evenly among the workers.
@@ -58,8 +59,7 @@ final class PassBatch {
 
   /// The least number of rows that holds `count` and gives every worker the same multiple of `rowMultiple`.
   static func padded(_ count: Int, _ workers: Int) -> Int {
-    let unit = rowMultiple * workers
-    return (count + unit - 1) / unit * unit
+    count.roundedUp(to: rowMultiple * workers)
   }
 
   /// Documents without the padding, which comes last.

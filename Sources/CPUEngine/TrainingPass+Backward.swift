@@ -16,7 +16,7 @@ extension TrainingPass {
       if recomputes && layer < shape.layerCount - 1 {
         // The places still hold the layer above, which others may be reading.
         meet(worker)
-        findActivations(layer, worker, rows, isAgain: true)
+        computeActivations(layer, worker, rows, recomputing: true)
       }
       feedForwardBackward(layer, worker, rows)
       // x += o·Woᵀ, so do = dx·Wo
@@ -103,7 +103,8 @@ extension TrainingPass {
     addAdapterInputGradient(.feedForwardInput, layer, worker, rows, dOutput: gateUp, to: dNormalized)
     addAdapterGradients(.feedForwardInput, layer, worker, rows, dOutput: gateUp, input: input)
     rmsNormBackward(
-      dOutput: dNormalized, input: view(place.middle).rows(rows), weight: normWeight(norms.layers[layer].feedForward),
+      dOutput: dNormalized, input: view(place.residualAfterAttention).rows(rows),
+      weight: normWeight(norms.layers[layer].feedForward),
       reciprocalRootMeanSquare: column(place.feedForwardReciprocal) + rows.lowerBound, dInput: dResidual,
       accumulates: true, dWeight: normGradients.feedForward(layer, worker))
     lap(.norms, worker)

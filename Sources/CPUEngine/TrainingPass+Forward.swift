@@ -7,7 +7,7 @@ extension TrainingPass {
     expertUse?.begin(worker)
     embed(worker, rows)
     for layer in 0..<shape.layerCount {
-      findActivations(layer, worker, rows, isAgain: false)
+      computeActivations(layer, worker, rows, recomputing: false)
       addFeedForward(layer, worker, rows)
     }
     normalize(
@@ -31,13 +31,13 @@ extension TrainingPass {
   }
 
   /// Everything of a layer that the backward pass needs, from its input on: what recomputation does again.
-  func findActivations(_ layer: Int, _ worker: Int, _ rows: Range<Int>, isAgain: Bool) {
+  func computeActivations(_ layer: Int, _ worker: Int, _ rows: Range<Int>, recomputing: Bool) {
     projectQueriesKeysValues(layer, worker, rows)
     meet(worker)
     attend(layer, worker)
     meet(worker)
     addAttentionOutput(layer, worker, rows)
-    projectGateUp(layer, worker, rows, isAgain: isAgain)
+    projectGateUp(layer, worker, rows, recomputing: recomputing)
   }
 
   /// norm(x) of the worker's rows, with the norm at `weight` among the parameters.
@@ -68,7 +68,7 @@ extension TrainingPass {
   func normalizeFeedForwardInput(_ layer: Int, _ worker: Int, _ rows: Range<Int>) -> MatrixView {
     let place = activations(layer)
     return normalize(
-      worker, rows, place.middle, weight: norms.layers[layer].feedForward, into: plan.feedForwardInput,
+      worker, rows, place.residualAfterAttention, weight: norms.layers[layer].feedForward, into: plan.feedForwardInput,
       reciprocal: place.feedForwardReciprocal)
   }
 
@@ -138,19 +138,19 @@ extension TrainingPass {
   /// x += o·Woᵀ
   private func addAttentionOutput(_ layer: Int, _ worker: Int, _ rows: Range<Int>) {
     let place = activations(layer)
-    let middle = view(place.middle).rows(rows)
-    convert(view(place.input).rows(rows), to: middle)
+    let residual = view(place.residualAfterAttention).rows(rows)
+    convert(view(place.input).rows(rows), to: residual)
     lap(.copies, worker)
     let attended = view(place.attended).rows(rows)
     multiply(
-      worker, attended, weights.layers[layer].attentionOutput, bTransposed: true, into: middle, accumulates: true)
-    addAdapters(.attentionOutput, layer, worker, rows, input: attended, to: middle)
+      worker, attended, weights.layers[layer].attentionOutput, bTransposed: true, into: residual, accumulates: true)
+    addAdapters(.attentionOutput, layer, worker, rows, input: attended, to: residual)
   }
 
   /// b = norm(x);  g, u = b·Wguᵀ, and in a mixture the same of each token's experts.
-  private func projectGateUp(_ layer: Int, _ worker: Int, _ rows: Range<Int>, isAgain: Bool) {
+  private func projectGateUp(_ layer: Int, _ worker: Int, _ rows: Range<Int>, recomputing: Bool) {
     let input = normalizeFeedForwardInput(layer, worker, rows)
-    if shape.isMixture && !isAgain { chooseExperts(layer, worker, rows) }
+    if shape.isMixture && !recomputing { chooseExperts(layer, worker, rows) }
     let gateUp = view(activations(layer).gateUp).rows(rows)
     multiply(worker, input, weights.layers[layer].gateUp, bTransposed: true, into: gateUp)
     addAdapters(.feedForwardInput, layer, worker, rows, input: input, to: gateUp)
@@ -164,7 +164,7 @@ extension TrainingPass {
     swiGLUForward(gateUp: view(place.gateUp).rows(rows), output: activated)
     lap(.activation, worker)
     let result = residualAfter(layer).rows(rows)
-    convert(view(place.middle).rows(rows), to: result)
+    convert(view(place.residualAfterAttention).rows(rows), to: result)
     lap(.copies, worker)
     multiply(worker, activated, weights.layers[layer].down, bTransposed: true, into: result, accumulates: true)
     addAdapters(.feedForwardOutput, layer, worker, rows, input: activated, to: result)

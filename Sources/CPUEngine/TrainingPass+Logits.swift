@@ -26,7 +26,7 @@ extension TrainingPass {
         let share = team.share(of: batch.paddedLossCount, worker: worker, multiple: PassBatch.rowMultiple)
         guard !share.isEmpty else { return }
         let gathered = view(plan.lossRows).rows(share)
-        gather(view(plan.normalizedOutput), first: share.lowerBound, into: gathered)
+        gatherRows(view(plan.normalizedOutput), batch.lossRows + share.lowerBound, into: gathered)
         multiply(worker, gathered, weights.output, bTransposed: true, into: logits.rows(share))
       }
     }

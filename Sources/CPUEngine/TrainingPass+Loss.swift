@@ -36,7 +36,7 @@ extension TrainingPass {
     guard !rows.isEmpty else { return }
     let first = start + rows.lowerBound
     let lossRows = view(plan.lossRows).rows(first..<start + rows.upperBound)
-    gather(view(plan.normalizedOutput), first: first, into: lossRows)
+    gatherRows(view(plan.normalizedOutput), batch.lossRows + first, into: lossRows)
     lap(.copies, worker)
     let logits = chunk(plan.logits, rows)
     let dLogits = chunk(plan.dLogits, rows)
@@ -49,31 +49,10 @@ extension TrainingPass {
     // The residual stream's gradient begins only after the loss: until then its place holds these rows.
     let dRows = view(plan.dResidual).rows(first..<start + rows.upperBound)
     multiply(worker, dLogits, weights.output, into: dRows)
-    scatter(dRows, first: first, into: view(plan.dNormalized))
+    scatterRows(dRows, batch.lossRows + first, into: view(plan.dNormalized))
     lap(.copies, worker)
   }
 
   /// Rows of the logits' places, which hold one chunk.
   private func chunk(_ slot: ArenaSlot, _ rows: Range<Int>) -> MatrixView { arena.view(slot).rows(rows) }
-
-  /// Copies the rows with a loss, from the `first` of them, side by side; the padding becomes zero.
-  func gather(_ all: MatrixView, first: Int, into target: MatrixView) {
-    let byteCount = all.columns * all.type.byteCount
-    for row in 0..<target.rows {
-      let source = Int(batch.lossRows[first + row])
-      if source < 0 {
-        target.row(row).initializeMemory(as: UInt8.self, repeating: 0, count: byteCount)
-      } else {
-        target.row(row).copyMemory(from: all.row(source), byteCount: byteCount)
-      }
-    }
-  }
-
-  private func scatter(_ source: MatrixView, first: Int, into all: MatrixView) {
-    for row in 0..<source.rows {
-      let target = Int(batch.lossRows[first + row])
-      guard target >= 0 else { continue }
-      all.row(target).copyMemory(from: source.row(row), byteCount: source.columns * source.type.byteCount)
-    }
-  }
 }

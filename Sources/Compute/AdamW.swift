@@ -8,7 +8,7 @@ package struct AdamWStep: Sendable {
   package var beta1: Float
   package var beta2: Float
   package var epsilon: Float
-  /// Applied past the moments, times the learning rate; 0 for norms.
+  /// Decoupled weight decay: applied to the weights themselves, times the learning rate; 0 for norms.
   package var weightDecay: Float
   /// What the gradients are multiplied by first: clipping, and the division by the summed loss weights.
   package var gradientScale: Float

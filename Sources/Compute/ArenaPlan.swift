@@ -20,7 +20,7 @@ package struct ArenaPlan {
   /// Reserves `rows` rows of `columns` elements at a multiple of 64 bytes: a cache line, and a vector of 16 floats.
   package mutating func reserve(rows: Int, columns: Int, _ type: ElementType = .float32) -> ArenaSlot {
     let slot = ArenaSlot(offset: byteCount, rows: rows, columns: columns, type: type)
-    byteCount += (rows * columns * type.byteCount + 63) / 64 * 64
+    byteCount += (rows * columns * type.byteCount).roundedUp(to: 4 * cacheLineFloats)
     return slot
   }
 }

@@ -45,7 +45,7 @@ package func attentionBackward(
     group.prefetchQueries(dQueriesKeysValues, token: first, count: scratch.tileQueries, forWriting: true)
     group.prefetchKeysAndValues(dQueriesKeysValues, token: first, count: scratch.tileQueries, forWriting: true)
     for start in stride(from: 0, to: tile.keyEnd, by: AttentionScratch.keyBlock) {
-      tile.goBack(
+      tile.backward(
         start..<min(start + AttentionScratch.keyBlock, tile.keyEnd), queriesKeysValues, scratch: scratch)
     }
     group.unpackColumns(tile, into: dQueriesKeysValues, scratch: scratch, factor: group.scale)
@@ -86,16 +86,16 @@ extension QueryTile {
           delta.addProduct(left, right)
         }
       }
-      Float.store(-delta, to: scratch.second + 16 * vector, 16)
+      Float.store(-delta, to: scratch.sumOrDelta + 16 * vector, 16)
       var sums = SIMD16<Float>.zero
       let source = logSumExp + statistic(vector)
       for lane in 0..<queryCount(vector) { sums[lane] = source[lane * group.shape.headCount] }
-      Float.store(sums * -1.44269504, to: scratch.first + 16 * vector, 16)
+      Float.store(sums * -1.44269504, to: scratch.maximumOrLogSumExp + 16 * vector, 16)
     }
   }
 
   /// Adds what a block of keys contributes to the gradients of the tile's queries and of the block's keys and values.
-  fileprivate func goBack(_ block: Range<Int>, _ queriesKeysValues: MatrixView, scratch: AttentionScratch) {
+  fileprivate func backward(_ block: Range<Int>, _ queriesKeysValues: MatrixView, scratch: AttentionScratch) {
     let lanes = scratch.lanes
     let padded = scratch.paddedHeadSize
     let type = group.isBFloat16
@@ -134,8 +134,8 @@ extension QueryTile {
   private func differentiate(_ vector: Int, _ block: Range<Int>, scratch: AttentionScratch) {
     let lanes = scratch.lanes
     let factor = SIMD16<Float>(repeating: group.powerScale)
-    let offset = Float.load(scratch.first + 16 * vector, 16)
-    let delta = Float.load(scratch.second + 16 * vector, 16)
+    let offset = Float.load(scratch.maximumOrLogSumExp + 16 * vector, 16)
+    let delta = Float.load(scratch.sumOrDelta + 16 * vector, 16)
     let scores = scratch.scores + 16 * vector
     let dScores = scratch.dScores + 16 * vector
     if block.count % 2 == 1 { Float.store(.zero, to: dScores + block.count * lanes, 16) }

@@ -84,8 +84,8 @@ extension QueryTile {
   private func weigh(_ vector: Int, _ block: Range<Int>, scratch: AttentionScratch) -> SIMD16<Float> {
     let lanes = scratch.lanes
     let scores = scratch.scores + 16 * vector
-    let maximum = scratch.first + 16 * vector
-    let sum = scratch.second + 16 * vector
+    let maximum = scratch.maximumOrLogSumExp + 16 * vector
+    let sum = scratch.sumOrDelta + 16 * vector
     let keys = keyEnd(vector, in: block) - block.lowerBound
     let isFirst = block.lowerBound == 0
     // Two maxima and two sums: the processor works on one while the other waits.
@@ -135,9 +135,9 @@ extension QueryTile {
   /// Divides the output by the sums of the weights and writes the log-sum-exp of each query.
   fileprivate func finish(_ logSumExp: UnsafeMutablePointer<Float>, scratch: AttentionScratch) {
     for vector in 0..<vectors {
-      let sum = Float.load(scratch.second + 16 * vector, 16)
+      let sum = Float.load(scratch.sumOrDelta + 16 * vector, 16)
       scale(vector, by: 1 / sum, scratch: scratch)
-      let maximum = Float.load(scratch.first + 16 * vector, 16)
+      let maximum = Float.load(scratch.maximumOrLogSumExp + 16 * vector, 16)
       let result = logarithm(sum).addingProduct(maximum, SIMD16(repeating: group.scale))
       let target = logSumExp + statistic(vector)
       for lane in 0..<queryCount(vector) { target[lane * group.shape.headCount] = result[lane] }

@@ -39,8 +39,8 @@ package final class AttentionScratch {
   /// Rows on the way between a matrix and its transpose: [64, padded head size].
   let rows: UnsafeMutablePointer<Float>
   /// One number a lane: maximum and sum of the softmax; log-sum-exp and delta on the way back.
-  let first: UnsafeMutablePointer<Float>
-  let second: UnsafeMutablePointer<Float>
+  let maximumOrLogSumExp: UnsafeMutablePointer<Float>
+  let sumOrDelta: UnsafeMutablePointer<Float>
   /// Keys or values of the document, transposed block by block: [blocks, head size, key block] elements.
   let transposed: UnsafeMutablePointer<Float>
   /// Gradients of all keys and values of the document: [tokens, padded head size].
@@ -55,10 +55,10 @@ package final class AttentionScratch {
     pieces = max(1, 4 / shape.groupSize)
     let lanes = 16 * pieces * shape.groupSize
     self.lanes = lanes
-    let padded = (shape.headSize + 15) / 16 * 16
+    let padded = shape.headSize.roundedUp(to: cacheLineFloats)
     paddedHeadSize = padded
     let block = Self.keyBlock
-    let keys = (maximumSequenceLength + block - 1) / block * block
+    let keys = maximumSequenceLength.roundedUp(to: block)
     var plan = ArenaPlan()
     let queries = plan.reserve(rows: padded, columns: lanes)
     let dOutput = plan.reserve(rows: padded, columns: lanes)
@@ -86,8 +86,8 @@ package final class AttentionScratch {
     self.dScoreRows = buffer.floats(dScoreRows)
     self.columns = buffer.floats(columns)
     self.rows = buffer.floats(rows)
-    self.first = buffer.floats(first)
-    self.second = buffer.floats(second)
+    maximumOrLogSumExp = buffer.floats(first)
+    sumOrDelta = buffer.floats(second)
     self.transposed = buffer.floats(transposed)
     self.dKeys = buffer.floats(dKeys)
     self.dValues = buffer.floats(dValues)

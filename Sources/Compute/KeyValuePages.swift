@@ -1,4 +1,5 @@
 import CKernels
+import Machine
 import Model
 
 /// How the keys and values of one key/value head lie in a page, which holds those of `length` tokens.
@@ -24,7 +25,7 @@ package struct PageShape: Sendable, Equatable {
   var unitElements: Int { isBFloat16 ? 2 : 1 }
   /// Units of a key.
   var headUnits: Int { headSize / unitElements }
-  var paddedHeadSize: Int { (headSize + 15) / 16 * 16 }
+  var paddedHeadSize: Int { headSize.roundedUp(to: cacheLineFloats) }
   var keyByteCount: Int { 4 * Self.length * headUnits }
   /// Of keys and values.
   package var byteCount: Int { keyByteCount + 4 * Self.length / unitElements * paddedHeadSize }
@@ -112,6 +113,6 @@ package struct PagedHead {
     ckInterleaveRows(
       shape.isBFloat16, source.base, source.rowStride * source.type.byteCount, source.rows, shape.headSize,
       target + 4 * (start / elements) * shape.paddedHeadSize, shape.paddedHeadSize,
-      (source.rows + elements - 1) / elements * elements)
+      source.rows.roundedUp(to: elements))
   }
 }

@@ -7,7 +7,7 @@ package struct MuonStep: Sendable {
   package var learningRate: Float
   /// How much of the last mean of the gradient stays in the new one.
   package var momentum: Float
-  /// Applied past the momentum, times the learning rate.
+  /// Decoupled weight decay: applied to the weights themselves, times the learning rate.
   package var weightDecay: Float
   /// What the gradients are multiplied by first: clipping, and the division by the summed loss weights.
   package var gradientScale: Float

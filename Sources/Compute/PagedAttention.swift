@@ -163,7 +163,9 @@ private struct PagedTile {
     }
     forEachSixteen(reached, step)
     let padded = (block.count + PageShape.length - 1) / PageShape.length * PageShape.length
-    for start in stride(from: (reached + 15) / 16 * 16, to: padded, by: 16) { store(.zero, target, start) }
+    for start in stride(from: reached.roundedUp(to: cacheLineFloats), to: padded, by: 16) {
+      store(.zero, target, start)
+    }
     scratch.totals[row] = ckSum(sum) + (isFirst ? 0 : rescale(row, from: scratch.maxima[row], to: largest, factor))
     scratch.maxima[row] = largest
   }

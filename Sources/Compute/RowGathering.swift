@@ -18,6 +18,20 @@ package func gatherRows(_ source: MatrixView, _ rows: UnsafePointer<Int32>, into
   }
 }
 
+/// Copies row i of `source` to row `rows[i]` of `target`; rows with a negative number go nowhere.
+///
+/// - Parameters:
+///   - source: [rows, columns].
+///   - target: [any, columns] of the same type.
+package func scatterRows(_ source: MatrixView, _ rows: UnsafePointer<Int32>, into target: MatrixView) {
+  precondition(source.type == target.type && source.columns == target.columns, "rows of another shape")
+  for row in 0..<source.rows where rows[row] >= 0 {
+    let to = Int(rows[row])
+    precondition(to < target.rows, "row \(to) of \(target.rows)")
+    target.row(to).copyMemory(from: source.row(row), byteCount: source.columns * source.type.byteCount)
+  }
+}
+
 /// Adds row i of `source` to row `rows[i]` of `target`, one after another; rows with a negative number go nowhere.
 ///
 /// - Parameters:

@@ -1,4 +1,5 @@
 import CKernels
+import Machine
 import Model
 
 /// Our own matrix products on one thread, for machines without oneDNN.
@@ -121,7 +122,7 @@ package final class TiledProducts {
     let unit = b.type == .bfloat16 ? 2 : 1
     let stride = b.rowStride * b.type.byteCount
     if !product.bTransposed {
-      let paddedCount = (inner.count + unit - 1) / unit * unit
+      let paddedCount = inner.count.roundedUp(to: unit)
       ckInterleaveRows(
         unit == 2, b.row(inner.lowerBound) + columns.lowerBound * b.type.byteCount, stride, inner.count, columns.count,
         panel, Self.panelColumns, paddedCount)

@@ -86,23 +86,6 @@ package struct FourSums {
     if start < count { body(start, count &- start, &b) }
   }
 
-  /// Calls `body` for every number below `count`, each time with the sum to add to.
-  @inline(__always)
-  package mutating func addEach(_ count: Int, _ body: (_ index: Int, _ sum: inout SIMD16<Float>) -> Void) {
-    var index = 0
-    while index &+ 4 <= count {
-      body(index, &a)
-      body(index &+ 1, &b)
-      body(index &+ 2, &c)
-      body(index &+ 3, &d)
-      index &+= 4
-    }
-    while index < count {
-      body(index, &a)
-      index &+= 1
-    }
-  }
-
   /// The sum of each lane.
   @inline(__always)
   package var lanes: SIMD16<Float> { (a + b) + (c + d) }

@@ -1,3 +1,4 @@
+import Machine
 import Storage
 
 /// The weights of an adapter, which training changes in place of the model's.
@@ -81,7 +82,7 @@ extension ParameterTable {
     var entries: [ParameterEntry] = []
     var end = 0
     func add(_ key: String, _ role: ParameterRole, _ layer: Int, _ rows: Int, _ columns: Int, joined: Bool = false) {
-      if !joined { end = (end + 15) / 16 * 16 }
+      if !joined { end = end.roundedUp(to: cacheLineFloats) }
       entries.append(
         ParameterEntry(
           key: key, role: role, layer: layer, shape: [rows, columns], offset: end, count: rows * columns))

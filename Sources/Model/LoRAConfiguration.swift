@@ -2,7 +2,7 @@
 ///
 ///     y = x·Wᵀ + (alpha/rank)·dropout(x)·Aᵀ·Bᵀ        A [rank, inputs], B [outputs, rank], W frozen
 package struct LoRAConfiguration: Sendable, Equatable {
-  /// Columns of x that an adapter looks at, so to speak; 1 or more.
+  /// Directions of x that A projects onto; 1 or more.
   package var rank: Int
   package var alpha: Double
   /// The share of x that each step leaves out, in 0..<1; none outside of training.

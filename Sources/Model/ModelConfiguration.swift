@@ -1,3 +1,5 @@
+import Machine
+
 /// The shape of a model: everything that its weights alone do not say.
 ///
 /// A Llama-style decoder; Qwen3's per-head normalisation of queries and keys is a switch, a mixture of
@@ -47,7 +49,7 @@ public struct ModelConfiguration: Sendable, Equatable {
     self.headCount = headCount
     self.keyValueHeadCount = keyValueHeadCount
     self.headSize = headSize ?? hiddenSize / max(headCount, 1)
-    self.intermediateSize = intermediateSize ?? (hiddenSize * 8 / 3 + 63) / 64 * 64
+    self.intermediateSize = intermediateSize ?? (hiddenSize * 8 / 3).roundedUp(to: 64)
     self.vocabularySize = vocabularySize
   }
 

@@ -1,3 +1,5 @@
+import Machine
+
 /// One weight inside the block of all weights.
 public struct ParameterEntry: Sendable, Equatable {
   /// The name in a Hugging Face checkpoint. What the weight is, `role` and `layer` say.
@@ -27,12 +29,19 @@ public struct ParameterTable: Sendable, Equatable {
   /// Elements of the whole block, gaps included.
   public let totalCount: Int
   private let indices: [String: Int]
+  private let places: [Place: Int]
+
+  /// What a weight is, and where.
+  private struct Place: Hashable {
+    let role: ParameterRole
+    let layer: Int?
+  }
 
   public init(_ configuration: ModelConfiguration) throws(ConfigurationError) {
     var entries: [ParameterEntry] = []
     var end = 0
     func add(_ key: String, _ role: ParameterRole, _ layer: Int?, _ shape: Int..., joined: Bool = false) {
-      if !joined { end = (end + 15) / 16 * 16 }
+      if !joined { end = end.roundedUp(to: cacheLineFloats) }
       entries.append(
         ParameterEntry(key: key, role: role, layer: layer, shape: shape, offset: end, count: shape.reduce(1, *)))
       end = entries.last!.range.upperBound
@@ -80,12 +89,19 @@ public struct ParameterTable: Sendable, Equatable {
   /// - Parameter entries: weights that are laid out already, one after the other.
   package init(_ entries: [ParameterEntry]) {
     self.entries = entries
-    totalCount = ((entries.last?.range.upperBound ?? 0) + 15) / 16 * 16
+    totalCount = (entries.last?.range.upperBound ?? 0).roundedUp(to: cacheLineFloats)
     indices = Dictionary(uniqueKeysWithValues: entries.enumerated().map { ($1.key, $0) })
+    places = Dictionary(
+      uniqueKeysWithValues: entries.enumerated().map { (Place(role: $1.role, layer: $1.layer), $0) })
   }
 
   /// The entry with this checkpoint key; nil when the model has no such weight.
   public func entry(_ key: String) -> ParameterEntry? { indices[key].map { entries[$0] } }
+
+  /// The entry of this role, in a layer or outside of them; nil when the model has no such weight.
+  package func entry(_ role: ParameterRole, layer: Int? = nil) -> ParameterEntry? {
+    places[Place(role: role, layer: layer)].map { entries[$0] }
+  }
 
   /// Elements before the weight `key`.
   ///

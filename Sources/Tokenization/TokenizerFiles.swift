@@ -4,6 +4,8 @@ import Storage
 extension Tokenizer {
   /// The files that `save(to:)` writes, the last one only for a tokenizer that was read with it.
   package static let fileNames = ["tokenizer.json", "tokenizer_config.json", "chat_template.jinja"]
+  /// Those that go along when a tokenizer is copied: with the one that other programs write and nothing here reads.
+  package static let copiedFileNames = fileNames + ["special_tokens_map.json"]
 
   /// Reads `tokenizer.json` from a directory, and `tokenizer_config.json` and `chat_template.jinja` if they are there.
   ///

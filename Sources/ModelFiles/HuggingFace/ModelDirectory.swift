@@ -1,5 +1,6 @@
 import Foundation
 import Storage
+import Tokenization
 
 /// The Hugging Face directory that a MODEL argument stands for.
 ///
@@ -29,22 +30,19 @@ package func configurationPath(ofModel directory: String) throws -> String {
   return model + "/config.json"
 }
 
-/// The files beside the weights that make up a tokenizer, those that exist being copied with a model.
+/// The files beside the weights that make up a tokenizer; those that exist are copied with a model.
 public enum TokenizerFiles {
-  public static let names = [
-    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja",
-  ]
-
   /// The first of these directories that has a tokenizer; nil where none has.
   public static func firstDirectory(of directories: [String]) -> String? {
-    directories.first { FileManager.default.fileExists(atPath: $0 + "/" + names[0]) }
+    directories.first { FileManager.default.fileExists(atPath: $0 + "/" + Tokenizer.fileNames[0]) }
   }
 
   /// Copies the tokenizer in `source` into `destination`.
   ///
   /// - Throws: `FileError`, also when `source` has no tokenizer.json.
   public static func copy(from source: String, to destination: String) throws(FileError) {
-    for name in names where name == names[0] || FileManager.default.fileExists(atPath: source + "/" + name) {
+    for name in Tokenizer.copiedFileNames
+    where name == Tokenizer.fileNames[0] || FileManager.default.fileExists(atPath: source + "/" + name) {
       let file = try MappedFile(source + "/" + name)
       let copy = try AtomicFile(destination + "/" + name)
       try copy.write(file.bytes)

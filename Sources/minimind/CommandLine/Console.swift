@@ -22,9 +22,6 @@ package final class Console: Sendable {
   package static let standardOutput = Console(descriptor: STDOUT_FILENO)
   package static let standardError = Console(descriptor: STDERR_FILENO)
 
-  /// The stream for a command's text for people.
-  package static func forPeople(isJSON: Bool) -> Console { isJSON ? standardError : standardOutput }
-
   /// Columns of the terminal; 80 when it does not say.
   package var width: Int {
     var size = winsize()

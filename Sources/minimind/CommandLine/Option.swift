@@ -177,6 +177,26 @@ extension Option {
 }
 
 extension Option {
+  /// `--name a|b|c`: one of some values, or nil when absent; `defaultText` says what happens then.
+  package static func optionalChoice<Choice: Sendable>(
+    _ name: String, among choices: [Choice], called: @escaping @Sendable (Choice) -> String, defaultText: String,
+    help: String
+  ) -> Self where Value == Choice? {
+    Option(
+      name: name, style: .single, placeholder: choices.map(called).joined(separator: "|"), help: help,
+      defaultText: defaultText, isRequired: false
+    ) { texts in
+      try texts.first.map { text in
+        guard let choice = choices.first(where: { called($0) == text }) else {
+          throw UsageError("--\(name) is \"\(text)\"; it must be \(choices.map(called).joined(separator: ", ")).")
+        }
+        return choice
+      }
+    }
+  }
+}
+
+extension Option {
   /// `--name a b c`: some of the raw values of an enumeration, or nil when absent; `defaultText` says what happens then.
   package static func choices<Choice: CaseIterable & RawRepresentable & Sendable>(
     _ name: String, of: Choice.Type, defaultText: String, help: String

@@ -1,6 +1,7 @@
 import Compute
 import Foundation
 import Machine
+import ModelFiles
 import Processes
 import Tokenization
 
@@ -35,9 +36,14 @@ private struct MachineFacts: Encodable {
   let usedInstructions = kernelInstructions
   let products = MatrixProducts.kernelName
   let processes = MPIProcessGroup.libraryVersion
+  /// Model formats by the words of `convert --format`.
+  let readFormats = ModelFormats.all.filter(\.isRead).map(\.name)
+  let writtenFormats = ModelFormats.written.map(\.name)
 
   enum CodingKeys: String, CodingKey {
     case version, processor, cores, threads, products, processes
+    case readFormats = "read_formats"
+    case writtenFormats = "written_formats"
     case memoryBytes = "memory_bytes"
     case availableBytes = "available_bytes"
     case instructionSets = "instruction_sets"
@@ -62,6 +68,10 @@ private struct MachineFacts: Encodable {
         ),
         (name: "built for", value: usedInstructions),
         (name: "products", value: products),
+        (
+          name: "formats",
+          value: "\(readFormats.joined(separator: ", ")) read; \(writtenFormats.joined(separator: ", ")) written"
+        ),
         (name: "processes", value: processes.map { "\($0), by mpirun" } ?? "one: there is no Open MPI on this machine"),
       ], indent: "")
   }

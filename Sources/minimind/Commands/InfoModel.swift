@@ -57,6 +57,8 @@ struct ModelFacts: Encodable {
   let directory: String?
   /// The model that an adapter in the directory belongs to; nil for a model.
   let base: String?
+  /// What the directory is, by `ModelFormat.title`; nil without one.
+  let format: String?
   let parameters: Int
   /// By part of the model, in the order of the pass.
   let parts: [(name: String, parameters: Int)]
@@ -74,14 +76,14 @@ struct ModelFacts: Encodable {
       || ModelConfiguration.names.contains(name) && !FileManager.default.fileExists(atPath: name)
     directory = isConfiguration ? nil : try resolveModelDirectory(name)
     if let directory {
-      configuration = try ModelConfiguration(modelDirectory: directory)
       // Says what is wrong with the weights before their numbers are believed.
-      _ = try ParameterTable(configuration, checkedAgainst: ModelWeights(directory: directory))
+      configuration = try StoredModel(modelDirectory: directory).configuration
+      format = ModelFormats.format(of: directory).title
       tokenizer = try Self.tokenizer(directory)
       files = Self.files(directory)
       base = PEFTAdapter.isAdapter(directory) ? try PEFTAdapter(directory: directory).baseDirectory() : nil
     } else {
-      base = nil
+      (base, format) = (nil, nil)
       configuration = try modelConfiguration(name)
       tokenizer = nil
       files = []
@@ -158,7 +160,7 @@ struct ModelFacts: Encodable {
 
 extension ModelFacts {
   private enum Key: String, CodingKey {
-    case name, directory, base, parameters
+    case name, directory, base, format, parameters
     case activeParameters = "active_parameters"
     case rotaryScaling = "rope_scaling"
     case parts, configuration, memory, tokenizer, files
@@ -169,6 +171,7 @@ extension ModelFacts {
     try container.encode(name, forKey: .name)
     try container.encodeIfPresent(directory, forKey: .directory)
     try container.encodeIfPresent(base, forKey: .base)
+    try container.encodeIfPresent(format, forKey: .format)
     try container.encode(parameters, forKey: .parameters)
     try container.encode(configuration.activeParameterCount, forKey: .activeParameters)
     try container.encode(Dictionary(uniqueKeysWithValues: parts.map { ($0.name, $0.parameters) }), forKey: .parts)
@@ -206,6 +209,7 @@ extension ModelFacts {
     }
     table.add(["total", String(parameters), "100.0%"])
     let kind = [
+      format,
       base.map { "an adapter on \($0)" },
       configuration.isMixture ? "\(formatCount(configuration.activeParameterCount)) of them active in a token" : nil,
       configuration.normalizesQueriesAndKeys ? "query/key norms" : nil,

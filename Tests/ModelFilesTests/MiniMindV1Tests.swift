@@ -16,8 +16,8 @@ private func tinyConfiguration(experts: Int = 0) -> ModelConfiguration {
   return configuration
 }
 
-private func readLegacy(_ path: String, heads: Int = 2) throws -> Parameters {
-  try Parameters(legacy: TorchCheckpoint(path), headCount: heads, expertsPerToken: 2)
+private func readMiniMindV1(_ path: String, heads: Int = 2) throws -> Parameters {
+  try Parameters(miniMindV1: TorchCheckpoint(path), headCount: heads, expertsPerToken: 2)
 }
 
 private func message(_ body: () throws -> Void) -> String {
@@ -32,7 +32,7 @@ private func writeEdited(
   _ parameters: Parameters, to path: String, _ edit: (inout [(name: String, shape: [Int], values: [Float])]) -> Void
 ) throws {
   let plain = path + ".plain"
-  try parameters.saveLegacy(plain, type: .float32)
+  try parameters.saveMiniMindV1(plain, type: .float32)
   let checkpoint = try TorchCheckpoint(plain)
   var tensors = try checkpoint.tensors.map { tensor in
     var values = [Float](repeating: 0, count: tensor.shape.reduce(1, *))
@@ -51,23 +51,23 @@ private func writeEdited(
     }, type: .float32, to: path)
 }
 
-@Suite struct LegacyCheckpointTests {
+@Suite struct MiniMindV1Tests {
   @Test(
     "v1's own checkpoints hold the weights that v1 had", .enabled(if: SharedFixtures.has("fixtures/v1")),
     arguments: GoldenFixture.Name.allCases)
   func golden(name: GoldenFixture.Name) throws {
     let golden = try GoldenFixture(name)
     let path = SharedFixtures.path("fixtures/v1/\(name.rawValue).after.pth")
-    let parameters = try readLegacy(path, heads: golden.configuration.headCount)
+    let parameters = try readMiniMindV1(path, heads: golden.configuration.headCount)
     #expect(parameters.configuration.parameterCount == golden.configuration.parameterCount)
     for (key, values) in golden.parametersAfter {
       #expect(parameters.copy(of: key).map(\.bitPattern) == values.map(\.bitPattern), "\(key)")
     }
     try withTemporaryDirectory { directory in
-      try parameters.saveLegacy(directory + "/again.pth", type: .float32)
+      try parameters.saveMiniMindV1(directory + "/again.pth", type: .float32)
       let (first, second) = (try TorchCheckpoint(path), try TorchCheckpoint(directory + "/again.pth"))
       #expect(Set(first.tensors.map(\.name)) == Set(second.tensors.map(\.name)))
-      let again = try readLegacy(directory + "/again.pth", heads: golden.configuration.headCount)
+      let again = try readMiniMindV1(directory + "/again.pth", heads: golden.configuration.headCount)
       #expect(again.allValues.map(\.bitPattern) == parameters.allValues.map(\.bitPattern))
     }
   }
@@ -77,13 +77,13 @@ private func writeEdited(
     try withTemporaryDirectory { directory in
       let path = directory + "/a.pth"
       let parameters = try Parameters(configuration: tinyConfiguration(experts: experts), seed: 9)
-      try parameters.saveLegacy(path, type: .float32)
-      #expect(try readLegacy(path).configuration == parameters.configuration)
-      #expect(try readLegacy(path).allValues.map(\.bitPattern) == parameters.allValues.map(\.bitPattern))
+      try parameters.saveMiniMindV1(path, type: .float32)
+      #expect(try readMiniMindV1(path).configuration == parameters.configuration)
+      #expect(try readMiniMindV1(path).allValues.map(\.bitPattern) == parameters.allValues.map(\.bitPattern))
       try parameters.save(modelDirectory: directory + "/half", type: .float16)
       let half = try Parameters(modelDirectory: directory + "/half")
-      try half.saveLegacy(directory + "/half.pth", type: .float16)
-      if experts == 0 { #expect(try readLegacy(directory + "/half.pth").allValues == half.allValues) }
+      try half.saveMiniMindV1(directory + "/half.pth", type: .float16)
+      if experts == 0 { #expect(try readMiniMindV1(directory + "/half.pth").allValues == half.allValues) }
     }
   }
 
@@ -98,7 +98,7 @@ private func writeEdited(
         // Without its second name the embedding is still the output.
         tensors.removeAll { $0.name.hasSuffix("output.weight") }
       }
-      #expect(try readLegacy(directory + "/a.pth").allValues == parameters.allValues)
+      #expect(try readMiniMindV1(directory + "/a.pth").allValues == parameters.allValues)
     }
   }
 
@@ -138,7 +138,7 @@ private func writeEdited(
       for (fault, edit) in cases {
         try writeEdited(parameters, to: path, edit)
         let heads = fault.contains("3 heads") ? 3 : fault.contains("size 16") ? 1 : 2
-        let text = message { _ = try readLegacy(path, heads: heads) }
+        let text = message { _ = try readMiniMindV1(path, heads: heads) }
         #expect(text.hasPrefix(path) && text.contains(fault), "\(fault): \(text)")
       }
     }
@@ -158,12 +158,12 @@ private func writeEdited(
         var configuration = tinyConfiguration()
         change(&configuration)
         let parameters = try Parameters(configuration: configuration, seed: 9)
-        let text = message { try parameters.saveLegacy(directory + "/a.pth", type: .float32) }
+        let text = message { try parameters.saveMiniMindV1(directory + "/a.pth", type: .float32) }
         #expect(text.contains("MiniMind v1 has no model with " + fault), "\(text)")
       }
       let large = try Parameters(configuration: tinyConfiguration(), seed: 9)
       withExtendedLifetime(large) { large[ParameterKey.finalNorm][0] = 1e6 }
-      let text = message { try large.saveLegacy(directory + "/a.pth", type: .float16) }
+      let text = message { try large.saveMiniMindV1(directory + "/a.pth", type: .float16) }
       #expect(text.contains("'norm.weight' has values beyond 65504"))
       #expect(try FileManager.default.contentsOfDirectory(atPath: directory).isEmpty)
     }
@@ -173,7 +173,7 @@ private func writeEdited(
   func damage(seed: UInt64) throws {
     try withTemporaryDirectory { directory in
       let path = directory + "/a.pth"
-      try Parameters(configuration: tinyConfiguration(experts: seed % 2 == 0 ? 0 : 3), seed: 9).saveLegacy(
+      try Parameters(configuration: tinyConfiguration(experts: seed % 2 == 0 ? 0 : 3), seed: 9).saveMiniMindV1(
         path, type: .float32)
       let good = try MappedFile.contents(of: path)
       var generator = SeededGenerator(seed: seed)
@@ -181,7 +181,7 @@ private func writeEdited(
         let bytes = withDamagedPickle(good, using: &generator)
         do {
           try bytes.withUnsafeBytes {
-            _ = try Parameters(legacy: TorchCheckpoint($0, path: path), headCount: 2, expertsPerToken: 2)
+            _ = try Parameters(miniMindV1: TorchCheckpoint($0, path: path), headCount: 2, expertsPerToken: 2)
           }
         } catch {
           #expect(error is ModelFileError || error is ConfigurationError, "seed \(seed): \(error)")

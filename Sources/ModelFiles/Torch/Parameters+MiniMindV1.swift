@@ -14,14 +14,14 @@ extension Parameters {
   ///   - headCount: query heads, which the file does not say.
   ///   - expertsPerToken: the same for the experts that a token passes.
   /// - Throws: `ModelFileError` or `ConfigurationError`, each saying which file and what is wrong.
-  package convenience init(legacy checkpoint: TorchCheckpoint, headCount: Int, expertsPerToken: Int) throws {
+  package convenience init(miniMindV1 checkpoint: TorchCheckpoint, headCount: Int, expertsPerToken: Int) throws {
     let path = checkpoint.path
     var tensors = try Self.namedTensors(of: checkpoint)
     let configuration = try ModelConfiguration(
-      legacyWeights: tensors, path: path, headCount: headCount, expertsPerToken: expertsPerToken)
+      miniMindV1Weights: tensors, path: path, headCount: headCount, expertsPerToken: expertsPerToken)
     let table = try ParameterTable(configuration)
-    let weights = table.legacyWeights(of: configuration)
-    let output = tensors.removeValue(forKey: LegacyName.output)
+    let weights = table.miniMindV1Weights(of: configuration)
+    let output = tensors.removeValue(forKey: MiniMindV1Name.output)
     var remaining = tensors
     var byteCount = 0
     for weight in weights {
@@ -53,7 +53,7 @@ extension Parameters {
           destination, rows: weight.shape[0], columns: weight.shape[1], headSize: configuration.headSize)
       }
     }
-    if let output, let embedding = tensors[LegacyName.embedding] {
+    if let output, let embedding = tensors[MiniMindV1Name.embedding] {
       try checkTied(output, to: embedding, in: checkpoint)
     }
   }
@@ -89,7 +89,7 @@ extension Parameters {
       } : []
     guard withExtendedLifetime(self, { self[ParameterKey.embedding].elementsEqual(copy) }) else {
       throw ModelFileError.contradiction(
-        "\(checkpoint.path): '\(LegacyName.output)' is not '\(LegacyName.embedding)', "
+        "\(checkpoint.path): '\(MiniMindV1Name.output)' is not '\(MiniMindV1Name.embedding)', "
           + "and MiniMind v1 has one matrix for both. Was the file put together from two models?")
     }
   }
@@ -102,9 +102,9 @@ extension Parameters {
   ///
   /// - Parameter type: `.float32`, which loses nothing, `.float16` or `.bfloat16`.
   /// - Throws: `ModelFileError` when v1 has no such model, or a weight does not fit into the type; `FileError`.
-  package func saveLegacy(_ path: String, type: TensorType) throws {
-    try configuration.checkLegacy(path: path)
-    let weights = table.legacyWeights(of: configuration)
+  package func saveMiniMindV1(_ path: String, type: TensorType) throws {
+    try configuration.checkMiniMindV1(path: path)
+    let weights = table.miniMindV1Weights(of: configuration)
     // Elements of a file are written at its end, from memory: all of them are laid out first.
     let byteCounts = weights.map { $0.count * type.byteCount }
     let block = UnsafeMutableRawBufferPointer.allocate(byteCount: byteCounts.reduce(0, +), alignment: 64)
@@ -116,7 +116,7 @@ extension Parameters {
       try withValues(of: weight) { values in
         try TensorConversion.narrow(values, to: type, at: bytes, name: weight.name, path: path)
       }
-      let names = weight.name == LegacyName.embedding ? [weight.name, LegacyName.output] : [weight.name]
+      let names = weight.name == MiniMindV1Name.embedding ? [weight.name, MiniMindV1Name.output] : [weight.name]
       tensors.append(TorchWriter.Tensor(names: names, shape: weight.shape, bytes: UnsafeRawBufferPointer(bytes)))
       offset += byteCount
     }

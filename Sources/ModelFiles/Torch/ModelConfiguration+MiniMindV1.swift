@@ -10,7 +10,7 @@ extension ModelConfiguration {
   ///   - expertsPerToken: the same of the experts that a token passes; only a mixture has them.
   /// - Throws: `ModelFileError` when they are not those of a v1 model, `ConfigurationError` when they are impossible.
   init(
-    legacyWeights weights: [String: TorchCheckpoint.Tensor], path: String, headCount: Int, expertsPerToken: Int
+    miniMindV1Weights weights: [String: TorchCheckpoint.Tensor], path: String, headCount: Int, expertsPerToken: Int
   ) throws {
     func matrix(_ name: String) throws -> (rows: Int, columns: Int) {
       guard let shape = weights[name]?.shape else {
@@ -23,7 +23,7 @@ extension ModelConfiguration {
       }
       return (shape[0], shape[1])
     }
-    let embedding = try matrix(LegacyName.embedding)
+    let embedding = try matrix(MiniMindV1Name.embedding)
     guard embedding.columns % headCount == 0 else {
       throw ModelFileError.contradiction(
         "\(path): a width of \(embedding.columns) cannot be cut into \(headCount) heads. Say how many with --heads.")
@@ -60,7 +60,7 @@ extension ModelConfiguration {
   /// Refuses what a MiniMind v1 checkpoint cannot say: v1's code has these fixed.
   ///
   /// - Parameter path: the file that would be written, for the message.
-  func checkLegacy(path: String) throws(ModelFileError) {
+  func checkMiniMindV1(path: String) throws(ModelFileError) {
     let differences: [(isOther: Bool, text: String)] = [
       (!tiesEmbeddings, "an output matrix of its own"), (normalizesQueriesAndKeys, "norms of queries and keys"),
       (querySize != hiddenSize, "heads of \(headSize) that do not add up to its width of \(hiddenSize)"),

@@ -1,0 +1,48 @@
+import Foundation
+import Model
+import Storage
+
+/// llama.cpp's file, with a Modelfile for ollama beside it.
+package struct GGUFFormat: ModelFormat {
+  package let name = "gguf"
+  package let title = "GGUF version 3"
+  package let ending: String? = ".gguf"
+  package let isRead = false
+  package let encodings: [WeightEncoding] = [.float32, .float16, .bfloat16, .q8]
+  package let tokenizer = TokenizerPlace.inside
+
+  package init() {}
+
+  package func isFormat(ofPath path: String) -> Bool { isFile(path) && path.hasSuffix(".gguf") }
+
+  /// Norms and routers stay fp32, as llama.cpp's own converter has it.
+  package func encodes(_ entry: ParameterEntry) -> Bool { entry.shape.count == 2 && entry.role != .router }
+
+  package func files(writtenTo path: String) -> [(name: String, path: String)] {
+    [("written", path), ("for ollama", (path as NSString).deletingPathExtension + ".Modelfile")]
+  }
+
+  package func read(_ path: String, _ missing: MissingSettings) throws -> StoredParameters {
+    throw ModelFileError.unsupported(
+      path: path, feature: "GGUF files are written and not read; give the model that it was made from")
+  }
+
+  /// - Precondition: the settings name a tokenizer.
+  package func write(_ model: StoredParameters, to path: String, _ settings: WriteSettings) throws {
+    guard let tokenizerDirectory = settings.tokenizerDirectory else {
+      preconditionFailure("a GGUF file without a tokenizer")
+    }
+    let configuration = model.parameters.configuration
+    let tokenizer = try GGUFTokenizer(
+      directory: tokenizerDirectory, vocabularySize: configuration.vocabularySize,
+      beginToken: configuration.beginTokenID, endTokens: configuration.endTokenIDs)
+    let file = (path as NSString).lastPathComponent
+    try model.parameters.saveGGUF(
+      path, name: (file as NSString).deletingPathExtension, encoding: settings.encoding,
+      tokenizer: tokenizer.metadata)
+    let text = OllamaModelfile.text(
+      model: file, isChat: tokenizer.hasMiniMindChat, stops: tokenizer.stops,
+      contextLength: configuration.maximumSequenceLength)
+    try AtomicFile.write(text, to: files(writtenTo: path)[1].path)
+  }
+}

@@ -1,0 +1,134 @@
+import Foundation
+import Model
+
+/// A format of model files: what `convert` and `info` know of it. One folder holds its bytes, names, shapes and settings,
+/// and one line of `ModelFormats.all` makes it known.
+package protocol ModelFormat: Sendable {
+  /// The word of `--format`.
+  var name: String { get }
+  /// What docs/formats.md calls it.
+  var title: String { get }
+  /// How the name of such a file ends, with the dot; nil for a directory.
+  var ending: String? { get }
+  /// Whether `read` is there.
+  var isRead: Bool { get }
+  /// How `write` can store weights, the first where nothing says another; empty where `convert` does not write the format.
+  var encodings: [WeightEncoding] { get }
+  var tokenizer: TokenizerPlace { get }
+  /// Whether its weights can be cut into several files.
+  var hasShards: Bool { get }
+  /// Whether the files leave out how many query heads there are, and how many experts a token passes.
+  var lacksHeadCounts: Bool { get }
+
+  /// Whether what is at a path is to be read as this format.
+  func isFormat(ofPath path: String) -> Bool
+  /// Whether a weight is stored in the encoding that is asked for, rather than always in fp32.
+  func encodes(_ entry: ParameterEntry) -> Bool
+  /// The files that writing to `path` makes, with what a report calls each.
+  func files(writtenTo path: String) -> [(name: String, path: String)]
+
+  /// - Throws: `FileError`, `ModelFileError` or `ConfigurationError`, each saying which file and what is wrong.
+  func read(_ path: String, _ missing: MissingSettings) throws -> StoredParameters
+  /// Writes the model; what appears at `path` appears whole or not at all.
+  ///
+  /// - Throws: `ModelFileError` when the format cannot say the model, or a weight does not fit into the encoding;
+  ///   `FileError`.
+  func write(_ model: StoredParameters, to path: String, _ settings: WriteSettings) throws
+}
+
+/// Where a format keeps a model's tokenizer.
+package enum TokenizerPlace: Sendable {
+  /// Nowhere.
+  case none
+  /// In files beside the weights, if the model has one.
+  case beside
+  /// In the file itself, which is not complete without it.
+  case inside
+}
+
+/// What the caller knows of a model and its files do not say.
+package struct MissingSettings: Sendable, Equatable {
+  /// Query heads; 16 when nil.
+  package var headCount: Int?
+  /// Experts that a token passes; 2 when nil.
+  package var expertsPerToken: Int?
+
+  package init(headCount: Int? = nil, expertsPerToken: Int? = nil) {
+    self.headCount = headCount
+    self.expertsPerToken = expertsPerToken
+  }
+}
+
+/// How a model is to be written.
+package struct WriteSettings: Sendable {
+  package var encoding: WeightEncoding
+  /// Where the tokenizer's files are; nil for none.
+  package var tokenizerDirectory: String?
+  /// The most bytes of weights in one file; one file when nil.
+  package var shardByteCount: Int?
+
+  package init(encoding: WeightEncoding, tokenizerDirectory: String?, shardByteCount: Int? = nil) {
+    self.encoding = encoding
+    self.tokenizerDirectory = tokenizerDirectory
+    self.shardByteCount = shardByteCount
+  }
+}
+
+/// A model with what its files say beyond its weights.
+package struct StoredParameters {
+  package let parameters: Parameters
+  /// [table.entries] how each weight is stored; fp32 for all where an adapter is merged, since the sums need all bits.
+  package let types: [TensorType?]
+  /// The Hugging Face directory of its settings, for an adapter that of its base; nil for other formats.
+  package var settingsDirectory: String?
+  /// Where its tokenizer is, if it has one.
+  package var tokenizerDirectory: String?
+  /// What tells of the adapters that are merged into its weights.
+  package var metadata: [String: String] = [:]
+  /// What a report says of settings that the files leave open.
+  package var notes: [(name: String, value: String)] = []
+
+  package init(_ parameters: Parameters, types: [TensorType?]) {
+    self.parameters = parameters
+    self.types = types
+  }
+}
+
+package enum ModelFormats {
+  /// In the order in which they are offered, and asked whether a path is theirs.
+  package static let all: [any ModelFormat] = [HuggingFaceFormat(), MiniMindV1Format(), GGUFFormat(), PEFTFormat()]
+
+  /// Those that `convert` writes.
+  package static var written: [any ModelFormat] { all.filter { !$0.encodings.isEmpty } }
+
+  /// The format of what is to be written to a path, by the ending of its name.
+  package static func format(forWriting path: String) -> any ModelFormat {
+    written.first { $0.ending.map(path.hasSuffix) ?? false } ?? all[0]
+  }
+
+  /// The format of what is at a path.
+  package static func format(of path: String) -> any ModelFormat {
+    all.first { $0.isFormat(ofPath: path) } ?? all[0]
+  }
+}
+
+extension ModelFormat {
+  package var isRead: Bool { true }
+  package var hasShards: Bool { false }
+  package var lacksHeadCounts: Bool { false }
+
+  package func files(writtenTo path: String) -> [(name: String, path: String)] { [("written", path)] }
+
+  /// The encoding in which nothing is lost of a model: that of all weights which the format stores as it is told.
+  package func exactEncoding(of model: StoredParameters) -> WeightEncoding {
+    let stored = zip(model.parameters.table.entries, model.types).filter { encodes($0.0) }
+    let kinds = Set(stored.map(\.1))
+    return WeightEncoding(keeping: kinds.count == 1 ? kinds.first! : nil)
+  }
+
+  /// Whether there is a file, no directory, at a path.
+  func isFile(_ path: String) -> Bool {
+    var isDirectory: ObjCBool = false
+    return FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory) && !isDirectory.boolValue
+  }
+}

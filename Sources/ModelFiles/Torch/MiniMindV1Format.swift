@@ -1,0 +1,33 @@
+import Model
+
+/// MiniMind v1's checkpoint: the `state_dict` of its model, saved by PyTorch.
+package struct MiniMindV1Format: ModelFormat {
+  package let name = "pth"
+  package let title = "MiniMind v1 `.pth`"
+  package let ending: String? = ".pth"
+  package let encodings: [WeightEncoding] = [.float32, .bfloat16, .float16]
+  package let tokenizer = TokenizerPlace.none
+  package let lacksHeadCounts = true
+
+  package init() {}
+
+  /// Whatever else a file is, reading it as a checkpoint says so.
+  package func isFormat(ofPath path: String) -> Bool { isFile(path) && !path.hasSuffix(".gguf") }
+
+  package func encodes(_ entry: ParameterEntry) -> Bool { true }
+
+  package func read(_ path: String, _ missing: MissingSettings) throws -> StoredParameters {
+    let checkpoint = try TorchCheckpoint(path)
+    let parameters = try Parameters(
+      miniMindV1: checkpoint, headCount: missing.headCount ?? 16, expertsPerToken: missing.expertsPerToken ?? 2)
+    let type = checkpoint.tensors.first { $0.shape.count == 2 }?.type
+    var result = StoredParameters(parameters, types: parameters.table.entries.map { _ in type })
+    let length = parameters.configuration.maximumSequenceLength
+    result.notes = [("context", "\(length) tokens, as MiniMind v1 trains; the .pth does not say")]
+    return result
+  }
+
+  package func write(_ model: StoredParameters, to path: String, _ settings: WriteSettings) throws {
+    try model.parameters.saveMiniMindV1(path, type: settings.encoding.tensorType ?? .float32)
+  }
+}
