@@ -2,7 +2,7 @@
 import Foundation
 import PackageDescription
 
-/// `MINIMIND_PORTABLE=1` builds for any x86-64 or arm64 machine; otherwise for the machine at hand,
+/// `MINIMIND_PORTABLE=1` builds for any x86-64 or arm64 machine; otherwise for the machine that builds,
 /// which is what lets `SIMD16<Float>` become one AVX-512 register and `addingProduct` one instruction. A portable build
 /// does without oneDNN, too.
 let isPortable = ProcessInfo.processInfo.environment["MINIMIND_PORTABLE"] == "1"

@@ -1,9 +1,9 @@
 import Compute
 import Model
 
-/// What a forward pass leaves behind for the backward pass, for one layer. n = hiddenSize, T = tokens.
+/// What a forward pass keeps for the backward pass, for one layer. n = hiddenSize, T = tokens.
 struct LayerActivations {
-  /// [T, n] the residual stream as it came in, and in front of the feed-forward block.
+  /// [T, n] the residual stream as it came in, and between attention and the feed-forward block.
   let input: ArenaSlot
   let residualAfterAttention: ArenaSlot
   /// [T, 1] what each row was multiplied with.
@@ -24,10 +24,10 @@ struct LayerActivations {
   let experts: ExpertActivations?
 }
 
-/// The layout of everything that a pass computes with, besides weights and gradients.
+/// The layout of everything that a pass computes with, except weights and gradients.
 struct ActivationPlan {
   let layers: [LayerActivations]
-  /// [T, n] the residual stream behind the last layer, its normalisation, and what each row was multiplied with.
+  /// [T, n] the residual stream after the last layer, its normalisation, and what each row was multiplied with.
   let output: ArenaSlot
   let normalizedOutput: ArenaSlot
   let outputReciprocal: ArenaSlot
@@ -45,7 +45,7 @@ struct ActivationPlan {
   let logits: ArenaSlot
   let dLogits: ArenaSlot
   /// Only on the way back: [T, n] gradient of the residual stream, of a norm's output, and the stream's gradient in the
-  /// type of the products in front of each block.
+  /// type of the products before each block.
   let dResidual: ArenaSlot
   let dNormalized: ArenaSlot
   let dFeedForwardOutput: ArenaSlot
@@ -76,7 +76,7 @@ struct ActivationPlan {
     let normalizesHeads = configuration.normalizesQueriesAndKeys
     let heads = configuration.headCount + configuration.keyValueHeadCount
 
-    /// A layer's places; all but those that it must keep are those of another layer, if there is one to share with.
+    /// A layer's places; except those that it must keep, they are those of another layer, if there is one to share with.
     func layer(sharing other: LayerActivations?) -> LayerActivations {
       LayerActivations(
         input: slot(hidden, .float32), residualAfterAttention: other?.residualAfterAttention ?? slot(hidden, .float32),

@@ -1,7 +1,7 @@
 import Compute
 import Model
 
-/// What a forward pass leaves behind for the backward pass, for one layer of a mixture of experts. R = the experts' rows.
+/// What a forward pass keeps for the backward pass, for one layer of a mixture of experts. R = the experts' rows.
 struct ExpertActivations {
   /// The memory of an `ExpertRouting`.
   let routing: ArenaSlot
@@ -57,7 +57,7 @@ extension ArenaPlan {
 }
 
 extension ModelConfiguration {
-  /// The most rows of all experts together for so many tokens.
+  /// The most rows of all experts together for `tokens` tokens.
   func expertRows(_ tokens: Int, _ workers: Int) -> Int {
     ExpertRouting.rowCapacity(
       tokens: tokens, expertCount: expertCount, expertsPerToken: expertsPerToken, workers: workers)

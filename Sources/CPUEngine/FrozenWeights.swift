@@ -2,7 +2,7 @@ import Compute
 import Machine
 import Model
 
-/// The weights of a model that nobody changes: matrices in one block of either type, norms and
+/// The weights of a model that training does not change: matrices in one block of either type, norms and
 /// routers in fp32.
 ///
 /// The training of an adapter reads them. In bfloat16 there is no second, longer copy of a matrix.

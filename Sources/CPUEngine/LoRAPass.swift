@@ -5,7 +5,7 @@ import Model
 /// What a pass needs for an adapter: its weights and gradients as matrices, and places for what lies between A and B.
 ///
 /// Every worker sums the gradients of its own rows into a copy of its own. An adapter is small: unlike those of a whole
-/// model (see `TrainingPass`), the copies cost little, and nobody has to wait for the others' rows.
+/// model (see `TrainingPass`), the copies cost little, and no worker has to wait for the others' rows.
 final class LoRAPass {
   let scale: Float
   let weights: LoRAViews

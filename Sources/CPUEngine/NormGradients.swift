@@ -50,7 +50,7 @@ final class NormGradients {
     }
   }
 
-  /// The same of the norm behind the layers, which lies at `gradient`.
+  /// The same of the norm after the layers, which lies at `gradient`.
   func addOutput(to gradient: UnsafeMutablePointer<Float>) {
     for worker in 0..<workers { add(output(worker), to: gradient, hiddenSize) }
   }

@@ -22,7 +22,7 @@ package final class PassTimes {
 
   deinit { nanoseconds.deallocate() }
 
-  /// Begins the count of a worker anew, without a phase.
+  /// Begins the count of a worker again, without a phase.
   func start(_ worker: Int) { nanoseconds[worker * Self.stride + Self.stride - 1] = monotonicNanoseconds() }
 
   func lap(_ phase: PassPhase, _ worker: Int) {

@@ -54,7 +54,7 @@ extension TrainingPass {
     return output
   }
 
-  /// a = norm(x), in front of attention.
+  /// a = norm(x), before attention.
   @discardableResult
   func normalizeAttentionInput(_ layer: Int, _ worker: Int, _ rows: Range<Int>) -> MatrixView {
     let place = activations(layer)
@@ -63,7 +63,7 @@ extension TrainingPass {
       reciprocal: place.attentionReciprocal)
   }
 
-  /// b = norm(x), in front of the feed-forward block.
+  /// b = norm(x), before the feed-forward block.
   @discardableResult
   func normalizeFeedForwardInput(_ layer: Int, _ worker: Int, _ rows: Range<Int>) -> MatrixView {
     let place = activations(layer)
@@ -103,7 +103,7 @@ extension TrainingPass {
     convert(raw.columns(values), to: normalized.columns(values))
   }
 
-  /// The norm of a query head, or behind those of a key head.
+  /// The norm of a query head, or after those of a key head.
   func headNormWeight(_ layer: Int, _ head: Int) -> UnsafePointer<Float> {
     let offsets = norms.layers[layer]
     guard let offset = head < shape.headCount ? offsets.query : offsets.key else {

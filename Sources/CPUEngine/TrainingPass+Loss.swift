@@ -18,7 +18,7 @@ extension TrainingPass {
       let count = min(chunkRows, batch.paddedLossCount - start)
       let mine = team.share(of: count, worker: worker, multiple: PassBatch.rowMultiple)
       chunkLoss(worker, start: start, rows: mine, findsGradients: findsGradients)
-      // A smaller last chunk is shared out otherwise, in places of the logits that others may still be reading.
+      // A smaller last chunk is divided in another way, in places of the logits that others may still be reading.
       meet(worker)
       guard findsGradients, let weightGradients else { continue }
       // Wout += dLogitsᵀ·h over all rows of the chunk, each worker for its part of the vocabulary.

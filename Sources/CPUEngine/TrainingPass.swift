@@ -5,7 +5,7 @@ import Model
 /// The forward and backward pass of a model over packed documents: weights and a batch in, loss and gradients out.
 ///
 /// Every worker owns a block of rows (tokens) and takes them through a layer alone. Two points in a layer need the
-/// others: attention, where workers share out documents and heads, and the gradients of weights, where each worker sums
+/// others: attention, where documents and heads are divided among workers, and the gradients of weights, where each worker sums
 /// its own rows of a matrix over all tokens. (A mixture of experts has a third: where an expert's rows begin.) So no
 /// gradient exists twice, and a sum has the same order in every run with the same number of workers. Nothing is
 /// allocated after `init` once each shape of product has occurred.
@@ -20,7 +20,7 @@ package final class TrainingPass {
 
   /// What became of the experts since `zeroGradients`; nil for a dense model.
   package let expertUse: ExpertUse?
-  /// Where the time goes, for whoever wants to know.
+  /// Where the time goes; nil where it is not measured.
   package var times: PassTimes?
   /// Called during a backward pass as soon as the gradients of a layer's weights hold all of the batch, from the last
   /// layer to the first; never for an adapter, whose gradients are complete at the end only.
@@ -134,7 +134,7 @@ package final class TrainingPass {
     refreshWorkingWeights()
   }
 
-  /// Bytes that a pass holds besides the parameters: activations, gradients, the parameters' working copy, and frozen
+  /// Bytes that a pass holds in addition to the parameters: activations, gradients, the parameters' working copy, and frozen
   /// weights.
   ///
   /// - Parameter lora: the adapter that is trained; nil for the whole model.
@@ -280,10 +280,10 @@ package final class TrainingPass {
     team.share(of: batch.rows, worker: worker, multiple: PassBatch.rowMultiple)
   }
 
-  /// A layer's activations. Without training all layers share one place; with recomputation all but their inputs.
+  /// A layer's activations. Without training all layers share one place; with recomputation all except their inputs.
   func activations(_ layer: Int) -> LayerActivations { plan.layers[min(layer, plan.layers.count - 1)] }
 
-  /// The residual stream behind a layer: what the next one takes in.
+  /// The residual stream after a layer: what the next one takes in.
   func residualAfter(_ layer: Int) -> MatrixView {
     view(layer + 1 < shape.layerCount ? activations(layer + 1).input : plan.output)
   }

@@ -27,7 +27,7 @@ package struct AttentionShape: Sendable, Equatable {
   package var outputWidth: Int { headCount * headSize }
 }
 
-/// The unit of work that workers share out: one document and one key/value head with all its query heads.
+/// The unit of work that is divided among workers: one document and one key/value head with all its query heads.
 ///
 /// Both directions compute with queries in the lanes of a vector and keys in rows: a tile of scores is [keys, lanes].
 /// So the softmax over keys needs no sums across lanes, and the query heads of a group lie side by side in the lanes and

@@ -33,7 +33,7 @@ package struct DropoutMask: Sendable {
 
   /// Whether an element becomes zero.
   ///
-  /// - Parameter row: counted from the beginning of whatever the mask covers, which may be far in front of a matrix.
+  /// - Parameter row: counted from the first row that the mask covers, which may be long before a matrix.
   package func isDropped(row: Int, column: Int) -> Bool {
     let key = key(ofRow: row)
     var bits = key.low &+ UInt32(truncatingIfNeeded: column) &* 0x9E37_79B9

@@ -14,7 +14,7 @@ package func embeddingForward(tokens: UnsafePointer<Int32>, table: MatrixView, o
 
 /// The gradient of `embeddingForward`: dTable[token] += dOutput, token by token in their order.
 ///
-/// A token that occurs twice adds to the same row, so workers share out columns, not rows.
+/// A token that occurs twice adds to the same row, so workers divide columns, not rows.
 /// - Parameters:
 ///   - tokens: [dOutput.rows].
 ///   - dOutput: [rows, columns].

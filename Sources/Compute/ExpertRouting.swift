@@ -5,7 +5,7 @@
 /// one product over all of them. A worker's rows of an expert are rounded up to a multiple of `rowMultiple`, so that the
 /// products of a run have few shapes; what is added are rows of zeros.
 ///
-/// This is a view of memory that somebody else owns. Each worker writes the parts of its own tokens; between `choose` and
+/// This is a view of memory that its caller owns. Each worker writes the parts of its own tokens; between `choose` and
 /// `place` all workers must have met.
 package struct ExpertRouting {
   package static let rowMultiple = 16

@@ -1,6 +1,6 @@
 import Model
 
-/// A matrix that lies in memory owned by somebody else: row-major, rows `rowStride` elements apart.
+/// A matrix that lies in memory that its caller owns: row-major, rows `rowStride` elements apart.
 ///
 /// - Unchecked Sendable: a view is an address and a shape. Whoever hands one to several workers gives each of them
 ///   its own rows or columns to write, and keeps the owner alive until all are done.

@@ -138,7 +138,7 @@ private struct PagedTile {
     }
   }
 
-  /// Turns a row's scores into weights e^((score - largest)/√headSize), zero for keys behind the query, and brings what
+  /// Turns a row's scores into weights e^((score - largest)/√headSize), zero for keys after the query, and brings what
   /// was summed before to the new largest score.
   private func weigh(_ row: Int, _ block: Range<Int>) {
     let scores = scratch.scores + row * PagedAttentionScratch.keyBlock

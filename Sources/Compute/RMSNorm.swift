@@ -35,7 +35,7 @@ package func rmsNormForward(
 ///     float32, which is the residual stream of a bfloat16 run.
 ///   - dInput: x̄, overwritten, or added to if `accumulates`: the way around the norm already left its gradient there.
 ///     May be `dOutput` or, overwritten, `input` itself if the types are the same.
-///   - dWeight: w̄, [columns], added to. Rows shared out among workers need one accumulator for each worker, added up in a
+///   - dWeight: w̄, [columns], added to. Rows divided among workers need one accumulator for each worker, added up in a
 ///     fixed order; everything else here depends on its own row only.
 package func rmsNormBackward(
   dOutput: MatrixView, input: MatrixView, weight: UnsafePointer<Float>,

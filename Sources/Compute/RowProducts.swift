@@ -76,7 +76,7 @@ package final class RowScratch {
 ///
 /// A weight is read once for a handful of rows, so that with one row the time is that of reading W from memory, and with many
 /// that of arithmetic. The arithmetic of a number of y, and so its bits, depends on its own row of x and of W only: neither
-/// on how many rows there are nor on how W is shared out among workers. Sums are in fp32; those of q8 and q4 are exact
+/// on how many rows there are nor on how W is divided among workers. Sums are in fp32; those of q8 and q4 are exact
 /// within each 32 columns.
 ///
 /// - Parameters:

@@ -46,7 +46,7 @@ extension MatrixView {
 
 /// Calls `body` for `0 ..< count` in steps of sixteen: with the place and 16, and at the end with what is left over.
 ///
-/// The body is compiled twice, so that all but the last step have no mask. Pass a local function marked
+/// The body is compiled twice, so that only the last step has a mask. Pass a local function marked
 /// `@inline(__always)`: a closure stays a call for each step, in Swift 6.3.
 @inline(__always)
 package func forEachSixteen(_ count: Int, _ body: (_ start: Int, _ lanes: Int) -> Void) {

@@ -13,7 +13,7 @@ package enum WeightType: String, Sendable, Codable, CaseIterable {
   /// What keys, values and activations are kept in beside such weights.
   package var activationType: ElementType { self == .float32 ? .float32 : .bfloat16 }
 
-  /// Bytes of so many weights whose rows are whole tiles and blocks.
+  /// Bytes of `count` weights whose rows are whole tiles and blocks.
   package func byteCount(weights count: Int) -> Int {
     self.isQuantized
       ? count / Self.blockColumns * (Self.blockColumns * (self == .q4 ? 4 : 8) / 8 + 2)
@@ -22,12 +22,12 @@ package enum WeightType: String, Sendable, Codable, CaseIterable {
 
   var isQuantized: Bool { self == .q8 || self == .q4 }
 
-  /// The weights are read in tiles of so many rows.
+  /// The weights are read in tiles of this many rows.
   package static let tileRows = Int(CKTileRows)
   /// Columns that share a scale, once rounded up.
   static let blockColumns = Int(CKBlockColumns)
 
-  /// The units of a row of so many columns: blocks, or words of four bytes.
+  /// The units of a row of `columns` columns: blocks, or words of four bytes.
   func units(_ columns: Int) -> Int {
     switch self {
     case .float32: columns
@@ -42,7 +42,7 @@ package enum WeightType: String, Sendable, Codable, CaseIterable {
   }
 }
 
-/// A matrix of weights in the order in which `multiplyRows` reads it, in memory owned by somebody else.
+/// A matrix of weights in the order in which `multiplyRows` reads it, in memory that its caller owns.
 ///
 /// Sixteen rows make a tile, padded with zeros at the matrix's end. In float32 a tile is transposed, [columns, 16], so that
 /// one number of the input meets a vector of weights; in bfloat16 the same with pairs of columns; q8 and q4 are in

@@ -74,12 +74,12 @@ package struct Batch: Sendable, Equatable {
 
   // MARK: - Packing
 
-  /// Adds a document of `count` tokens, of which the last is read by nobody: `count - 1` rows.
+  /// Adds a document of `count` tokens, whose last token has no row: `count - 1` rows.
   ///
   /// - Parameters:
   ///   - number: the document's in its split.
   ///   - token: the id of each, from 0.
-  ///   - lossWeight: how much the prediction of each counts; the first is predicted by nobody.
+  ///   - lossWeight: how much the prediction of each counts; the first token is not predicted.
   /// - Precondition: at least two tokens; all documents of a batch have numbers or none; there are no columns yet.
   package mutating func append(
     count: Int, number: Int? = nil, token: (_ index: Int) -> Int32, lossWeight: (_ index: Int) -> Float = { _ in 1 }
@@ -98,7 +98,7 @@ package struct Batch: Sendable, Equatable {
   /// Adds a document.
   ///
   /// - Parameters:
-  ///   - document: its tokens; the last is read by nobody.
+  ///   - document: its tokens; the last has no row.
   ///   - isTrained: whether the token at an index, from 0, is to be predicted.
   /// - Precondition: as above.
   package mutating func append(
@@ -169,7 +169,7 @@ package struct Batch: Sendable, Equatable {
   }
 
   /// Lets rows have values that do not come from the embedding table. Their tokens are still predicted as `lossWeights`
-  /// says, and stand in `tokens` for whoever counts.
+  /// says; in `tokens` they are placeholders.
   ///
   /// - Precondition: the rows are rows of one document, after those of earlier spans.
   package mutating func embed(_ span: EmbeddedSpan) {

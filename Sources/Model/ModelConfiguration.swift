@@ -29,7 +29,7 @@ public struct ModelConfiguration: Sendable, Equatable {
   public var expertCount = 0
   /// The routed experts that a token passes.
   public var expertsPerToken = 0
-  /// Experts that every token passes besides: N of them are one feed-forward block N times as wide.
+  /// Experts that every token passes in addition: N of them are one feed-forward block N times as wide.
   public var sharedExpertCount = 0
   /// How much the load-balance loss of a mixture of experts counts in training.
   public var balanceLossWeight = 0.01
@@ -73,7 +73,7 @@ public struct ModelConfiguration: Sendable, Equatable {
       + layerCount * (attention + feedForwards + router + 2 * hiddenSize) + hiddenSize
   }
 
-  /// The learned values that one token meets: all but the experts that it does not take.
+  /// The learned values that one token meets: all except those of experts that it does not take.
   public var activeParameterCount: Int {
     parameterCount - 3 * layerCount * hiddenSize * intermediateSize * (isMixture ? expertCount - expertsPerToken : 0)
   }

@@ -56,7 +56,7 @@ package struct RotarySettings: Sendable, Equatable {
     self.scaling = scaling
   }
 
-  /// Whether the angles of a sequence of so many tokens are others than those of a shorter one.
+  /// Whether the angles of a sequence of `length` tokens differ from those of a shorter one.
   package func dependsOnLength(_ length: Int) -> Bool {
     if case .dynamic = scaling { length > trainedLength } else { false }
   }
@@ -80,7 +80,7 @@ package struct RotarySettings: Sendable, Equatable {
     case .yarn(let yarn):
       let (fast, slow) = bounds(yarn)
       return plain(theta).enumerated().map { pair, frequency in
-        // 0 for fast pairs, 1 for slow ones; where the bounds are one, the step lies just behind it.
+        // 0 for fast pairs, 1 for slow ones; where the bounds are one, the step lies just after it.
         let slowness = min(1, max(0, (Double(pair) - fast) / (slow == fast ? 0.001 : slow - fast)))
         return frequency * (1 - slowness) + frequency / yarn.factor * slowness
       }

@@ -119,7 +119,7 @@ extension ModelFormat {
 
   package func files(writtenTo path: String) -> [(name: String, path: String)] { [("written", path)] }
 
-  /// The encoding in which nothing is lost of a model: that of all weights which the format stores as it is told.
+  /// The encoding in which nothing is lost of a model: that of all weights which the format stores in the encoding that is asked for.
   package func exactEncoding(of model: StoredParameters) -> WeightEncoding {
     let stored = zip(model.parameters.table.entries, model.types).filter { encodes($0.0) }
     let kinds = Set(stored.map(\.1))

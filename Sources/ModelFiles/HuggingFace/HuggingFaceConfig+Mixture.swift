@@ -4,7 +4,7 @@ import Storage
 // MARK: - config.json of a mixture of experts
 
 extension ModelConfiguration {
-  /// The members that `Ernie4_5_MoeForCausalLM` has besides those of a dense model. Every layer is a mixture.
+  /// The members that `Ernie4_5_MoeForCausalLM` has in addition to those of a dense model. Every layer is a mixture.
   var mixtureMembers: [(String, JSON)] {
     [
       ("moe_intermediate_size", .integer(intermediateSize)),

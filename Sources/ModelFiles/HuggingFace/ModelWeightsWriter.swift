@@ -15,7 +15,7 @@ package final class ModelWeightsWriter {
   ///   - directory: exists.
   ///   - tensors: not empty; their values follow in this order.
   ///   - shardByteCount: the most bytes of weights in one file, if it has more than one weight; one file when nil.
-  ///   - metadata: what each file is to say of itself, besides its format.
+  ///   - metadata: what each file is to say of itself, in addition to its format.
   package init(
     directory: String, tensors: [SafetensorsWriter.Plan], shardByteCount: Int?, metadata: [String: String] = [:]
   ) throws(FileError) {

@@ -35,7 +35,7 @@ extension ModelConfiguration {
         "\(path): the keys' width of \(keyRows) is no multiple of the head size \(headSize) that \(headCount) heads "
           + "give. Say how many heads the model has with --heads.")
     }
-    /// The numbers that stand behind `prefix` in the weights' names, counted from 0.
+    /// The numbers after `prefix` in the weights' names, counted from 0.
     func count(after prefix: String) -> Int {
       let found = Set(
         weights.keys.lazy.filter { $0.hasPrefix(prefix) }
