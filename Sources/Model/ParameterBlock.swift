@@ -18,3 +18,12 @@ package final class ParameterBlock {
     values = buffer.base.bindMemory(to: Float.self, capacity: table.totalCount)
   }
 }
+
+extension ParameterBlock {
+  /// Whether all values are finite numbers.
+  package var areFinite: Bool { (0..<table.totalCount).allSatisfy { values[$0].isFinite } }
+
+  package func withBytes<Result>(_ body: (UnsafeRawBufferPointer) throws -> Result) rethrows -> Result {
+    try body(UnsafeRawBufferPointer(start: values, count: table.totalCount * 4))
+  }
+}

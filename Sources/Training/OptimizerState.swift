@@ -4,15 +4,6 @@ import Machine
 import Model
 import Processes
 
-/// Which rule moves the weights.
-package enum OptimizerKind: String, Codable, CaseIterable, Sendable {
-  /// AdamW for all of them.
-  case adamW = "adamw"
-  /// Muon for the matrices inside the layers; AdamW for embedding, output and norms, whose gradients are not those of a
-  /// map from vectors to vectors.
-  case muon
-}
-
 /// The optimizer over the weights that belong to a rank: their moments, and the step that uses them. One process owns
 /// all weights.
 package final class OptimizerState {

@@ -1,3 +1,4 @@
+import Model
 import Corpus
 
 /// A kind of training: which data it takes, what it minimises, and the defaults that suit it. The loop is the same for

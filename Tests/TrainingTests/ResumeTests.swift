@@ -1,3 +1,4 @@
+import Model
 import Compute
 import Foundation
 import TestSupport

@@ -1,0 +1,42 @@
+/// How an engine is to work.
+package struct EngineSettings: Sendable {
+  /// The type of the numbers that matrix products take; weights are kept in fp32.
+  package var precision: ElementType
+  /// The most tokens of a batch, and of a document.
+  package var maximumTokens: Int
+  /// Keeps of every layer its input alone, and computes the rest again in the backward pass (Chen et al. 2016,
+  /// arXiv 1604.06174): less memory, more time, the same bits.
+  package var recomputesActivations: Bool
+  /// Nil for an engine that only computes losses.
+  package var optimizer: OptimizerKind?
+  /// Of an adapter's dropout.
+  package var seed: UInt64
+  /// This process among those that share the work; above one only for a `SharedTrainingEngine`.
+  package var rank = 0
+  package var ranks = 1
+
+  package init(
+    precision: ElementType, maximumTokens: Int, recomputesActivations: Bool = false, optimizer: OptimizerKind?,
+    seed: UInt64 = 0, rank: Int = 0, ranks: Int = 1
+  ) {
+    self.precision = precision
+    self.maximumTokens = maximumTokens
+    self.recomputesActivations = recomputesActivations
+    self.optimizer = optimizer
+    self.seed = seed
+    self.rank = rank
+    self.ranks = ranks
+  }
+}
+
+/// Makes engines of one kind: what the program chooses and training is given.
+package protocol TrainingEngineProvider {
+  /// - Throws: `OutOfMemoryError`, and what reading an adapter's base throws.
+  func makeEngine(_ model: TrainableModel, _ settings: EngineSettings) throws -> any TrainingEngine
+
+  /// Bytes of the host's memory that such an engine takes, trained weights and code included.
+  ///
+  /// - Parameter lora: the adapter that is trained; nil for the whole model.
+  func memoryBytes(_ configuration: ModelConfiguration, lora: LoRAConfiguration?, _ settings: EngineSettings) throws
+    -> Int
+}
