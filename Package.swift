@@ -116,7 +116,7 @@ let package = Package(
       of: "Evaluation",
       imports: ["TestSupport", "Model", "Compute", "CPUEngine", "Corpus", "Inference", "Tokenization"]),
     tests(of: "Serving", imports: ["TestSupport", "Storage", "Inference", "StructuredOutput", "Tokenization"]),
-    tests(of: "minimind"),
+    tests(of: "minimind", imports: ["Storage", "Model", "Inference"]),
   ],
   swiftLanguageModes: [.v6],
   cxxLanguageStandard: .cxx17

@@ -25,7 +25,7 @@ from serving import Server  # noqa: E402
 
 TOKENS = 64
 #: Our types, and what the same weights are called in a GGUF file.
-TYPES = {"f32": "f32", "bf16": "bf16", "q8": "q8_0"}
+TYPES = ["fp32", "bf16", "q8"]
 
 
 def stream(port, number, first_token_times, tokens):
@@ -73,7 +73,7 @@ def free_port():
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--model", required=True)
-    parser.add_argument("--type", choices=list(TYPES), default="q8")
+    parser.add_argument("--type", choices=TYPES, default="q8")
     parser.add_argument("--streams", type=int, nargs="+", default=[8, 32])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
@@ -82,7 +82,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         gguf, port = Path(folder) / "model.gguf", free_port()
         subprocess.run([arguments.minimind, "convert", "--from", arguments.model, "--to", gguf, "--type",
-                        TYPES[arguments.type]], check=True, stdout=subprocess.DEVNULL)
+                        arguments.type], check=True, stdout=subprocess.DEVNULL)
         theirs = subprocess.Popen(
             [sys.executable, "-m", "llama_cpp.server", "--model", gguf, "--port", str(port), "--n_threads",
              str(arguments.threads), "--n_ctx", "512", "--interrupt_requests", "False"],

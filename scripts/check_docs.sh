@@ -26,6 +26,16 @@ done
 scripts/check_quotations.py "${documents[@]}" || faults=$((faults + 1))
 scripts/check_words.py || faults=$((faults + 1))
 
+# Defaults of sampling, which a document gives in words.
+if [ -x "$binary" ]; then
+  while IFS=: read -r document sentence; do
+    read -r temperature top_k < <(sed -E 's/[^0-9.]*([0-9.]+)[^0-9]*([0-9]+).*/\1 \2/' <<<"$sentence")
+    help=$("$binary" generate --help | tr -s ' \n' ' ')
+    grep -qE -- "--temperature X [^-]*\(default: $temperature\) --top-k N [^-]*\(default: $top_k\)" <<<"$help" ||
+      fault "$document says “$sentence”, which is not what minimind generate --help says."
+  done < <(grep -oE '\(temperature [0-9.]+, `top_k` [0-9]+\)' "${documents[@]}" || true)
+fi
+
 # Command lines: continued lines are joined first.
 declare -A helps
 if [ -x "$binary" ]; then

@@ -3,7 +3,7 @@ import Model
 
 /// How inference keeps the weights of a model: the words of `--type`.
 package enum WeightType: String, Sendable, Codable, CaseIterable {
-  case float32 = "f32"
+  case float32 = "fp32"
   case bfloat16 = "bf16"
   /// Eight bits a weight and a scale for each 32 of a row, 8.5 bits in all.
   case q8

@@ -102,4 +102,4 @@ package struct DocumentReader {
   }
 }
 
-let oversizedReason = "the row is longer than \(BlockReader.maximumRecordBytes >> 20) MB; break it up"
+let oversizedReason = "the row is longer than \(formatBytes(BlockReader.maximumRecordBytes)); break it up"

@@ -4,7 +4,7 @@ import Storage
 /// Writes one token shard: tokens go to the disk as they come, the tables follow at the end, the header last.
 ///
 /// Must write into a directory that becomes visible only when everything is in it (`AtomicDirectory`).
-/// Memory: a buffer of 1 MB, 12 bytes a document, and for a loss mask one bit a token.
+/// Memory: a buffer of 1 MiB, 12 bytes a document, and for a loss mask one bit a token.
 final class ShardWriter {
   /// A shard is closed when it holds this many tokens or documents, which bounds the memory of its tables.
   static let maximumTokens = 1 << 26

@@ -17,6 +17,10 @@ package struct LoRAConfiguration: Sendable, Equatable {
     self.targets = LoRATarget.allCases.filter(targets.contains)
   }
 
+  /// Hu et al. and v1: twice the usual rank.
+  package static let usualAlpha = 16.0
+  package static let usualDropout = 0.1
+
   /// What the product of A and B is multiplied by.
   package var scale: Float { Float(alpha / Double(rank)) }
 

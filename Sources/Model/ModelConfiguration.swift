@@ -1,4 +1,5 @@
 import Machine
+import Storage
 
 /// The shape of a model: everything that its weights alone do not say.
 ///
@@ -103,30 +104,8 @@ extension ModelConfiguration {
       configuration.sharedExpertCount = 1
       return configuration
     default:
-      throw ConfigurationError.unknownName(name, nearest: nearestName(to: name))
+      throw ConfigurationError.unknownName(name, nearest: nearestName(to: name.lowercased(), among: names))
     }
-  }
-
-  private static func nearestName(to name: String) -> String? {
-    let candidates = names.map { ($0, editDistance($0, name.lowercased())) }
-    guard let best = candidates.min(by: { $0.1 < $1.1 }), best.1 <= 2 else { return nil }
-    return best.0
-  }
-
-  /// Levenshtein's distance: how many characters to insert, remove or replace.
-  private static func editDistance(_ left: String, _ right: String) -> Int {
-    let right = Array(right)
-    var row = Array(0...right.count)
-    for (i, leftCharacter) in left.enumerated() {
-      var diagonal = row[0]
-      row[0] = i + 1
-      for (j, rightCharacter) in right.enumerated() {
-        let replaced = diagonal + (leftCharacter == rightCharacter ? 0 : 1)
-        diagonal = row[j + 1]
-        row[j + 1] = min(replaced, diagonal + 1, row[j] + 1)
-      }
-    }
-    return row[right.count]
   }
 }
 

@@ -48,15 +48,12 @@ package enum TokenizerPlace: Sendable {
 
 /// What the caller knows of a model and its files do not say.
 package struct MissingSettings: Sendable, Equatable {
-  /// Query heads; 16 when nil.
-  package var headCount: Int?
-  /// Experts that a token passes; 2 when nil.
-  package var expertsPerToken: Int?
+  /// Query heads.
+  package var headCount = 16
+  /// Experts that each token is routed to.
+  package var expertsPerToken = 2
 
-  package init(headCount: Int? = nil, expertsPerToken: Int? = nil) {
-    self.headCount = headCount
-    self.expertsPerToken = expertsPerToken
-  }
+  package init() {}
 }
 
 /// How a model is to be written.

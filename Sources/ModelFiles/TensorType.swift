@@ -1,3 +1,5 @@
+import Model
+
 /// The element types that a safetensors file can hold, by their names there.
 public enum TensorType: String, Sendable, CaseIterable {
   case bool = "BOOL"
@@ -34,8 +36,7 @@ public enum TensorConversion {
     case .float32: UnsafeMutableRawPointer(destination).copyMemory(from: source, byteCount: count * 4)
     case .bfloat16:
       for i in 0..<count {
-        let bits = source.loadUnaligned(fromByteOffset: 2 * i, as: UInt16.self)
-        destination[i] = Float(bitPattern: UInt32(bits) << 16)
+        destination[i] = BFloat16(bitPattern: source.loadUnaligned(fromByteOffset: 2 * i, as: UInt16.self)).float
       }
     case .float16:
       for i in 0..<count {
@@ -61,7 +62,8 @@ public enum TensorConversion {
     switch type {
     case .float32: target.copyMemory(from: source, byteCount: destination.count)
     case .bfloat16:
-      roundToBFloat16(source, count: values.count, to: target.bindMemory(to: UInt16.self, capacity: values.count))
+      let rounded = target.bindMemory(to: BFloat16.self, capacity: values.count)
+      for i in 0..<values.count { rounded[i] = BFloat16(source[i]) }
     case .float16:
       let half = target.bindMemory(to: Float16.self, capacity: values.count)
       var areFinite = true
@@ -71,22 +73,9 @@ public enum TensorConversion {
       }
       guard areFinite else {
         throw .unsupported(
-          path: path, feature: "'\(name)' has values beyond 65504, the largest of f16; choose --type bf16 or f32")
+          path: path, feature: "'\(name)' has values beyond 65504, the largest of fp16; choose --type bf16 or fp32")
       }
     default: preconditionFailure("fp32 values cannot be stored as \(type)")
-    }
-  }
-
-  /// Rounds fp32 values to the bits of bfloat16, to nearest, ties to even.
-  public static func roundToBFloat16(
-    _ source: UnsafePointer<Float>, count: Int, to destination: UnsafeMutablePointer<UInt16>
-  ) {
-    for i in 0..<count {
-      let bits = source[i].bitPattern
-      let rounded = (bits &+ 0x7FFF &+ ((bits >> 16) & 1)) >> 16
-      // A NaN whose payload lies in the dropped half would become infinite.
-      destination[i] =
-        source[i].isNaN ? UInt16(truncatingIfNeeded: bits >> 16) | 0x40 : UInt16(truncatingIfNeeded: rounded)
     }
   }
 

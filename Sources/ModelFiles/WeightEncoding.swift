@@ -1,10 +1,10 @@
 /// How weights are stored in the files that this program writes.
 package enum WeightEncoding: String, CaseIterable, Sendable {
-  case float32 = "f32"
-  case float16 = "f16"
+  case float32 = "fp32"
+  case float16 = "fp16"
   case bfloat16 = "bf16"
-  /// GGUF's blocks of 32 values: one fp16 scale and 32 signed bytes.
-  case q8 = "q8_0"
+  /// GGUF's q8_0, blocks of 32 values: one fp16 scale and 32 signed bytes.
+  case q8
 
   /// The same type in safetensors files and PyTorch's; nil for one that only GGUF has.
   package var tensorType: TensorType? {
@@ -16,7 +16,7 @@ package enum WeightEncoding: String, CaseIterable, Sendable {
     }
   }
 
-  /// The encoding that loses nothing of stored weights; f32 when there is no such type.
+  /// The encoding that loses nothing of stored weights; fp32 when there is no such type.
   package init(keeping type: TensorType?) {
     self = Self.allCases.first { $0.tensorType == type && type != nil } ?? .float32
   }
@@ -72,7 +72,7 @@ package enum WeightEncoding: String, CaseIterable, Sendable {
       let stored = Float16(scale)
       guard stored.isFinite else {
         throw .unsupported(
-          path: path, feature: "'\(name)' has values beyond 8319008, the largest of q8_0; choose --type bf16 or f32")
+          path: path, feature: "'\(name)' has values beyond 8319008, the largest of q8; choose --type bf16 or fp32")
       }
       // The inverse of a d near zero is infinite; such a d is zero in fp16, and so is the block.
       let inverse = (1 / scale).isFinite ? 1 / scale : 0

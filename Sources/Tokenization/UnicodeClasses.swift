@@ -6,7 +6,7 @@ enum UnicodeClass {
   static let space: UInt8 = 3
 }
 
-/// Class lookup for code points: blocks of 256, equal blocks stored once (about 30 KB in all).
+/// Class lookup for code points: blocks of 256, equal blocks stored once (about 30 KiB in all).
 ///
 /// Sendable: written only in `init`, and the one instance lives for the whole process.
 final class UnicodeClassTable: @unchecked Sendable {

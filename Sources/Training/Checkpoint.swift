@@ -32,7 +32,7 @@ package enum Checkpoint {
     let needed = byteCount(parameterCount: model.trained.table.totalCount)
     if let available = availableDiskBytes(at: parent), available < needed {
       throw FileError(
-        "cannot save \(path): it needs \(needed >> 20) MiB and the disk has \(available >> 20) MiB left. "
+        "cannot save \(path): it needs \(formatBytes(needed)) and the disk has \(formatBytes(available)) left. "
           + "Free some space, then resume from the last checkpoint.")
     }
     try AtomicDirectory.write(path) { directory in

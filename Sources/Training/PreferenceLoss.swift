@@ -92,3 +92,32 @@ package struct PreferenceLoss: Sendable, Equatable {
     Metric("logps/rejected", [.train, .eval], unit: "nats", "DPO: the same of the rejected ones"),
   ]
 }
+
+extension SettingList {
+  package var beta: Setting<Double> {
+    Setting(
+      "beta", default: 0.1, in: 1e-6...1000,
+      help: "Strength of the pull towards the starting model (the KL coefficient).")
+  }
+  package var loss: Setting<PreferenceLoss.Shape> {
+    Setting(
+      "loss", default: .sigmoid,
+      help: "Of a pair: sigmoid is DPO's, which wants ever larger margins; ipo stops at a margin of 1/(2 beta).")
+  }
+  package var lengthNormalized: Setting<Bool> {
+    Setting(
+      "length-normalized", default: false,
+      help: "Divides an answer's log-probability by its tokens, so that length does not count.")
+  }
+
+  /// The options of a stage that compares pairs.
+  var preferenceSettings: [SettingDescription] { [beta.description, loss.description, lengthNormalized.description] }
+}
+
+extension PreferenceLoss.Shape: SettingChoice {}
+
+extension PreferenceLoss {
+  init(_ settings: ResolvedSettings) {
+    self.init(shape: settings.loss, beta: settings.beta, isLengthNormalized: settings.lengthNormalized)
+  }
+}

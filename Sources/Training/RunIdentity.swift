@@ -7,9 +7,6 @@ import Storage
 package struct RunIdentity {
   private var facts: [String: String]
 
-  /// Options that may differ: threads are a machine's own, and paths may lead to copies, whose content is compared.
-  private static let ownOptions = [TrainingSettings.CodingKeys.model, .from, .data, .threads].map(\.rawValue)
-
   /// What is known before anything is written.
   package init(_ plan: TrainingPlan) throws {
     // Enough of a digest to compare, and to tell files apart by eye.
@@ -19,11 +16,8 @@ package struct RunIdentity {
       "data": Self.short(plan.dataManifestHash), "model": Self.short(modelDigest),
       "number of steps": String(plan.totalSteps),
     ]
-    let options = try JSON(parsing: String(decoding: JSONEncoder().encode(plan.settings), as: UTF8.self))
-    if case .object(let members) = options {
-      for member in members where !Self.ownOptions.contains(member.key) {
-        facts["--" + member.key] = member.value.compactText
-      }
+    for setting in plan.stage.settings where !setting.freedom.contains(.betweenProcesses) {
+      facts["--" + setting.name] = plan.settings.recorded[setting.name]?.compactText
     }
   }
 

@@ -4,7 +4,7 @@ import Machine
 import Storage
 
 /// How a run was begun: `training.json`. Written once; what changes is in the checkpoints.
-package struct RunRecord: Codable, Equatable, Sendable {
+package struct RunRecord: Equatable, Sendable {
   package static let fileName = "training.json"
   private static let currentFormat = 1
 
@@ -37,48 +37,64 @@ package struct RunRecord: Codable, Equatable, Sendable {
     machine = Self.machineDescription
   }
 
-  package func write(to run: RunDirectory) throws {
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-    try AtomicFile.write(Array(try encoder.encode(self)) + Array("\n".utf8), to: run.path + "/" + Self.fileName)
+  /// One member a property, in the order of their names.
+  package var json: JSON {
+    let members: [(String, JSON?)] = [
+      ("dataManifestHash", .string(dataManifestHash)), ("format", .integer(format)), ("machine", .string(machine)),
+      ("options", options.json), ("parameterCount", .integer(parameterCount)),
+      ("programVersion", .string(programVersion)), ("stage", .string(stage)),
+      ("startModelHash", startModelHash.map { .string($0) }), ("tokenizerHash", .string(tokenizerHash)),
+      ("totalSteps", .integer(totalSteps)),
+    ]
+    return .object(members.compactMap { name, value in value.map { JSON.Member(name, $0) } })
   }
 
+  /// - Throws: `FileError`.
+  package func write(to run: RunDirectory) throws {
+    try AtomicFile.write(Array((json.text() + "\n").utf8), to: run.path + "/" + Self.fileName)
+  }
+
+  /// - Throws: `FileError`, or `TrainingError` that says what is wrong with the record.
   package init(of run: RunDirectory) throws { try self.init(directory: run.path) }
 
   /// Of a run that is not held, and may be going on.
+  ///
+  /// - Throws: `FileError`, or `TrainingError` that says what is wrong with the record.
   package init(directory: String) throws {
     let path = directory + "/" + Self.fileName
     let text = String(decoding: try MappedFile.contents(of: path), as: UTF8.self)
-    guard let json = try? JSON(parsing: text).addingLaterOptions().compactText,
-      let record = try? JSONDecoder().decode(RunRecord.self, from: Data(json.utf8)),
-      record.format == Self.currentFormat, record.totalSteps > 0
+    guard let json = try? JSON(parsing: text), json["format"]?.integerValue == Self.currentFormat,
+      let stage = Stage.all.first(where: { $0.name == json["stage"]?.stringValue }), let options = json["options"],
+      let totalSteps = json["totalSteps"]?.integerValue, totalSteps > 0,
+      let parameterCount = json["parameterCount"]?.integerValue,
+      let dataManifestHash = json["dataManifestHash"]?.stringValue,
+      let tokenizerHash = json["tokenizerHash"]?.stringValue,
+      let programVersion = json["programVersion"]?.stringValue, let machine = json["machine"]?.stringValue
     else {
       throw TrainingError(
         "\(path) is not the record of a run, or that of another version of this program. Use the version that began the "
           + "run, or begin a new one.")
     }
-    self = record
+    do { self.options = try TrainingSettings(json: options, of: stage) } catch {
+      throw TrainingError("\(path): \(error) Correct it, or begin a new run.")
+    }
+    if let missing = self.options.missingSetting(of: stage) {
+      throw TrainingError(
+        "\(path) is not the record of a run: it lacks \(missing). Use the version that began the run, or begin a new one."
+      )
+    }
+    self.stage = stage.name
+    self.totalSteps = totalSteps
+    self.parameterCount = parameterCount
+    startModelHash = json["startModelHash"]?.stringValue
+    self.dataManifestHash = dataManifestHash
+    self.tokenizerHash = tokenizerHash
+    self.programVersion = programVersion
+    self.machine = machine
   }
 
   /// The processor, its cores and the memory.
   private static var machineDescription: String {
-    "\(Processor.name), \(Processor.coreCount) cores, \(MachineMemory.totalBytes >> 30) GiB"
-  }
-}
-
-extension JSON {
-  /// Options that records of earlier versions do not have, with what those versions did.
-  private static let laterOptions: [(key: TrainingSettings.CodingKeys, value: JSON)] = [
-    (.optimizer, .string(OptimizerKind.adamW.rawValue)), (.recomputeActivations, .bool(false)),
-  ]
-
-  /// A record with the options that are missing because its run is older than they are.
-  fileprivate func addingLaterOptions() -> JSON {
-    guard case .object(var members) = self, let place = members.firstIndex(where: { $0.key == "options" }),
-      case .object(let options) = members[place].value
-    else { return self }
-    let missing = Self.laterOptions.filter { later in !options.contains { $0.key == later.key.rawValue } }
-    members[place].value = .object(options + missing.map { Member($0.key.rawValue, $0.value) })
-    return .object(members)
+    "\(Processor.name), \(Processor.coreCount) cores, \(formatBytes(MachineMemory.totalBytes))"
   }
 }

@@ -21,6 +21,11 @@ package struct Stage: Sendable, Equatable {
   package let defaultLearningRate: Double
   /// The rank of the adapter that is trained; 0: the whole model is.
   package let defaultLoRARank: Int
+  /// Options that no other stage has.
+  package var ownSettings: [SettingDescription] = []
+
+  /// Stages are told apart by their names.
+  package static func == (left: Stage, right: Stage) -> Bool { left.name == right.name }
 
   /// Whether it begins with a model, rather than from nothing.
   package var hasStartModel: Bool { dataKind != .pretrain }
@@ -40,5 +45,7 @@ package struct Stage: Sendable, Equatable {
   /// From a model that answers, on pairs of answers (Direct Preference Optimization).
   package static let dpo = Stage(
     name: "dpo", dataKind: .dpo, loss: .preference, defaultEpochs: 1, defaultOptimizer: .adamW,
-    defaultLearningRate: 5e-5, defaultLoRARank: 0)
+    defaultLearningRate: 5e-5, defaultLoRARank: 0, ownSettings: SettingList.shared.preferenceSettings)
+
+  package static let all: [Stage] = [.pretrain, .sft, .lora, .dpo]
 }

@@ -76,7 +76,7 @@ package final class Trainer {
     if exchange.isFirst {
       let metrics = try MetricsFile(run.metricsPath, resumingAfter: lastKept)
       let tensorBoard =
-        plan.settings.tensorboard == true ? [try TensorBoardFile(run.tensorBoardPath, resumingAfter: lastKept)] : []
+        plan.settings.tensorboard ? [try TensorBoardFile(run.tensorBoardPath, resumingAfter: lastKept)] : []
       self.metrics = metrics
       self.sinks = sinks + [metrics, try SamplesFile(run.samplesPath, resumingAfter: lastKept)] + tensorBoard
     } else {
@@ -267,7 +267,7 @@ package final class Trainer {
     let saved = try ReferenceLogProbabilities(of: run, plan)
     let isMissing = exchange.any(saved == nil)
     guard let reference = isMissing ? try computeReference(isWanted) : saved else { return false }
-    let loss = plan.settings.preferenceLoss
+    let loss = PreferenceLoss(plan.settings)
     objectives = (
       PreferenceObjective(loss, reference: reference.training), PreferenceObjective(loss, reference: reference.heldOut)
     )

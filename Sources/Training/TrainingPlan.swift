@@ -11,17 +11,15 @@ import Tokenization
 /// Everything about a run that is known before its first step, checked against the data, the model and the machine.
 package struct TrainingPlan {
   package let stage: Stage
-  /// Every option has its value here, those left out included.
-  package let settings: TrainingSettings
+  package let settings: ResolvedSettings
   package let dataset: TokenShardDataset
   package let configuration: ModelConfiguration
-  package let totalSteps: Int
   /// What is trained, and where it lies.
   private let trained: ParameterTable
   /// The checkpoint to go on from.
   package let checkpoint: String?
   package let dataManifestHash: String
-  /// What tells the model that the run begins with from others: `ModelWeights.contentHash`, and behind it that of the
+  /// Identifies the model that the run begins with: `ModelWeights.contentHash`, followed by that of the
   /// adapter's file where the model is one with an adapter. Nil for random weights.
   package let startModelHash: String?
   /// The model's, with which the data were made, and where its files are.
@@ -33,8 +31,30 @@ package struct TrainingPlan {
   private enum ModelSource {
     case random
     case directory(String)
-    /// An adapter for the model in a directory: a new one, or that of a checkpoint.
+    /// An adapter of these settings for the model in a directory: a new one, or that of a checkpoint.
     case base(String, adapter: String?)
+
+    init(_ asked: TrainingSettings, _ stage: Stage, checkpoint: String?) throws {
+      let saved = checkpoint.map { $0 + "/model" }
+      if asked.hasAdapter(in: stage), let from = asked.from {
+        self = .base(try TrainingPlan.baseDirectory(from), adapter: saved)
+      } else if let directory = try saved ?? asked.from.map(resolveModelDirectory) {
+        self = .directory(directory)
+      } else {
+        self = .random
+      }
+    }
+
+    /// That of the whole model; nil for a new one.
+    var directory: String? {
+      switch self {
+      case .random: nil
+      case .directory(let path), .base(let path, _): path
+      }
+    }
+
+    /// Nil for a new model, which has that of the data.
+    var tokenizerDirectory: String? { if case .base(_, let saved?) = self { saved } else { directory } }
   }
 
   // MARK: - Making a plan
@@ -55,10 +75,7 @@ package struct TrainingPlan {
         "\(run.path) is a run of minimind \(record.stage). Resume it with: minimind \(record.stage) --resume \(run.path)"
       )
     }
-    do { try record.options.checkBounds() } catch {
-      throw TrainingError("\(run.path)/\(RunRecord.fileName): \(error) Correct it, or begin a new run.")
-    }
-    let altering = try record.options.alteringOptions(in: settings)
+    let altering = record.options.alteringOptions(in: settings, of: stage)
     guard altering.isEmpty else {
       throw TrainingError(
         "\(run.path) cannot be resumed with another \(altering.joined(separator: ", ")): it would become another run. "
@@ -69,13 +86,14 @@ package struct TrainingPlan {
     {
       throw Self.otherStartModel(settings)
     }
-    guard FileManager.default.fileExists(atPath: settings.data) else {
-      throw TrainingError("\(settings.data), the data of \(run.path), is not there. Say where it is by --data.")
+    let data = try Self.dataDirectory(settings)
+    guard FileManager.default.fileExists(atPath: data) else {
+      throw TrainingError("\(data), the data of \(run.path), is not there. Say where it is by --data.")
     }
-    let manifestHash = try Self.manifestHash(settings.data)
+    let manifestHash = try Self.manifestHash(data)
     guard manifestHash == record.dataManifestHash else {
       throw TrainingError(
-        "\(settings.data) is not the data that \(run.path) was begun with (its manifest differs). "
+        "\(data) is not the data that \(run.path) was begun with (its manifest differs). "
           + "Give their path by --data, or begin a new run.")
     }
     try self.init(stage, settings, record: record, checkpoint: run.checkpointSteps.last.map(run.checkpointPath))
@@ -85,59 +103,46 @@ package struct TrainingPlan {
     }
   }
 
-  private init(_ stage: Stage, _ settings: TrainingSettings, record: RunRecord?, checkpoint: String?) throws {
+  private init(_ stage: Stage, _ asked: TrainingSettings, record: RunRecord?, checkpoint: String?) throws {
     self.stage = stage
     self.checkpoint = checkpoint
-    try settings.validate()
-    let manifest = try DataManifest(directory: settings.data)
+    try asked.validate(for: stage)
+    let data = try Self.dataDirectory(asked)
+    let manifest = try DataManifest(directory: data)
     guard manifest.kind == stage.dataKind else {
       throw TrainingError(
-        "\(settings.data) was prepared for \(manifest.kind.rawValue), not for \(stage.name). "
+        "\(data) was prepared for \(manifest.kind.rawValue), not for \(stage.name). "
           + "Prepare the text with: minimind data \(stage.dataKind.rawValue)")
     }
-    let saved = checkpoint.map { $0 + "/model" }
-    if settings.lora != nil, let from = settings.from {
-      let directory = try Self.baseDirectory(from)
-      source = .base(directory, adapter: saved)
-      tokenizerDirectory = saved ?? directory
-      configuration = try ModelConfiguration(modelDirectory: directory)
-    } else if let directory = try saved ?? settings.from.map(resolveModelDirectory) {
-      source = .directory(directory)
-      tokenizerDirectory = directory
-      configuration = try ModelConfiguration(modelDirectory: directory)
-    } else {
-      source = .random
-      tokenizerDirectory = settings.data
-      configuration = try Self.newModel(settings, manifest)
-    }
+    source = try ModelSource(asked, stage, checkpoint: checkpoint)
+    tokenizerDirectory = source.tokenizerDirectory ?? data
+    configuration =
+      try source.directory.map { try ModelConfiguration(modelDirectory: $0) }
+      ?? Self.newModel(asked, data, manifest)
     // What a checkpoint's run began with cannot be told from its weights.
-    startModelHash = checkpoint != nil ? record?.startModelHash : try settings.from.map(Self.startModelHash)
-    if let expected = record?.startModelHash, expected != startModelHash { throw Self.otherStartModel(settings) }
+    startModelHash = checkpoint != nil ? record?.startModelHash : try asked.from.map(Self.startModelHash)
+    if let expected = record?.startModelHash, expected != startModelHash { throw Self.otherStartModel(asked) }
     guard configuration.vocabularySize >= manifest.vocabularySize else {
       throw TrainingError(
         "the model has \(configuration.vocabularySize) tokens (vocab_size), fewer than the \(manifest.vocabularySize) "
-          + "of the tokenizer that made \(settings.data). Raise vocab_size in the model's configuration.")
+          + "of the tokenizer that made \(data). Raise vocab_size in the model's configuration.")
     }
-    if let length = settings.sequenceLength, length > configuration.maximumSequenceLength {
+    if let length = asked.sequenceLength, length > configuration.maximumSequenceLength {
       throw TrainingError(
         "--sequence-length \(length) is longer than the model's \(configuration.maximumSequenceLength) "
           + "(max_position_embeddings). Lower it.")
     }
     tokenizer = try Tokenizer(directory: tokenizerDirectory)
-    dataManifestHash = try Self.manifestHash(settings.data)
-    dataset = try TokenShardDataset(directory: settings.data, tokenizerHash: tokenizer.contentHash)
-
-    var settings = settings
-    try settings.chooseAdapter(for: configuration)
-    if stage.dataKind == .dpo { try settings.fitPairs(dataset, configuration) }
-    settings.chooseBatch(stage, tokens: dataset.training.inputTokenCount)
-    settings.sequenceLength = min(
-      settings.sequenceLength ?? 512, configuration.maximumSequenceLength, settings.microBatchTokens!)
-    totalSteps = try Self.stepCount(settings, dataset)
-    settings.chooseIntervals(totalSteps: totalSteps, heldOutTokens: dataset.heldOut.inputTokenCount)
-    self.settings = settings
+    dataManifestHash = try Self.manifestHash(data)
+    dataset = try TokenShardDataset(directory: data, tokenizerHash: tokenizer.contentHash)
+    settings = try ResolvedSettings(asked, stage, data: data, configuration, dataset)
     trained =
       if let lora = settings.lora { ParameterTable(lora, configuration) } else { try ParameterTable(configuration) }
+  }
+
+  private static func dataDirectory(_ settings: TrainingSettings) throws(TrainingError) -> String {
+    guard let data = settings.data else { throw TrainingError("a run needs data. Give them by --data DIR.") }
+    return data
   }
 
   /// The directory of the model that an adapter is to be trained on.
@@ -172,11 +177,13 @@ package struct TrainingPlan {
   }
 
   /// The configuration for `--model`: a file's as it is; a named model's fitted to the data's tokenizer and sequences.
-  private static func newModel(_ settings: TrainingSettings, _ manifest: DataManifest) throws -> ModelConfiguration {
+  private static func newModel(
+    _ settings: TrainingSettings, _ data: String, _ manifest: DataManifest
+  ) throws -> ModelConfiguration {
     let name = settings.model ?? ""
     if name.hasSuffix(".json") { return try ModelConfiguration(huggingFaceConfig: name) }
     var configuration = try ModelConfiguration.named(name)
-    let tokenizer = try Tokenizer(directory: settings.data)
+    let tokenizer = try Tokenizer(directory: data)
     configuration.vocabularySize = manifest.vocabularySize
     configuration.beginTokenID = Int(tokenizer.beginToken)
     configuration.endTokenIDs = [Int(tokenizer.endToken)]
@@ -184,34 +191,17 @@ package struct TrainingPlan {
     return configuration
   }
 
-  /// Packs the whole run without reading a token, since the schedule needs to know where the end is.
-  private static func stepCount(_ settings: TrainingSettings, _ dataset: TokenShardDataset) throws -> Int {
-    if let steps = settings.steps { return steps }
-    var documents = try BatchSequence(
-      dataset.training, sequenceLength: settings.sequenceLength!,
-      documentsPerSample: dataset.manifest.kind.documentsPerSample,
-      shuffleSeed: UInt64(truncatingIfNeeded: settings.seed))
-    var steps = 0
-    while !settings.isEnd(documents.position, of: dataset.training) {
-      var tokens = 0
-      repeat {
-        tokens += documents.skip(maximumTokens: settings.microBatchTokens!)
-      } while !settings.isStepComplete(tokens: tokens, position: documents.position, of: dataset.training)
-      steps += 1
-    }
-    return steps
-  }
-
   // MARK: - What the loop asks
 
-  var sequenceLength: Int { settings.sequenceLength! }
-  var microBatchTokens: Int { settings.microBatchTokens! }
-  var evalInterval: Int { settings.evalInterval! }
-  var checkpointInterval: Int { settings.checkpointInterval! }
+  package var totalSteps: Int { settings.totalSteps }
+  var sequenceLength: Int { settings.sequenceLength }
+  var microBatchTokens: Int { settings.microBatchTokens }
+  var evalInterval: Int { settings.evalInterval }
+  var checkpointInterval: Int { settings.checkpointInterval }
 
   var schedule: LearningRateSchedule {
     LearningRateSchedule(
-      shape: settings.schedule, peak: settings.learningRate, warmupSteps: settings.warmupSteps!, totalSteps: totalSteps)
+      shape: settings.schedule, peak: settings.learningRate, warmupSteps: settings.warmupSteps, totalSteps: totalSteps)
   }
 
   func isStepComplete(tokens: Int, position: BatchPosition) -> Bool {
@@ -248,24 +238,25 @@ package struct TrainingPlan {
   ///
   /// - Throws: also `TrainingError` when that model is no longer what it was.
   func makeStartParameters() throws -> Parameters {
-    guard let from = settings.from, try Self.startModelHash(from) == startModelHash else {
-      throw Self.otherStartModel(settings)
+    guard let from = settings.recorded.from, try Self.startModelHash(from) == startModelHash else {
+      throw Self.otherStartModel(settings.recorded)
     }
     return try Parameters(modelDirectory: try resolveModelDirectory(from))
   }
 
-  var title: String { "minimind \(stage.name): \(settings.model ?? settings.from ?? "") on \(settings.data)" }
+  var title: String { "minimind \(stage.name): \(settings.modelName) on \(settings.data)" }
 
   package func record(programVersion: String) -> RunRecord {
     RunRecord(
-      stage: stage.name, options: settings, totalSteps: totalSteps, parameterCount: configuration.parameterCount,
+      stage: stage.name, options: settings.recorded, totalSteps: totalSteps,
+      parameterCount: configuration.parameterCount,
       startModelHash: startModelHash, dataManifestHash: dataManifestHash, tokenizerHash: tokenizer.contentHash,
       programVersion: programVersion)
   }
 
   // MARK: - Memory and disk
 
-  /// What the program and its libraries take, but for the products: measured.
+  /// What the program and its libraries take, except for the matrix products: measured.
   private static let programBytes = 38 << 20
 
   /// Bytes that the run will hold in the first of so many processes: pass, weights, optimizer, and the tokens that are
@@ -281,7 +272,7 @@ package struct TrainingPlan {
   }
 
   /// - Parameters:
-  ///   - samplingBytes: what `--sample-prompt` takes besides.
+  ///   - samplingBytes: what `--sample-prompt` takes in addition.
   ///   - localProcesses: how many of the run's processes share this machine's memory.
   /// - Throws: `TrainingError` when the machine has less memory left than the run needs.
   package func checkMemory(
@@ -291,7 +282,7 @@ package struct TrainingPlan {
     let neededBytes = memoryBytes(processes: processes) * localProcesses + samplingBytes
     guard let availableBytes, neededBytes > availableBytes else { return }
     throw TrainingError(
-      "this run needs about \(neededBytes >> 20) MiB of memory and \(availableBytes >> 20) MiB are available. "
+      "this run needs about \(formatBytes(neededBytes)) of memory and \(formatBytes(availableBytes)) are available. "
         + "Lower --micro-batch-tokens (\(microBatchTokens)) or choose a smaller model.")
   }
 
@@ -312,60 +303,8 @@ package struct TrainingPlan {
       return
     }
     throw TrainingError(
-      "the checkpoints of this run need about \(neededBytes >> 20) MiB and the disk of \(output) has "
-        + "\(availableBytes >> 20) MiB left. Free some space, or lower --keep-checkpoints (\(settings.keepCheckpoints))."
+      "the checkpoints of this run need about \(formatBytes(neededBytes)) and the disk of \(output) has "
+        + "\(formatBytes(availableBytes)) left. Free some space, or lower --keep-checkpoints (\(settings.keepCheckpoints))."
     )
-  }
-}
-
-extension TrainingSettings {
-  /// Fills in an adapter's settings where they were left out.
-  fileprivate mutating func chooseAdapter(for configuration: ModelConfiguration) throws(TrainingError) {
-    guard lora != nil else { return }
-    loraAlpha = loraAlpha ?? Self.defaultLoRAAlpha
-    loraDropout = loraDropout ?? Self.defaultLoRADropout
-    let possible = LoRATarget.allCases.filter { $0.exists(in: configuration) }
-    loraTargets = loraTargets ?? possible
-    for target in loraTargets! where !possible.contains(target) {
-      throw TrainingError(
-        "--lora-targets \(target.rawValue): in a mixture of experts that means the routed experts, which cannot have "
-          + "adapters. Name layers of attention: --lora-targets \(possible.map(\.rawValue).joined(separator: " "))")
-    }
-  }
-
-  /// Fills in the length of the run and the batch sizes where they were left out.
-  ///
-  /// The batch is the largest power of two from 2048 to 16384 tokens that still gives the run 500 steps: few data are
-  /// better spent on more and smaller steps.
-  fileprivate mutating func chooseBatch(_ stage: Stage, tokens: Int) {
-    if epochs == nil && steps == nil { epochs = stage.defaultEpochs }
-    if batchTokens == nil {
-      let runTokens = tokens.multipliedReportingOverflow(by: epochs ?? stage.defaultEpochs).partialValue
-      batchTokens = max(
-        [16384, 8192, 4096].first { runTokens / $0 >= 500 } ?? 2048, microBatchTokens ?? 0, sequenceLength ?? 0)
-    }
-    microBatchTokens = microBatchTokens ?? defaultMicroBatch
-  }
-
-  fileprivate mutating func chooseIntervals(totalSteps: Int, heldOutTokens: Int) {
-    warmupSteps = min(warmupSteps ?? totalSteps * 3 / 100, totalSteps)
-    if evalInterval == nil {
-      // Twenty times in a run, and every 250 steps in a long one, for whoever waits or loses power. But a token costs a
-      // third of its training to evaluate, and evaluation should take no more than about a twentieth of the time.
-      let tokens = evalTokens == 0 ? heldOutTokens : min(evalTokens, heldOutTokens)
-      evalInterval = max(1, min(250, totalSteps / 20), min(totalSteps, tokens / batchTokens! * 20 / 3))
-    }
-    checkpointInterval = checkpointInterval ?? evalInterval
-  }
-
-  /// Whether a position is the end of the last epoch. A run of a given number of steps reads on.
-  fileprivate func isEnd(_ position: BatchPosition, of split: TokenSplit) -> Bool {
-    guard let epochs else { return false }
-    return position.epoch == epochs - 1 && position.document == split.documentCount
-  }
-
-  /// Whether another micro-batch might exceed the batch, or nothing is left.
-  fileprivate func isStepComplete(tokens: Int, position: BatchPosition, of split: TokenSplit) -> Bool {
-    tokens + microBatchTokens! > batchTokens! || isEnd(position, of: split)
   }
 }

@@ -1,177 +1,114 @@
 import Compute
 import Foundation
 import Model
+import Storage
 
-/// The options of a training run. Each has one name: of its flag, and of its key in `training.json`.
-package struct TrainingSettings: Codable, Equatable, Sendable {
-  /// Pretraining: the name of a model, or the path of a configuration.
-  package var model: String?
-  /// Fine-tuning: the model to begin with.
-  package var from: String?
-  package var data: String
-  /// Passes over the data; nil where `steps` says how long the run is.
-  package var epochs: Int?
-  package var steps: Int?
-  /// The most tokens of an optimizer step, which takes micro-batches as long as another one fits. Nil until the data are
-  /// known.
-  package var batchTokens: Int?
-  /// The most tokens that go through the model at once; decides the memory of activations. Nil: `defaultMicroBatch`.
-  package var microBatchTokens: Int?
-  /// The most tokens of a document that the model sees at once. Nil until the model is known.
-  package var sequenceLength: Int?
-  package var optimizer: OptimizerKind
-  package var learningRate: Double
-  /// DPO: how dear it is to move away from the reference, the shape of the loss, and whether an answer's log-probability
-  /// is the mean over its tokens. Nil in other stages.
-  package var beta: Double?
-  package var loss: PreferenceLoss.Shape?
-  package var lengthNormalized: Bool?
-  package var schedule = LearningRateSchedule.Shape.cosine
-  /// Nil until the number of steps is known: 3% of them.
-  package var warmupSteps: Int?
-  package var beta1: Double = 0.9
-  package var beta2: Double = 0.95
-  package var epsilon: Double = 1e-8
-  /// For matrices, none for norms. 0 makes AdamW Adam.
-  package var weightDecay: Double = 0.1
-  /// The largest norm of the gradient; a longer one is shortened to it. 0 for no limit.
-  package var gradientClip: Double = 1
-  package var precision = ElementType.fastest
-  /// Activation checkpointing: of every layer only the input is kept, and the rest found again on the way back.
-  package var recomputeActivations = false
-  /// Of the adapter that is trained in place of the model; nil or 0: the model is, and the other three have no meaning.
-  package var loraRank: Int?
-  package var loraAlpha: Double?
-  package var loraDropout: Double?
-  package var loraTargets: [LoRATarget]?
-  package var seed: Int = 42
-  package var threads: Int
-  /// Steps from one held-out evaluation to the next. Nil until the number of steps is known.
-  package var evalInterval: Int?
-  /// Held-out tokens to evaluate on, whole documents from the first; 0 for all.
-  package var evalTokens: Int = 32768
-  /// Steps from one checkpoint to the next; nil: as `evalInterval`.
-  package var checkpointInterval: Int?
-  /// The newest checkpoints to keep; the best one stays besides.
-  package var keepCheckpoints: Int = 2
-  /// Steps from one printed line to the next where no bar can be drawn.
-  package var logInterval: Int = 10
-  /// Texts that the model continues at each evaluation, for reading along.
-  package var samplePrompt: [String] = []
-  /// Whether event files for TensorBoard are written, too. Nil: no.
-  package var tensorboard: Bool?
-  /// The project at Weights & Biases that the metrics go to, too. Nil: none.
-  package var wandb: String?
+/// The options that a training run was asked for: those given on the command line, or the record of a run with all that it
+/// found. `ResolvedSettings` are what follows from them.
+@dynamicMemberLookup
+package struct TrainingSettings: Equatable, Sendable {
+  /// By the name of the setting.
+  private var values: [String: JSON] = [:]
 
-  package init(stage: Stage, data: String, threads: Int) {
+  package init() {}
+
+  /// What every new run gives.
+  package init(data: String, threads: Int) {
     self.data = data
     self.threads = threads
-    optimizer = stage.defaultOptimizer
-    learningRate = stage.defaultLearningRate
-    if stage.defaultLoRARank > 0 { loraRank = stage.defaultLoRARank }
-    if stage.loss == .preference {
-      beta = 0.1
-      loss = .sigmoid
-      lengthNormalized = false
+  }
+
+  /// The value that was given; nil for none.
+  package subscript<Declared: TypedSetting>(
+    dynamicMember setting: KeyPath<SettingList, Declared>
+  ) -> Declared.Value? {
+    get { self[SettingList.shared[keyPath: setting].description.name].flatMap(Declared.Value.init(json:)) }
+    set { self[SettingList.shared[keyPath: setting].description.name] = newValue?.json }
+  }
+
+  /// The value of the setting with a name. To be one of its kind.
+  package subscript(name: String) -> JSON? {
+    get { values[name] }
+    set { values[name] = newValue }
+  }
+
+  /// The model that the run begins with, for people: a path, or the name of a new one.
+  package var modelName: String { self.model ?? self.from ?? "" }
+
+  // MARK: - In a record
+
+  /// One member a value, sorted by name.
+  package var json: JSON {
+    .object(values.sorted { $0.key < $1.key }.map { JSON.Member($0.key, $0.value) })
+  }
+
+  /// - Parameter json: of a record; what it lacks has the value that older runs had.
+  /// - Throws: `SettingProblem` that names the first member which is no setting of the stage, or has no value of one.
+  init(json: JSON, of stage: Stage) throws(SettingProblem) {
+    guard case .object(let members) = json else { throw SettingProblem("options is no object.") }
+    let settings = stage.settings
+    for member in members {
+      guard let setting = settings.first(where: { $0.name == member.key }) else {
+        throw SettingProblem(
+          "\(JSON.quoted(member.key)) is no option of minimind \(stage.name). A later version may have written it.")
+      }
+      do { values[setting.name] = try setting.kind.checked(member.value) } catch {
+        throw SettingProblem("\(setting.name) \(error)")
+      }
     }
+    for setting in settings where values[setting.name] == nil { values[setting.name] = setting.valueInOlderRuns }
   }
 
-  /// The adapter that is trained; nil for the whole model.
-  package var lora: LoRAConfiguration? {
-    guard let loraRank, loraRank > 0 else { return nil }
-    return LoRAConfiguration(
-      rank: loraRank, alpha: loraAlpha ?? Self.defaultLoRAAlpha, dropout: loraDropout ?? Self.defaultLoRADropout,
-      targets: loraTargets ?? LoRATarget.allCases)
+  /// The first setting that a record of the stage has and these settings lack.
+  func missingSetting(of stage: Stage) -> String? {
+    stage.settings.first { $0.standard(stage) != nil && values[$0.name] == nil }?.name
   }
-
-  /// Hu et al. and v1: twice the usual rank.
-  package static let defaultLoRAAlpha = 16.0
-  package static let defaultLoRADropout = 0.1
-
-  enum CodingKeys: String, CodingKey, CaseIterable {
-    case model, from, data, epochs, steps
-    case batchTokens = "batch-tokens"
-    case microBatchTokens = "micro-batch-tokens"
-    case sequenceLength = "sequence-length"
-    case optimizer
-    case learningRate = "learning-rate"
-    case beta, loss
-    case lengthNormalized = "length-normalized"
-    case schedule
-    case warmupSteps = "warmup-steps"
-    case beta1, beta2, epsilon
-    case weightDecay = "weight-decay"
-    case gradientClip = "gradient-clip"
-    case precision
-    case recomputeActivations = "recompute-activations"
-    case loraRank = "lora-rank"
-    case loraAlpha = "lora-alpha"
-    case loraDropout = "lora-dropout"
-    case loraTargets = "lora-targets"
-    case seed, threads
-    case evalInterval = "eval-interval"
-    case evalTokens = "eval-tokens"
-    case checkpointInterval = "checkpoint-interval"
-    case keepCheckpoints = "keep-checkpoints"
-    case logInterval = "log-interval"
-    case samplePrompt = "sample-prompt"
-    case tensorboard, wandb
-  }
-
-  /// Options that may differ when a run is resumed, since they change nothing of what is learned. `threads` changes the
-  /// last bits only: sums are then split otherwise. `from` and `data` may be other paths to the same model and data.
-  private static let changeableOnResume: Set<CodingKeys> = [
-    .from, .data, .threads, .recomputeActivations, .evalInterval, .checkpointInterval, .keepCheckpoints, .logInterval,
-    .samplePrompt, .tensorboard, .wandb,
-  ]
 
   /// The flags, as "--seed", whose values in `other` would make another run of this one.
-  package func alteringOptions(in other: TrainingSettings) throws -> [String] {
-    func values(_ settings: TrainingSettings) throws -> [String: NSObject] {
-      let data = try JSONEncoder().encode(settings)
-      return try JSONSerialization.jsonObject(with: data) as? [String: NSObject] ?? [:]
-    }
-    let (mine, others) = (try values(self), try values(other))
-    return CodingKeys.allCases.filter { key in
-      !Self.changeableOnResume.contains(key) && mine[key.rawValue] != others[key.rawValue]
-    }.map { "--" + $0.rawValue }
+  func alteringOptions(in other: TrainingSettings, of stage: Stage) -> [String] {
+    stage.settings.filter { setting in
+      func value(_ settings: TrainingSettings) -> JSON? { settings[setting.name] ?? setting.standard(stage) }
+      return !setting.freedom.contains(.onResume) && value(self) != value(other)
+    }.map { "--" + $0.name }
   }
 
+  // MARK: - Contradictions
+
   /// - Throws: `TrainingError` when two options contradict each other.
-  func validate() throws(TrainingError) {
-    guard epochs == nil || steps == nil else {
+  func validate(for stage: Stage) throws(TrainingError) {
+    guard self.epochs == nil || self.steps == nil else {
       throw TrainingError("--epochs and --steps both say how long the run is. Give one of them.")
     }
-    guard lora != nil || (loraAlpha == nil && loraDropout == nil && loraTargets == nil) else {
+    let hasAdapter = hasAdapter(in: stage)
+    guard hasAdapter || (self.loraAlpha == nil && self.loraDropout == nil && self.loraTargets == nil) else {
       throw TrainingError("--lora-alpha, --lora-dropout and --lora-targets need a --lora-rank above 0. Give one.")
     }
-    guard lora == nil || optimizer == .adamW else {
+    if let optimizer = self.optimizer, optimizer != .adamW, hasAdapter {
       throw TrainingError(
         "--optimizer \(optimizer.rawValue) is for the matrices of a model, which an adapter leaves as they are. "
           + "Leave it out.")
     }
-    guard loraTargets?.isEmpty != true else {
+    guard self.loraTargets?.isEmpty != true else {
       throw TrainingError("--lora-targets names no layer. Leave it out for all of them.")
     }
-    let microBatch = microBatchTokens ?? defaultMicroBatch
-    if let sequenceLength, sequenceLength > microBatch {
+    let microBatch = self.microBatchTokens ?? defaultMicroBatch
+    if let sequenceLength = self.sequenceLength, sequenceLength > microBatch {
       throw TrainingError(
         "--sequence-length \(sequenceLength) does not fit into --micro-batch-tokens \(microBatch). "
           + "Raise the latter or lower the former.")
     }
-    if let batchTokens, batchTokens < microBatch {
+    if let batchTokens = self.batchTokens, batchTokens < microBatch {
       throw TrainingError(
         "--batch-tokens \(batchTokens) is less than --micro-batch-tokens \(microBatch). "
           + "Raise the former or lower the latter.")
     }
   }
 
-  /// The loss of a stage that compares pairs.
-  var preferenceLoss: PreferenceLoss {
-    PreferenceLoss(shape: loss ?? .sigmoid, beta: beta ?? 0.1, isLengthNormalized: lengthNormalized ?? false)
-  }
+  /// Whether an adapter is trained, rather than the whole model.
+  func hasAdapter(in stage: Stage) -> Bool { self.loraRank ?? stage.defaultLoRARank > 0 }
 
-  /// 2048 tokens: enough rows for the matrix products to run at full rate. More for longer sequences, less where the
-  /// batch is smaller.
-  var defaultMicroBatch: Int { min(max(2048, sequenceLength ?? 0), batchTokens ?? .max) }
+  /// `usualMicroBatch`; more for longer sequences, less where the batch is smaller.
+  var defaultMicroBatch: Int {
+    min(max(ResolvedSettings.usualMicroBatch, self.sequenceLength ?? 0), self.batchTokens ?? .max)
+  }
 }

@@ -40,11 +40,10 @@ package final class WeightsAndBiases: MetricsSink {
     let output = Pipe()
     process.standardOutput = output
     guard (try? process.run()) != nil else { throw Self.missing }
-    let config = try JSON(parsing: String(decoding: JSONEncoder().encode(record), as: UTF8.self))
     let about = JSON.object([
       .init("project", .string(project)), .init("name", .string((run.path as NSString).lastPathComponent)),
       .init("id", .string(try Self.identifier(of: run))), .init("directory", .string(run.path)),
-      .init("config", config), .init("step", .string(Metric.step.key)),
+      .init("config", record.json), .init("step", .string(Metric.step.key)),
     ])
     send(about.compactText)
     guard Self.line(of: output.fileHandleForReading.fileDescriptor) == "ready" else {

@@ -51,7 +51,7 @@ def test_embeddings_are_the_mean_of_the_final_hidden_states(binary, model):
 
     texts = ["Hello", "The sky is blue.", "你好，世界"]
     tokenizer, oracle = AutoTokenizer.from_pretrained(model), AutoModel.from_pretrained(model).eval()
-    with Server(binary, model, "--type", "f32") as server:
+    with Server(binary, model, "--type", "fp32") as server:
         entries = server.post("/v1/embeddings", input=texts)[1]["data"]
     for text, entry in zip(texts, entries):
         tokens = [tokenizer.bos_token_id, *tokenizer.encode(text, add_special_tokens=False)]

@@ -15,8 +15,8 @@ from random_model import make_model
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
-TEMPLATE_TYPES = {"f32": gguf.GGMLQuantizationType.F32, "f16": gguf.GGMLQuantizationType.F16,
-                  "bf16": gguf.GGMLQuantizationType.BF16, "q8_0": gguf.GGMLQuantizationType.Q8_0}
+TEMPLATE_TYPES = {"fp32": gguf.GGMLQuantizationType.F32, "fp16": gguf.GGMLQuantizationType.F16,
+                  "bf16": gguf.GGMLQuantizationType.BF16, "q8": gguf.GGMLQuantizationType.Q8_0}
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def test_a_gguf_file_holds_the_model_in_the_requested_type(minimind, model, tmp_
         for part, heads in (("attn_q.", 4), ("attn_k.", 2)):
             if part in tensor.name:
                 array = adjacent_pairs(array, heads)
-        kind = TEMPLATE_TYPES["f32" if array.ndim == 1 else encoding]
+        kind = TEMPLATE_TYPES["fp32" if array.ndim == 1 else encoding]
         assert tensor.tensor_type == kind and tensor.shape.tolist() == list(array.shape[::-1])
         # To the bit what the package's own quantisation makes of the weights.
         assert np.array_equal(tensor.data.view(np.uint8).ravel(), gguf.quantize(array, kind).view(np.uint8).ravel())
@@ -160,7 +160,7 @@ def test_weights_survive_every_round_trip_to_the_bit(minimind, model, tmp_path):
         assert result.keys() == original.keys()
         assert all(np.array_equal(result[name].view(np.uint32), original[name].view(np.uint32)) for name in original)
 
-    minimind("convert", "--from", tmp_path / "model", "--to", tmp_path / "sharded", "--type", "f16", "--max-shard-size", 1)
+    minimind("convert", "--from", tmp_path / "model", "--to", tmp_path / "sharded", "--type", "fp16", "--max-shard-size", 1)
     kept = json.loads((tmp_path / "sharded/config.json").read_text())
     assert kept["pad_token_id"] == 0 and kept["transformers_version"] == "9.9" and kept["torch_dtype"] == "float16"
     assert json.loads((tmp_path / "sharded/generation_config.json").read_text()) == {"temperature": 0.25}
@@ -186,7 +186,7 @@ def test_shards_are_no_larger_than_asked_and_an_index_lists_them(minimind, token
 
 def test_an_adapter_on_16_bits_loses_nothing_and_is_remembered(minimind, model, tmp_path):
     base, adapter = tmp_path / "base", tmp_path / "adapter"
-    minimind("convert", "--from", model, "--to", base, "--type", "f16")
+    minimind("convert", "--from", model, "--to", base, "--type", "fp16")
     (base / "config.json").write_text(json.dumps(json.loads((base / "config.json").read_text()) | {"pad_token_id": 0}))
     (base / "generation_config.json").write_text('{"temperature": 0.25}')
     # As PEFT may leave it: without a tokenizer, and without a word about the base's weights.
@@ -198,13 +198,13 @@ def test_an_adapter_on_16_bits_loses_nothing_and_is_remembered(minimind, model, 
         {"peft_type": "LORA", "base_model_name_or_path": str(base), "r": 4, "lora_alpha": 4, "target_modules": ["down_proj"]}))
 
     minimind("merge", "--adapter", adapter, "--to", tmp_path / "merged")
-    assert "f32, no bit lost" in minimind("convert", "--from", adapter, "--to", tmp_path / "whole").stdout
+    assert "fp32, no bit lost" in minimind("convert", "--from", adapter, "--to", tmp_path / "whole").stdout
     merged, whole = weights(tmp_path / "merged"), weights(tmp_path / "whole")
     assert merged.keys() == whole.keys()
     assert all(np.array_equal(whole[name].view(np.uint32), merged[name].view(np.uint32)) for name in merged)
-    report = minimind("convert", "--from", adapter, "--to", tmp_path / "rounded", "--type", "f16").stdout
-    assert "f16, rounded from f32" in report
-    minimind("convert", "--from", tmp_path / "merged", "--to", tmp_path / "merged-f16", "--type", "f16")
+    report = minimind("convert", "--from", adapter, "--to", tmp_path / "rounded", "--type", "fp16").stdout
+    assert "fp16, rounded from fp32" in report
+    minimind("convert", "--from", tmp_path / "merged", "--to", tmp_path / "merged-f16", "--type", "fp16")
     for result in (tmp_path / "whole", tmp_path / "rounded", tmp_path / "merged-f16"):
         assert json.loads((result / "config.json").read_text())["pad_token_id"] == 0
         assert json.loads((result / "generation_config.json").read_text()) == {"temperature": 0.25}
@@ -220,13 +220,13 @@ def test_weights_of_several_types_are_converted_without_loss(minimind, model, tm
     mixed = weights(model)
     mixed["model.embed_tokens.weight"] = mixed["model.embed_tokens.weight"].astype(np.float16)
     save_file(mixed, tmp_path / "mixed/model.safetensors")
-    assert "f32, no bit lost" in minimind("convert", "--from", tmp_path / "mixed", "--to", tmp_path / "whole").stdout
+    assert "fp32, no bit lost" in minimind("convert", "--from", tmp_path / "mixed", "--to", tmp_path / "whole").stdout
     whole = weights(tmp_path / "whole")
     assert all(np.array_equal(whole[name], mixed[name]) for name in mixed)
     # Norms stay in fp32 in GGUF, and nowhere else.
     halves = {name: value.astype(np.float16) if value.ndim == 2 else value for name, value in weights(model).items()}
     save_file(halves, tmp_path / "mixed/model.safetensors")
-    for target, type in [("m.gguf", "f16"), ("m", "f32"), ("m.pth", "f32")]:
+    for target, type in [("m.gguf", "fp16"), ("m", "fp32"), ("m.pth", "f32")]:
         report = minimind("convert", "--from", tmp_path / "mixed", "--to", tmp_path / target).stdout
         assert f"{type}, no bit lost" in report, target
 
@@ -241,7 +241,7 @@ def test_the_tokenizer_that_is_named_goes_along(minimind, model, tokenizer, tmp_
 
 @pytest.mark.parametrize("options, code, text", [
     (["--from", "MODEL", "--to", "MODEL"], 1, "exists already. Choose another --to, or remove it."),
-    (["--from", "MODEL", "--to", "new", "--type", "q8_0"], 2, "--type q8_0 goes with --format gguf"),
+    (["--from", "MODEL", "--to", "new", "--type", "q8_0"], 2, "--type q8 goes with --format gguf"),
     (["--from", "MODEL", "--to", "new.gguf", "--max-shard-size", "5"], 2, "--max-shard-size goes with --format hf"),
     (["--from", "MODEL", "--to", "new.pth", "--tokenizer", "MODEL"], 2, "a .pth holds weights only"),
     (["--from", "MODEL", "--to", "new", "--heads", "4"], 2, "--heads and --experts-per-token go with a v1 .pth"),
@@ -272,6 +272,6 @@ def test_q8_0_needs_rows_of_whole_blocks(minimind, tmp_path, tokenizer):
     SHAPES["odd"] = SHAPES["tiny"] | {"hidden_size": 48, "intermediate_size": 100}
     make_model(tmp_path / "model", tokenizer, shape="odd")
     refused = minimind("convert", "--from", tmp_path / "model", "--to", tmp_path / "m.gguf", "--type", "q8_0", check=False)
-    assert refused.returncode == 1 and "has rows of 48; choose --type bf16, f16 or f32" in refused.stderr
+    assert refused.returncode == 1 and "has rows of 48; choose --type bf16, fp16 or fp32" in refused.stderr
     assert not (tmp_path / "m.gguf").exists()
-    minimind("convert", "--from", tmp_path / "model", "--to", tmp_path / "m.gguf", "--type", "f16")
+    minimind("convert", "--from", tmp_path / "model", "--to", tmp_path / "m.gguf", "--type", "fp16")

@@ -47,7 +47,7 @@ def test_a_checkpoint_of_ours_loads_into_v1s_names_without_running_code(minimind
     assert_equal(torch.load(tmp_path / "again.pth", weights_only=True, mmap=True), weights)
 
 
-@pytest.mark.parametrize("dtype, name", [(torch.bfloat16, "bf16"), (torch.float16, "f16")])
+@pytest.mark.parametrize("dtype, name", [(torch.bfloat16, "bf16"), (torch.float16, "fp16")])
 def test_types_of_16_bits_go_both_ways(minimind, fixture, tmp_path, dtype, name):
     path, weights = fixture
     torch.save({key: value.to(dtype) for key, value in weights.items()}, tmp_path / "half.pth")

@@ -153,7 +153,7 @@ def test_chat_on_a_terminal(binary, tmp_path, tokenizer):
     enter("/params temperature 2 top-p 7\n", "--top-p is 7; it must be between 0 and 1.")
     enter("/params\n", "temperature         0\r\n")
     saved = tmp_path / "talk.jsonl"
-    enter("/reset\n", "begins anew")
+    enter("/reset\n", "starts again")
     enter(f"/save {saved}\n", "nothing to save")
     enter("你好吗\x7f\x7f们\x02\x02世\n", "5 tokens")
     enter(f"/save {saved}\n", "Saved 2 messages")
@@ -290,7 +290,7 @@ def test_greedy_text_and_loss_are_those_of_transformers(minimind, model, tmp_pat
     expected = llama.generate(ids, max_new_tokens=30, do_sample=False)[0, ids.shape[1]:]
     text = tokenizer.decode(expected, skip_special_tokens=True)
     result = json.loads(minimind(
-        "generate", "--model", model, "--prompt", prompt, "--temperature", 0, "--max-tokens", 30, "--type", "f32",
+        "generate", "--model", model, "--prompt", prompt, "--temperature", 0, "--max-tokens", 30, "--type", "fp32",
         "--json").stdout)
     assert result["text"] == text
 

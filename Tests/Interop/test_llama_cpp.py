@@ -29,7 +29,7 @@ VARIANTS = {
     "mixture": {"architectures": ["Ernie4_5_MoeForCausalLM"], "model_type": "ernie4_5_moe", "moe_num_experts": 4, "moe_k": 2,
                 "moe_num_shared_experts": 1, "moe_intermediate_size": 128, "moe_layer_start_index": 0, "use_bias": False},
 }
-ENCODINGS = ["f32", "f16", "bf16", "q8_0"]
+ENCODINGS = ["fp32", "fp16", "bf16", "q8"]
 TEXTS = ["Hello, world  of\ttext's.", "你好，世界。", "a\u3000b\u00a0c 🙂  \n\n  x", " don't  DON'T 123 ４５", "naïve café"]
 
 
@@ -59,7 +59,7 @@ def enlarge(path):
 
 def rounded(array, encoding):
     """The weights that a file of this type holds, in fp32."""
-    if encoding == "f16":
+    if encoding == "fp16":
         return array.astype(np.float16).astype(np.float32)
     if encoding == "bf16":
         bits = array.view(np.uint32)
@@ -115,7 +115,7 @@ def test_logits_and_greedy_text_are_ours(minimind, probe, model, tmp_path, varia
     ours, theirs = our_logits(probe, tmp_path, directory, ids), their_logits(llama, ids)
     # What rounding the weights does to our logits. llama.cpp rounds the activations to the same type besides, which does
     # about as much again.
-    allowed = 1e-4 if encoding == "f32" else 3 * difference(
+    allowed = 1e-4 if encoding == "fp32" else 3 * difference(
         our_logits(probe, tmp_path, rounded_directory(directory, tmp_path, encoding), ids), ours)
     print(f"{variant} {encoding}: difference {difference(theirs, ours):.1e}, allowed {allowed:.1e}")
     assert difference(theirs, ours) < allowed
@@ -126,7 +126,7 @@ def test_logits_and_greedy_text_are_ours(minimind, probe, model, tmp_path, varia
         continued.append(int(their_logits(llama, continued)[-1].argmax()))
     logits = our_logits(probe, tmp_path, directory, continued[:-1])[19:]
     gap = logits.max(axis=1) - logits[np.arange(40), continued[20:]]
-    assert (gap == 0).all() if encoding == "f32" else (gap < 6 * allowed * logits.std()).all()
+    assert (gap == 0).all() if encoding == "fp32" else (gap < 6 * allowed * logits.std()).all()
 
 
 def test_text_becomes_the_same_tokens_and_back(minimind, model, tokenizer_directory, tmp_path):

@@ -53,7 +53,7 @@ def test_any_command_takes_an_adapter(minimind, base, data, adapter, merged, tmp
     """Run, checkpoint and directory of an adapter, and the merged model, are the same model."""
     def answer(model):
         return minimind("generate", "--model", model, "--prompt", "Anna sees", "--temperature", 0, "--max-tokens", 12,
-                        "--type", "f32").stdout
+                        "--type", "fp32").stdout
 
     def loss(model):
         return json.loads(minimind("eval", "perplexity", "--model", model, "--input", data / "text.txt", "--json").stdout)["loss"]

@@ -184,7 +184,7 @@ def test_watch_in_a_browser(watched, minimind):
     page.call("Input.dispatchMouseEvent", type="mouseMoved", x=box[0], y=box[1] + 1)
     page.wait("document.querySelector('.chart .values').textContent.startsWith('at 19')")
 
-    # It grows; half a line is not read; a file that replaces it is read anew.
+    # It grows; half a line is not read; a file that replaces it is read again.
     path = folder / "third/metrics.jsonl"
     kept = path.read_text()
     with path.open("a") as file:

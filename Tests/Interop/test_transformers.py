@@ -234,7 +234,7 @@ def test_generate_continues_as_transformers_does(minimind, trained_run, prompt):
             torch.tensor([ids]), attention_mask=torch.ones(1, len(ids), dtype=torch.long), max_new_tokens=40, do_sample=False,
             pad_token_id=0)[0].tolist()
     ours = minimind(
-        "generate", "--model", trained_run, "--prompt", prompt, "--type", "f32", "--temperature", 0, "--max-tokens", 40, "--json")
+        "generate", "--model", trained_run, "--prompt", prompt, "--type", "fp32", "--temperature", 0, "--max-tokens", 40, "--json")
     assert json.loads(ours.stdout)["text"] == tokenizer.decode(theirs[len(ids):], skip_special_tokens=True)
 
 
@@ -259,7 +259,7 @@ def test_generate_reads_beyond_the_trained_length_as_transformers_does(minimind,
     options = ["--rope", mode] if mode == "none" else ["--rope", mode, "--rope-factor", factor]
     # By option, and by the model's own configuration.
     for arguments in (["--model", trained_run, *options], ["--model", tmp_path / "scaled"]):
-        ours = minimind("generate", *arguments, "--prompt", prompt, "--type", "f32", "--temperature", 0, "--context", 1024,
+        ours = minimind("generate", *arguments, "--prompt", prompt, "--type", "fp32", "--temperature", 0, "--context", 1024,
                         "--max-tokens", 30, "--json")
         assert json.loads(ours.stdout)["text"] == tokenizer.decode(theirs, skip_special_tokens=True)
 

@@ -41,7 +41,7 @@ struct WeightEncodingTests {
       _ = try q8Block(values(9e6))
       Issue.record("no error was thrown")
     } catch {
-      #expect("\(error)".hasSuffix("'w' has values beyond 8319008, the largest of q8_0; choose --type bf16 or f32."))
+      #expect("\(error)".hasSuffix("'w' has values beyond 8319008, the largest of q8; choose --type bf16 or fp32."))
     }
   }
 }

@@ -59,6 +59,7 @@ struct LoRARunTests {
     try TinyRun.inFolder { tiny in
       var settings = try settings(tiny)
       settings.steps = 4
+      settings.loraRank = 8
       let (_, lora) = try tiny.train(settings, stage: .lora, output: "lora")
       let (_, sft) = try tiny.train(settings, stage: .sft, output: "fine")
       #expect(try bytes(lora + "/model/adapter_model.safetensors") == bytes(sft + "/model/adapter_model.safetensors"))
@@ -103,7 +104,7 @@ struct LoRARunTests {
       settings.from = try tiny.train(base, output: "base").path
       settings.steps = 2
       let plan = try TrainingPlan(.lora, settings)
-      #expect(plan.settings.loraTargets == [.query, .key, .value, .attentionOutput])
+      #expect(plan.settings.lora?.targets == [.query, .key, .value, .attentionOutput])
       try tiny.train(settings, stage: .lora, output: "adapter")
       settings.loraTargets = [.query, .down]
       let error = #expect(throws: TrainingError.self) { try TrainingPlan(.lora, settings) }

@@ -80,7 +80,7 @@ struct TinyRun {
 
   /// Settings that make a step of a pretraining epoch's tenth or so.
   func settings(_ stage: Stage = .pretrain, threads: Int = 1) -> TrainingSettings {
-    var settings = TrainingSettings(stage: stage, data: folder + "/" + stage.dataKind.rawValue, threads: threads)
+    var settings = TrainingSettings(data: folder + "/" + stage.dataKind.rawValue, threads: threads)
     if stage == .pretrain { settings.model = configuration }
     settings.batchTokens = 512
     settings.microBatchTokens = 256

@@ -96,7 +96,7 @@ struct TrainingPlanTests {
       settings.epochs = 200
       let plan = try TrainingPlan(.pretrain, settings)
       let tokens = plan.dataset.training.inputTokenCount * 200
-      let batch = try #require(plan.settings.batchTokens)
+      let batch = plan.settings.batchTokens
       #expect([2048, 4096, 8192, 16384].contains(batch) && tokens / batch >= 500)
       #expect(batch == 16384 || tokens / (2 * batch) < 500)
       #expect(plan.settings.microBatchTokens == 2048)
@@ -135,6 +135,7 @@ struct TrainingPlanTests {
           "warmup-steps", "beta1", "beta2", "epsilon", "weight-decay", "gradient-clip", "precision",
           "recompute-activations", "seed", "threads",
           "eval-interval", "eval-tokens", "checkpoint-interval", "keep-checkpoints", "log-interval", "sample-prompt",
+          "tensorboard",
         ])
       #expect(options["precision"] as? String == "bf16" && options["threads"] as? Int == 1)
       #expect(json?["stage"] as? String == "pretrain")

@@ -1,3 +1,4 @@
+import Storage
 import Testing
 import minimind
 
@@ -74,7 +75,7 @@ struct ArgumentParserTests {
       ("tokenizer train", "minimind tokenizer train needs --input FILE; text to prepare."),
       ("tokenizer train --input", "--input needs a value: --input FILE."),
       ("info a b", "minimind info does not take \"b\"; values follow an option's name."),
-      ("info -v", "-v is no option; options are long, as in --help."),
+      ("info -v", "-v is not an option; options are long, as in --help."),
     ])
   func badUsage(line: String, message: String) {
     #expect(throws: UsageError(message)) { try parse(line) }

@@ -1,3 +1,4 @@
+import Storage
 import Testing
 import minimind
 
@@ -12,7 +13,7 @@ struct DisplayTests {
 
   @Test(
     "bytes",
-    arguments: [(0, "0 B"), (1023, "1023 B"), (1536, "1.50 kB"), (5 << 30, "5.00 GB"), (300 << 20, "300.0 MB")])
+    arguments: [(0, "0 B"), (1023, "1023 B"), (1536, "1.50 KiB"), (5 << 30, "5.00 GiB"), (300 << 20, "300.0 MiB")])
   func bytes(count: Int, text: String) { #expect(formatBytes(count) == text) }
 
   @Test(
@@ -55,7 +56,7 @@ struct DisplayTests {
     #expect(
       progressText(
         title: "reading", completed: 2048, total: nil, unit: .bytes, seconds: 1, detail: "a.txt", barWidth: 0)
-        == "reading  2.00 kB  2.00 kB/s  a.txt")
+        == "reading  2.00 KiB  2.00 KiB/s  a.txt")
   }
 
   @Test("a bar fills in eighths of a column")

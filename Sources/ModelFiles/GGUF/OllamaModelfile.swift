@@ -1,3 +1,5 @@
+import Model
+
 /// The file that tells ollama how to run a GGUF file: `ollama create NAME -f FILE`.
 package enum OllamaModelfile {
   /// MiniMind v1's chat template in the language of Go's text/template, equal to `ChatTemplate` for any conversation.
@@ -23,8 +25,10 @@ package enum OllamaModelfile {
     var lines = ["FROM ./\(model)"]
     if isChat { lines.append("TEMPLATE \"\"\"\(chatTemplate)\"\"\"") }
     lines += stops.map { "PARAMETER stop \"\($0)\"" }
-    // MiniMind's sampling, as in generation_config.json.
-    lines += ["PARAMETER temperature 0.7", "PARAMETER top_k 8", "PARAMETER num_ctx \(contextLength)"]
+    lines += [
+      "PARAMETER temperature \(SamplingDefaults.temperature)", "PARAMETER top_k \(SamplingDefaults.topK)",
+      "PARAMETER num_ctx \(contextLength)",
+    ]
     return lines.joined(separator: "\n") + "\n"
   }
 }

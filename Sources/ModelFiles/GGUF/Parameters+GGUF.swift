@@ -22,7 +22,7 @@ extension Parameters {
           path: path,
           feature:
             "\(encoding.rawValue) stores \(encoding.blockSize) values together, and '\(weight.name)' has rows of "
-            + "\(columns); choose --type bf16, f16 or f32")
+            + "\(columns); choose --type bf16, fp16 or fp32")
       }
       return GGUFWriter.Tensor(name: weight.name, shape: weight.shape, encoding: isMatrix ? encoding : .float32)
     }

@@ -62,8 +62,8 @@ extension ModelConfiguration {
       JSON.Member("bos_token_id", beginTokenID.map(JSON.integer) ?? .null),
       JSON.Member("do_sample", .bool(true)),
       JSON.Member("eos_token_id", endTokens.count <= 1 ? endTokens.first ?? .null : .array(endTokens)),
-      JSON.Member("temperature", .number(0.7)),
-      JSON.Member("top_k", .integer(8)),
+      JSON.Member("temperature", .number(SamplingDefaults.temperature)),
+      JSON.Member("top_k", .integer(SamplingDefaults.topK)),
     ])
   }
 

@@ -19,7 +19,7 @@ package struct MiniMindV1Format: ModelFormat {
   package func read(_ path: String, _ missing: MissingSettings) throws -> StoredParameters {
     let checkpoint = try TorchCheckpoint(path)
     let parameters = try Parameters(
-      miniMindV1: checkpoint, headCount: missing.headCount ?? 16, expertsPerToken: missing.expertsPerToken ?? 2)
+      miniMindV1: checkpoint, headCount: missing.headCount, expertsPerToken: missing.expertsPerToken)
     let type = checkpoint.tensors.first { $0.shape.count == 2 }?.type
     var result = StoredParameters(parameters, types: parameters.table.entries.map { _ in type })
     let length = parameters.configuration.maximumSequenceLength

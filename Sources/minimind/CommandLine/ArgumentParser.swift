@@ -1,3 +1,5 @@
+import Storage
+
 /// What a list of arguments asks for.
 package enum Request {
   case run(Invocation)
@@ -43,88 +45,76 @@ private func unknownCommand(_ word: String, after path: [String], choices: [Stri
 }
 
 private func parseOptions(_ arguments: [String], of command: Command) throws -> Invocation {
+  var reader = OptionReader(command: command, rest: arguments[...])
+  while let argument = reader.rest.popFirst() { try reader.read(argument) }
+  return try Invocation(command: command, texts: reader.texts)
+}
+
+/// Sorts the words after a command by the option that each belongs to.
+private struct OptionReader {
+  let command: Command
+  /// Words that are still to be read.
+  var rest: ArraySlice<String>
+  /// What was read, by the name of the option; a flag that is present holds one empty text.
   var texts: [String: [String]] = [:]
-  var positionals: [String] = []
-  var position = 0
-  while position < arguments.count {
-    let argument = arguments[position]
-    position += 1
-    guard argument.hasPrefix("--"), argument != "--" else {
-      if argument == "--" {
-        positionals += arguments[position...]
-        break
-      }
-      if argument.hasPrefix("-"), argument.count > 1, Double(argument) == nil {
-        throw UsageError("\(argument) is no option; options are long, as in --help.")
-      }
-      positionals.append(argument)
-      continue
-    }
+  private var positionalCount = 0
 
-    let parts = argument.dropFirst(2).split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
-    let name = String(parts[0])
-    let attached = parts.count == 2 ? String(parts[1]) : nil
-    guard let option = command.options.first(where: { $0.name == name && !$0.style.isPositional }) else {
-      throw unknownOption(name, of: command)
-    }
+  init(command: Command, rest: ArraySlice<String>) {
+    self.command = command
+    self.rest = rest
+  }
 
-    switch option.style {
-    case .flag:
-      guard attached == nil else { throw UsageError("--\(name) takes no value; write only --\(name).") }
-      guard texts[name] == nil else { throw givenTwice(name) }
-      texts[name] = [""]
-    case .single:
-      guard texts[name] == nil else { throw givenTwice(name) }
-      if let attached {
-        texts[name] = [attached]
-      } else {
-        guard position < arguments.count, !isOption(arguments[position]) else { throw missingValue(option) }
-        texts[name] = [arguments[position]]
-        position += 1
-      }
-    case .repeatable:
-      var values = attached.map { [$0] } ?? []
-      if attached == nil {
-        while position < arguments.count, !isOption(arguments[position]) {
-          values.append(arguments[position])
-          position += 1
-        }
-      }
-      guard !values.isEmpty else { throw missingValue(option) }
-      texts[name, default: []] += values
-    case .positional, .positionals: break
+  mutating func read(_ argument: String) throws {
+    if argument == "--" {
+      while let word = rest.popFirst() { try addPositional(word) }
+    } else if argument.hasPrefix("--") {
+      try readOption(argument.dropFirst(2))
+    } else if argument.hasPrefix("-"), argument.count > 1, Double(argument) == nil {
+      throw UsageError("\(argument) is not an option; options are long, as in --help.")
+    } else {
+      try addPositional(argument)
     }
   }
 
-  let places = command.options.filter(\.style.isPositional)
-  let takesAll = places.last?.style == .positionals
-  guard positionals.count <= places.count || takesAll else {
-    throw UsageError("\(command.name) does not take \"\(positionals[places.count])\"; values follow an option's name.")
-  }
-  for (index, value) in positionals.enumerated() {
-    texts[places[min(index, places.count - 1)].name, default: []].append(value)
-  }
-
-  for option in command.options {
-    if let given = texts[option.name] {
-      try option.check(given)
-    } else if option.isRequired {
-      let written = option.style.isPositional ? option.placeholder : "--\(option.name) \(option.placeholder)"
-      throw UsageError("\(command.name) needs \(written); \(lowercasingFirst(option.help))")
+  /// - Parameter word: without dashes: "name" or "name=value".
+  private mutating func readOption(_ word: Substring) throws {
+    let parts = word.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
+    let attached = parts.dropFirst().first
+    guard let option = command.options.first(where: { $0.name == parts[0] && !$0.style.isPositional }) else {
+      throw unknownOption(parts[0], of: command)
     }
+    guard option.style == .repeatable || texts[option.name] == nil else {
+      throw UsageError("--\(option.name) is given twice; give it once.")
+    }
+    if option.style == .flag {
+      guard attached == nil else {
+        throw UsageError("--\(option.name) takes no value; write only --\(option.name).")
+      }
+      texts[option.name] = [""]
+      return
+    }
+    let values = attached.map { [$0] } ?? takeValues(atMost: option.style == .repeatable ? .max : 1)
+    guard !values.isEmpty else {
+      throw UsageError("--\(option.name) needs a value: --\(option.name) \(option.placeholder).")
+    }
+    texts[option.name, default: []] += values
   }
-  return Invocation(command: command, texts: texts)
-}
 
-/// Whether an argument starts an option. A negative number is a value, and so is a lone dash.
-private func isOption(_ argument: String) -> Bool { argument.hasPrefix("--") }
+  /// The words up to the next option. A negative number is a value, and so is a lone dash.
+  private mutating func takeValues(atMost count: Int) -> [String] {
+    let values = rest.prefix { !$0.hasPrefix("--") }.prefix(count)
+    rest = rest.dropFirst(values.count)
+    return Array(values)
+  }
 
-private func givenTwice(_ name: String) -> UsageError {
-  UsageError("--\(name) is given twice; give it once.")
-}
-
-private func missingValue(_ option: any OptionDescription) -> UsageError {
-  UsageError("--\(option.name) needs a value: --\(option.name) \(option.placeholder).")
+  private mutating func addPositional(_ word: String) throws {
+    let options = command.options.filter(\.style.isPositional)
+    guard positionalCount < options.count || options.last?.style == .positionals else {
+      throw UsageError("\(command.name) does not take \"\(word)\"; values follow an option's name.")
+    }
+    texts[options[min(positionalCount, options.count - 1)].name, default: []].append(word)
+    positionalCount += 1
+  }
 }
 
 private func unknownOption(_ name: String, of command: Command) -> UsageError {
@@ -133,8 +123,4 @@ private func unknownOption(_ name: String, of command: Command) -> UsageError {
     return UsageError("\(command.name) has no option --\(name); did you mean --\(nearest)?")
   }
   return UsageError("\(command.name) has no option --\(name); its --help lists those it has.")
-}
-
-private func lowercasingFirst(_ sentence: String) -> String {
-  sentence.prefix(1).lowercased() + sentence.dropFirst()
 }

@@ -23,21 +23,43 @@ package struct Command: Sendable {
   package var name: String { "minimind " + path.joined(separator: " ") }
 }
 
-/// A command together with what was written after it. Every value has been checked.
+/// A command together with what was written after it, read and checked.
 package struct Invocation: Sendable {
   package let command: Command
-  /// Texts by option name; a flag that is present holds one empty text.
-  let texts: [String: [String]]
+  /// By the name of the option: those of the command, absent ones included.
+  private let values: [String: any Sendable]
+  private let given: Set<String>
+
+  /// - Parameter texts: by the name of the option; a flag that is present holds one empty text.
+  /// - Throws: `UsageError` for texts that are no value of their option, and for a required option that is absent.
+  init(command: Command, texts: [String: [String]]) throws {
+    self.command = command
+    given = Set(texts.keys)
+    var values: [String: any Sendable] = [:]
+    for option in command.options {
+      guard texts[option.name] != nil || !option.isRequired else {
+        let written = option.style.isPositional ? option.placeholder : "--\(option.name) \(option.placeholder)"
+        throw UsageError("\(command.name) needs \(written); \(lowercasingFirst(option.help))")
+      }
+      values[option.name] = try option.value(of: texts[option.name] ?? [])
+    }
+    self.values = values
+  }
 
   /// The value of an option that the command lists.
   package subscript<Value>(option: Option<Value>) -> Value {
-    do { return try option.parse(texts[option.name] ?? []) } catch {
-      preconditionFailure("--\(option.name) was read before it was checked: \(error)")
+    guard let parsed = values[option.name] as? Option<Value>.Parsed else {
+      preconditionFailure("\(command.name) lists no option --\(option.name) of this type")
     }
+    return parsed.value
   }
 
   /// Whether the option stands on the command line (and does not merely have its default).
-  package func isGiven(_ option: any OptionDescription) -> Bool { texts[option.name] != nil }
+  package func isGiven(_ option: any OptionDescription) -> Bool { given.contains(option.name) }
+}
+
+private func lowercasingFirst(_ sentence: String) -> String {
+  sentence.prefix(1).lowercased() + sentence.dropFirst()
 }
 
 /// The caller wrote something that this program does not understand: exit code 2.

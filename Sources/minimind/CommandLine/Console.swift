@@ -1,8 +1,7 @@
 import Foundation
 import Synchronization
 
-/// Where a command writes for people: standard output, or standard error when `--json` keeps standard
-/// output for the one object.
+/// A stream that a command writes to: standard output, or standard error.
 package final class Console: Sendable {
   private let descriptor: Int32
   /// Lines may be redrawn: the stream is a terminal.

@@ -1,3 +1,6 @@
+import Storage
+import Training
+
 /// What the parser and the help page need to know of an option, whatever its type.
 package protocol OptionDescription: Sendable {
   /// Without dashes: "vocab-size". For a positional argument, its placeholder.
@@ -9,8 +12,10 @@ package protocol OptionDescription: Sendable {
   /// The default in words, shown in the help page; nil when there is none.
   var defaultText: String? { get }
   var isRequired: Bool { get }
-  /// - Throws: `UsageError` when `texts` is no value of this option.
-  func check(_ texts: [String]) throws
+  /// The value for the texts given on the command line, to be read by the option's own type.
+  ///
+  /// - Throws: `UsageError` when they mean none.
+  func value(of texts: [String]) throws -> any Sendable
 }
 
 package enum OptionStyle: Sendable {
@@ -20,9 +25,9 @@ package enum OptionStyle: Sendable {
   case single
   /// `--name VALUE…`, one or more values, also repeated.
   case repeatable
-  /// A bare argument, told by its place.
+  /// A bare argument, recognised by its position.
   case positional
-  /// All bare arguments from its place on.
+  /// All bare arguments from its position on.
   case positionals
 
   var isPositional: Bool { self == .positional || self == .positionals }
@@ -43,7 +48,10 @@ package struct Option<Value: Sendable>: OptionDescription {
   /// The value for the texts given on the command line; an empty list means that the option was absent.
   let parse: @Sendable ([String]) throws -> Value
 
-  package func check(_ texts: [String]) throws { _ = try parse(texts) }
+  package func value(of texts: [String]) throws -> any Sendable { Parsed(value: try parse(texts)) }
+
+  /// A value in a box, since what is nil would lose its type without one.
+  struct Parsed: Sendable { let value: Value }
 }
 
 extension Option where Value == Bool {
@@ -196,38 +204,54 @@ extension Option {
   }
 }
 
-extension Option {
-  /// `--name a b c`: some of the raw values of an enumeration, or nil when absent; `defaultText` says what happens then.
-  package static func choices<Choice: CaseIterable & RawRepresentable & Sendable>(
-    _ name: String, of: Choice.Type, defaultText: String, help: String
-  ) -> Self where Choice.RawValue == String, Value == [Choice]? {
-    let names = Choice.allCases.map(\.rawValue)
-    return Option(
-      name: name, style: .repeatable, placeholder: names.joined(separator: "|"), help: help, defaultText: defaultText,
-      isRequired: false
-    ) { texts in
-      guard !texts.isEmpty else { return nil }
-      return try texts.map { text in
-        guard let value = Choice(rawValue: text) else {
-          throw UsageError("--\(name) has \"\(text)\"; it can have \(names.joined(separator: ", ")).")
-        }
-        return value
+extension Option where Value == JSON? {
+  /// The option of a training run's setting; nil when absent.
+  package init(_ setting: SettingDescription, of stage: Stage) {
+    let style: OptionStyle =
+      switch setting.kind {
+      case .flag: .flag
+      case .texts, .choices: .repeatable
+      case .integer, .number, .text, .choice: .single
       }
+    self.init(
+      name: setting.name, style: style, placeholder: setting.placeholder, help: setting.help,
+      defaultText: setting.defaultText(stage), isRequired: false
+    ) { texts in
+      if texts.isEmpty { return nil }
+      do { return try setting.kind.value(of: texts) } catch { throw UsageError("--\(setting.name) \(error)") }
     }
+  }
+}
+
+extension Option where Value: SettingValue {
+  /// The option of a training run's setting, with the default of a stage.
+  package init(_ setting: Setting<Value>, of stage: Stage) {
+    let option = Option<JSON?>(setting.description, of: stage)
+    self.init(
+      name: option.name, style: option.style, placeholder: option.placeholder, help: option.help,
+      defaultText: option.defaultText, isRequired: false
+    ) { try option.parse($0).flatMap(Value.init(json:)) ?? setting.standard(of: stage) }
+  }
+}
+
+extension Option {
+  /// The option of a training run's setting that may be left out, with the default text of a stage.
+  package init<Wrapped>(_ setting: OpenSetting<Wrapped>, of stage: Stage) where Value == Wrapped? {
+    let option = Option<JSON?>(setting.description, of: stage)
+    self.init(
+      name: option.name, style: option.style, placeholder: option.placeholder, help: option.help,
+      defaultText: option.defaultText, isRequired: false
+    ) { try option.parse($0).flatMap(Wrapped.init(json:)) }
   }
 }
 
 /// Options that mean the same in every command.
 extension Option where Value == Int? {
-  package static var threads: Self {
-    .optionalInteger("threads", in: 1...1024, defaultText: "all cores", help: "Threads to compute with.")
-  }
+  package static var threads: Self { Option(SettingList.shared.threads, of: .pretrain) }
 }
 
 extension Option where Value == Int {
-  package static var seed: Self {
-    .integer("seed", default: 42, help: "Starts every random choice; the same seed repeats the run.")
-  }
+  package static var seed: Self { Option(SettingList.shared.seed, of: .pretrain) }
 }
 
 extension Option where Value == Bool {
@@ -237,28 +261,11 @@ extension Option where Value == Bool {
 }
 
 private func parseInteger(_ text: String, _ name: String, _ range: ClosedRange<Int>) throws -> Int {
-  guard let value = Int(text) else { throw UsageError("--\(name) is \"\(text)\"; it must be a whole number.") }
-  guard range.contains(value) else {
-    let bounds =
-      range.upperBound == Int.max
-      ? "at least \(range.lowerBound)" : "between \(range.lowerBound) and \(range.upperBound)"
-    throw UsageError("--\(name) is \(value); it must be \(bounds).")
-  }
-  return value
+  do { return try SettingKind.integer(text, in: range) } catch { throw UsageError("--\(name) \(error)") }
 }
 
 private func parseNumber(_ text: String, _ name: String, _ range: ClosedRange<Double>) throws -> Double {
-  guard let value = Double(text), !value.isNaN else {
-    throw UsageError("--\(name) is \"\(text)\"; it must be a number.")
-  }
-  guard range.contains(value) else {
-    let bounds =
-      range.upperBound == .infinity
-      ? "at least \(formatNumber(range.lowerBound))"
-      : "between \(formatNumber(range.lowerBound)) and \(formatNumber(range.upperBound))"
-    throw UsageError("--\(name) is \(text); it must be \(bounds).")
-  }
-  return value
+  do { return try SettingKind.number(text, in: range) } catch { throw UsageError("--\(name) \(error)") }
 }
 
 private func choiceNames<Choice: CaseIterable & RawRepresentable>(_: Choice.Type) -> [String]
@@ -268,6 +275,6 @@ where Choice.RawValue == String {
 
 private func parseChoice<Choice: CaseIterable & RawRepresentable>(_ text: String, _ name: String) throws -> Choice
 where Choice.RawValue == String {
-  if let value = Choice(rawValue: text) { return value }
+  if let value = Choice(rawValue: NumberType.otherNames[text] ?? text) { return value }
   throw UsageError("--\(name) is \"\(text)\"; it must be \(choiceNames(Choice.self).joined(separator: ", ")).")
 }

@@ -1,5 +1,6 @@
 import Foundation
 import Machine
+import Storage
 import Synchronization
 
 /// What a progress display counts.
@@ -29,7 +30,7 @@ package final class ProgressLine: Sendable {
 
   /// - Parameters:
   ///   - title: a verb in progress: "reading".
-  ///   - total: how many there will be; nil when nobody knows.
+  ///   - total: how many there will be; nil when that is unknown.
   package init(_ title: String, total: Int?, unit: ProgressUnit, console: Console) {
     self.title = title
     self.total = total

@@ -1,6 +1,7 @@
 import Compute
 import Machine
 import Model
+import Storage
 
 /// `minimind bench products`: the rate of each matrix product of a training step.
 let benchProductsCommand: Command = {

@@ -4,14 +4,17 @@ import Corpus
 import Foundation
 import Machine
 import Model
+import Storage
 import Training
 
 /// `minimind bench train`: the speed of optimizer steps, beside what their matrix products alone would reach.
 let benchTrainCommand: Command = {
   let model = Option.text("model", "NAME|FILE", default: "small", help: "tiny, small, moe, base, or a config.json.")
   let data = Option.optional("data", "DIR", help: "Prepared data to train on, instead of random full sequences.")
-  let precision = Option.choice("precision", default: ElementType.fastest, help: "Type of the matrix products.")
-  let optimizer = Option.choice("optimizer", default: OptimizerKind.adamW, help: "What moves the weights.")
+  let precision = Option(SettingList.shared.precision, of: .pretrain)
+  let recompute = Option(SettingList.shared.recomputeActivations, of: .pretrain)
+  let optimizer = Option.choice(
+    "optimizer", default: OptimizerKind.adamW, help: SettingList.shared.optimizer.description.help)
   let batchTokens = Option.integer(
     "batch-tokens", default: 16384, in: 2...1 << 24, help: "The most tokens of an optimizer step.")
   let microBatchTokens = Option.integer(
@@ -21,20 +24,22 @@ let benchTrainCommand: Command = {
   let steps = Option.integer("steps", default: 5, in: 1...1000, help: "Optimizer steps to time, after one that is not.")
   let profile = Option.flag("profile", help: "Also shows where the time of a step goes.")
   return Command(
-    "bench", "train", summary: "measures training, and how near it is to its matrix products alone",
+    "bench", "train", summary: "measures training, and how close it comes to the speed of its matrix products alone",
     options: [
       model, data, precision, optimizer, batchTokens, microBatchTokens, sequenceLength,
-      TrainingOptions.recomputeActivations, steps, profile, Option.json, Option.threads,
+      recompute, steps, profile, Option.json, Option.threads,
     ], example: "minimind bench train --model small --profile"
   ) { invocation in
     let micro = invocation[microBatchTokens]
     guard invocation[sequenceLength] <= micro, micro <= invocation[batchTokens] else {
-      throw UsageError("--sequence-length, --micro-batch-tokens and --batch-tokens must not fall in this order.")
+      throw UsageError(
+        "--sequence-length is \(invocation[sequenceLength]), --micro-batch-tokens \(micro) and --batch-tokens "
+          + "\(invocation[batchTokens]); each must be at least the one before.")
     }
     let benchmark = try TrainingBenchmark(
       model: invocation[model], data: invocation[data], precision: invocation[precision],
       optimizer: invocation[optimizer], batchTokens: invocation[batchTokens], microBatchTokens: micro,
-      sequenceLength: invocation[sequenceLength], recomputes: invocation[TrainingOptions.recomputeActivations],
+      sequenceLength: invocation[sequenceLength], recomputes: invocation[recompute],
       threads: threadCount(invocation))
     let result = benchmark.run(steps: invocation[steps])
     if invocation[Option.json] {
@@ -178,9 +183,14 @@ private struct TrainingBenchmark {
       optimizer.step(
         pass,
         AdamWStep(
-          learningRate: 1e-4, beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.1,
+          learningRate: 1e-4, beta1: Float(Self.standard(\.beta1)), beta2: Float(Self.standard(\.beta2)),
+          epsilon: Float(Self.standard(\.epsilon)), weightDecay: Float(Self.standard(\.weightDecay)),
           gradientScale: Float(min(1, 1 / norm) / sum.weight), step: number), team: team)
     }
+  }
+
+  private static func standard(_ setting: KeyPath<SettingList, Setting<Double>>) -> Double {
+    SettingList.shared[keyPath: setting].standard(of: .pretrain)
   }
 
   private func forwardBackward(_ batch: Batch) -> LossSum {

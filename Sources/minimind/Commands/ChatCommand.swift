@@ -3,11 +3,11 @@ import Tokenization
 
 /// `minimind chat`: questions and answers, by hand or from standard input.
 let chatCommand: Command = {
-  let system = Option.optional("system", "TEXT", help: "A message that stands before the conversation.")
+  let system = Option.optional("system", "TEXT", help: "The system message, which comes before the conversation.")
   return Command(
     "chat", summary: "talks with a model",
     options: [GenerateOptions.model, system] + GenerateOptions.all,
-    example: "minimind chat --model my-chat-run"
+    example: "minimind chat --model my-chat"
   ) { invocation in
     let loaded = try LoadedModel(invocation)
     let session = try ChatSession(

@@ -1,4 +1,5 @@
 import Inference
+import Storage
 
 /// What `/params` shows and sets: the options of sampling, by their names and within their limits.
 struct ChatParameters {

@@ -38,7 +38,7 @@ final class ChatSession {
   /// Reads questions at a prompt until `/exit` or Ctrl-D.
   func talk() throws {
     let editor = try LineEditor(prompt: "> ", console: console, historyName: "chat_history")
-    // Between the answer and the prompt nobody listens: what comes a moment too late must not end the program.
+    // A Ctrl-C between the answer and the prompt comes a moment too late; it must not end the program.
     Interruption.ignore()
     let count = formatCount(loaded.model.configuration.parameterCount)
     try note("\(loaded.directory), \(count) parameters. /help lists the commands; Ctrl-C stops an answer, Ctrl-D ends.")
@@ -66,7 +66,7 @@ final class ChatSession {
 
   private static let help = renderPairs([
     (name: "/reset", value: "forgets the conversation"),
-    (name: "/system [TEXT]", value: "shows the system message, or begins anew with another; \"off\" for none"),
+    (name: "/system [TEXT]", value: "shows the system message, or starts again with another; \"off\" for none"),
     (name: "/params [NAME VALUE …]", value: "shows or sets how the next words are chosen"),
     (name: "/save FILE", value: "writes the conversation as a line of JSON, as minimind data sft reads it"),
     (name: "/help", value: "shows this"), (name: "/exit", value: "ends, as does Ctrl-D"),
@@ -82,13 +82,13 @@ final class ChatSession {
     case ("/reset", _):
       conversation.reset()
       messages = []
-      try note("The conversation begins anew.")
+      try note("The conversation starts again.")
     case ("/system", ""): try note(system.map { "The system message is: \($0)" } ?? "There is no system message.")
     case ("/system", _):
       system = argument == "off" ? nil : argument
       conversation = try Conversation(loaded.model, loaded.tokenizer, template, system: system)
       messages = []
-      try note("The conversation begins anew, \(system == nil ? "without a" : "with this") system message.")
+      try note("The conversation starts again, \(system == nil ? "without a" : "with this") system message.")
     case ("/params", _):
       try parameters.set(argument.split(separator: " "))
       try console.write(parameters.text)

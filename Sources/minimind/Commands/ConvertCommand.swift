@@ -1,4 +1,5 @@
 import Foundation
+import Model
 import ModelFiles
 import Storage
 
@@ -13,21 +14,22 @@ let convertCommand: Command = {
     defaultText: "by the ending of --to, .pth or .gguf; else hf",
     help: "Hugging Face directory, MiniMind v1 checkpoint, or llama.cpp's format.")
   let type = Option<WeightEncoding?>.optionalChoice(
-    "type", defaultText: "that of the source; f32 for an adapter", help: "How weights are stored; q8_0 in gguf only.")
-  let heads = Option.optionalInteger(
-    "heads", in: 1...4096, defaultText: "16", help: "Query heads of a v1 .pth, which does not say how many it has.")
-  let experts = Option.optionalInteger(
-    "experts-per-token", in: 1...256, defaultText: "2",
-    help: "Experts that a token passes, of a v1 .pth with a mixture of experts.")
+    "type", defaultText: "that of the source; fp32 for an adapter",
+    help: "How weights are stored; q8, which is llama.cpp's q8_0, in gguf only. \(NumberType.otherNamesNote)")
+  let heads = Option.integer(
+    "heads", default: MissingSettings().headCount, in: 1...4096, help: "Query heads of a v1 .pth, which does not say how many it has.")
+  let experts = Option.integer(
+    "experts-per-token", default: MissingSettings().expertsPerToken, in: 1...256,
+    help: "Experts that each token is routed to, of a v1 .pth with a mixture of experts.")
   let tokenizer = Option.optional(
-    "tokenizer", "DIR", help: "The tokenizer that goes into the result, where the source has none or another is wanted."
+    "tokenizer", "DIR", help: "The tokenizer for the result, if the source has none or another is wanted."
   )
   let shardSize = Option.optionalInteger(
-    "max-shard-size", "MB", in: 1...1 << 20, help: "Cuts the weights of hf into files of this size at most.")
+    "max-shard-size", in: 1...1 << 20, help: "Cuts the weights of hf into files of at most N MiB.")
   return Command(
     "convert", summary: "changes the format of a model",
     options: [from, to, format, type, heads, experts, tokenizer, shardSize],
-    example: "minimind convert --from my-chat --to my-chat.gguf --type q8_0"
+    example: "minimind convert --from my-chat --to my-chat.gguf --type q8"
   ) { invocation in
     // A directory's path may end in a slash; the file that is written beside it may not.
     let path = withoutTrailingSlashes(invocation[to])
@@ -38,15 +40,16 @@ let convertCommand: Command = {
       throw CommandError("\(output.path) exists already. Choose another --to, or remove it.")
     }
     let origin = ModelFormats.format(of: invocation[from])
-    let missing = MissingSettings(headCount: invocation[heads], expertsPerToken: invocation[experts])
-    guard origin.lacksHeadCounts || missing == MissingSettings() else {
+    var missing = MissingSettings()
+    (missing.headCount, missing.expertsPerToken) = (invocation[heads], invocation[experts])
+    guard origin.lacksHeadCounts || !(invocation.isGiven(heads) || invocation.isGiven(experts)) else {
       throw UsageError("--heads and --experts-per-token go with a v1 .pth; \(invocation[from]) says both.")
     }
     let source = try origin.read(invocation[from], missing)
     let settings = WriteSettings(
       encoding: invocation[type] ?? result.exactEncoding(of: source),
       tokenizerDirectory: result.tokenizer == .none ? nil : invocation[tokenizer] ?? source.tokenizerDirectory,
-      shardByteCount: invocation[shardSize].map { $0 * 1_000_000 })
+      shardByteCount: invocation[shardSize].map { $0 << 20 })
     guard result.tokenizer != .inside || settings.tokenizerDirectory != nil else {
       throw UsageError(
         "\(result.name) holds the tokenizer, and the source has none: give its directory with --tokenizer.")

@@ -2,24 +2,27 @@ import Corpus
 import Foundation
 import Machine
 import Processes
+import Storage
 import Tokenization
 
 /// `minimind data pretrain`: documents become token shards.
 let dataPretrainCommand: Command = {
   let defaults = PretrainFilters()
-  let wholeFiles = Option.flag("whole-files", help: "A plain text file is one document, not a document a line.")
+  let wholeFiles = Option.flag("whole-files", help: "A plain text file is one document, rather than each of its lines.")
   let maximum = Option.integer(
     "max-characters", default: defaults.maximumCharacters, in: 1...Int.max,
     help: "Most characters of a document; see --long.")
   let long = Option.choice(
     "long", default: defaults.longDocuments,
-    help: "What becomes of longer documents: split cuts them after lines and sentences, drop leaves them out.")
+    help: "What happens to longer documents: split cuts them at line and sentence ends, drop leaves them out.")
   let nearDuplicates = Option.optionalNumber(
     "near-duplicates", in: 0.5...0.95, defaultText: "off",
-    help: "Leaves out documents that share this much of their runs of five words with an earlier one, as MinHash finds "
-      + "them: half of them at this similarity, nearly all well above it. 0.8 is usual.")
+    help:
+      "Leaves out documents that nearly repeat an earlier one. X is the similarity (the share of common runs of five "
+      + "words) at which MinHash finds half of the repeats; well above it nearly all are found. 0.8 is usual.")
   let v1 = Option.flag(
-    "v1-filters", help: "MiniMind v1's filter: --max-characters 512 --long drop; other filter flags still count.")
+    "v1-filters",
+    help: "MiniMind v1's filter: --max-characters 512 --long drop; other filters that are given still apply.")
   return Command(
     "data", "pretrain", summary: "prepares token shards from text",
     options: PreparationOptions.firstOptions + [wholeFiles, maximum, long, nearDuplicates, v1]
@@ -38,11 +41,13 @@ let dataPretrainCommand: Command = {
 let dataSFTCommand: Command = {
   let defaults = ConversationFilters()
   let minimumQuestion = Option.integer(
-    "min-question", default: 1, in: 1...Int.max, help: "Fewest characters of the last question of a row.")
+    "min-question", default: defaults.questionCharacters.lowerBound, in: 1...Int.max,
+    help: "Fewest characters of the last question of a row.")
   let maximumQuestion = Option.optionalInteger(
     "max-question", in: 1...Int.max, defaultText: "no limit", help: "Most characters of the last question.")
   let minimumAnswer = Option.integer(
-    "min-answer", default: 1, in: 1...Int.max, help: "Fewest characters of the last answer.")
+    "min-answer", default: defaults.answerCharacters.lowerBound, in: 1...Int.max,
+    help: "Fewest characters of the last answer.")
   let maximumAnswer = Option.optionalInteger(
     "max-answer", in: 1...Int.max, defaultText: "no limit", help: "Most characters of the last answer.")
   let cjkShare = Option.optionalNumber(
@@ -52,7 +57,7 @@ let dataSFTCommand: Command = {
   let v1 = Option.flag(
     "v1-filters",
     help: "MiniMind v1's filters, made for its Chinese data: --min-question 10 --max-question 256 --min-answer 5 "
-      + "--max-answer 256 --min-cjk-share 0.9; other filter flags still count.")
+      + "--max-answer 256 --min-cjk-share 0.9; other filters that are given still apply.")
   let maximumTokens = Option.integer(
     "max-tokens", default: defaults.maximumTokens, in: 8...1 << 24,
     help: "Most tokens of a conversation. A longer one loses its oldest turns, then the end of its last answer.")
@@ -83,7 +88,7 @@ let dataSFTCommand: Command = {
 /// `minimind data dpo`: pairs of answers become token shards.
 let dataDPOCommand: Command = {
   let maximumTokens = Option.integer(
-    "max-tokens", default: 512, in: 8...1 << 24,
+    "max-tokens", default: ConversationFilters().maximumTokens, in: 8...1 << 24,
     help: "Most tokens of a prompt with either of its answers, as in v1; longer pairs are dropped.")
   return Command(
     "data", "dpo", summary: "prepares token shards from pairs of a chosen and a rejected answer",
@@ -113,7 +118,7 @@ private enum PreparationOptions {
     "input", "FILE", isRequired: true, help: "JSONL, JSON, CSV or plain text files, or directories of them.")
   static let tokenizer = Option.required("tokenizer", "DIR", help: "Directory with tokenizer.json.")
   static let output = Option.required(
-    "output", "DIR", help: "Directory for the prepared data; earlier prepared data there are replaced.")
+    "output", "DIR", help: "Directory for the prepared data; prepared data that is already there is replaced.")
   static let heldOut = Option.number(
     "held-out", default: 0.02, in: 0...0.5,
     help: "Share of documents kept from training, to measure it; chosen by their content and the seed.")

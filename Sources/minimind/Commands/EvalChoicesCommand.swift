@@ -17,8 +17,9 @@ let evalChoicesCommand: Command = {
   let split = Option.text("split", "NAME", default: "val", help: "The directory below DIR with the questions.")
   let shots = Option.integer(
     "shots", default: 0, in: 0...1000,
-    help: "So many solved questions from the directory dev come before each, as turns of a conversation; those that "
-      + "--context has no room for are left out, the first ones first.")
+    help:
+      "Puts N solved questions from the directory dev before each question, as turns of a conversation; where --context "
+      + "has no room for all, the first ones are left out.")
   let context = Option.optionalInteger(
     "context", in: 16...1 << 20, defaultText: "the model's own",
     help: "Most tokens of a prompt with its examples. A question alone is never cut.")
@@ -43,7 +44,7 @@ let evalChoicesCommand: Command = {
     let prompt = ChoicePrompt(tokenizer, try ChatTemplate(tokenizerDirectory: directory))
     let parameters = try Parameters(modelDirectory: directory)
     try checkVocabulary(tokenizer, parameters.configuration.vocabularySize, directory)
-    // A path that cannot be written is told before the work.
+    // A path that cannot be written is reported before the work.
     let outputFile = try invocation[output].map { try AtomicFile($0) }
     let answersFile = try invocation[answers].map { try AtomicFile($0) }
 

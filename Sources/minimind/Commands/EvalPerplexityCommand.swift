@@ -8,11 +8,11 @@ import Model
 import ModelFiles
 import Storage
 import Tokenization
+import Training
 
 /// Options of the commands that measure a model.
 enum EvaluationOptions {
-  static let precision = Option.choice(
-    "precision", default: ElementType.fastest, help: "What the matrix products take in; weights are kept in fp32.")
+  static let precision = Option(SettingList.shared.precision, of: .pretrain)
 }
 
 /// `minimind eval perplexity`: how well a model predicts text.
@@ -26,7 +26,7 @@ let evalPerplexityCommand: Command = {
     help: "The most tokens that the model sees at once; longer documents are read in pieces of that length. "
       + "A document is <s>, its text, and </s>; the prediction of </s> counts in loss and bits/byte, "
       + "while bytes are those of the text.")
-  let wholeFiles = Option.flag("whole-files", help: "A plain text file is one document, not a document a line.")
+  let wholeFiles = Option.flag("whole-files", help: "A plain text file is one document, rather than each of its lines.")
   let byPosition = Option.flag(
     "by-position",
     help: "Measures the loss over the position in the text instead, once without rotary scaling and once by each kind. "
@@ -34,7 +34,7 @@ let evalPerplexityCommand: Command = {
       + "unless given.")
   let type = Option<WeightType?>.optionalChoice(
     "type", defaultText: "as in training, see --precision",
-    help: "Measures the model as generate computes with weights of this type.")
+    help: "Measures the model as generate computes with weights of this type. \(NumberType.otherNamesNote)")
   let plot = Option.optional("plot", "FILE", help: "With --by-position: draws the losses as SVG.")
   return Command(
     "eval", "perplexity", summary: "measures how well a model predicts text",
@@ -64,7 +64,7 @@ let evalPerplexityCommand: Command = {
     Interruption.watch()
     if isByPosition {
       let factor = invocation[RotaryOptions.factor]
-      // A path that cannot be written is told before the work.
+      // A path that cannot be written is reported before the work.
       let plotFile = try invocation[plot].map { try AtomicFile($0) }
       let report = try PositionReport(
         invocation[GenerateOptions.model], Parameters(modelDirectory: directory), tokenizer,

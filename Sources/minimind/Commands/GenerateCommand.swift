@@ -6,7 +6,7 @@ import Tokenization
 let generateCommand: Command = {
   let prompt = Option.optional(
     "prompt", "TEXT",
-    help: "The text to continue, behind an <s> as in pretraining; <s> and </s> in it are control tokens. "
+    help: "The text to continue, after an <s> as in pretraining; <s> and </s> in it are control tokens. "
       + "\"-\" or nothing: standard input.")
   return Command(
     "generate", summary: "continues a text with a model",

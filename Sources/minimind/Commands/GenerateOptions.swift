@@ -4,39 +4,46 @@ import Inference
 import Machine
 import Model
 import ModelFiles
+import Storage
 import Tokenization
 
 /// Options of the commands that let a model write.
-enum GenerateOptions {
+package enum GenerateOptions {
   static let model = Option.required(
     "model", "MODEL", help: "A run directory, a checkpoint of it, or a Hugging Face model directory.")
   static let type = Option.choice(
     "type", default: WeightType.bfloat16,
     help:
-      "How weights are kept in memory: f32 is exact; bf16, q8 and q4 (8 and 4 bits) each take half as much and are quicker."
+      "How weights are kept in memory: fp32 is exact; bf16, q8 and q4 (8 and 4 bits) each take half as much and are "
+      + "faster. \(NumberType.otherNamesNote)"
   )
   static let context = Option.optionalInteger(
     "context", in: 16...1 << 20, defaultText: "the model's own, times --rope-factor with --rope",
-    help: "Most tokens of prompt and answer together. Beyond the length of the model's training quality falls.")
+    help: "Most tokens of prompt and answer together. Quality falls beyond the length that the model was trained on.")
   static let maximumTokens = Option.optionalInteger(
     "max-tokens", in: 1...Int.max, defaultText: "until the model ends", help: "Most tokens to write.")
   static let temperature = Option.number(
-    "temperature", default: 0.7, in: 0...100,
-    help: "Below 1 likelier, above 1 more surprising; 0: always the likeliest.")
+    "temperature", default: SamplingDefaults.temperature, in: 0...100,
+    help: "Below 1 likely tokens become likelier, above 1 unlikely ones; 0 always takes the likeliest.")
   static let topK = Option.integer(
-    "top-k", default: 8, in: 0...Int.max, help: "Chooses among so many of the likeliest tokens; 0: among all.")
+    "top-k", default: SamplingDefaults.topK, in: 0...Int.max,
+    help: "Chooses among the N likeliest tokens; 0: among all.")
   static let topP = Option.number(
-    "top-p", default: 1, in: 0...1, help: "Chooses among the likeliest tokens that together have this probability.")
+    "top-p", default: SamplingDefaults.topP, in: 0...1,
+    help: "Chooses among the likeliest tokens that together have this probability.")
   static let minP = Option.number(
-    "min-p", default: 0, in: 0...1, help: "Drops tokens with less than this share of the likeliest one's probability.")
+    "min-p", default: SamplingDefaults.minP, in: 0...1,
+    help: "Drops tokens with less than this share of the likeliest one's probability.")
   static let repetitionPenalty = Option.number(
-    "repetition-penalty", default: 1, in: 0.1...10, help: "Above 1 makes tokens less likely that were there before.")
+    "repetition-penalty", default: SamplingDefaults.repetitionPenalty, in: 0.1...10,
+    help: "Above 1 makes tokens less likely that the prompt or the answer has already.")
   static let presencePenalty = Option.number(
-    "presence-penalty", default: 0, in: -2...2, help: "Above 0 makes tokens less likely that are in the answer already."
+    "presence-penalty", default: SamplingDefaults.presencePenalty, in: -2...2,
+    help: "Above 0 makes tokens less likely that the answer has already."
   )
   static let frequencyPenalty = Option.number(
-    "frequency-penalty", default: 0, in: -2...2,
-    help: "Above 0 makes tokens less likely by each time that they are in the answer already.")
+    "frequency-penalty", default: SamplingDefaults.frequencyPenalty, in: -2...2,
+    help: "Above 0 makes tokens less likely for each time that the answer has them already.")
   static let stop = Option.list("stop", "TEXT", help: "Ends the answer before this text; may be given several times.")
 
   static let all: [any OptionDescription] = [
@@ -45,7 +52,7 @@ enum GenerateOptions {
     RotaryOptions.mode, RotaryOptions.factor, Option.threads,
   ]
 
-  static func sampling(_ invocation: Invocation) -> SamplingSettings {
+  package static func sampling(_ invocation: Invocation) -> SamplingSettings {
     var settings = SamplingSettings()
     settings.temperature = Float(invocation[temperature])
     settings.topK = invocation[topK]
@@ -111,7 +118,7 @@ struct GenerationClock {
 
   var seconds: Double { monotonicSeconds() - start }
 
-  /// Of the tokens behind the first, which has the prompt to wait for.
+  /// Of the tokens after the first, which has the prompt to wait for.
   var tokensPerSecond: Double? {
     guard let firstTokenSeconds, tokens > 1 else { return nil }
     return Double(tokens - 1) / max(1e-9, seconds - firstTokenSeconds)

@@ -3,6 +3,7 @@ import Foundation
 import Machine
 import ModelFiles
 import Processes
+import Storage
 import Tokenization
 
 /// `minimind info`: what the machine can do, or what a model consists of.

@@ -4,6 +4,7 @@ import Foundation
 import Inference
 import Model
 import ModelFiles
+import Storage
 import Tokenization
 import Training
 
@@ -66,7 +67,7 @@ struct ModelFacts: Encodable {
   let memory: [Memory]
   let tokenizer: TokenizerFacts?
   let files: [File]
-  /// Tokens of a micro-batch that training's memory is told for.
+  /// Tokens of the micro-batch for which training's memory is estimated.
   private static let microBatchTokens = 2048
 
   init(_ name: String, threads: Int) throws {

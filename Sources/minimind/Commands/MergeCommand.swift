@@ -8,11 +8,12 @@ let mergeCommand: Command = {
   let adapter = Option.required(
     "adapter", "ADAPTER", help: "A run of minimind lora, a checkpoint of it, or a directory in PEFT's format.")
   let from = Option.optional(
-    "from", "BASE", help: "The model that the adapter was trained on, where it is not where the adapter says.")
+    "from", "BASE",
+    help: "The model that the adapter was trained on, if it has moved from the path that the adapter names.")
   let to = Option.required("to", "DIR", help: "The directory of the new model, which must not exist.")
   return Command(
     "merge", summary: "merges an adapter into the model that it was trained on", options: [adapter, from, to],
-    example: "minimind merge --adapter my-adapter --to my-model"
+    example: "minimind merge --adapter my-adapter --to my-merged-chat"
   ) { invocation in
     let output = invocation[to]
     guard !FileManager.default.fileExists(atPath: output) else {
@@ -21,7 +22,7 @@ let mergeCommand: Command = {
     let directory = try resolveModelDirectory(invocation[adapter])
     guard PEFTAdapter.isAdapter(directory) else {
       throw CommandError(
-        "\(directory) is no adapter (it has no \(PEFTConfiguration.fileName)). Give a run of minimind lora.")
+        "\(directory) is not an adapter (it has no \(PEFTConfiguration.fileName)). Give a run of minimind lora.")
     }
     let files = try PEFTAdapter(directory: directory)
     let base = try invocation[from].map(resolveModelDirectory) ?? files.baseDirectory()

@@ -9,7 +9,7 @@ extension Option where Value == Int {
 
 /// Runs `body` as one of the processes that `mpirun` has started, or as the only one.
 ///
-/// An error of any process ends all of them, and is told once. Of an interruption and of bad usage they all know.
+/// An error of any process ends all of them and is reported once. All of them know of an interruption and of bad usage.
 ///
 /// - Parameter timeLimit: seconds that a process may keep the others waiting.
 func withProcesses(timeLimit: Int, _ body: (ProcessExchange) throws -> Void) throws {

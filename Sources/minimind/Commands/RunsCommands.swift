@@ -1,4 +1,5 @@
 import Foundation
+import Storage
 import Training
 
 /// `minimind runs list`: which runs there are, and how far.
@@ -22,9 +23,8 @@ let runsListCommand: Command = {
       // A damaged run is no reason not to show the others.
       do {
         let run = try RunHistory(path)
-        let options = run.record.options
         table.add([
-          path, run.record.stage, options.model ?? options.from ?? "", run.state.rawValue,
+          path, run.record.stage, run.record.options.modelName, run.state.rawValue,
           "\(run.step)/\(run.record.totalSteps)", Metric.loss.text(run.value(.loss)),
           Metric.loss.text(run.value(.loss, .eval)), Metric.tokensPerSecond.text(run.value(.tokensPerSecond)),
         ])
@@ -48,7 +48,7 @@ let runsCompareCommand: Command = {
   ) { invocation in
     let runs = [try RunHistory(invocation[first]), try RunHistory(invocation[second])]
     var table = TextTable([("", .left), (runs[0].path, .left), (runs[1].path, .left)])
-    let settings = try runs.map { try settingTexts($0.record) }
+    let settings = runs.map { settingTexts($0.record) }
     for name in Set(settings.flatMap(\.keys)).sorted() {
       let values = settings.map { $0[name] ?? "-" }
       if values[0] != values[1] { table.add([name] + values) }
@@ -69,11 +69,9 @@ let runsCompareCommand: Command = {
 }()
 
 /// All that was set or found at the beginning of a run, by name.
-private func settingTexts(_ record: RunRecord) throws -> [String: String] {
-  let options = try JSONSerialization.jsonObject(with: JSONEncoder().encode(record.options)) as? [String: Any] ?? [:]
-  var texts = options.mapValues { value in
-    (value as? [Any]).map { $0.map { "\($0)" }.joined(separator: " ") } ?? "\(value)"
-  }
+private func settingTexts(_ record: RunRecord) -> [String: String] {
+  var texts: [String: String] = [:]
+  for setting in Stage.all.flatMap(\.settings) { texts[setting.name] = record.options[setting.name]?.settingText }
   texts["stage"] = record.stage
   texts["parameters"] = formatCount(record.parameterCount)
   texts["program version"] = record.programVersion

@@ -11,16 +11,18 @@ let serveCommand: Command = {
   let host = Option.text(
     "host", "ADDRESS", default: "127.0.0.1",
     help: "Where to listen; 0.0.0.0 for all addresses of this machine, which needs a key or --allow-open.")
-  let port = Option.integer("port", default: 8080, in: 0...65535, help: "0: any that is free.")
+  let port = Option.integer("port", default: 8080, in: 0...65535, help: "The port to listen on; 0: any free one.")
   let parallel = Option.integer(
-    "parallel", default: 32, in: 1...BatchEngine.maximumSequences, help: "Answers that are written at the same time.")
+    "parallel", default: 32, in: 1...BatchEngine.maximumSequences,
+    help: "Most answers that are written at the same time.")
   let queue = Option.integer(
-    "queue", default: 128, in: 0...100_000, help: "Answers that may wait; beyond, clients are told to come again later."
+    "queue", default: 128, in: 0...100_000,
+    help: "Answers that may wait for their turn; further requests get status 429 with Retry-After."
   )
   let cacheTokens = Option.optionalInteger(
     "cache-tokens", in: 16...1 << 30,
     defaultText: "the context for each of --parallel, in at most half of the memory that is free at the start",
-    help: "Tokens whose keys and values are kept, for all answers together and for prompts that begin alike.")
+    help: "Tokens whose keys and values are kept, for all answers together and for prompts with the same beginning.")
   let clientTimeout = Option.number(
     "client-timeout", default: 60, in: 0.1...86400,
     help: "Seconds that a client has to send a request, and to read an answer that is complete.")
@@ -106,11 +108,12 @@ private enum ServeAccess {
   static let keyFile = Option.optional(
     "api-key-file", "FILE", help: "A file whose first line is the key. Or set MINIMIND_API_KEY.")
   static let allowOpen = Option.flag(
-    "allow-open", help: "Lets everybody who reaches --host use the model, without a key.")
+    "allow-open", help: "Lets every client that reaches --host use the model without a key.")
   static let allowedHost = Option.list(
-    "allowed-host", "NAME", help: "A name by which clients call this machine, such as that of a proxy before it.")
+    "allowed-host", "NAME", help: "A name by which clients call this machine, such as that of a proxy in front of it.")
   static let origin = Option.list(
-    "cors-origin", "ORIGIN", help: "A web page elsewhere that may use the model, as https://example.org; * for all.")
+    "cors-origin", "ORIGIN",
+    help: "A web page elsewhere that may use the model, such as https://example.org; * for all.")
 
   static let options: [any OptionDescription] = [key, keyFile, allowOpen, allowedHost, origin]
 
@@ -118,7 +121,7 @@ private enum ServeAccess {
     let key = try secret(invocation)
     if key == nil && !invocation[allowOpen] && !isLoopback(host) {
       throw UsageError(
-        "--host \(host) lets everybody who reaches this machine use the model. Give --api-key-file, or --allow-open "
+        "--host \(host) lets every client that reaches this machine use the model. Give --api-key-file, or --allow-open "
           + "if that is meant.")
     }
     return AccessPolicy(key: key, hostNames: invocation[allowedHost] + [host], origins: invocation[origin])

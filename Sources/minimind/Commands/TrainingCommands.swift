@@ -3,20 +3,20 @@ import Foundation
 import Processes
 import Training
 
-/// `minimind pretrain`: trains a model from nothing.
+/// `minimind pretrain`: trains a model from scratch.
 let pretrainCommand = trainingCommand(
-  .pretrain, summary: "trains a model from nothing on prepared text",
+  .pretrain, summary: "trains a model from scratch on prepared text",
   example: "minimind pretrain --model small --data my-data --output my-run")
 
 /// `minimind sft`: teaches a model to answer.
 let sftCommand = trainingCommand(
   .sft, summary: "fine-tunes a model on conversations",
-  example: "minimind sft --from my-run --data my-conversations --output my-chat")
+  example: "minimind sft --from my-run --data my-chat-data --output my-chat")
 
 /// `minimind lora`: the same with an adapter.
 let loraCommand = trainingCommand(
-  .lora, summary: "fine-tunes an adapter for a model on conversations, the model itself being left as it is",
-  example: "minimind lora --from my-run --data my-conversations --output my-adapter")
+  .lora, summary: "fine-tunes an adapter on conversations and leaves the model itself as it is (LoRA)",
+  example: "minimind lora --from my-run --data my-chat-data --output my-adapter")
 
 /// `minimind dpo`: teaches a model which of two answers is preferred.
 let dpoCommand = trainingCommand(
@@ -62,7 +62,7 @@ private func resume(
   let record = try RunRecord(of: run)
   let plan = try TrainingPlan(resuming: run, record: record, stage, change(record.options))
   let panel = trainingPanel(
-    plan, output: run.path, savedThreads: record.options.threads, processes: exchange.count)
+    plan, output: run.path, resumed: record.options, processes: exchange.count)
   if exchange.isFirst { try plan.checkDisk(run.path, checkpointCount: run.checkpointSteps.count) }
   try train(plan, panel: panel, exchange) { run }
 }

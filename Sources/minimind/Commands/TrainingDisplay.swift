@@ -1,9 +1,10 @@
 import Foundation
 import Model
+import Storage
 import Training
 
 /// Shows a run while it goes on: one redrawn bar on a terminal, plain lines at intervals elsewhere, and lasting lines for
-/// evaluations, checkpoints and samples. A run goes on when nobody can see it any more.
+/// evaluations, checkpoints and samples. A run goes on when its output can no longer be written.
 final class TrainingDisplay: MetricsSink {
   private let console: Console
   private let progress: ProgressLine

@@ -1,113 +1,136 @@
 import Compute
 import Foundation
 import Machine
+import Storage
 import Training
 
 /// What a run is about to do, in names and values, before its first step.
-func trainingPanel(_ plan: TrainingPlan, output: String, savedThreads: Int? = nil, processes: Int = 1) -> String {
-  let settings = plan.settings
-  let configuration = plan.configuration
-  let data = plan.dataset.training
-  let heldOut = plan.dataset.heldOut
-  let accumulation = settings.batchTokens! / settings.microBatchTokens!
-  let passes = settings.epochs.map { "\($0) epoch\($0 == 1 ? "" : "s")" }
-  let available = MachineMemory.availableBytes.map { " of \(formatBytes($0)) available" } ?? ""
-
-  var pairs = [
-    (
-      "model",
-      "\(settings.model ?? settings.from ?? ""), \(formatCount(configuration.parameterCount)) parameters: "
-        + "\(configuration.layerCount) layers of \(configuration.hiddenSize), "
-        + "\(configuration.headCount)/\(configuration.keyValueHeadCount) heads, vocabulary \(configuration.vocabularySize)"
-        + (configuration.isMixture
-          ? ", \(configuration.expertsPerToken) of \(configuration.expertCount) experts and "
-            + "\(configuration.sharedExpertCount) shared" : "")
-    )
+///
+/// - Parameter resumed: the settings of the record, where a run goes on.
+func trainingPanel(
+  _ plan: TrainingPlan, output: String, resumed: TrainingSettings? = nil, processes: Int = 1
+) -> String {
+  let panel = TrainingPanel(plan: plan, output: output, resumed: resumed, processes: processes)
+  let rows: [(name: String, value: String?)] = [
+    ("model", panel.model), ("adapter", panel.adapter), ("data", panel.data), ("held out", panel.heldOut),
+    ("length", panel.length), ("batch", panel.batch), ("optimizer", panel.optimizer),
+    ("learning rate", panel.learningRate), ("precision", panel.precision), ("memory", panel.memory),
+    ("seed", String(plan.settings.seed)), ("output", output), ("processes", panel.sharing),
+    (plan.stage.name, panel.stage), ("resumes", panel.resumes), ("note", panel.note), ("expected", panel.expected),
   ]
-  if let lora = settings.lora {
-    let share = Double(plan.trainedParameterCount) / Double(configuration.parameterCount) * 100
-    pairs.append(
-      (
-        "adapter",
-        "rank \(lora.rank), alpha \(formatNumber(lora.alpha)), dropout \(formatNumber(lora.dropout)) on "
-          + lora.targets.map(\.rawValue).joined(separator: ", ")
-          + ": \(formatCount(plan.trainedParameterCount)) parameters are trained, "
-          + String(format: "%.1f%% of the model's", share)
-      ))
-  }
-  pairs += [
-    (
-      "data",
-      "\(settings.data): \(formatCount(data.tokenCount)) tokens in \(formatCount(data.documentCount)) documents"
-        + (data.trainedTokenCount < data.tokenCount - data.documentCount
-          ? ", \(formatCount(data.trainedTokenCount)) trained on" : "")
-    ),
-    (
-      "held out",
-      heldOut.documentCount == 0
-        ? "nothing: the held-out loss will not be known"
-        : "\(formatCount(heldOut.tokenCount)) tokens in \(formatCount(heldOut.documentCount)) documents, "
-          + "evaluated every \(settings.evalInterval!) steps"
-    ),
-    (
-      "length",
-      "\(passes.map { $0 + ", " } ?? "")\(plan.totalSteps) steps, "
-        + "about \(formatCount(settings.epochs.map { $0 * data.inputTokenCount } ?? plan.totalSteps * settings.batchTokens!)) tokens"
-    ),
-    (
-      "batch",
-      "\(settings.microBatchTokens!) tokens × \(accumulation) = up to \(settings.batchTokens!) a step, "
-        + "sequences up to \(settings.sequenceLength!)"
-    ),
-    (
-      "optimizer",
-      (settings.optimizer == .muon ? "Muon, and " : "")
-        + "AdamW, betas \(formatNumber(settings.beta1)) and \(formatNumber(settings.beta2)), "
-        + "weight decay \(formatNumber(settings.weightDecay)), "
-        + (settings.gradientClip > 0 ? "clipped at \(formatNumber(settings.gradientClip))" : "not clipped")
-    ),
-    (
-      "learning rate",
-      "\(formatNumber(settings.learningRate)), \(settings.schedule.rawValue), warm-up to step \(settings.warmupSteps!)"
-    ),
-    ("precision", "\(settings.precision.rawValue), \(settings.threads) thread\(settings.threads == 1 ? "" : "s")"),
-    (
-      "memory",
-      "about \(formatBytes(plan.memoryBytes(processes: processes) + TrainingSamples.memoryBytes(plan)))\(available)"
-    ),
-    ("seed", String(settings.seed)),
-    ("output", output),
-  ]
-  if processes > 1 {
-    let idle = max(0, processes - accumulation)
-    pairs.append(
-      (
-        "processes",
-        "\(processes), which share out a step's micro-batches and the optimizer"
-          + (idle > 0 ? "; \(idle) will have nothing to do: a smaller --micro-batch-tokens makes more of them" : "")
-      ))
-  }
-  if plan.stage.loss == .preference { pairs.append(("loss", preferenceLossName(plan))) }
-  if let savedThreads {
-    pairs.append(("resumes", plan.checkpoint.map { "from \($0)" } ?? "from the beginning: there is no checkpoint yet"))
-    if savedThreads != settings.threads {
-      pairs.append(
-        ("note", "begun with \(savedThreads) threads; only with as many are the weights the same to the bit"))
-    }
-  } else if plan.stage == .pretrain {
-    pairs.append(
-      (
-        "expected",
-        String(format: "the loss begins near ln(vocabulary) = %.2f", log(Double(configuration.vocabularySize)))
-      ))
-  }
-  return renderPairs(pairs.map { (name: $0.0, value: $0.1) }) + "\n"
+  return renderPairs(rows.compactMap { row in row.value.map { (name: row.name, value: $0) } }) + "\n"
 }
 
-private func preferenceLossName(_ plan: TrainingPlan) -> String {
-  let settings = plan.settings
-  return "\(settings.loss == .ipo ? "IPO" : "DPO") with beta \(formatNumber(settings.beta!))"
-    + (settings.lengthNormalized! ? ", normalised by length" : "") + ", against \(settings.from ?? "")"
+/// The values of the panel's rows; nil for a row that is left out.
+private struct TrainingPanel {
+  let plan: TrainingPlan
+  let output: String
+  let resumed: TrainingSettings?
+  let processes: Int
+
+  private var settings: ResolvedSettings { plan.settings }
+  /// Micro-batches of a full step.
+  private var microBatches: Int { settings.batchTokens / settings.microBatchTokens }
+
+  var model: String {
+    let shape = plan.configuration
+    let experts =
+      shape.isMixture
+      ? ", \(shape.expertsPerToken) of \(shape.expertCount) experts and \(shape.sharedExpertCount) shared" : ""
+    return "\(settings.modelName), \(formatCount(shape.parameterCount)) parameters: \(shape.layerCount) layers of "
+      + "\(shape.hiddenSize), \(shape.headCount)/\(shape.keyValueHeadCount) heads, vocabulary \(shape.vocabularySize)"
+      + experts
+  }
+
+  var adapter: String? {
+    settings.lora.map { lora in
+      let share = Double(plan.trainedParameterCount) / Double(plan.configuration.parameterCount) * 100
+      return "rank \(lora.rank), alpha \(formatNumber(lora.alpha)), dropout \(formatNumber(lora.dropout)) on "
+        + lora.targets.map(\.rawValue).joined(separator: ", ")
+        + ": \(formatCount(plan.trainedParameterCount)) parameters are trained, "
+        + String(format: "%.1f%% of the model's", share)
+    }
+  }
+
+  var data: String {
+    let split = plan.dataset.training
+    return "\(settings.data): \(formatCount(split.tokenCount)) tokens in \(formatCount(split.documentCount)) documents"
+      + (split.trainedTokenCount < split.tokenCount - split.documentCount
+        ? ", \(formatCount(split.trainedTokenCount)) trained on" : "")
+  }
+
+  var heldOut: String {
+    let split = plan.dataset.heldOut
+    return split.documentCount == 0
+      ? "nothing: the held-out loss will not be known"
+      : "\(formatCount(split.tokenCount)) tokens in \(formatCount(split.documentCount)) documents, "
+        + "evaluated every \(settings.evalInterval) steps"
+  }
+
+  var length: String {
+    switch settings.length {
+    case .epochs(let count):
+      "\(count) epoch\(count == 1 ? "" : "s"), \(settings.totalSteps) steps, "
+        + "about \(formatCount(count * plan.dataset.training.inputTokenCount)) tokens"
+    case .steps(let count): "\(count) steps, about \(formatCount(count * settings.batchTokens)) tokens"
+    }
+  }
+
+  var batch: String {
+    "\(settings.microBatchTokens) tokens × \(microBatches) = up to \(settings.batchTokens) a step, "
+      + "sequences up to \(settings.sequenceLength)"
+  }
+
+  var optimizer: String {
+    (settings.optimizer == .muon ? "Muon, and " : "")
+      + "AdamW, betas \(formatNumber(settings.beta1)) and \(formatNumber(settings.beta2)), "
+      + "weight decay \(formatNumber(settings.weightDecay)), "
+      + (settings.gradientClip > 0 ? "clipped at \(formatNumber(settings.gradientClip))" : "not clipped")
+  }
+
+  var learningRate: String {
+    "\(formatNumber(settings.learningRate)), \(settings.schedule.rawValue), warm-up to step \(settings.warmupSteps)"
+  }
+
+  var precision: String {
+    "\(settings.precision.rawValue), \(settings.threads) thread\(settings.threads == 1 ? "" : "s")"
+  }
+
+  var memory: String {
+    let available = MachineMemory.availableBytes.map { " of \(formatBytes($0)) available" } ?? ""
+    let needed = plan.memoryBytes(processes: processes) + TrainingSamples.memoryBytes(plan)
+    return "about \(formatBytes(needed))\(available)"
+  }
+
+  var sharing: String? {
+    guard processes > 1 else { return nil }
+    let idle = max(0, processes - microBatches)
+    return "\(processes), which share out a step's micro-batches and the optimizer"
+      + (idle > 0 ? "; \(idle) will have nothing to do: a smaller --micro-batch-tokens makes more of them" : "")
+  }
+
+  /// The options that only this stage has.
+  var stage: String? {
+    let texts = plan.stage.ownSettings.compactMap { setting in
+      settings.recorded[setting.name].map { "\(setting.name) \($0.settingText)" }
+    }
+    return texts.isEmpty ? nil : texts.joined(separator: ", ")
+  }
+
+  var resumes: String? {
+    resumed.map { _ in plan.checkpoint.map { "from \($0)" } ?? "from the beginning: there is no checkpoint yet" }
+  }
+
+  var note: String? {
+    guard let threads = resumed?.threads, threads != settings.threads else { return nil }
+    return "begun with \(threads) threads; only with as many are the weights the same to the bit"
+  }
+
+  var expected: String? {
+    guard resumed == nil, !plan.stage.hasStartModel else { return nil }
+    return String(
+      format: "the loss begins near ln(vocabulary) = %.2f", log(Double(plan.configuration.vocabularySize)))
+  }
 }
 
 /// How a session ended, and what to do next.

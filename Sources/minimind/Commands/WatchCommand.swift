@@ -4,11 +4,11 @@ import Training
 
 /// `minimind watch`: curves of runs, in a browser or in the terminal.
 let watchCommand: Command = {
-  let runs = Option.positionals("RUN", help: "Runs, or directories of runs; they may be going on.")
+  let runs = Option.positionals("RUN", help: "Runs, finished or still training, or directories of runs.")
   let terminal = Option.flag("terminal", help: "Shows the curves here, as text.")
   let host = Option.text(
-    "host", "ADDRESS", default: "127.0.0.1", help: "Where to listen. Everybody who reaches it sees the curves.")
-  let port = Option.integer("port", default: 8090, in: 0...65535, help: "0: any that is free.")
+    "host", "ADDRESS", default: "127.0.0.1", help: "Where to listen. Every client that reaches it sees the curves.")
+  let port = Option.integer("port", default: 8090, in: 0...65535, help: "The port to listen on; 0: any free one.")
   return Command(
     "watch", summary: "shows the curves of training runs as they grow, on a page or in the terminal",
     options: [runs, terminal, host, port], example: "minimind watch my-run my-other-run"

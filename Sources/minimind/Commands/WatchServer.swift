@@ -51,7 +51,7 @@ struct WatchServer: Sendable {
     if let record = try? RunRecord(directory: path) {
       members += [
         .init("stage", .string(record.stage)),
-        .init("model", .string(record.options.model ?? record.options.from ?? "")),
+        .init("model", .string(record.options.modelName)),
         .init("totalSteps", .integer(record.totalSteps)),
       ]
     }

@@ -1,4 +1,5 @@
 import Foundation
+import Storage
 import Training
 
 /// The state of runs in text: for each a few numbers, and its losses as a plot; of one that cannot be read, why.
@@ -10,7 +11,7 @@ func watchText(_ paths: [String], width: Int, isCut: Bool) -> String {
     do { run = try RunHistory(path) } catch {
       return (isCut ? truncated("\(error)", to: width - 1) : "\(error)") + "\n"
     }
-    let model = run.record.options.model ?? run.record.options.from ?? ""
+    let model = run.record.options.modelName
     let title =
       "\(path)  \(run.record.stage) of \(model)  step \(run.step) of \(run.record.totalSteps)  \(run.state.rawValue)"
     var pairs: [(name: String, value: String)] = []

@@ -6,13 +6,14 @@ package func formatCount(_ count: Int) -> String { formatCount(Double(count)) }
 /// The same of a number from a file, which may be any.
 package func formatCount(_ count: Double) -> String { scaled(count, step: 1000, units: ["", "k", "M", "G", "T"]) }
 
-/// Bytes for people, in powers of 1024 with the names that system tools use: "12.3 MB".
+/// Bytes for people, in powers of 1024 by their exact names (IEC 80000-13): "12.30 MiB". The one way to say how large
+/// something is.
 package func formatBytes(_ count: Int) -> String { formatBytes(Double(count)) }
 
 /// The same of a number from a file, which may be any.
 package func formatBytes(_ count: Double) -> String { scaled(count, step: 1024, units: byteUnits) }
 
-let byteUnits = ["B", "kB", "MB", "GB", "TB"]
+package let byteUnits = ["B", "KiB", "MiB", "GiB", "TiB"]
 
 /// A duration in seconds for people: "0.42s", "8.3s", "4m05s", "2h07m", "3d04h".
 package func formatDuration(_ seconds: Double) -> String {

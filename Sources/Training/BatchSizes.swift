@@ -1,0 +1,84 @@
+import Corpus
+import Model
+
+/// How many tokens a step, a micro-batch and a sequence of a run have at most: as asked for, or to suit the data.
+struct BatchSizes {
+  let batch: Int
+  let microBatch: Int
+  let sequence: Int
+
+  /// The batch is the largest power of two from 2048 to 16384 tokens that still gives the run 500 steps: few data are
+  /// better spent on more and smaller steps.
+  ///
+  /// - Parameter data: the path, for errors.
+  /// - Throws: `TrainingError` when pairs do not fit into what was asked for, or into the model.
+  init(
+    _ asked: TrainingSettings, _ stage: Stage, _ configuration: ModelConfiguration, _ dataset: TokenShardDataset,
+    data: String
+  ) throws(TrainingError) {
+    var asked = asked
+    if dataset.manifest.kind.documentsPerSample > 1 { try asked.fitSamples(dataset, configuration, data: data) }
+    let epochs = asked.epochs ?? stage.defaultEpochs
+    let runTokens = dataset.training.inputTokenCount.multipliedReportingOverflow(by: epochs).partialValue
+    let batch =
+      asked.batchTokens
+      ?? max(
+        [16384, 8192, 4096].first { runTokens / $0 >= 500 } ?? 2048, asked.microBatchTokens ?? 0,
+        asked.sequenceLength ?? 0)
+    asked.batchTokens = batch
+    self.batch = batch
+    microBatch = asked.microBatchTokens ?? asked.defaultMicroBatch
+    sequence = min(
+      asked.sequenceLength ?? ResolvedSettings.usualSequenceLength, configuration.maximumSequenceLength, microBatch)
+  }
+
+  /// Packs the whole run without reading a token, since the schedule needs to know where the end is.
+  func stepCount(_ length: ResolvedSettings.Length, _ dataset: TokenShardDataset, seed: Int) throws -> Int {
+    if case .steps(let count) = length { return count }
+    var documents = try BatchSequence(
+      dataset.training, sequenceLength: sequence, documentsPerSample: dataset.manifest.kind.documentsPerSample,
+      shuffleSeed: UInt64(truncatingIfNeeded: seed))
+    var steps = 0
+    while !length.isEnd(documents.position, of: dataset.training) {
+      var tokens = 0
+      repeat {
+        tokens += documents.skip(maximumTokens: microBatch)
+      } while tokens + microBatch <= batch && !length.isEnd(documents.position, of: dataset.training)
+      steps += 1
+    }
+    return steps
+  }
+}
+
+extension TrainingSettings {
+  /// Chooses sequence length and micro-batch so that every sample of several documents, which stay together, goes into one
+  /// micro-batch whole, where they were left out.
+  ///
+  /// - Throws: `TrainingError` when they were given and are too small, or the model cannot read the longest document.
+  fileprivate mutating func fitSamples(
+    _ dataset: TokenShardDataset, _ configuration: ModelConfiguration, data: String
+  ) throws(TrainingError) {
+    let longest = max(dataset.training.longestInput, dataset.heldOut.longestInput)
+    guard longest <= configuration.maximumSequenceLength else {
+      throw TrainingError(
+        "\(data) holds an answer with its prompt of \(longest) tokens, the model reads "
+          + "\(configuration.maximumSequenceLength) (max_position_embeddings). Prepare it with a lower --max-tokens.")
+    }
+    let length = self.sequenceLength ?? longest
+    guard longest <= length else {
+      throw TrainingError(
+        "\(data) holds an answer with its prompt of \(longest) tokens, more than --sequence-length \(length), and answers "
+          + "are not cut. Raise it, or prepare the data with a lower --max-tokens.")
+    }
+    let room = dataset.manifest.kind.documentsPerSample * length
+    let microBatch = self.microBatchTokens ?? min(max(ResolvedSettings.usualMicroBatch, room), self.batchTokens ?? .max)
+    guard room <= microBatch else {
+      let option = self.microBatchTokens == nil ? "--batch-tokens" : "--micro-batch-tokens"
+      throw TrainingError(
+        "a pair takes up to \(room) tokens, more than \(option) \(microBatch). Raise that, or prepare the data with a "
+          + "lower --max-tokens.")
+    }
+    self.sequenceLength = length
+    self.microBatchTokens = microBatch
+  }
+}

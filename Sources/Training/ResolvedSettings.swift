@@ -1,0 +1,141 @@
+import Corpus
+import Model
+import Processes
+import Storage
+
+/// The settings of a run, each with its value: what was asked for, the defaults, and what follows from the model and the
+/// data. Settings that have a default are read by their names in `SettingList`.
+@dynamicMemberLookup
+package struct ResolvedSettings: Sendable {
+  /// How long a run is.
+  package enum Length: Sendable, Equatable {
+    /// Passes over the data.
+    case epochs(Int)
+    /// Optimizer steps.
+    case steps(Int)
+  }
+
+  private let stage: Stage
+  /// What `training.json` records: every value under the name of its flag.
+  package private(set) var recorded: TrainingSettings
+  /// The directory of the data.
+  package let data: String
+  package let length: Length
+  /// The most tokens of an optimizer step, which takes micro-batches as long as another one fits.
+  package let batchTokens: Int
+  /// The most tokens that go through the model at once; decides the memory of activations.
+  package let microBatchTokens: Int
+  /// The most tokens of a document that the model sees at once.
+  package let sequenceLength: Int
+  /// Threads of this process.
+  package let threads: Int
+  /// The adapter that is trained; nil for the whole model.
+  package let lora: LoRAConfiguration?
+  /// Optimizer steps of the whole run.
+  package let totalSteps: Int
+  package let warmupSteps: Int
+  /// Steps from one held-out evaluation to the next.
+  package let evalInterval: Int
+  /// Steps from one checkpoint to the next.
+  package let checkpointInterval: Int
+  /// The project at Weights & Biases that the metrics also go to, if any.
+  package let wandb: String?
+
+  /// 2048 tokens: enough rows for the matrix products to run at full rate.
+  static let usualMicroBatch = 2048
+  static let usualSequenceLength = 512
+
+  /// The value of a setting that always has one.
+  package subscript<Value>(dynamicMember setting: KeyPath<SettingList, Setting<Value>>) -> Value {
+    recorded[dynamicMember: setting] ?? SettingList.shared[keyPath: setting].standard(of: stage)
+  }
+
+  /// The model that the run begins with, for people: a path, or the name of a new one.
+  package var modelName: String { recorded.modelName }
+
+  /// Reads no token of the data, but walks over all documents of the run where its length is in epochs.
+  ///
+  /// - Throws: `TrainingError` when what was asked for does not fit the model or the data, `FileError` for the data.
+  init(
+    _ asked: TrainingSettings, _ stage: Stage, data: String, _ configuration: ModelConfiguration,
+    _ dataset: TokenShardDataset
+  ) throws {
+    self.stage = stage
+    self.data = data
+    threads = asked.threads ?? CoreShare.own.threads
+    wandb = asked.wandb
+    lora = try Self.adapter(asked, stage, configuration)
+
+    let sizes = try BatchSizes(asked, stage, configuration, dataset, data: data)
+    (batchTokens, microBatchTokens, sequenceLength) = (sizes.batch, sizes.microBatch, sizes.sequence)
+    length = asked.steps.map { .steps($0) } ?? .epochs(asked.epochs ?? stage.defaultEpochs)
+    let seed = asked.seed ?? SettingList.shared.seed.standard(of: stage)
+    totalSteps = try sizes.stepCount(length, dataset, seed: seed)
+
+    warmupSteps = min(asked.warmupSteps ?? totalSteps * 3 / 100, totalSteps)
+    let evalTokens = asked.evalTokens ?? SettingList.shared.evalTokens.standard(of: stage)
+    evalInterval =
+      asked.evalInterval
+      ?? Self.evalInterval(
+        totalSteps: totalSteps, batchTokens: batchTokens, evalTokens: evalTokens,
+        heldOutTokens: dataset.heldOut.inputTokenCount)
+    checkpointInterval = asked.checkpointInterval ?? evalInterval
+
+    recorded = asked
+    for setting in stage.settings where recorded[setting.name] == nil {
+      recorded[setting.name] = setting.standard(stage)
+    }
+    switch length {
+    case .epochs(let count): recorded.epochs = count
+    case .steps(let count): recorded.steps = count
+    }
+    recorded.batchTokens = batchTokens
+    recorded.microBatchTokens = microBatchTokens
+    recorded.sequenceLength = sequenceLength
+    recorded.threads = threads
+    recorded.warmupSteps = warmupSteps
+    recorded.evalInterval = evalInterval
+    recorded.checkpointInterval = checkpointInterval
+    if let lora {
+      recorded.loraAlpha = lora.alpha
+      recorded.loraDropout = lora.dropout
+      recorded.loraTargets = lora.targets
+    }
+  }
+
+  private static func adapter(
+    _ asked: TrainingSettings, _ stage: Stage, _ configuration: ModelConfiguration
+  ) throws(TrainingError) -> LoRAConfiguration? {
+    guard asked.hasAdapter(in: stage) else { return nil }
+    let possible = LoRATarget.allCases.filter { $0.exists(in: configuration) }
+    let targets = asked.loraTargets ?? possible
+    for target in targets where !possible.contains(target) {
+      throw TrainingError(
+        "--lora-targets \(target.rawValue): in a mixture of experts that means the routed experts, which cannot have "
+          + "adapters. Name layers of attention: --lora-targets \(possible.map(\.rawValue).joined(separator: " "))")
+    }
+    return LoRAConfiguration(
+      rank: asked.loraRank ?? stage.defaultLoRARank, alpha: asked.loraAlpha ?? LoRAConfiguration.usualAlpha,
+      dropout: asked.loraDropout ?? LoRAConfiguration.usualDropout, targets: targets)
+  }
+
+  /// Twenty times in a run, and every 250 steps in a long one, in case the power fails. But a token costs a third of its
+  /// training to evaluate, and evaluation should take no more than about a twentieth of the time.
+  private static func evalInterval(totalSteps: Int, batchTokens: Int, evalTokens: Int, heldOutTokens: Int) -> Int {
+    let tokens = evalTokens == 0 ? heldOutTokens : min(evalTokens, heldOutTokens)
+    return max(1, min(250, totalSteps / 20), min(totalSteps, tokens / batchTokens * 20 / 3))
+  }
+
+  /// Whether no other micro-batch is sure to fit into the step, or nothing is left.
+  func isStepComplete(tokens: Int, position: BatchPosition, of split: TokenSplit) -> Bool {
+    tokens + microBatchTokens > batchTokens || length.isEnd(position, of: split)
+  }
+}
+
+extension ResolvedSettings.Length {
+  /// Whether a position is the end of the last epoch. A run of a given number of steps reads on.
+  func isEnd(_ position: BatchPosition, of split: TokenSplit) -> Bool {
+    guard case .epochs(let count) = self else { return false }
+    return position.epoch == count - 1 && position.document == split.documentCount
+  }
+}

@@ -1,0 +1,163 @@
+import Compute
+import Model
+
+/// The options of training runs, each declared once. The command line, the help pages, `training.json`, the checks of a
+/// resumed run and the program itself have them from here.
+///
+/// `TrainingSettings` and `ResolvedSettings` read values by these names: `settings.beta2`.
+package struct SettingList: Sendable {
+  package static let shared = SettingList()
+
+  // MARK: - What is trained, on what, how long
+
+  package let model = OpenSetting<String>(
+    "model", "NAME", mayDiffer: .betweenProcesses,
+    help: "The model to train: tiny, small, moe or base, or a configuration FILE.json. Required for a new run.")
+  package let from = OpenSetting<String>(
+    "from", "MODEL", mayDiffer: [.onResume, .betweenProcesses],
+    help: "The model to begin with: a run, a checkpoint or a model directory. Required for a new run.")
+  package let data = OpenSetting<String>(
+    "data", "DIR", mayDiffer: [.onResume, .betweenProcesses], help: "Prepared data. Required for a new run.")
+  package let epochs = OpenSetting<Int>(
+    "epochs", kind: .integer(1...10_000), help: "Passes over the data.", defaultText: { String($0.defaultEpochs) })
+  package let steps = OpenSetting<Int>(
+    "steps", kind: .integer(1...1_000_000_000), help: "Optimizer steps of the run, instead of epochs.")
+  package let batchTokens = OpenSetting<Int>(
+    "batch-tokens", kind: .integer(1...1 << 30),
+    help: "The most tokens of an optimizer step, gathered over micro-batches.",
+    defaultText: { _ in "2048 to 16384: at least 500 steps where the data allow" })
+  package let microBatchTokens = OpenSetting<Int>(
+    "micro-batch-tokens", kind: .integer(1...1 << 24),
+    help: "The most tokens that go through the model at once; fewer take less memory.",
+    defaultText: { _ in String(ResolvedSettings.usualMicroBatch) })
+  package let sequenceLength = OpenSetting<Int>(
+    "sequence-length", kind: .integer(1...1 << 20),
+    help: "The most tokens of a document that the model sees at once.",
+    defaultText: { _ in "\(ResolvedSettings.usualSequenceLength), or the model's limit if that is lower" })
+
+  // MARK: - How
+
+  package let optimizer = Setting<OptimizerKind>(
+    "optimizer", inOlderRuns: .adamW,
+    help: "What updates the weights: AdamW, or Muon for the matrices inside the layers.",
+    standard: { $0.defaultOptimizer })
+  package let learningRate = Setting<Double>(
+    "learning-rate", kind: .number(1e-12...10), help: "The learning rate at its peak.",
+    standard: { $0.defaultLearningRate })
+  package let schedule = Setting(
+    "schedule", default: LearningRateSchedule.Shape.cosine,
+    help: "How the learning rate falls to a tenth of its peak: cosine over the whole run, wsd (warm-up, stable, decay) "
+      + "over the last fifth, constant not at all.")
+  package let warmupSteps = OpenSetting<Int>(
+    "warmup-steps", help: "Steps over which the learning rate rises from 0 to its peak.",
+    defaultText: { _ in "3% of the steps" })
+  package let beta1 = Setting(
+    "beta1", default: 0.9, in: 0...0.9999, help: "AdamW: decay rate of the running mean of the gradient.")
+  package let beta2 = Setting(
+    "beta2", default: 0.95, in: 0...0.999999, help: "AdamW: decay rate of the running mean of its square.")
+  package let epsilon = Setting(
+    "epsilon", default: 1e-8, in: 1e-20...1,
+    help: "AdamW: added to the divisor of each update, so that it is never zero.")
+  package let weightDecay = Setting(
+    "weight-decay", default: 0.1, in: 0...10,
+    help: "Decoupled weight decay of matrices, not of norms; 0 makes AdamW Adam.")
+  package let gradientClip = Setting(
+    "gradient-clip", default: 1, in: 0...1e9,
+    help: "The largest norm of the gradient; a longer one is scaled down to it. 0 for no limit.")
+  package let precision = Setting(
+    "precision", default: ElementType.fastest,
+    help: "Number type of the matrix products' inputs; weights are kept in fp32.")
+  package let recomputeActivations = Setting(
+    "recompute-activations", default: false, mayDiffer: .onResume, inOlderRuns: false,
+    help: "Keeps only the input of each layer and computes the rest again in the backward pass: less memory, more "
+      + "time, the same result.")
+  package let seed = Setting<Int>(
+    "seed", default: 42, in: 0...Int.max, help: "Starts every random choice; the same seed repeats the run.")
+  /// Changes the last bits of a resumed run, whose sums are then split otherwise.
+  package let threads = OpenSetting<Int>(
+    "threads", kind: .integer(1...1024), mayDiffer: [.onResume, .betweenProcesses], help: "Threads to compute with.",
+    defaultText: { _ in "all cores" })
+
+  // MARK: - What is seen of it, and kept
+
+  package let evalInterval = OpenSetting<Int>(
+    "eval-interval", kind: .integer(1...1_000_000_000), mayDiffer: .onResume,
+    help: "Steps from one held-out evaluation to the next.",
+    defaultText: { _ in "a twentieth of the steps, at most 250; more where it would take long" })
+  package let evalTokens = Setting(
+    "eval-tokens", default: 32768, in: 0...Int.max,
+    help: "Held-out tokens to evaluate on, whole documents from the first; 0 for all.")
+  package let checkpointInterval = OpenSetting<Int>(
+    "checkpoint-interval", kind: .integer(1...1_000_000_000), mayDiffer: .onResume,
+    help: "Steps from one checkpoint to the next.", defaultText: { _ in "as --eval-interval" })
+  package let keepCheckpoints = Setting(
+    "keep-checkpoints", default: 2, in: 1...1000, mayDiffer: .onResume,
+    help: "Newest checkpoints to keep, in addition to the best.")
+  package let logInterval = Setting(
+    "log-interval", default: 10, in: 1...1_000_000_000, mayDiffer: .onResume,
+    help: "Steps from one line to the next where no bar can be drawn.")
+  package let samplePrompt = Setting<[String]>(
+    "sample-prompt", default: [], mayDiffer: .onResume,
+    help: "Texts that the model continues in pretraining, and answers in other stages, at each evaluation; kept in "
+      + "samples.txt.")
+  package let tensorboard = Setting(
+    "tensorboard", default: false, mayDiffer: .onResume, inOlderRuns: false,
+    help: "Also writes event files into RUN/tensorboard, for: tensorboard --logdir RUN")
+  package let wandb = OpenSetting<String>(
+    "wandb", "PROJECT", mayDiffer: .onResume,
+    help: "Also sends the metrics to Weights & Biases, through its Python package.")
+
+  // MARK: - An adapter
+
+  package let loraRank = Setting<Int>(
+    "lora-rank", kind: .integer(0...4096), inOlderRuns: 0,
+    help: "Trains an adapter of this rank in place of the model; 0: the whole model.",
+    standard: { $0.defaultLoRARank })
+  package let loraAlpha = OpenSetting<Double>(
+    "lora-alpha", kind: .number(0...1e6), help: "The adapter's product is multiplied by this over the rank.",
+    defaultText: { _ in LoRAConfiguration.usualAlpha.json.helpText })
+  package let loraDropout = OpenSetting<Double>(
+    "lora-dropout", kind: .number(0...0.95), help: "The share of an adapter's input that each step leaves out.",
+    defaultText: { _ in LoRAConfiguration.usualDropout.json.helpText })
+  package let loraTargets = OpenSetting<[LoRATarget]>(
+    "lora-targets", help: "The linear layers that get an adapter.", defaultText: { _ in "all" })
+}
+
+extension Stage {
+  /// The options of its runs, in the order of the help page.
+  package var settings: [SettingDescription] {
+    let list = SettingList.shared
+    return [
+      (hasStartModel ? list.from : list.model).description, list.data.description, list.epochs.description,
+      list.steps.description, list.batchTokens.description, list.microBatchTokens.description,
+      list.sequenceLength.description, list.optimizer.description, list.learningRate.description,
+    ] + ownSettings + [
+      list.schedule.description, list.warmupSteps.description, list.beta1.description, list.beta2.description,
+      list.epsilon.description, list.weightDecay.description, list.gradientClip.description,
+      list.precision.description, list.recomputeActivations.description, list.seed.description,
+      list.threads.description, list.evalInterval.description, list.evalTokens.description,
+      list.checkpointInterval.description, list.keepCheckpoints.description, list.logInterval.description,
+      list.samplePrompt.description, list.tensorboard.description, list.wandb.description,
+    ]
+      + (hasStartModel
+        ? [
+          // A stage that is there for adapters cannot go without.
+          defaultLoRARank > 0 ? list.loraRank.description.asRequiredRank : list.loraRank.description,
+          list.loraAlpha.description, list.loraDropout.description,
+          list.loraTargets.description,
+        ] : [])
+  }
+}
+
+extension SettingDescription {
+  fileprivate var asRequiredRank: SettingDescription {
+    SettingDescription(
+      name: name, kind: .integer(1...4096), placeholder: placeholder, help: "Rank of the adapter.", freedom: freedom,
+      defaultText: defaultText, standard: standard, valueInOlderRuns: valueInOlderRuns)
+  }
+}
+
+extension OptimizerKind: SettingChoice {}
+extension ElementType: SettingChoice {}
+extension LearningRateSchedule.Shape: SettingChoice {}
+extension LoRATarget: SettingChoice {}
