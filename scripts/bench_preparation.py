@@ -3,7 +3,7 @@
 
     scripts/bench_preparation.py TEXT.jsonl TOKENIZER [rates|writer|memory]
 
-`rates` prepares the text, repeated until it has 200 MB, and prints MB/s (10^6 bytes) of input. `writer` does so with eight
+`rates` prepares the text, repeated until it has 191 MiB, and prints MiB/s of input. `writer` does so with eight
 processes, and prints what the first one computes more than the others, who do not write. `memory` makes two million different
 documents of thirty words each, and prints the peak memory of each process with and without near-duplicates
 looked for. The program is $MINIMIND, or .build/release/minimind. Processes need mpirun.
@@ -40,7 +40,7 @@ def repeated(text, folder):
 
 
 def usages(processes, run):
-    """CPU seconds and peak MB of each process, by rank, as a copy of this script in its place tells them."""
+    """CPU seconds and peak MiB of each process, by rank, as a copy of this script in its place tells them."""
     done = subprocess.run(
         [*MPIRUN, str(processes), sys.executable, __file__, "usage", *run], env=ENVIRONMENT, check=True,
         capture_output=True, text=True)
@@ -52,7 +52,7 @@ def usages(processes, run):
 def usage(run):
     code = subprocess.run(run).returncode
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    print(f"\nusage {os.environ['OMPI_COMM_WORLD_RANK']} {used.ru_utime + used.ru_stime:.3f} {used.ru_maxrss * 1024 / 1e6:.0f}",
+    print(f"\nusage {os.environ['OMPI_COMM_WORLD_RANK']} {used.ru_utime + used.ru_stime:.3f} {used.ru_maxrss / 1024:.0f}",
           flush=True)
     sys.exit(code)
 
@@ -62,8 +62,8 @@ def writer(text, tokenizer, folder):
     for _ in range(3):
         first, *others = [seconds for seconds, _ in usages(8, command(many, tokenizer, folder / "out", 1))]
         more = first - sorted(others)[3]
-        print(f"writer: {more:.2f} s more than the others' {sorted(others)[3]:.2f} s for {many.stat().st_size / 1e6:.0f} MB: "
-              f"{many.stat().st_size / 1e6 / more:.0f} MB/s", flush=True)
+        print(f"writer: {more:.2f} s more than the others' {sorted(others)[3]:.2f} s for {many.stat().st_size / 2**20:.0f} MiB: "
+              f"{many.stat().st_size / 2**20 / more:.0f} MiB/s", flush=True)
 
 
 def rates(text, tokenizer, folder):
@@ -81,8 +81,8 @@ def rates(text, tokenizer, folder):
                 run if processes == 1 else [*MPIRUN, str(processes), *run], env=ENVIRONMENT, check=True,
                 stdout=subprocess.DEVNULL)
             seconds.append(time.monotonic() - start)
-        size = many.stat().st_size / 1e6
-        print(f"{name:40} {size / sorted(seconds)[1]:7.1f} MB/s", flush=True)
+        size = many.stat().st_size / 2**20
+        print(f"{name:40} {size / sorted(seconds)[1]:7.1f} MiB/s", flush=True)
 
 
 def memory(_, tokenizer, folder):
@@ -97,9 +97,9 @@ def memory(_, tokenizer, folder):
         peaks = []
         for options in [[], BOTH]:
             peaks.append([peak for _, peak in usages(processes, command(text, tokenizer, folder / "out", 1, *options))])
-        print(f"{processes} processes: peak {peaks[0]} MB without, {peaks[1]} MB with both; "
-              f"17 keys a document should take {17 * count / processes * 8 / 0.875 / 1e6:.0f} to "
-              f"{17 * count / processes * 8 / 0.7 / 1e6:.0f} MB", flush=True)
+        print(f"{processes} processes: peak {peaks[0]} MiB without, {peaks[1]} MiB with both; "
+              f"17 keys a document should take {17 * count / processes * 8 / 0.875 / 2**20:.0f} to "
+              f"{17 * count / processes * 8 / 0.7 / 2**20:.0f} MiB", flush=True)
 
 
 def main():

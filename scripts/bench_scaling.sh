@@ -5,7 +5,7 @@
 #
 # A case is PROCESSESxTHREADS for this machine (1x2 2x1 4x1), or PROCESSES@RATE for as many network namespaces, each a
 # machine to Open MPI, whose links the kernel shapes to a rate (2@1gbit 2@10gbit 4@1gbit); these need root. Text is the
-# project's own. Prints, as medians over the steps but the first: seconds a step, tokens/s, MB that the first process sends,
+# project's own. Prints, as medians over the steps but the first: seconds a step, tokens/s, MiB that the first process sends,
 # seconds that the exchange lasts, the share that computing hides, and peak memory and moments of the first process.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -56,7 +56,7 @@ cat docs/*.md Sources/*/*.swift >"$work/text.txt"
 "$binary" data pretrain --input "$work/text.txt" --whole-files --tokenizer "$work/tokenizer" --output "$work/data" \
   >"$work/log" 2>&1
 
-printf '%-10s %8s %9s %8s %9s %7s %9s %9s\n' case s/step tokens/s MB/step exchange hidden peak moments
+printf '%-10s %8s %9s %8s %9s %7s %9s %9s\n' case s/step tokens/s MiB/step exchange hidden peak moments
 for case in "${cases[@]}"; do
   run=$work/run
   rm -rf "$run"
@@ -76,7 +76,7 @@ for case in "${cases[@]}"; do
       ;;
   esac >"$work/log" 2>&1 || { cat "$work/log" >&2; exit 1; }
   if [ "$namespaces" -gt 0 ]; then remove_namespaces; fi
-  moments=$(sed -nE 's/.*of which moments ([0-9.]+ [kMG]?B).*/\1/p' "$work/log" | tail -n 1)
+  moments=$(sed -nE 's/.*of which moments ([0-9.]+ ([KMG]i)?B).*/\1/p' "$work/log" | tail -n 1)
   python3 - "$case" "$run/metrics.jsonl" "$moments" <<'PYTHON'
 import json, statistics, sys
 case, path, moments = sys.argv[1:]
@@ -86,7 +86,7 @@ tokens = [b["train/tokens"] - a["train/tokens"] for a, b in zip(rows, rows[1:])]
 rows = rows[1:] or rows
 def median(key): return statistics.median(row.get(key, 0) for row in rows)
 rate = median("train/tokens_per_second")
-print(f"{case:10} {statistics.median(tokens or [0]) / rate:8.3f} {rate:9.0f} {median('train/exchange_bytes') / 1e6:8.1f} "
+print(f"{case:10} {statistics.median(tokens or [0]) / rate:8.3f} {rate:9.0f} {median('train/exchange_bytes') / 2**20:8.1f} "
       f"{median('train/exchange_seconds'):9.3f} {median('train/exchange_hidden_share'):7.2f} "
       f"{median('train/peak_memory_bytes') / 2**20:6.0f} MiB {moments:>9}", flush=True)
 PYTHON

@@ -48,7 +48,7 @@ def table(pairs):
 
     for rival in ("tiktoken", "tokenizers"):
         row("encode", rival, "encode_bytes_per_second", f"{rival}_encode_bytes_per_second",
-            lambda rate: f"{rate / 1e6:.1f} MB/s", lambda ours, theirs: ours / theirs)
+            lambda rate: f"{rate / 2**20:.1f} MiB/s", lambda ours, theirs: ours / theirs)
     for rival in ("rustbpe", "tokenizers"):
         row("train", rival, "train_seconds", f"{rival}_train_seconds",
             lambda seconds: f"{seconds:.2f} s", lambda ours, theirs: theirs / ours)
@@ -72,7 +72,7 @@ def main():
     host = machine()
     size = pairs[0][0]["bytes"]
     lines = table(pairs)
-    lines += ["", f"{host['processor']}, {host['date']}; {size / 1e6:.1f} MB of {arguments.input.name}, "
+    lines += ["", f"{host['processor']}, {host['date']}; {size / 2**20:.1f} MiB of {arguments.input.name}, "
               f"vocabulary {pairs[0][0]['vocabulary_size']}, {arguments.pairs} alternating pairs, medians."]
     (arguments.output / "tokenizer.json").write_text(json.dumps({"machine": host, "pairs": pairs}, indent=1) + "\n")
     (arguments.output / "tokenizer.md").write_text("\n".join(lines) + "\n")

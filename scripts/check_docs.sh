@@ -22,6 +22,11 @@ for document in "${documents[@]}"; do
   done < <(grep -oE '`(Sources|Tests|scripts|docs|\.ci)/[^` ]*`' "$document" | tr -d '`' || true)
 done
 
+# Bytes: powers of 1024 by their exact names.
+while IFS= read -r line; do
+  fault "${line%%:*} has “${line#*:}”; bytes are written in KiB, MiB, GiB and TiB."
+done < <(grep -noE '[0-9.]+ ?[kKMGT]B\b' "${documents[@]}" || true)
+
 # Quotations of Swift, and words that the project does not use.
 scripts/check_quotations.py "${documents[@]}" || faults=$((faults + 1))
 scripts/check_words.py || faults=$((faults + 1))

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Fetches text from packages of Debian and PyPI and turns it into training files. Standard library only.
 
-    scripts/extract_corpora.py --set demo --output demo/text          about 3 MB, what `make demo` trains on
-    scripts/extract_corpora.py --set large --output runs/text-large   about 12 MB, for a longer run
+    scripts/extract_corpora.py --set demo --output demo/text          about 3 MiB, what `make demo` trains on
+    scripts/extract_corpora.py --set large --output runs/text-large   about 12 MiB, for a longer run
 
 Writes OUTPUT/train.jsonl and OUTPUT/heldout.jsonl ({"text": …}, split by document, the same on every run),
 OUTPUT/questions.jsonl ({"messages": […]}), OUTPUT/preferences.jsonl ({"prompt", "chosen", "rejected"}: messages) and
@@ -65,7 +65,7 @@ def extract(set_name, cache, output, takes_unstated_origin):
         for text in documents:
             (held_out if is_held_out(text) else training).append({"text": text})
         size = sum(len(text.encode()) for text in documents)
-        rows.append((source.name, shortened(source.packages), source.licence, len(documents), f"{size / 1e6:.2f} MB"))
+        rows.append((source.name, shortened(source.packages), source.licence, len(documents), f"{size / 2**20:.2f} MiB"))
     conversations = []
     for name, package, licence, read in questions:
         found = list(read(root))
@@ -87,7 +87,7 @@ def extract(set_name, cache, output, takes_unstated_origin):
     notice = ["Text extracted from installed packages. Each source keeps its own licence.\n", "| " + " | ".join(header) + " |", "|---" * 5 + "|"]
     (output / "SOURCES.md").write_text("\n".join(notice + ["| " + " | ".join(map(str, row)) + " |" for row in rows]) + "\n")
     for path in ("train.jsonl", "heldout.jsonl", "questions.jsonl", "preferences.jsonl"):
-        print(f"{output / path}: {(output / path).stat().st_size / 1e6:.2f} MB")
+        print(f"{output / path}: {(output / path).stat().st_size / 2**20:.2f} MiB")
 
 
 def python_with_pip(cache):

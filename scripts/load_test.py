@@ -108,7 +108,7 @@ class Load:
     def send_too_much(self, generator):
         status, _, _ = self.server.request("POST", "/v1/completions", b" " * (5 << 20))
         if status not in (413, 503):
-            raise AssertionError(f"5 MB got {status}")
+            raise AssertionError(f"5 MiB got {status}")
         time.sleep(0.5)
 
 

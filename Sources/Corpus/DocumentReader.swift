@@ -1,3 +1,5 @@
+import Storage
+
 /// Rows that could not be read: the first few in words, the rest as a number.
 package struct BrokenRows: Sendable, Equatable, Codable {
   /// How many are kept in words.

@@ -227,4 +227,4 @@ def test_memory_of_training_goes_with_the_distinct_words_not_with_the_text(binar
         peaks.append(peak_memory([
             binary, "tokenizer", "train", "--input", source, "--output", tmp_path / "tokenizer", "--vocab-size", 2000, "--threads", threads]))
     # Ten times the text: only the buffers of reading may differ, some megabytes.
-    assert peaks[1] < peaks[0] + 32 * 2**20, f"{peaks[0] / 1e6:.0f} MB, then {peaks[1] / 1e6:.0f} MB"
+    assert peaks[1] < peaks[0] + 32 * 2**20, f"{peaks[0] / 2**20:.0f} MiB, then {peaks[1] / 2**20:.0f} MiB"

@@ -44,7 +44,9 @@ struct ModelFormatTests {
         try format.write(StoredParameters(parameters, types: []), to: path, settings)
         let found = ModelFormats.format(of: path)
         #expect(found.name == name)
-        let read = try found.read(path, MissingSettings(headCount: 2))
+        var missing = MissingSettings()
+        missing.headCount = 2
+        let read = try found.read(path, missing)
         #expect(read.parameters.allValues == parameters.allValues)
         #expect(found.exactEncoding(of: read) == .float32)
       }

@@ -1,4 +1,5 @@
 import Foundation
+import Model
 import ModelFiles
 import Storage
 import TestSupport
@@ -65,17 +66,9 @@ private func write(_ header: String, dataByteCount: Int, headerLength: UInt64? =
       (0x7F80_0000, 0x7F80), (0xFF80_0000, 0xFF80), (0x7F7F_FFFF, 0x7F80), (0x0000_0000, 0), (0x8000_0000, 0x8000),
     ]
     for (input, expected) in bits {
-      var result: UInt16 = 0
-      withUnsafePointer(to: Float(bitPattern: input)) {
-        TensorConversion.roundToBFloat16($0, count: 1, to: &result)
-      }
-      #expect(result == expected)
+      #expect(BFloat16(Float(bitPattern: input)).bitPattern == expected)
     }
-    var result: UInt16 = 0
-    withUnsafePointer(to: Float(bitPattern: 0x7F80_0001)) {
-      TensorConversion.roundToBFloat16($0, count: 1, to: &result)
-    }
-    #expect(Float(bitPattern: UInt32(result) << 16).isNaN)
+    #expect(BFloat16(Float(bitPattern: 0x7F80_0001)).float.isNaN)
   }
 
   @Test("a file without its commit leaves nothing behind")
