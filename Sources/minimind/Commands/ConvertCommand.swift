@@ -17,7 +17,8 @@ let convertCommand: Command = {
     "type", defaultText: "that of the source; fp32 for an adapter",
     help: "How weights are stored; q8, which is llama.cpp's q8_0, in gguf only. \(NumberType.otherNamesNote)")
   let heads = Option.integer(
-    "heads", default: MissingSettings().headCount, in: 1...4096, help: "Query heads of a v1 .pth, which does not say how many it has.")
+    "heads", default: MissingSettings().headCount, in: 1...4096,
+    help: "Query heads of a v1 .pth, which does not say how many it has.")
   let experts = Option.integer(
     "experts-per-token", default: MissingSettings().expertsPerToken, in: 1...256,
     help: "Experts that each token is routed to, of a v1 .pth with a mixture of experts.")
