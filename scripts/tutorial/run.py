@@ -27,7 +27,8 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "scripts"))
 SERVERS = ("minimind watch", "minimind serve")
 TRAINING = re.compile(r"^minimind (pretrain|sft|lora|dpo) (?!--resume)")
-SMALL = "--batch-tokens 1024 --micro-batch-tokens 1024 --eval-tokens 1024"
+# One thread: with several, a busy machine makes each wait for the others at every layer.
+SMALL = "--batch-tokens 1024 --micro-batch-tokens 1024 --eval-tokens 1024 --threads 1"
 
 
 def commands(document):
@@ -54,9 +55,9 @@ def make_text(directory):
 
 
 def small(command):
-    """The command with few steps, if it trains."""
+    """The command with few steps, if it trains, and with one thread, if it computes."""
     if not TRAINING.match(command):
-        return command
+        return re.sub(r"minimind (chat|generate|eval perplexity)\b", r"\g<0> --threads 1", command)
     words = shlex.split(command)
     for option in ("--epochs", "--steps"):
         if option in words:
