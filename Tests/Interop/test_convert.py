@@ -226,7 +226,7 @@ def test_weights_of_several_types_are_converted_without_loss(minimind, model, tm
     # Norms stay in fp32 in GGUF, and nowhere else.
     halves = {name: value.astype(np.float16) if value.ndim == 2 else value for name, value in weights(model).items()}
     save_file(halves, tmp_path / "mixed/model.safetensors")
-    for target, type in [("m.gguf", "fp16"), ("m", "fp32"), ("m.pth", "f32")]:
+    for target, type in [("m.gguf", "fp16"), ("m", "fp32"), ("m.pth", "fp32")]:
         report = minimind("convert", "--from", tmp_path / "mixed", "--to", tmp_path / target).stdout
         assert f"{type}, no bit lost" in report, target
 
