@@ -82,8 +82,8 @@ let package = Package(
 
     // Tests.
     .target(
-      name: "TestSupport", dependencies: ["Storage", "Model", "Processes", "ModelFiles"], path: "Tests/TestSupport",
-      exclude: ["Fixtures"], swiftSettings: swiftSettings),
+      name: "TestSupport", dependencies: ["Storage", "Model", "Processes", "ModelFiles", "Serving"],
+      path: "Tests/TestSupport", exclude: ["Fixtures"], swiftSettings: swiftSettings),
     .target(name: "AllocationCounter", path: "Tests/AllocationCounter"),
     .executableTarget(
       name: "interop-probe",
@@ -115,8 +115,10 @@ let package = Package(
     tests(
       of: "Evaluation",
       imports: ["TestSupport", "Model", "Compute", "CPUEngine", "Corpus", "Inference", "Tokenization"]),
-    tests(of: "Serving", imports: ["TestSupport", "Storage", "Inference", "StructuredOutput", "Tokenization"]),
-    tests(of: "minimind", imports: ["Storage", "Model", "Inference"]),
+    tests(
+      of: "Serving",
+      imports: ["TestSupport", "Storage", "Model", "Compute", "Inference", "StructuredOutput", "Tokenization"]),
+    tests(of: "minimind", imports: ["TestSupport", "Storage", "Model", "Inference", "Serving"]),
   ],
   swiftLanguageModes: [.v6],
   cxxLanguageStandard: .cxx17

@@ -1,29 +1,45 @@
-/// The web page, whose files are part of the program: nothing is read from the disk when it is served.
-package enum Page {
+/// A file of a web page. Its bytes are part of the program: nothing is read from the disk when it is served.
+package struct PageFile: Sendable {
+  package let bytes: [UInt8]
+  package let contentType: String
+
+  init(_ bytes: [UInt8], _ contentType: String) {
+    self.bytes = bytes
+    self.contentType = contentType
+  }
+
   /// The one policy for all files: everything from this server, nothing inline, and no other page may frame this one.
-  package static let contentSecurityPolicy =
+  private static let contentSecurityPolicy =
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
     + "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
-  /// The file for the path of a request, `/` being the page itself; nil when there is none.
-  package static func file(_ path: String) -> (bytes: [UInt8], contentType: String)? {
-    files[path]
+  var response: HTTPResponse {
+    var response = HTTPResponse(contentType: contentType, body: bytes)
+    response.add("Content-Security-Policy", Self.contentSecurityPolicy)
+    response.add("Referrer-Policy", "no-referrer")
+    return response
   }
+}
 
-  private static let files: [String: (bytes: [UInt8], contentType: String)] = [
-    "/": (PackageResources.index_html, "text/html; charset=utf-8"),
-    "/base.css": (PackageResources.base_css, "text/css; charset=utf-8"),
-    "/chat.css": (PackageResources.chat_css, "text/css; charset=utf-8"),
-    "/chat.js": (PackageResources.chat_js, script),
-    "/client.js": (PackageResources.client_js, script),
-    "/icon.svg": (PackageResources.icon_svg, "image/svg+xml"),
-    "/language.js": (PackageResources.language_js, script),
-    "/markdown.js": (PackageResources.markdown_js, script),
-    "/messages.js": (PackageResources.messages_js, script),
-    "/settings.js": (PackageResources.settings_js, script),
-    "/sidebar.js": (PackageResources.sidebar_js, script),
-    "/store.js": (PackageResources.store_js, script),
-    "/words.js": (PackageResources.words_js, script),
+/// The page on which people chat with the model.
+package enum Page {
+  /// The file at the path of a request, `/` being the page itself; nil if there is none.
+  @Sendable package static func file(_ path: String) -> PageFile? { files[path] }
+
+  private static let files: [String: PageFile] = [
+    "/": PageFile(PackageResources.index_html, "text/html; charset=utf-8"),
+    "/base.css": PageFile(PackageResources.base_css, "text/css; charset=utf-8"),
+    "/chat.css": PageFile(PackageResources.chat_css, "text/css; charset=utf-8"),
+    "/chat.js": PageFile(PackageResources.chat_js, script),
+    "/client.js": PageFile(PackageResources.client_js, script),
+    "/icon.svg": PageFile(PackageResources.icon_svg, "image/svg+xml"),
+    "/language.js": PageFile(PackageResources.language_js, script),
+    "/markdown.js": PageFile(PackageResources.markdown_js, script),
+    "/messages.js": PageFile(PackageResources.messages_js, script),
+    "/settings.js": PageFile(PackageResources.settings_js, script),
+    "/sidebar.js": PageFile(PackageResources.sidebar_js, script),
+    "/store.js": PageFile(PackageResources.store_js, script),
+    "/words.js": PageFile(PackageResources.words_js, script),
   ]
   private static let script = "text/javascript; charset=utf-8"
 }

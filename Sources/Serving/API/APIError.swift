@@ -1,7 +1,7 @@
 import Storage
 import StructuredOutput
 
-/// A request that is not answered as asked, in OpenAI's words.
+/// Why a request is not answered as asked, in the form of OpenAI's API.
 package struct APIError: Error, Equatable, Sendable {
   package enum Kind: String, Sendable {
     case invalidRequest = "invalid_request_error"
@@ -17,10 +17,10 @@ package struct APIError: Error, Equatable, Sendable {
   package var message: String
   /// The field that is wrong.
   package var parameter: String?
-  /// A word for programs.
+  /// A name of the error, for programs.
   var code: String?
   var retryAfterSeconds: Int?
-  /// Methods that the path has, where the one that was used is not among them.
+  /// The methods of the path, if the request used another one.
   var allowedMethods: String?
 
   /// A field of the request is wrong.
@@ -43,7 +43,9 @@ package struct APIError: Error, Equatable, Sendable {
     invalid(error.place, "'\(error.place)': \(error.reason)")
   }
 
-  /// The server is going.
+  package static let unknownPath = APIError(
+    status: 404, kind: .notFound, message: "There is nothing at this path.", code: "unknown_url")
+
   static let stopping = APIError(
     status: 503, kind: .server, message: "The server is stopping. Try again later.", code: "stopping")
 
@@ -68,7 +70,7 @@ package struct APIError: Error, Equatable, Sendable {
 }
 
 extension HTTPResponse {
-  init(_ json: JSON, status: Int = 200) {
+  package init(_ json: JSON, status: Int = 200) {
     self.init(status: status, contentType: "application/json", text: json.compactText)
   }
 }

@@ -1,18 +1,23 @@
 import Storage
 
-/// Who may use the server: checks of a request's key, of the name that it calls the server by, and of the page that it
-/// comes from.
+/// Who may use the server: checks a request's key, the name by which it calls the server, and the page from which it
+/// comes.
 package struct AccessPolicy: Sendable {
   /// SHA-256 of the key, so that comparing says nothing about its length.
   private let keyDigest: [UInt8]?
   private let hostNames: Set<String>
   private let origins: Set<String>
+  private let isAdjustable: Bool
 
   /// - Parameters:
   ///   - key: what clients must send as `Authorization: Bearer KEY`; nil for none.
-  ///   - hostNames: names by which the server may be called besides `localhost` and addresses.
+  ///   - hostNames: names by which the server may be called, in addition to `localhost` and addresses.
   ///   - origins: web pages elsewhere that may use the server, as `https://example.org`; `*` for all.
-  package init(key: String? = nil, hostNames: [String] = [], origins: [String] = []) {
+  ///   - isAdjustable: whether the command has `--allowed-host` and `--cors-origin`, which errors then recommend.
+  package init(
+    key: String? = nil, hostNames: [String] = [], origins: [String] = [], isAdjustable: Bool = true
+  ) {
+    self.isAdjustable = isAdjustable
     keyDigest = key.map(Self.digest)
     self.hostNames = Set(hostNames.map { $0.lowercased() }).union(["localhost"])
     self.origins = Set(origins)
@@ -23,27 +28,29 @@ package struct AccessPolicy: Sendable {
     return text.withUTF8 { SHA256.digest(UnsafeRawBufferPointer($0)) }
   }
 
-  /// Why a request is refused whatever it asks for; nil when it is not.
+  /// Why a request is refused whatever its path; nil if it is not.
   package func refusal(of request: HTTPRequest) -> APIError? {
     guard let host = request.headers["host"], isKnown(host: host) else {
       // A page elsewhere can make a browser call this server by a name of its own (DNS rebinding).
       return APIError(
         status: 403, kind: .permission,
-        message: "The server is not known by the name in the Host header. If it is meant, start it with "
-          + "--allowed-host and that name.", code: "host_not_allowed")
+        message: "The server is not known by the name in the Host header. "
+          + (isAdjustable
+            ? "To use this name, start it with --allowed-host and the name."
+            : "Open the address that it printed when it started."),
+        code: "host_not_allowed")
     }
     if let origin = request.headers["origin"], !isAllowed(origin: origin, host: host) {
       return APIError(
         status: 403, kind: .permission,
-        message: "Pages of this origin may not use the server. If they are meant to, start it with --cors-origin "
-          + "and that origin.", code: "origin_not_allowed")
+        message: "Pages of this origin may not use the server."
+          + (isAdjustable ? " To let them, start it with --cors-origin and the origin." : ""),
+        code: "origin_not_allowed")
     }
     return nil
   }
 
-  /// Whether the request has the key, where one is asked for.
-  ///
-  /// Takes the same time for every wrong key.
+  /// Whether the request has the key, or none is required. Takes the same time for every wrong key.
   package func hasKey(_ request: HTTPRequest) -> Bool {
     guard let keyDigest else { return true }
     let header = request.headers["authorization"] ?? ""
@@ -54,7 +61,7 @@ package struct AccessPolicy: Sendable {
     return difference == 0 && isBearer
   }
 
-  /// Headers that let the page that a request comes from read the answer.
+  /// Headers that let the page from which a request comes read the answer.
   package func crossOriginHeaders(_ request: HTTPRequest) -> [(name: String, value: String)] {
     guard let origin = request.headers["origin"], origins.contains("*") || origins.contains(origin) else { return [] }
     var headers = [
@@ -62,7 +69,7 @@ package struct AccessPolicy: Sendable {
       (name: "Access-Control-Expose-Headers", value: "x-request-id, retry-after"), (name: "Vary", value: "Origin"),
     ]
     if request.method == "OPTIONS" {
-      // Clients send headers of their own (x-stainless-…): those that are asked for are allowed.
+      // Clients send headers of their own (x-stainless-…): all that are asked for are allowed.
       let wanted = request.headers["access-control-request-headers"] ?? "authorization, content-type"
       headers.append((name: "Access-Control-Allow-Methods", value: "GET, POST, OPTIONS"))
       headers.append((name: "Access-Control-Allow-Headers", value: wanted))

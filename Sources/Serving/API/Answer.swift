@@ -5,22 +5,22 @@ import StructuredOutput
 import Synchronization
 import Tokenization
 
-/// One answer on its way to a client: takes what the model writes and sends it, piece by piece or whole at the end.
+/// One answer on its way to a client: receives what the model writes and sends it, in pieces or whole at the end.
 final class Answer: Sendable {
   private struct State {
-    /// What is known of each choice; of a stream, nothing.
+    /// Each choice so far; empty in a stream.
     var choices: [ChoicePiece]
     /// For the offsets of tokens.
     var decoders: [StreamingDecoder]
     var offsets: [Int]
-    /// For what a model writes in a conversation before it answers; none for completions.
+    /// For the reasoning before an answer in a conversation; none for completions.
     var splitters: [ReasoningSplitter]
-    /// For calls of tools; none if there are no tools.
+    /// For tool calls; none if there are no tools.
     var parsers: [ToolCallParser]
     var lastTokenTimes: [Double?]
     var usage = Usage()
     var running: Int
-    /// What the model did before the answer could begin; nil from then on.
+    /// What came before the answer could begin; nil from then on.
     var early: [(GenerationEvent, choice: Int)]? = []
     var isOver = false
   }
@@ -28,13 +28,15 @@ final class Answer: Sendable {
   private let call: GenerationCall
   private let format: AnswerFormat
   private let reply: Reply
+  private let metrics: ServingMetrics
   private let state: Mutex<State>
   private let start = monotonicSeconds()
 
-  init(_ call: GenerationCall, _ format: AnswerFormat, _ reply: Reply) {
+  init(_ call: GenerationCall, _ format: AnswerFormat, _ reply: Reply, _ metrics: ServingMetrics) {
     self.call = call
     self.format = format
     self.reply = reply
+    self.metrics = metrics
     let parts = call.parts
     state = Mutex(
       State(
@@ -47,7 +49,7 @@ final class Answer: Sendable {
         usage: Usage(prompt: call.prompts.reduce(0) { $0 + $1.tokens.count }), running: parts))
   }
 
-  /// Begins to send. Until then it could still turn out that there will be no answer.
+  /// Begins to send. Until then the request can still fail with an error instead of an answer.
   func begin() {
     state.withLock { state in
       guard !state.isOver, let early = state.early else { return }
@@ -58,22 +60,22 @@ final class Answer: Sendable {
           if let opening = format.opening(index: index) { send([opening]) }
         }
       }
-      for (event, choice) in early { take(event, choice, &state) }
+      for (event, choice) in early { receive(event, choice, &state) }
     }
   }
 
-  /// Takes what the model did for a choice. Called on the scheduler's thread.
-  func take(_ event: GenerationEvent, choice: Int) {
+  /// Receives what the model did for a choice. Called on the scheduler's thread.
+  func receive(_ event: GenerationEvent, choice: Int) {
     state.withLock { state in
       if state.early != nil {
         state.early?.append((event, choice: choice))
       } else {
-        take(event, choice, &state)
+        receive(event, choice, &state)
       }
     }
   }
 
-  private func take(_ event: GenerationEvent, _ choice: Int, _ state: inout State) {
+  private func receive(_ event: GenerationEvent, _ choice: Int, _ state: inout State) {
     guard !state.isOver else { return }
     switch event {
     case .prompt(let logProbabilities, let cachedTokens): begin(choice, logProbabilities, cachedTokens, &state)
@@ -92,13 +94,13 @@ final class Answer: Sendable {
     }
   }
 
-  /// Says that there will be no answer, or no more of it.
+  /// Ends the answer with an error.
   func fail(_ error: APIError) { state.withLock { fail(error, &$0) } }
 
   private func begin(
     _ choice: Int, _ logProbabilities: [TokenLogProbability?], _ cachedTokens: Int, _ state: inout State
   ) {
-    // Of several answers to one prompt the first one reads it.
+    // The first of several answers to one prompt reads it.
     if choice % call.count == 0 { state.usage.cached += cachedTokens }
     guard call.echoes else { return }
     let prompt = call.prompts[choice / call.count]
@@ -119,7 +121,7 @@ final class Answer: Sendable {
     return TokenReport(token: token, logProbability: value, textOffset: state.offsets[choice])
   }
 
-  /// Text that the model wrote, with reasoning and calls taken out of it.
+  /// Text that the model wrote, with reasoning and tool calls separated.
   private func piece(
     _ text: String, _ tokens: [TokenReport], _ choice: Int, isLast: Bool = false, _ state: inout State
   ) -> ChoicePiece {
@@ -145,14 +147,14 @@ final class Answer: Sendable {
   private func measure(_ choice: Int, _ state: inout State) {
     let now = monotonicSeconds()
     if let last = state.lastTokenTimes[choice] {
-      reply.metrics.observeTokenGap(now - last)
+      metrics.observeTokenGap(now - last)
     } else {
-      reply.metrics.observeFirstToken(now - start)
+      metrics.observeFirstToken(now - start)
     }
     state.lastTokenTimes[choice] = now
   }
 
-  /// Sends a piece, or keeps it for the whole.
+  /// Sends a piece, or adds it to the whole answer.
   private func deliver(_ piece: ChoicePiece, _ choice: Int, _ state: inout State) {
     if !call.isStreamed {
       state.choices[choice].append(piece)

@@ -18,7 +18,8 @@ package struct EmbeddingCall: Sendable {
     isBase64 = format == "base64"
     if let dimensions = try fields.integer("dimensions", in: 1...Int.max), dimensions != hiddenSize {
       throw APIError.invalid(
-        "dimensions", "'dimensions' is \(dimensions); this model's embeddings have \(hiddenSize), and are not cut.")
+        "dimensions",
+        "'dimensions' is \(dimensions); this model's embeddings have \(hiddenSize) and cannot be shortened.")
     }
     inputs = try reader.read(fields, "input", specialTokens: .asText, longest: reader.contextLength)
   }
@@ -41,7 +42,7 @@ package struct EmbeddingCall: Sendable {
   }
 }
 
-/// The answer to one request for embeddings, which comes when all of them are there.
+/// The answer to one request for embeddings, sent when all of them are computed.
 final class EmbeddingAnswer: Sendable {
   private struct State {
     var vectors: [JSON]
@@ -61,8 +62,8 @@ final class EmbeddingAnswer: Sendable {
     state = Mutex(State(vectors: Array(repeating: .null, count: call.inputs.count), running: call.inputs.count))
   }
 
-  /// - Parameter vector: nil when it was cancelled.
-  func take(_ vector: [Float]?, index: Int) {
+  /// - Parameter vector: [hiddenSize]; nil if it was cancelled.
+  func receive(_ vector: [Float]?, index: Int) {
     guard let vector else { return fail(.stopping) }
     let json = call.json(vector, index: index)
     state.withLock { state in

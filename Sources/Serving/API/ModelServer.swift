@@ -9,10 +9,10 @@ import Tokenization
 package final class ModelServer: Sendable {
   /// What is served.
   package struct Model: Sendable {
-    /// By which clients know it.
+    /// The name by which clients know it.
     package var name: String
     package var tokenizer: Tokenizer
-    /// How conversations become text; or why this model only continues texts, for clients to read.
+    /// How conversations become text; or why this model only continues texts, in words for clients.
     package var template: Result<ChatTemplate, any Error>
     package var contextLength: Int
     package var hiddenSize: Int
@@ -37,13 +37,13 @@ package final class ModelServer: Sendable {
 
   let model: Model
   let scheduler: BatchScheduler
-  /// The tokens by their bytes, for answers that must have a form.
+  /// The tokens by their bytes, for answers that must follow a grammar.
   private let vocabulary: TokenVocabulary
-  let metrics = ServingMetrics()
-  private let policy: AccessPolicy
-  /// Whether a request must name the model rightly.
+  let metrics: ServingMetrics
+  private let router: Router<ModelServer>
+  /// Whether a request must name this model.
   private let isNameStrict: Bool
-  /// Parts of one request that run or wait at the same time.
+  /// Generations of one request that run or wait at the same time.
   private let width: Int
   private let created = Int(Date().timeIntervalSince1970)
   private let stopping = Atomic<Bool>(false)
@@ -54,12 +54,14 @@ package final class ModelServer: Sendable {
     self.model = model
     self.scheduler = scheduler
     vocabulary = TokenVocabulary(model.tokenizer, endTokens: model.endTokens)
-    self.policy = policy
+    let metrics = ServingMetrics()
+    self.metrics = metrics
+    router = Router(Self.routes, page: Page.file, policy: policy) { metrics.countRequest(route: $0, status: $1) }
     self.isNameStrict = isNameStrict
     self.width = width
   }
 
-  /// Takes no new work, and lets what there is come to its end for some seconds.
+  /// Accepts no new work, and gives current work some seconds to end.
   package func stop(waitingFor seconds: Double) {
     stopping.store(true, ordering: .relaxed)
     scheduler.stop(waitingFor: seconds)
@@ -68,67 +70,11 @@ package final class ModelServer: Sendable {
   var isStopping: Bool { stopping.load(ordering: .relaxed) }
 
   /// Answers a request, now or later.
-  package func handle(_ received: Result<HTTPRequest, HTTPRefusal>, _ exchange: HTTPExchange) {
-    var headers = [
-      (name: "x-request-id", value: "req_" + randomName()), (name: "Cache-Control", value: "no-cache"),
-      (name: "X-Content-Type-Options", value: "nosniff"),
-    ]
-    switch received {
-    case .failure(let refusal):
-      Reply(exchange, route: "other", headers: headers, metrics: metrics).fail(Self.error(refusal))
-    case .success(let request):
-      headers += policy.crossOriginHeaders(request)
-      let path = Route.normalized(request.path)
-      let route = Route.all.first { $0.matches(path) }
-      let reply = Reply(exchange, route: route?.name ?? "other", headers: headers, metrics: metrics)
-      do throws(APIError) {
-        if let refusal = policy.refusal(of: request) { throw refusal }
-        if request.method == "OPTIONS" { return reply.send(HTTPResponse(status: 204)) }
-        if ["GET", "HEAD"].contains(request.method), let page = Self.page(request.path) { return reply.send(page) }
-        guard let route else {
-          throw APIError(status: 404, kind: .notFound, message: "There is nothing at this path.", code: "unknown_url")
-        }
-        guard route.method == (request.method == "HEAD" ? "GET" : request.method) else {
-          throw APIError(
-            status: 405, kind: .invalidRequest, message: "This path takes \(route.method) requests only.",
-            allowedMethods: route.method + ", OPTIONS")
-        }
-        guard route.isOpen || policy.hasKey(request) else {
-          throw APIError(
-            status: 401, kind: .authentication, message: "The API key is missing or wrong.", code: "invalid_api_key")
-        }
-        try route.answer(self, request, path, reply)
-      } catch {
-        reply.fail(error)
-      }
-    }
+  package func handle(_ received: Result<HTTPRequest, HTTPRefusal>, _ sink: any ResponseSink) {
+    router.handle(received, for: self, sink)
   }
 
-  /// A file of the web page; it needs no key, as it asks for one itself.
-  private static func page(_ path: String) -> HTTPResponse? {
-    guard let file = Page.file(path) else { return nil }
-    var response = HTTPResponse(contentType: file.contentType, body: file.bytes)
-    response.add("Content-Security-Policy", Page.contentSecurityPolicy)
-    response.add("Referrer-Policy", "no-referrer")
-    return response
-  }
-
-  private static func error(_ refusal: HTTPRefusal) -> APIError {
-    switch refusal {
-    case .bodyTooLarge(let limit):
-      APIError(
-        status: 413, kind: .invalidRequest, message: "The body has more than \(limit) bytes.",
-        code: "request_too_large")
-    case .ambiguous(let reason):
-      APIError(status: 400, kind: .invalidRequest, message: reason, code: "malformed_request")
-    case .overloaded:
-      APIError(
-        status: 503, kind: .server, message: "Too many large requests at once. Try again later.", code: "overloaded",
-        retryAfterSeconds: 1)
-    }
-  }
-
-  // MARK: - Routes
+  // MARK: - For the routes
 
   func generate(_ fields: RequestFields, _ kind: AnswerKind, _ reply: Reply) throws(APIError) {
     let call =
@@ -139,10 +85,10 @@ package final class ModelServer: Sendable {
     let format = AnswerFormat(
       call, tokenizer: model.tokenizer, created: Int(Date().timeIntervalSince1970), model: model.name,
       fingerprint: model.fingerprint)
-    let answer = Answer(call, format, reply)
+    let answer = Answer(call, format, reply, metrics)
     try run(call.parts, reply, onFailure: answer.fail) { [scheduler] part, continues, ended in
       try scheduler.submit(call.request(part), continues: continues) { event in
-        answer.take(event, choice: part)
+        answer.receive(event, choice: part)
         if case .end = event { ended() }
       }
     }
@@ -154,13 +100,13 @@ package final class ModelServer: Sendable {
     let answer = EmbeddingAnswer(call, model: model.name, reply)
     try run(call.inputs.count, reply, onFailure: answer.fail) { [scheduler] part, continues, ended in
       try scheduler.embed(call.inputs[part].tokens, continues: continues) { vector in
-        answer.take(vector, index: part)
+        answer.receive(vector, index: part)
         ended()
       }
     }
   }
 
-  /// Runs the parts of a request until they end or the client goes.
+  /// Runs the generations or embeddings of a request until they end or the client goes.
   private func run(
     _ count: Int, _ reply: Reply, onFailure: @escaping @Sendable (APIError) -> Void,
     start:
@@ -168,13 +114,13 @@ package final class ModelServer: Sendable {
         _ part: Int, _ continues: Bool, _ ended: @escaping @Sendable () -> Void
       ) throws -> GenerationHandle
   ) throws(APIError) {
-    let parts = Parts(count: count, width: width) { parts, part, continues in
+    let runner = PartRunner(count: count, width: width) { runner, part, continues in
       try start(part, continues) {
-        do { try parts.ended(part) } catch { onFailure(Self.error(error)) }
+        do { try runner.ended(part) } catch { onFailure(Self.error(error)) }
       }
     }
-    do { try parts.begin() } catch { throw Self.error(error) }
-    reply.onDisconnect { parts.cancel() }
+    do { try runner.begin() } catch { throw Self.error(error) }
+    reply.onDisconnect { runner.cancel() }
   }
 
   private static func error(_ error: any Error) -> APIError {
@@ -196,7 +142,7 @@ package final class ModelServer: Sendable {
     ])
   }
 
-  /// - Throws: `APIError` when the name is not the model's and names matter.
+  /// - Throws: `APIError` if names matter and this one is not the model's.
   func check(modelName: String?) throws(APIError) {
     guard isNameStrict, modelName != model.name else { return }
     throw unknownModel

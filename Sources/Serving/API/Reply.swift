@@ -2,32 +2,35 @@ import Dispatch
 import Storage
 import Synchronization
 
-/// Where the answer to one request goes: the client, with the headers that every answer has, and the metrics.
-final class Reply: Sendable {
-  let metrics: ServingMetrics
-  private let exchange: HTTPExchange
-  private let route: String
+/// The answer to one request on its way to the client, with the headers that every answer has.
+package final class Reply: Sendable {
+  private let sink: any ResponseSink
   private let headers: [(name: String, value: String)]
-  /// A stream has begun, so its status is out.
+  private let count: @Sendable (_ status: Int) -> Void
+  /// A stream has begun, so its status has been sent.
   private let isStream = Mutex(false)
 
-  init(_ exchange: HTTPExchange, route: String, headers: [(name: String, value: String)], metrics: ServingMetrics) {
-    self.exchange = exchange
-    self.route = route
+  /// - Parameter count: called once, when the status is known.
+  init(
+    _ sink: any ResponseSink, headers: [(name: String, value: String)],
+    count: @escaping @Sendable (_ status: Int) -> Void
+  ) {
+    self.sink = sink
     self.headers = headers
-    self.metrics = metrics
+    self.count = count
   }
 
-  func send(_ response: HTTPResponse) {
+  package func send(_ response: HTTPResponse) {
     var response = response
     response.headers += headers
     // A client that has gone gets no status at all; 499 is nginx's number for that.
-    metrics.countRequest(route: route, status: exchange.isClosed ? 499 : response.status)
-    exchange.respond(response)
+    count(sink.isClosed ? 499 : response.status)
+    sink.respond(response)
   }
 
-  /// Answers with JSON, which is made on another thread: it may be long, and the scheduler's has others to serve.
-  func send(_ json: @escaping @Sendable () -> JSON) {
+  /// Answers with JSON, which is made on another thread: it may be long, and the calling thread
+  /// has other clients to serve.
+  package func send(_ json: @escaping @Sendable () -> JSON) {
     DispatchQueue.global().async { [self] in send(HTTPResponse(json())) }
   }
 
@@ -37,20 +40,20 @@ final class Reply: Sendable {
     head.add("X-Accel-Buffering", "no")  // nginx would hold events back
     head.headers += headers
     isStream.withLock { $0 = true }
-    metrics.countRequest(route: route, status: head.status)
-    exchange.startStream(head)
+    count(head.status)
+    sink.startStream(head)
   }
 
-  func write(_ bytes: [UInt8]) { exchange.write(bytes) }
+  func write(_ bytes: [UInt8]) { sink.write(bytes) }
 
-  func end() { exchange.end() }
+  func end() { sink.end() }
 
   /// Answers with an error; in a stream that has begun, by its last event.
   func fail(_ error: APIError) {
     guard isStream.withLock({ $0 }) else { return send(error.response) }
-    exchange.write(serverSentEvent(error.json.compactText))
-    exchange.end()
+    sink.write(serverSentEvent(error.json.compactText))
+    sink.end()
   }
 
-  func onDisconnect(_ action: @escaping @Sendable () -> Void) { exchange.onDisconnect(action) }
+  func onDisconnect(_ action: @escaping @Sendable () -> Void) { sink.onDisconnect(action) }
 }

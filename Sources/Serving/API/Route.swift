@@ -1,65 +1,48 @@
-import Storage
-
-/// A path of the API and what answers there.
-package struct Route: Sendable {
+/// A method and a path, and what answers them.
+package struct Route<Service: Sendable>: Sendable {
   let method: String
-  /// Without `/v1`, with `{id}` at its end for any rest.
-  let path: String
-  /// Whether it can be used without a key.
-  var isOpen = false
-  let answer: @Sendable (ModelServer, HTTPRequest, _ path: String, Reply) throws(APIError) -> Void
+  /// `/models/{id}`: a name in braces is any text without a slash; at the end of the path it is all that follows.
+  package let path: String
+  /// Whether clients need no key.
+  let isOpen: Bool
+  let answer: @Sendable (Service, HTTPRequest, _ values: [String], Reply) throws(APIError) -> Void
 
-  /// For metrics.
-  package var name: String { path }
-
-  package static let all: [Route] = [
-    Route(method: "POST", path: "/chat/completions") { server, request, _, reply throws(APIError) in
-      try server.generate(try fields(request, server), .chat, reply)
-    },
-    Route(method: "POST", path: "/completions") { server, request, _, reply throws(APIError) in
-      try server.generate(try fields(request, server), .completion, reply)
-    },
-    Route(method: "POST", path: "/embeddings") { server, request, _, reply throws(APIError) in
-      try server.embed(try fields(request, server), reply)
-    },
-    Route(method: "GET", path: "/models") { server, _, _, reply throws(APIError) in
-      reply.send(
-        HTTPResponse(.object([.init("object", .string("list")), .init("data", .array([server.description]))])))
-    },
-    Route(method: "GET", path: "/models/{id}") { server, _, path, reply throws(APIError) in
-      guard path.dropFirst("/models/".count) == server.model.name else { throw server.unknownModel }
-      reply.send(HTTPResponse(server.description))
-    },
-    Route(method: "GET", path: "/health", isOpen: true) { server, _, _, reply throws(APIError) in
-      if server.isStopping { throw .stopping }
-      reply.send(HTTPResponse(.object([.init("status", .string("ok"))])))
-    },
-    Route(method: "GET", path: "/metrics") { server, _, _, reply throws(APIError) in
-      let text = server.metrics.text(server.scheduler.statistics)
-      reply.send(HTTPResponse(contentType: "text/plain; version=0.0.4; charset=utf-8", text: text))
-    },
-  ]
-
-  /// The fields of a request that names a model.
-  private static func fields(_ request: HTTPRequest, _ server: ModelServer) throws(APIError) -> RequestFields {
-    let fields = try RequestFields(body: request.body)
-    try server.check(modelName: try fields.string("model"))
-    return fields
+  /// - Parameter answer: gets the texts at the names in braces as `values`, and answers now or later.
+  package init(
+    method: String, path: String, isOpen: Bool = false,
+    answer: @escaping @Sendable (Service, HTTPRequest, _ values: [String], Reply) throws(APIError) -> Void
+  ) {
+    self.method = method
+    self.path = path
+    self.isOpen = isOpen
+    self.answer = answer
   }
 
-  /// A path without `/v1` before it and slashes behind it, with which clients differ.
-  package static func normalized(_ path: String) -> String {
-    // By bytes: to count characters for each of many slashes would take a second.
-    guard let end = path.utf8.lastIndex(where: { $0 != UInt8(ascii: "/") }) else { return "/" }
-    var path = Substring(path.utf8[...end])
-    if path == "/v1" || path.hasPrefix("/v1/") { path.removeFirst(3) }
-    return path.isEmpty ? "/" : String(path)
-  }
-
+  /// The texts at the names in braces; nil if the path is not this route's.
+  ///
   /// - Parameter path: normalised.
-  package func matches(_ path: String) -> Bool {
-    guard self.path.hasSuffix("{id}") else { return path == self.path }
-    let prefix = self.path.dropLast("{id}".count)
-    return path.hasPrefix(prefix) && path.count > prefix.count
+  package func values(in path: String) -> [String]? {
+    let parts = self.path.split(separator: "/", omittingEmptySubsequences: false)
+    let found = path.split(separator: "/", maxSplits: parts.count - 1, omittingEmptySubsequences: false)
+    guard found.count == parts.count else { return nil }
+    var values: [String] = []
+    for (part, text) in zip(parts, found) {
+      if part.hasPrefix("{") {
+        guard !text.isEmpty else { return nil }
+        values.append(String(text))
+      } else if part != text {
+        return nil
+      }
+    }
+    return values
   }
+}
+
+/// A path without `/v1` at its beginning and slashes at its end, in which clients differ.
+package func normalizedPath(_ path: String) -> String {
+  // By bytes: to count characters for each of many slashes would take a second.
+  guard let end = path.utf8.lastIndex(where: { $0 != UInt8(ascii: "/") }) else { return "/" }
+  var path = Substring(path.utf8[...end])
+  if path == "/v1" || path.hasPrefix("/v1/") { path.removeFirst(3) }
+  return path.isEmpty ? "/" : String(path)
 }

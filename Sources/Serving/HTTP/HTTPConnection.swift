@@ -12,7 +12,7 @@ struct LibraryHandle: Hashable, @unchecked Sendable {
 /// A client's connection, on which requests come one after another.
 final class HTTPConnection: Sendable {
   private struct State {
-    /// When the client is given up; nil while it waits for an answer.
+    /// When the server gives up on the client; nil while the client waits for an answer.
     var deadline: Double?
     var exchange: HTTPExchange?
   }
@@ -21,7 +21,7 @@ final class HTTPConnection: Sendable {
   private let descriptor: Int32
   private let state: Mutex<State>
 
-  /// - Parameter deadline: until when the first request must be there.
+  /// - Parameter deadline: by when the first request must be complete, in seconds of `monotonicSeconds`.
   init(_ library: LibraryHandle, descriptor: Int32, deadline: Double) {
     self.library = library
     self.descriptor = descriptor
@@ -43,15 +43,15 @@ final class HTTPConnection: Sendable {
 
   var isClosedByPeer: Bool { minimind_peer_has_closed(descriptor) != 0 }
 
-  /// What the server does from time to time. Called only while the socket is open.
-  func attend(now: Double) {
+  /// Closes the connection if its deadline has passed. The server calls it a few times a second, while the socket is open.
+  func checkDeadlines(now: Double) {
     let (deadline, exchange) = state.withLock { ($0.deadline, $0.exchange) }
     if let deadline, now > deadline {
-      // The library notices, and closes the socket in its own time.
+      // The library notices and closes the socket later.
       shutdown(descriptor, Int32(SHUT_RDWR))
       exchange?.abandon()
     } else {
-      exchange?.attend(now: now)
+      exchange?.checkDeadlines(now: now)
     }
   }
 }

@@ -2,26 +2,26 @@ import CMicroHTTPD
 import Machine
 import Synchronization
 
-/// One request and the answer to it, which may come at once or later, whole or in pieces, from any thread.
+/// One request on a connection and the answer to it.
 ///
-/// While there is nothing to send the connection is suspended: the HTTP library does not look at it. Whoever has
-/// something to send wakes it.
-package final class HTTPExchange: Sendable {
+/// While there is nothing to send, the connection is suspended: the HTTP library does not look at it. `respond`, `write`
+/// and `end` wake it.
+final class HTTPExchange: ResponseSink {
   private struct State {
-    /// Nil when it was handed on.
+    /// Nil once the handler has it.
     var request: HTTPRequest?
-    /// Bytes of the body that have come, kept or not.
+    /// Bytes of the body so far, kept or dropped.
     var receivedBytes = 0
     var refusal: HTTPRefusal?
     var response: HTTPResponse?
     /// The length of the answer is not known at its beginning.
     var isStream = false
-    /// What is to be sent; the first `sent` bytes of it have been.
+    /// Bytes to send; the first `sent` of them have been sent.
     var unsent: [UInt8] = []
     var sent = 0
     /// The size of the largest piece so far.
     var largestWrite = 0
-    /// Nothing more will come to be sent.
+    /// Nothing will be added to `unsent`.
     var isComplete = false
     /// The client has gone, or has been given up, or has everything.
     var isClosed = false
@@ -34,17 +34,16 @@ package final class HTTPExchange: Sendable {
   let connection: HTTPConnection
   private let server: HTTPServer
 
-  /// - Parameter refusal: why the request will not be handled; nil when there is no reason so far.
+  /// - Parameter refusal: why the request will not be handled; nil if there is no reason so far.
   init(_ request: HTTPRequest, _ connection: HTTPConnection, _ server: HTTPServer, refusal: HTTPRefusal?) {
     state = Mutex(State(request: request, refusal: refusal))
     self.connection = connection
     self.server = server
   }
 
-  // MARK: - For those who answer
+  // MARK: - For handlers
 
-  /// Answers with `response`, whole. Only the first answer counts.
-  package func respond(_ response: HTTPResponse) {
+  func respond(_ response: HTTPResponse) {
     state.withLock { state in
       guard !state.isComplete else { return }
       state.isStream = false
@@ -54,8 +53,7 @@ package final class HTTPExchange: Sendable {
     }
   }
 
-  /// Begins an answer of unknown length: `head` now, `write` for the rest, `end` after it.
-  package func startStream(_ head: HTTPResponse) {
+  func startStream(_ head: HTTPResponse) {
     state.withLock { state in
       guard !state.isComplete else { return }
       state.isStream = true
@@ -65,8 +63,7 @@ package final class HTTPExchange: Sendable {
     }
   }
 
-  /// Sends more of a stream. Bytes written before `startStream` follow the head.
-  package func write(_ bytes: some Collection<UInt8>) {
+  func write(_ bytes: [UInt8]) {
     let abandoned: (@Sendable () -> Void)? = state.withLock { state in
       guard !state.isComplete, !state.isClosed else { return nil }
       state.unsent += bytes
@@ -81,18 +78,15 @@ package final class HTTPExchange: Sendable {
     abandoned?()
   }
 
-  /// Ends a stream.
-  package func end() {
+  func end() {
     state.withLock { state in
       if !state.isComplete { complete(&state) }
     }
   }
 
-  /// Whether nobody waits for more of the answer.
   var isClosed: Bool { state.withLock { $0.isClosed } }
 
-  /// Sets what is to be done when nobody waits for the answer any more; at once if that is so already.
-  package func onDisconnect(_ action: @escaping @Sendable () -> Void) {
+  func onDisconnect(_ action: @escaping @Sendable () -> Void) {
     let isClosed = state.withLock { state in
       if !state.isClosed && !state.isComplete { state.onDisconnect = action }
       return state.isClosed
@@ -113,7 +107,7 @@ package final class HTTPExchange: Sendable {
     connection.resume()
   }
 
-  /// Returns what is to be done outside of the lock.
+  /// - Returns: what to do outside the lock.
   private func close(_ state: inout State) -> (@Sendable () -> Void)? {
     guard !state.isClosed else { return nil }
     state.isClosed = true
@@ -124,9 +118,9 @@ package final class HTTPExchange: Sendable {
 
   // MARK: - For the server
 
-  /// Adds a piece of the request's body, or drops it when there is no room for it.
+  /// Adds a piece of the request's body, or drops it if it is beyond the limits.
   ///
-  /// - Returns: false when the client sends so much that it is not worth listening any longer.
+  /// - Returns: false if the body is so long that the connection should be closed.
   func receive(_ piece: UnsafeRawBufferPointer) -> Bool {
     state.withLock { state in
       state.receivedBytes += piece.count
@@ -147,7 +141,7 @@ package final class HTTPExchange: Sendable {
   var isRefused: Bool { state.withLock { $0.refusal != nil } }
 
   /// The request, or why it is refused; nil the second time.
-  func takeRequest() -> Result<HTTPRequest, HTTPRefusal>? {
+  func popRequest() -> Result<HTTPRequest, HTTPRefusal>? {
     state.withLock { state in
       guard let request = state.request else { return nil }
       dropBody(&state)
@@ -223,11 +217,12 @@ package final class HTTPExchange: Sendable {
     abandoned?()
   }
 
-  /// Gives the client up.
+  /// Gives up on the client.
   func abandon() { state.withLock { close(&$0) }?() }
 
-  /// What the server does from time to time: looks whether the client is still there, and breaks a long silence.
-  func attend(now: Double) {
+  /// Gives up on a client that has closed its connection, and breaks a long silence with a comment. The server calls it
+  /// a few times a second.
+  func checkDeadlines(now: Double) {
     let (isWaiting, isSilent) = state.withLock { state in
       (
         !state.isComplete && !state.isClosed,

@@ -3,7 +3,7 @@ package struct HTTPRequest: Sendable {
   package var method: String
   /// The path, percent-decoded, without the query.
   package var path: String
-  /// Values of the headers, by name in small letters; of one that comes again, the first.
+  /// Values of the headers by name in lower case; the first value of a repeated header.
   package var headers: [String: String]
   package var body: [UInt8]
 
@@ -15,7 +15,7 @@ package struct HTTPRequest: Sendable {
   }
 }
 
-/// Headers as they came, with names in small letters.
+/// Headers in the order received, with names in lower case.
 struct HTTPHeaders {
   private(set) var list: [(name: String, value: String)] = []
 
@@ -23,8 +23,8 @@ struct HTTPHeaders {
 
   private func values(_ name: String) -> [String] { list.filter { $0.name == name }.map(\.value) }
 
-  /// Why nobody can say for certain where the request ends or whom it is for; nil when that is plain. A proxy before
-  /// the server may read such a request otherwise than the server does (RFC 9112, sections 3.2 and 6.3).
+  /// Why it is not certain where the request ends or which host it is for; nil if it is. A proxy in front of the server
+  /// may read such a request differently (RFC 9112, sections 3.2 and 6.3).
   var ambiguity: String? {
     let lengths = values("content-length")
     let codings = values("transfer-encoding")
@@ -37,16 +37,16 @@ struct HTTPHeaders {
   }
 }
 
-/// Why a request is not handled at all.
+/// Why a request does not reach a handler.
 package enum HTTPRefusal: Error, Equatable, Sendable {
   case bodyTooLarge(limit: Int)
   /// The reason is a sentence.
   case ambiguous(String)
-  /// All bodies together are too large.
+  /// The bodies of all current requests together are too large.
   case overloaded
 }
 
-/// An answer; of one that is streamed, the head.
+/// An answer, or the head of one that is streamed.
 package struct HTTPResponse: Sendable {
   package var status: Int
   package var headers: [(name: String, value: String)]
@@ -65,23 +65,23 @@ package struct HTTPResponse: Sendable {
   package mutating func add(_ name: String, _ value: String) { headers.append((name, value)) }
 }
 
-/// What a client may take of the server.
+/// What clients may use of the server's memory and time.
 package struct HTTPLimits: Sendable {
-  /// Open connections; beyond, a new one is closed at once.
+  /// Open connections; when there are that many, a new one is closed at once.
   package var connections = 512
-  /// Bytes of a request's line and headers, and of what is being sent, for each connection.
+  /// Bytes for each connection: the request's line and headers, and what is being sent.
   package var connectionMemory = 32 << 10
-  /// Bytes of one request's body. A longer one is read and dropped up to eight times this, so that the client gets to
+  /// Bytes of one request's body. A longer one is read and dropped up to eight times this, so that the client can
   /// read why it was refused.
   package var body = 4 << 20
-  /// Bytes of all bodies being received or answered.
+  /// Bytes of all bodies that are being received.
   package var allBodies = 64 << 20
-  /// Bytes that wait for a client to read them while its answer is still being made; beyond, it is given up.
+  /// Bytes that wait for a client to read them while its answer is being written; with more, the connection is closed.
   package var unsent = 1 << 20
-  /// Seconds that a client has to send a whole request, from when it connected or its last answer ended; and to read
-  /// the rest of an answer that is complete.
+  /// Seconds that a client has to send a whole request, counted from when it connected or its last answer ended; and to
+  /// read the rest of an answer that is complete.
   package var patience = 60.0
-  /// Seconds of silence in a stream after which a comment is sent, so that nobody in between takes it for dead.
+  /// Seconds of silence in a stream after which a comment is sent, so that no proxy closes the connection as idle.
   package var silence = 15.0
 
   package init() {}

@@ -3,10 +3,10 @@ import Foundation
 import Machine
 import Synchronization
 
-/// Takes requests and hands each to one function. One thread receives and sends for all connections; another looks
-/// after clients that have gone, are slow or silent.
+/// Receives requests and hands each to one function. One thread receives and sends for all connections; another checks
+/// for clients that have gone, are slow or silent.
 package final class HTTPServer: Sendable {
-  package typealias Handler = @Sendable (Result<HTTPRequest, HTTPRefusal>, HTTPExchange) -> Void
+  package typealias Handler = @Sendable (Result<HTTPRequest, HTTPRefusal>, any ResponseSink) -> Void
 
   package let limits: HTTPLimits
   /// Where the server listens, as part of a URL.
@@ -40,7 +40,7 @@ package final class HTTPServer: Sendable {
     daemon.withLock { $0 = handle }
     let thread = Thread { [weak self] in
       while let self, !self.isStopping {
-        self.attend()
+        self.checkDeadlines()
         usleep(200_000)
       }
     }
@@ -49,7 +49,7 @@ package final class HTTPServer: Sendable {
 
   var isStopping: Bool { stopping.load(ordering: .acquiring) }
 
-  /// Takes no new connections. Those that are open may go on.
+  /// Accepts no new connections. Open ones continue.
   package func stopListening() {
     daemon.withLock { daemon in
       guard let daemon else { return }
@@ -58,9 +58,9 @@ package final class HTTPServer: Sendable {
     }
   }
 
-  /// Ends everything. Must be called before the server is let go of: the HTTP library refers to it.
+  /// Closes all connections. Must be called before the server is released: the HTTP library refers to it.
   ///
-  /// - Parameter seconds: how long clients may take to read the answers that are complete.
+  /// - Parameter seconds: how long clients may take to read answers that are complete.
   package func stop(waitingFor seconds: Double) {
     stopListening()
     let end = monotonicSeconds() + seconds
@@ -68,7 +68,7 @@ package final class HTTPServer: Sendable {
       usleep(10_000)
     }
     stopping.store(true, ordering: .releasing)
-    // The library must have no suspended connection when it ends; from here on none will be suspended.
+    // The library must have no suspended connection when it stops; from here on none will be suspended.
     for connection in connections.withLock({ Array($0.values) }) { connection.exchange?.abandon() }
     let running = daemon.withLock { daemon in
       defer { daemon = nil }
@@ -77,13 +77,13 @@ package final class HTTPServer: Sendable {
     if let running { MHD_stop_daemon(running.pointer) }
   }
 
-  private func attend() {
+  private func checkDeadlines() {
     let now = monotonicSeconds()
     // The lock keeps the sockets open: the library says here that it closes one, before it does.
-    connections.withLock { for connection in $0.values { connection.attend(now: now) } }
+    connections.withLock { for connection in $0.values { connection.checkDeadlines(now: now) } }
   }
 
-  /// Counts bytes of a body against the limit of all; false when there is no room.
+  /// Counts bytes of a body towards the limit of all bodies; false if they exceed it.
   func reserve(_ count: Int) -> Bool {
     let total = bodyBytes.add(count, ordering: .relaxed).newValue
     if total <= limits.allBodies { return true }
@@ -105,7 +105,7 @@ package final class HTTPServer: Sendable {
     connections.withLock { _ = $0.removeValue(forKey: library) }
   }
 
-  /// A request's line and headers are there.
+  /// A request's line and headers are complete.
   fileprivate func begin(_ library: LibraryHandle, method: String, path: String) -> HTTPExchange? {
     guard let connection = connections.withLock({ $0[library] }) else { return nil }
     var headers = HTTPHeaders()
@@ -129,7 +129,7 @@ package final class HTTPServer: Sendable {
 
   /// The request is complete, or its connection was woken.
   fileprivate func proceed(_ exchange: HTTPExchange) -> MHD_Result {
-    if let request = exchange.takeRequest() {
+    if let request = exchange.popRequest() {
       exchange.connection.setDeadline(nil)
       handler(request, exchange)
     }
@@ -143,7 +143,7 @@ package final class HTTPServer: Sendable {
   }
 }
 
-/// The server that the library was started for. It is there as long as the library runs.
+/// The server that the library was started for. It lives as long as the library runs.
 private func server(_ context: UnsafeMutableRawPointer?) -> HTTPServer? {
   context.map { Unmanaged<HTTPServer>.fromOpaque($0).takeUnretainedValue() }
 }
@@ -153,8 +153,8 @@ private let onConnection: MHD_NotifyConnectionCallback = { context, library, _, 
   if event == .CONNECTION_NOTIFY_STARTED { server.open(library) } else { server.close(library) }
 }
 
-/// Called when the headers are there, for each piece of the body, at its end, and whenever the connection is woken
-/// without an answer having been queued. The last parameter keeps our exchange from call to call.
+/// Called when the headers are complete, for each piece of the body, at its end, and whenever the connection is woken
+/// before an answer is queued. The last parameter keeps our exchange from call to call.
 private let onRequest: MHD_AccessHandlerCallback = { context, library, url, method, _, data, size, kept in
   guard let server = server(context), let library = library.map(LibraryHandle.init), let url, let method, let size,
     let kept
@@ -164,7 +164,7 @@ private let onRequest: MHD_AccessHandlerCallback = { context, library, url, meth
       return .NO
     }
     kept.pointee = Unmanaged.passRetained(exchange).toOpaque()
-    // Of a request that is refused already the body is not read; the library closes the connection behind the answer.
+    // The body of a request that is refused is not read; the library closes the connection after the answer.
     return exchange.isRefused ? server.proceed(exchange) : .YES
   }
   let exchange = Unmanaged<HTTPExchange>.fromOpaque(pointer).takeUnretainedValue()

@@ -21,7 +21,7 @@ let watchCommand: Command = {
       return found
     }
     if invocation[terminal] { return try watchInTerminal(paths) }
-    let watcher = WatchServer(runs: paths, policy: AccessPolicy(hostNames: [invocation[host]]))
+    let watcher = WatchServer(runs: paths, policy: AccessPolicy(hostNames: [invocation[host]], isAdjustable: false))
     Interruption.watch()
     let server = try HTTPServer(host: invocation[host], port: invocation[port]) { watcher.handle($0, $1) }
     let names = paths.count == 1 ? paths[0] : "\(paths.count) runs"

@@ -3,47 +3,47 @@ import Serving
 import Storage
 import Training
 
-/// Answers the requests of the watch page. They name a run by its number in the list, never a path.
-///
-///     /metrics                   `Metric.pageDescription`: the charts, and the names in the lines
-///     /runs                      what each run is, and whether it goes on
-///     /runs/N/metrics/FILE/END   lines of metrics.jsonl after the byte END of the file that was FILE
-///     /runs/N/samples            the end of samples.txt
-struct WatchServer: Sendable {
-  let runs: [String]
-  let policy: AccessPolicy
+/// Answers the requests of the watch page. They name a run by its number in the list, never by a path.
+package struct WatchServer: Sendable {
+  private let runs: [String]
+  private let router: Router<WatchServer>
 
-  func handle(_ received: Result<HTTPRequest, HTTPRefusal>, _ exchange: HTTPExchange) {
-    guard case .success(let request) = received else {
-      return exchange.respond(failure(413, "The request is too large."))
-    }
-    if policy.refusal(of: request) != nil {
-      return exchange.respond(failure(403, "Open the page by the address that minimind watch prints."))
-    }
-    guard request.method == "GET" || request.method == "HEAD" else {
-      return exchange.respond(failure(405, "Only GET is understood."))
-    }
-    if let file = WatchPage.file(request.path) {
-      var response = HTTPResponse(contentType: file.contentType, body: file.bytes)
-      response.add("Content-Security-Policy", Page.contentSecurityPolicy)
-      return exchange.respond(finished(response))
-    }
-    exchange.respond(answer(request.path) ?? failure(404, "There is nothing at this path."))
+  /// - Parameter runs: directories of runs, in the order in which the page shows them.
+  package init(runs: [String], policy: AccessPolicy) {
+    self.runs = runs
+    router = Router(Self.routes, page: WatchPage.file, policy: policy)
   }
 
-  private func answer(_ path: String) -> HTTPResponse? {
-    let parts = path.split(separator: "/", omittingEmptySubsequences: true)
-    if parts == ["metrics"] { return json(Metric.pageDescription(byteUnits: byteUnits)) }
-    guard parts.first == "runs" else { return nil }
-    if parts.count == 1 { return json(.array(runs.map(description))) }
-    guard let number = Int(parts[1]), runs.indices.contains(number) else { return nil }
-    switch (parts.count, parts.count > 2 ? parts[2] : "") {
-    case (5, "metrics"):
-      guard let file = UInt64(parts[3]), let end = Int(parts[4]), end >= 0 else { return nil }
-      return metrics(runs[number] + "/metrics.jsonl", file: file, end: end)
-    case (3, "samples"): return samples(runs[number] + "/samples.txt")
-    default: return nil
-    }
+  /// Answers a request, now or later.
+  package func handle(_ received: Result<HTTPRequest, HTTPRefusal>, _ sink: any ResponseSink) {
+    router.handle(received, for: self, sink)
+  }
+
+  private static let routes: [Route<WatchServer>] = [
+    // The charts, and the names in the lines.
+    Route(method: "GET", path: "/metrics") { _, _, _, reply in
+      reply.send(HTTPResponse(Metric.pageDescription(byteUnits: byteUnits)))
+    },
+    // What each run is, and whether it is running.
+    Route(method: "GET", path: "/runs") { server, _, _, reply in
+      reply.send { .array(server.runs.map(server.description)) }
+    },
+    // Lines of metrics.jsonl after the first END bytes of the file that had the number FILE.
+    Route(method: "GET", path: "/runs/{run}/metrics/{file}/{end}") { server, _, values, reply throws(APIError) in
+      let run = try server.run(values[0])
+      guard let file = UInt64(values[1]), let end = Int(values[2]), end >= 0 else { throw .unknownPath }
+      reply.send { server.metrics(run + "/metrics.jsonl", file: file, end: end) }
+    },
+    // The end of samples.txt.
+    Route(method: "GET", path: "/runs/{run}/samples") { server, _, values, reply throws(APIError) in
+      let run = try server.run(values[0])
+      reply.send { server.samples(run + "/samples.txt") }
+    },
+  ]
+
+  private func run(_ number: String) throws(APIError) -> String {
+    guard let number = Int(number), runs.indices.contains(number) else { throw .unknownPath }
+    return runs[number]
   }
 
   private func description(_ path: String) -> JSON {
@@ -59,31 +59,29 @@ struct WatchServer: Sendable {
     return .object(members)
   }
 
-  /// Bytes of an answer at most; the page asks again for the rest.
+  /// The most bytes of a file in one answer; the page asks again for the rest.
   private static let maximumBytes = 4 << 20
 
-  private func metrics(_ path: String, file: UInt64, end: Int) -> HTTPResponse {
+  private func metrics(_ path: String, file: UInt64, end: Int) -> JSON {
     guard let piece = FilePiece(path, from: end, of: file, maximum: Self.maximumBytes) else {
-      return json(
-        .object([
-          .init("file", .string("0")), .init("start", .integer(0)), .init("end", .integer(0)),
-          .init("isMore", .bool(false)), .init("lines", .array([])),
-        ]))
+      return .object([
+        .init("file", .string("0")), .init("start", .integer(0)), .init("end", .integer(0)),
+        .init("isMore", .bool(false)), .init("lines", .array([])),
+      ])
     }
-    // The last line may be incomplete.
+    // The last line may not be complete yet.
     let whole = piece.bytes.lastIndex(of: 0x0A).map { piece.bytes[...$0] } ?? []
     let lines = String(decoding: whole, as: UTF8.self).split(separator: "\n")
       .compactMap(Metric.line)
-    return json(
-      .object([
-        .init("file", .string(String(piece.file))), .init("start", .integer(piece.start)),
-        .init("end", .integer(piece.start + whole.count)), .init("isMore", .bool(piece.isMore && !whole.isEmpty)),
-        .init("lines", .array(lines)),
-      ]))
+    return .object([
+      .init("file", .string(String(piece.file))), .init("start", .integer(piece.start)),
+      .init("end", .integer(piece.start + whole.count)), .init("isMore", .bool(piece.isMore && !whole.isEmpty)),
+      .init("lines", .array(lines)),
+    ])
   }
 
   /// The last 64 KiB, from the beginning of a step.
-  private func samples(_ path: String) -> HTTPResponse {
+  private func samples(_ path: String) -> JSON {
     var text = ""
     let size = (try? FileManager.default.attributesOfItem(atPath: path)[.size] as? Int) ?? 0
     let start = max(0, size - 64 << 10)
@@ -93,35 +91,20 @@ struct WatchServer: Sendable {
         text = String(text[heading.lowerBound...].dropFirst())
       }
     }
-    return json(.object([.init("text", .string(text))]))
-  }
-
-  private func json(_ value: JSON) -> HTTPResponse {
-    finished(HTTPResponse(contentType: "application/json", text: value.compactText))
-  }
-
-  private func failure(_ status: Int, _ text: String) -> HTTPResponse {
-    finished(HTTPResponse(status: status, contentType: "text/plain; charset=utf-8", text: text + "\n"))
-  }
-
-  private func finished(_ response: HTTPResponse) -> HTTPResponse {
-    var response = response
-    response.add("Cache-Control", "no-store")
-    response.add("X-Content-Type-Options", "nosniff")
-    return response
+    return .object([.init("text", .string(text))])
   }
 }
 
 /// Some bytes of a file that another process may be writing or replacing.
 private struct FilePiece {
-  /// What the system calls the file: another number when it has been replaced.
+  /// The file's inode number: another one after it has been replaced.
   let file: UInt64
   let start: Int
   let bytes: [UInt8]
   let isMore: Bool
 
-  /// The bytes from `start`; from the beginning when the file is no longer `file`, or has become shorter. Nil when there
-  /// is none.
+  /// The bytes from `start`, or from the beginning if the file is no longer `file` or has become shorter. Nil if there
+  /// is no file.
   init?(_ path: String, from start: Int, of file: UInt64?, maximum: Int) {
     let descriptor = open(path, O_RDONLY | O_CLOEXEC)
     guard descriptor >= 0 else { return nil }

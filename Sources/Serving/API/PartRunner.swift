@@ -1,8 +1,9 @@
 import Inference
 import Synchronization
 
-/// Runs the parts of one request, a few at a time, so that a request of many parts does not fill the queue at once.
-final class Parts: Sendable {
+/// Runs the parts of one request, its generations or embeddings, a few at a time, so that a request of many parts does
+/// not fill the queue at once.
+final class PartRunner: Sendable {
   private struct State {
     var next = 0
     var handles: [Int: GenerationHandle] = [:]
@@ -12,14 +13,14 @@ final class Parts: Sendable {
   private let state = Mutex(State())
   private let count: Int
   private let width: Int
-  /// Starts a part, in the place of another that has ended or as one of the first. Unless this throws, `ended` is to be
-  /// called when the part has ended.
-  private let start: @Sendable (Parts, _ part: Int, _ continues: Bool) throws -> GenerationHandle
+  /// Starts a part, as one of the first or, if `continues`, in place of one that has ended. Unless this throws, `ended`
+  /// must be called when the part has ended.
+  private let start: @Sendable (PartRunner, _ part: Int, _ continues: Bool) throws -> GenerationHandle
 
   /// - Parameter width: how many run or wait at the same time.
   init(
     count: Int, width: Int,
-    start: @escaping @Sendable (Parts, _ part: Int, _ continues: Bool) throws -> GenerationHandle
+    start: @escaping @Sendable (PartRunner, _ part: Int, _ continues: Bool) throws -> GenerationHandle
   ) {
     self.count = count
     self.width = width
@@ -28,18 +29,18 @@ final class Parts: Sendable {
 
   /// Starts the first parts.
   ///
-  /// - Throws: what `start` throws; nothing runs then.
+  /// - Throws: what `start` throws; then nothing runs any more.
   func begin() throws { for _ in 0..<min(width, count) { try startNext(continues: false) } }
 
-  /// A part has ended; starts another one.
+  /// Called when a part has ended; starts the next one.
   ///
-  /// - Throws: what `start` throws; nothing runs then.
+  /// - Throws: what `start` throws; then nothing runs any more.
   func ended(_ part: Int) throws {
     _ = state.withLock { $0.handles.removeValue(forKey: part) }
     try startNext(continues: true)
   }
 
-  /// Ends all parts, and starts no more.
+  /// Cancels all parts, and starts no more.
   func cancel() {
     let handles = state.withLock { state in
       state.isCancelled = true
