@@ -1,4 +1,5 @@
 import Compute
+import Foundation
 import Storage
 import StructuredOutput
 
@@ -10,8 +11,8 @@ package struct Candidate: Sendable, Equatable {
 
 /// Chooses tokens, the same ones for the same seed, logits and history.
 ///
-/// What the logits go through, in this order: the constraint's mask, logit bias, repetition penalty, presence and
-/// frequency penalty, temperature, top-k, top-p, min-p. Where `transformers` has the same steps it has the same order.
+/// What the logits go through, in this order: logit bias, repetition penalty, presence and frequency penalty, the
+/// constraint's mask, temperature, top-k, top-p, min-p. Where `transformers` has the same steps it has the same order.
 package struct Sampler: Sendable {
   package let settings: SamplingSettings
   /// Tokens from here on are never chosen: the tokenizer does not have them.
@@ -88,9 +89,10 @@ package struct Sampler: Sendable {
   private mutating func weigh(_ logits: Span<Float>) -> Int32? {
     scores.removeAll(keepingCapacity: true)
     logits.withUnsafeBufferPointer { scores.append(contentsOf: $0.prefix(vocabularySize)) }
-    let allowed = constraint?.allowedTokens()
-    if let allowed { mask(allowed) }
     adjust()
+    let allowed = constraint?.allowedTokens()
+    if let ending = constraint?.ending() { moveEndProbability(ending) }
+    if let allowed { mask(allowed) }
     let maximum = largest(scores.span)
     // Logits that are no numbers leave nothing to choose from; any answer will do, a crash will not.
     guard maximum > -.infinity else { return allowed?.first ?? 0 }
@@ -107,6 +109,40 @@ package struct Sampler: Sendable {
     if settings.topP < 1 { limit = max(limit, threshold(weights.span, reaching: settings.topP)) }
     if limit > 0 { keepWeights(from: limit) }
     return candidates.count == 1 ? candidates[0] : nil
+  }
+
+  /// Gives the probability of the end tokens, where the text may not end yet, to the tokens with which it ends soonest,
+  /// each in proportion to its own. Without this a model that wants to end chooses among tokens of which it thinks
+  /// nothing, and writes on until the tokens run out.
+  ///
+  /// With E and C the sums of the weights exp(score / temperature) of the end tokens and the closing ones, the weight of
+  /// a closing token becomes 1 + E / C times its own. The other tokens keep theirs.
+  private mutating func moveEndProbability(_ ending: TextEnding) {
+    let (end, closing) = (logarithmicSum(ending.endTokens), logarithmicSum(ending.closingTokens))
+    let difference = end.score - closing.score
+    guard end.score > -.infinity, !difference.isNaN else { return }
+    let temperature = Double(settings.temperature)
+    if closing.score == -.infinity {
+      let score = Float(end.score - temperature * log(Double(closing.count)))
+      return ending.closingTokens.forEach { scores[Int($0)] = score }
+    }
+    // log(1 + exp(difference / temperature)) temperature, without an overflow.
+    let rest = temperature > 0 ? temperature * log1p(exp(-abs(difference) / temperature)) : 0
+    let gain = Float(max(0, difference) + rest)
+    ending.closingTokens.forEach { scores[Int($0)] += gain }
+  }
+
+  /// temperature · log Σ exp(score / temperature), the largest score at temperature 0; and the number of tokens.
+  private func logarithmicSum(_ tokens: TokenSet) -> (score: Double, count: Int) {
+    var (largest, sum, count) = (-Double.infinity, 0.0, 0)
+    tokens.forEach { token in
+      largest = max(largest, Double(scores[Int(token)]))
+      count += 1
+    }
+    guard settings.temperature > 0, largest.isFinite else { return (largest, count) }
+    let temperature = Double(settings.temperature)
+    tokens.forEach { sum += exp((Double(scores[Int($0)]) - largest) / temperature) }
+    return (largest + temperature * log(sum), count)
   }
 
   private mutating func mask(_ allowed: TokenSet) {

@@ -48,28 +48,31 @@ struct Grammar: Sendable {
 
   let nodes: [Node]
   let root: NodeID
-  /// For each node, how many objects and arrays must be open inside each other in the flattest text that it allows; more
-  /// than `maximumDepth` when it allows none.
-  let minimumDepths: [Int]
+  private let lengths: ShortestLengths
   /// For each node, the bytes with which its texts may begin, and perhaps others.
   private let firstBytes: [ByteSet]
 
   /// Whether there is a text of the node at all.
-  func isSatisfiable(_ id: NodeID) -> Bool { minimumDepths[Int(id)] <= Self.maximumDepth }
+  func isSatisfiable(_ id: NodeID) -> Bool { fits(id, depth: 0) }
 
   init(nodes: [Node], root: NodeID) {
     let targets = Self.targets(nodes)
     let flat = nodes.indices.map { Self.flattened(NodeID($0), nodes, targets) }
     self.nodes = flat
     self.root = root
-    minimumDepths = Self.minimumDepths(flat)
+    lengths = ShortestLengths(flat)
     firstBytes = Self.firstBytes(flat)
   }
 
   func node(_ id: NodeID) -> Node { nodes[Int(id)] }
 
   /// Whether the node can still be begun inside `depth` open objects and arrays.
-  func fits(_ id: NodeID, depth: Int32) -> Bool { Int(depth) + minimumDepths[Int(id)] <= Self.maximumDepth }
+  func fits(_ id: NodeID, depth: Int32) -> Bool { shortestLength(id, depth: depth) != .none }
+
+  /// The length of the node's shortest text inside `depth` open objects and arrays.
+  func shortestLength(_ id: NodeID, depth: Int32) -> TextLength {
+    lengths.length(id, levels: Self.maximumDepth - Int(depth))
+  }
 
   /// Whether a text of the node may begin with a byte; false only when it may not.
   func canBegin(_ id: NodeID, _ byte: UInt8) -> Bool { firstBytes[Int(id)].contains(byte) }
@@ -124,34 +127,6 @@ struct Grammar: Sendable {
       }
     }
     return nodes.map(bytes)
-  }
-
-  /// The least fixed point: from "none fits", until nothing changes.
-  private static func minimumDepths(_ nodes: [Node]) -> [Int] {
-    let none = maximumDepth + 1
-    var depths = [Int](repeating: none, count: nodes.count)
-    func depth(_ id: NodeID) -> Int { depths[Int(id)] }
-    var changes = true
-    while changes {
-      changes = false
-      for (index, node) in nodes.enumerated() {
-        let found =
-          switch node {
-          case .alternatives(let choices): choices.map(depth).min() ?? none
-          case .sequence(let parts): parts.map(depth).max() ?? 0
-          case .literal(_, let depth): depth
-          case .string, .number: 0
-          case .array(let items, let minimum, _): 1 + (minimum > 0 ? depth(items) : 0)
-          case .object(let object):
-            1 + (object.properties.filter(\.isRequired).map { depth($0.value) }.max() ?? 0)
-          }
-        if min(found, none) < depths[index] {
-          depths[index] = found
-          changes = true
-        }
-      }
-    }
-    return depths
   }
 }
 

@@ -37,7 +37,12 @@ extension Grammar {
     freeValue(object, place, depth) != nil || !nextProperties(object, place, depth).isEmpty
   }
 
-  /// Behind the quote that opens a key.
+  /// Before the first character of a key that the schema does not name.
+  func freeKeyState(_ object: ObjectNode, _ place: GrammarThread.ObjectPlace) -> TextState {
+    TextState(allowsEscapes: false, forbidden: object.properties.map(\.key) + place.freeKeys)
+  }
+
+  /// After the quote that opens a key.
   private func startKey(
     _ object: ObjectNode, _ place: GrammarThread.ObjectPlace, _ thread: GrammarThread,
     into result: inout GrammarStep
@@ -46,8 +51,7 @@ extension Grammar {
       result.add(thread.with(.property(place, index: Int32(index), read: 1)))
     }
     if freeValue(object, place, thread.depth) != nil {
-      let state = TextState(allowsEscapes: false, forbidden: object.properties.map(\.key) + place.freeKeys)
-      result.add(thread.with(.freeKey(place, key: [], state)))
+      result.add(thread.with(.freeKey(place, key: [], freeKeyState(object, place))))
     }
   }
 

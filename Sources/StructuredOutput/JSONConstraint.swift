@@ -1,42 +1,84 @@
 import Synchronization
 
-/// Lets only such text through as a grammar allows: JSON, JSON of a schema, or a call of a tool.
+/// Allows the texts of a grammar: JSON, JSON that is valid by a schema, or a tool call.
 package struct JSONConstraint: TokenConstraint {
+  /// What may follow a text.
+  struct Choices: Sendable {
+    let allowed: TokenSet
+    let ending: TextEnding?
+  }
+
   /// What all copies share.
   private final class Shared: Sendable {
     let grammar: Grammar
     let vocabulary: TokenVocabulary
     private let links = GrammarThread.LinkTable()
-    private let masks = Mutex<[[GrammarThread]: TokenSet]>([:])
-    private static let rememberedMasks = 1024
+    private let choices = Mutex<[[GrammarThread]: Choices]>([:])
+    private static let rememberedChoices = 1024
 
     init(_ grammar: Grammar, _ vocabulary: TokenVocabulary) {
       self.grammar = grammar
       self.vocabulary = vocabulary
     }
 
-    func mask(_ threads: [GrammarThread]) -> TokenSet {
-      if let known = masks.withLock({ $0[threads] }) { return known }
+    func choices(_ threads: [GrammarThread]) -> Choices {
+      if let known = choices.withLock({ $0[threads] }) { return known }
+      let choices = Choices(allowed: allowedTokens(threads), ending: ending(threads))
+      self.choices.withLock {
+        if $0.count >= Self.rememberedChoices { $0.removeAll(keepingCapacity: true) }
+        $0[threads] = choices
+      }
+      return choices
+    }
+
+    private func allowedTokens(_ threads: [GrammarThread]) -> TokenSet {
       var mask = TokenSet(vocabularySize: vocabulary.size)
       var others: [GrammarThread] = []
       for thread in threads {
         if let state = thread.textState {
-          addTokens(behind: thread, state, to: &mask)
+          addTokens(after: thread, state, to: &mask)
         } else {
           others.append(thread)
         }
       }
       if !others.isEmpty { walk(0, others, &mask) }
       if threads.contains(where: grammar.isComplete) { mask.formUnion(vocabulary.endTokens) }
-      masks.withLock {
-        if $0.count >= Self.rememberedMasks { $0.removeAll(keepingCapacity: true) }
-        $0[threads] = mask
-      }
       return mask
     }
 
-    /// Inside a string nearly every token goes on, whatever is around it, so these tokens are found once and for all.
-    private func addTokens(behind thread: GrammarThread, _ state: TextState, to mask: inout TokenSet) {
+    private func ending(_ threads: [GrammarThread]) -> TextEnding? {
+      var end = ShortestEnd(grammar)
+      let lengths = threads.map { end.length($0) }
+      guard let shortest = lengths.min(), shortest > TextLength(0), shortest < .maximum else { return nil }
+      var closing = TokenSet(vocabularySize: vocabulary.size)
+      walk(0, zip(threads, lengths).filter { $1 == shortest }.map(\.0), shortest, &end, &closing)
+      return closing.first == nil ? nil : TextEnding(endTokens: vocabulary.endTokens, closingTokens: closing)
+    }
+
+    /// Adds the tokens below a node of the vocabulary of which every byte brings `threads` one byte nearer to the end.
+    ///
+    /// - Parameter length: of each thread, to the end.
+    private func walk(
+      _ node: Int, _ threads: [GrammarThread], _ length: TextLength, _ end: inout ShortestEnd,
+      _ closing: inout TokenSet
+    ) {
+      guard let rest = length.predecessor else { return }
+      var child = node + 1
+      while child < Int(vocabulary.ends[node]) {
+        let byte = vocabulary.nodeBytes[child]
+        // In a string nearly every byte can follow, and few are on the way out.
+        let shortened = threads.filter { $0.textState?.isShortened(by: byte) ?? true }
+        let next = shortened.isEmpty ? [] : step(shortened, byte).filter { end.length($0) == rest }
+        if !next.isEmpty {
+          vocabulary.insertTokens(at: child, into: &closing)
+          walk(child, next, rest, &end, &closing)
+        }
+        child = Int(vocabulary.ends[child])
+      }
+    }
+
+    /// Inside a string nearly every token can follow, whatever is around the string, so these tokens are found only once.
+    private func addTokens(after thread: GrammarThread, _ state: TextState, to mask: inout TokenSet) {
       let found = vocabulary.textTokens(state)
       mask.formUnion(found.inside)
       for exit in found.exits {
@@ -47,7 +89,7 @@ package struct JSONConstraint: TokenConstraint {
       }
     }
 
-    /// Adds the tokens that lie below a node of the vocabulary and go on behind `threads`.
+    /// Adds the tokens below a node of the vocabulary that can follow `threads`.
     private func walk(_ node: Int, _ threads: [GrammarThread], _ mask: inout TokenSet) {
       var child = node + 1
       while child < Int(vocabulary.ends[node]) {
@@ -82,8 +124,10 @@ package struct JSONConstraint: TokenConstraint {
   }
 
   package func allowedTokens() -> TokenSet {
-    threads.isEmpty ? shared.vocabulary.endTokens : shared.mask(threads)
+    threads.isEmpty ? shared.vocabulary.endTokens : shared.choices(threads).allowed
   }
+
+  package func ending() -> TextEnding? { threads.isEmpty ? nil : shared.choices(threads).ending }
 
   package mutating func accept(_ token: Int32) {
     threads =
@@ -91,7 +135,7 @@ package struct JSONConstraint: TokenConstraint {
       ? [] : shared.advance(threads, shared.vocabulary.bytes(of: token))
   }
 
-  /// Behind bytes that need not be a token; nil when they are not allowed.
+  /// The constraint after bytes that need not be a token; nil if they are not allowed.
   func advanced(by bytes: some Sequence<UInt8>) -> JSONConstraint? {
     var next = self
     next.threads = shared.advance(threads, bytes)

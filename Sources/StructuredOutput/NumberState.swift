@@ -1,6 +1,6 @@
 /// Which JSON numbers are wanted.
 ///
-/// So that any reader can hold them, a number has at most 18 digits before the point, 18 behind it and 2 in the
+/// So that any reader can represent it, a number has at most 18 digits before the point, 18 after it and 2 in the
 /// exponent. A bounded one has no exponent and at most 12 and 6, which makes its arithmetic exact in whole numbers.
 struct NumberFormat: Hashable, Sendable {
   var isInteger: Bool
@@ -26,7 +26,7 @@ struct NumberState: Hashable, Sendable {
   /// Digits read of this phase.
   private var digits: UInt8 = 0
   private var isNegative = false
-  /// Of a bounded number: all its digits so far, without the point.
+  /// The digits of a bounded number so far, without the point.
   private var value = 0
 
   init() {}
@@ -34,8 +34,7 @@ struct NumberState: Hashable, Sendable {
   /// - Returns: whether the byte goes on in the number, and a number in the bounds can still come of it.
   mutating func step(_ byte: UInt8, _ format: NumberFormat) -> Bool {
     guard advance(byte, format) else { return false }
-    guard let bounds = format.bounds else { return true }
-    return canReach(bounds, format)
+    return format.bounds == nil || shortestRest(format) != nil
   }
 
   /// Whether the number may end here.
@@ -88,20 +87,68 @@ struct NumberState: Hashable, Sendable {
     return digits <= limit
   }
 
-  /// Whether some way to go on ends in the bounds: digits so far stand for a range, for each number of digits to come.
-  private func canReach(_ bounds: ClosedRange<Int>, _ format: NumberFormat) -> Bool {
-    func meets(_ range: ClosedRange<Int>) -> Bool {
-      bounds.overlaps(isNegative ? -range.upperBound...(-range.lowerBound) : range)
-    }
-    func meets(unit: Int) -> Bool { meets(value * unit...(value * unit + unit - 1)) }
+  /// The bytes with which the number soonest becomes complete; nil if it cannot.
+  func shortestRest(_ format: NumberFormat) -> Int? {
+    if isComplete(format) { return 0 }
+    // Without bounds a digit completes any number.
+    guard let bounds = format.bounds else { return 1 }
     switch phase {
-    case .minus: return meets(0...NumberFormat.largest)
-    case .zero, .point: return meets(unit: format.unit)
-    case .integer:
-      return (digits...format.integerDigits).contains { meets(unit: Self.power($0 - digits) * format.unit) }
-    case .fraction: return meets(unit: Self.power(format.fractionDigits - digits))
-    default: return false
+    case .start:
+      let positive = Self.shortestDigits(bounds, format)
+      let negative = Self.shortestDigits(-bounds.upperBound...(-bounds.lowerBound), format).map { $0 + 1 }
+      return [positive, negative].compactMap(\.self).min()
+    case .minus: return Self.shortestDigits(magnitudes(bounds), format)
+    case .zero: return shortestRest(magnitudes(bounds), format, integerDigits: 0)
+    case .integer: return shortestRest(magnitudes(bounds), format, integerDigits: format.integerDigits - digits)
+    case .point, .fraction:
+      let read = phase == .point ? 0 : digits
+      let room = format.fractionDigits - read
+      let first = value * Self.power(room)
+      let values = first...(first + Self.power(room) - 1)
+      return (1...max(1, room)).first { count in
+        count <= room && Self.contains(magnitudes(bounds), in: values, everyNth: Self.power(room - count))
+      }.map(Int.init)
+    case .exponent, .exponentSign, .exponentDigits: return nil
     }
+  }
+
+  private func magnitudes(_ bounds: ClosedRange<Int>) -> ClosedRange<Int> {
+    isNegative ? -bounds.upperBound...(-bounds.lowerBound) : bounds
+  }
+
+  /// The shortest number with a magnitude in `magnitudes`, without a sign.
+  private static func shortestDigits(_ magnitudes: ClosedRange<Int>, _ format: NumberFormat) -> Int? {
+    (1...format.integerDigits).compactMap { count in
+      let least = count == 1 ? 0 : power(count - 1)
+      return shortestFraction(magnitudes, format, integers: least...(power(count) - 1)).map { Int(count) + $0 }
+    }.min()
+  }
+
+  /// The shortest rest in the integer part, where so many digits may still come.
+  private func shortestRest(
+    _ magnitudes: ClosedRange<Int>, _ format: NumberFormat, integerDigits: UInt8
+  ) -> Int? {
+    (0...integerDigits).compactMap { count in
+      let first = value * Self.power(count)
+      let integers = first...(first + Self.power(count) - 1)
+      return Self.shortestFraction(magnitudes, format, integers: integers).map { Int(count) + $0 }
+    }.min()
+  }
+
+  /// The bytes of the shortest fraction, its point included, with which one of `integers` comes to lie in `magnitudes`.
+  private static func shortestFraction(
+    _ magnitudes: ClosedRange<Int>, _ format: NumberFormat, integers: ClosedRange<Int>
+  ) -> Int? {
+    let values = integers.lowerBound * format.unit...(integers.upperBound * format.unit + format.unit - 1)
+    let digits = 0...(format.isInteger ? 0 : format.fractionDigits)
+    return digits.first { contains(magnitudes, in: values, everyNth: format.unit / power($0)) }
+      .map { $0 == 0 ? 0 : Int($0) + 1 }
+  }
+
+  /// Whether a multiple of `step` lies in both ranges, of which the second has no negative numbers.
+  private static func contains(_ range: ClosedRange<Int>, in values: ClosedRange<Int>, everyNth step: Int) -> Bool {
+    let first = max(range.lowerBound, values.lowerBound)
+    return (first + step - 1) / step * step <= min(range.upperBound, values.upperBound)
   }
 
   private static func power(_ exponent: UInt8) -> Int { (0..<exponent).reduce(1) { product, _ in product * 10 } }

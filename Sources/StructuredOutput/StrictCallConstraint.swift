@@ -50,6 +50,10 @@ package struct StrictCallConstraint: TokenConstraint {
     }
   }
 
+  package func ending() -> TextEnding? {
+    if case .call(let call) = place { call.ending() } else { nil }
+  }
+
   package mutating func accept(_ token: Int32) {
     switch place {
     case .text(let matched):

@@ -1,34 +1,34 @@
-/// How far the content of a JSON string is read, behind its opening quote: one byte a step.
+/// How far the content of a JSON string is read, after its opening quote: one byte a step.
 ///
-/// What it lets through is UTF-8 without control characters, with the escapes of RFC 8259; `\u` names characters only,
-/// a surrogate must be one of a pair.
+/// It accepts UTF-8 without control characters, with the escapes of RFC 8259; `\u` names characters only, so a surrogate
+/// must be one of a pair.
 struct TextState: Hashable, Sendable {
   enum Place: Hashable, Sendable {
     case plain
-    /// Inside a character: so many bytes are to come, the next of them in these bounds.
+    /// Inside a character: this many bytes must follow, the next of them within these bounds.
     case continuation(UInt8, lower: UInt8, upper: UInt8)
     case escape
-    /// Behind `\u` and so many hexadecimal digits.
+    /// After `\u` and this many hexadecimal digits.
     case unit(UInt8)
-    /// Behind `\ud`: what follows decides whether it is half of a pair.
+    /// After `\ud`: what follows decides whether it is half of a pair.
     case unitAfterD
-    /// In the first half of a pair, behind so many digits.
+    /// In the first half of a pair, after this many digits.
     case highSurrogate(UInt8)
     case pairBackslash
     case pairU
-    /// In the second half of a pair, behind so many digits.
+    /// In the second half of a pair, after this many digits.
     case lowSurrogate(UInt8)
   }
 
   enum Step { case rejected, inside, closed }
 
   private(set) var place = Place.plain
-  /// Characters that must still come before the string may end.
+  /// Characters that must still follow before the string may end.
   private(set) var needed: Int32
-  /// Characters that may still come.
+  /// Characters that may still follow.
   private(set) var room: Int32
   let allowsEscapes: Bool
-  /// What may not come up to the closing quote: the rests of texts that the string so far begins.
+  /// What may not follow up to the closing quote: the rests of forbidden strings that begin like this one.
   private(set) var forbidden: [ArraySlice<UInt8>]
 
   static let unlimited = Int32.max
@@ -77,6 +77,41 @@ struct TextState: Hashable, Sendable {
       return hexadecimal(digit)
     }
     return .inside
+  }
+
+  /// The bytes of the shortest way to close the string, the quote included.
+  var shortestRest: Int { characterRest + Int(needed) + distinguishingCharacters + 1 }
+
+  /// Whether a shortest way to close the string begins with the byte.
+  func isShortened(by byte: UInt8) -> Bool {
+    var next = self
+    return switch next.step(byte) {
+    case .rejected: false
+    case .closed: true
+    case .inside: next.shortestRest < shortestRest
+    }
+  }
+
+  /// Bytes of the character that is being read, at least.
+  private var characterRest: Int {
+    switch place {
+    case .plain: 0
+    case .continuation(let count, _, _): Int(count)
+    case .escape: 1
+    case .unit(let read), .lowSurrogate(let read): 4 - Int(read)
+    case .unitAfterD: 3
+    case .highSurrogate(let read): 4 - Int(read) + 6
+    case .pairBackslash: 6
+    case .pairU: 5
+    }
+  }
+
+  /// Characters that are needed to make the string another one than those that are forbidden.
+  private var distinguishingCharacters: Int {
+    guard place == .plain, forbidden.contains(where: \.isEmpty) else { return 0 }
+    // Every ASCII character but control characters, the quote and the backslash: one byte each.
+    let characters = 0x80 - 0x20 - 2
+    return Set(forbidden.filter { $0.count == 1 }).count < characters ? 1 : 2
   }
 
   private mutating func plain(_ byte: UInt8) -> Step {

@@ -29,10 +29,34 @@ package struct TokenSet: Sendable, Equatable {
     for (index, word) in other.words.enumerated() { words[index] |= word }
   }
 
+  /// Calls `body` with each token, from the lowest.
+  package func forEach(_ body: (Int32) -> Void) {
+    for (index, word) in words.enumerated() {
+      var rest = word
+      while rest != 0 {
+        body(Int32(index * 64 + rest.trailingZeroBitCount))
+        rest &= rest - 1
+      }
+    }
+  }
+
   /// The lowest token in the set.
   package var first: Int32? {
     for (index, word) in words.enumerated() where word != 0 { return Int32(index * 64 + word.trailingZeroBitCount) }
     return nil
+  }
+}
+
+/// Where the probability of the end tokens goes while a text may not end.
+package struct TextEnding: Sendable, Equatable {
+  /// The tokens with which the model ends a text; none of them is allowed here.
+  package var endTokens: TokenSet
+  /// The allowed tokens with which a shortest valid rest of the text begins, at least one.
+  package var closingTokens: TokenSet
+
+  package init(endTokens: TokenSet, closingTokens: TokenSet) {
+    self.endTokens = endTokens
+    self.closingTokens = closingTokens
   }
 }
 
@@ -43,6 +67,13 @@ package protocol TokenConstraint: Sendable {
   /// The tokens that may come next, never none. The model's end tokens are among them where the text may end.
   mutating func allowedTokens() -> TokenSet
 
-  /// Goes on behind a token that was allowed.
+  /// How to end the text soonest where it may not end yet; nil where it may, or where no way is known.
+  mutating func ending() -> TextEnding?
+
+  /// Continues after a token that was allowed.
   mutating func accept(_ token: Int32)
+}
+
+extension TokenConstraint {
+  package mutating func ending() -> TextEnding? { nil }
 }

@@ -222,6 +222,59 @@ import Testing
     #expect(sampler.next(nothing.span).token == 0)
   }
 
+  /// Allows tokens 0, 1 and 3; token 4 ends, and 0 and 1 are on the way to a valid end.
+  struct Ending: TokenConstraint {
+    static func set(_ tokens: [Int32]) -> TokenSet {
+      tokens.reduce(into: TokenSet(vocabularySize: 5)) { $0.insert($1) }
+    }
+    func allowedTokens() -> TokenSet { Self.set([0, 1, 3]) }
+    func ending() -> TextEnding? { TextEnding(endTokens: Self.set([4]), closingTokens: Self.set([0, 1])) }
+    mutating func accept(_ token: Int32) {}
+  }
+
+  static func ending(_ logits: [Float], _ settings: SamplingSettings) -> [Int32: Float] {
+    var sampler = Sampler(settings, vocabularySize: 5, constraint: Ending())
+    return Dictionary(uniqueKeysWithValues: sampler.distribution(logits.span).map { ($0.token, $0.probability) })
+  }
+
+  @Test("where a text may not end, the probability of its end goes to the tokens on the way there")
+  func endings() {
+    let logits = Self.logits([0.1, 0.2, 0.05, 0.25, 0.4])
+    // Of 0.95 that is allowed or an end, 0.3 and the end's 0.4 are the closing tokens', one part in three the first's.
+    let (first, second, other): (Float, Float, Float) = (0.7 / 3, 1.4 / 3, 0.25)
+    Self.expect(
+      Self.ending(logits, Self.settings()), [0: first / 0.95, 1: second / 0.95, 3: other / 0.95])
+    // At ½ the probabilities are squared: 0.05 and 0.16 of closing tokens and end, one part in five the first's.
+    let sum: Float = 0.21 + 0.0625
+    Self.expect(
+      Self.ending(logits, Self.settings(temperature: 0.5)),
+      [0: 0.21 / 5 / sum, 1: 0.21 * 4 / 5 / sum, 3: 0.0625 / sum])
+    // Before top-k and top-p: else the third would have been the most likely.
+    Self.expect(Self.ending(logits, Self.settings(topK: 1)), [1: 1])
+    Self.expect(
+      Self.ending(logits, Self.settings(topP: 0.6)), [1: second / (second + other), 3: other / (second + other)])
+    // At 0 only if the model would have ended.
+    Self.expect(Self.ending(logits, Self.settings(temperature: 0)), [1: 1])
+    Self.expect(Self.ending([3, 2, 9, 4, 3.5], Self.settings(temperature: 0)), [3: 1])
+    Self.expect(Self.ending([1, 2, 9, 3.4, 3.5], Self.settings(temperature: 0)), [1: 1])
+  }
+
+  @Test("an end that is certain, impossible or no number, and ways there that are impossible")
+  func oddEndings() {
+    let most = -Float.greatestFiniteMagnitude
+    Self.expect(Self.ending([1, 1, 5, 5, 1000], Self.settings()), [0: 0.5, 1: 0.5, 3: 0])
+    Self.expect(Self.ending([-.infinity, 1, 5, 1, 30], Self.settings()), [1: 1, 3: 0])
+    Self.expect(Self.ending([-.infinity, -.infinity, 5, 30, 30], Self.settings()), [0: 0.25, 1: 0.25, 3: 0.5])
+    Self.expect(Self.ending([2, 2, 5, 2, -.infinity], Self.settings()), [0: 1 / 3, 1: 1 / 3, 3: 1 / 3])
+    Self.expect(Self.ending([2, 2, 5, 2, .nan], Self.settings()), [0: 1 / 3, 1: 1 / 3, 3: 1 / 3])
+    #expect(Self.ending([2, 2, 5, 2, .infinity], Self.settings())[3] == nil)
+    #expect(Self.ending([most, most, 5, most, -most], Self.settings(temperature: 0.1))[3] ?? 0 == 0)
+    var settings = Self.settings(repetitionPenalty: 1.5)
+    settings.logitBias = [4: -100]
+    let found = Self.ending([2, 1, 5, 2, 3], settings)
+    #expect(abs((found[0] ?? 0) - (found[3] ?? 1)) < Self.tolerance, "a bias counts before")
+  }
+
   @Test(
     "draws follow the distribution (chi-squared), and repeat with the seed", arguments: 1...5 as ClosedRange<UInt64>)
   func draws(seed: UInt64) {

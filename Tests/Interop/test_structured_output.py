@@ -163,6 +163,11 @@ def test_random_logits_write_valid_documents_and_valid_documents_are_allowed(pro
             finished += 1
             document = json.loads(result["text"], object_pairs_hook=without_repetition)
             validator.validate(document)
+        # A model that wants nothing but to end writes a valid document, and none that is known is shorter.
+        assert result["shortest"] is not None, schema
+        validator.validate(json.loads(result["shortest"], object_pairs_hook=without_repetition))
+        known = [text for text, allowed in zip(case["documents"], result["accepted"]) if allowed]
+        assert all(len(result["shortest"].encode()) <= len(text.encode()) for text in known), (result["shortest"], schema)
         for text, allowed in zip(case["documents"], result["accepted"]):
             document = json.loads(text)
             assert not allowed or validator.is_valid(document), f"allowed by mistake: {text} under {schema}"

@@ -29,7 +29,8 @@ import Training
 /// `distributions` prints, for each case of `logits`, `context` and sampling settings by their names in the API, the
 /// probability of each token, as JSON.
 /// `structured` prints, for each case of a `response_format`, a `seed` and `documents`: what is wrong with the format, or a
-/// text that random logits make under its constraint, whether it came to an end, and which documents the constraint allows.
+/// text that random logits make under its constraint, whether it came to an end, the text of a model that always wants to
+/// end, and which documents the constraint allows.
 func run(_ arguments: [String]) throws {
   switch (arguments.first, arguments.count) {
   case ("logits", 4): try writeLogits(model: arguments[1], documents: arguments[2], output: arguments[3])
@@ -193,6 +194,7 @@ func printStructured(tokenizer path: String, cases: String) throws {
       print(
         JSON.object([
           .init("text", .string(text)), .init("finished", .bool(isFinished)),
+          .init("shortest", shortestText(constraint, tokenizer, seed: 1).map { .string($0) } ?? .null),
           .init("accepted", .array(documents.map { .bool(allows(constraint, $0, tokenizer)) })),
         ]).compactText)
     } catch let error as StructuredOutputError {
@@ -218,6 +220,24 @@ func randomText(_ constraint: JSONConstraint, _ tokenizer: Tokenizer, seed: UInt
     tokens.append(token)
   }
   return (tokenizer.decode(tokens), false)
+}
+
+/// What a model writes that always wants to end; nil if it does not come to an end.
+func shortestText(_ constraint: JSONConstraint, _ tokenizer: Tokenizer, seed: UInt64) -> String? {
+  var settings = SamplingSettings()
+  (settings.temperature, settings.topK, settings.seed) = (1, 8, seed)
+  var sampler = Sampler(settings, vocabularySize: tokenizer.vocabularySize, constraint: constraint)
+  var random = SplitMix64(seed: seed)
+  var tokens: [Int32] = []
+  while tokens.count < 600 {
+    let logits = (0..<Int32(tokenizer.vocabularySize)).map {
+      Float(6 * random.nextUniform()) + ($0 == tokenizer.endToken ? 60 : 0)
+    }
+    let token = sampler.next(logits.span).token
+    if token == tokenizer.endToken { return tokenizer.decode(tokens) }
+    tokens.append(token)
+  }
+  return nil
 }
 
 func allows(_ constraint: JSONConstraint, _ text: String, _ tokenizer: Tokenizer) -> Bool {
