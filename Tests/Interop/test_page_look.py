@@ -10,8 +10,8 @@ pytestmark = pytest.mark.heavy
 
 
 @pytest.mark.parametrize("languages, code, send, hello", [
-    ("en-GB", "en", "Send", "What would you like to know?"), ("zh-CN,en", "zh", "发送", "想知道些什么？"),
-    ("ja", "ja", "送信", "何を知りたいですか？"), ("fr,ja", "ja", "送信", "何を知りたいですか？"),
+    ("en-GB", "en", "Send", "What would you like to know?"), ("zh-CN,en", "zh", "发送", "想了解些什么？"),
+    ("ja", "ja", "送信", "何について知りたいですか？"), ("fr,ja", "ja", "送信", "何について知りたいですか？"),
     ("fr", "en", "Send", "What would you like to know?")])
 def test_languages(server, visit, languages, code, send, hello):
     page = visit(languages=languages)
@@ -21,7 +21,7 @@ def test_languages(server, visit, languages, code, send, hello):
     assert page.text("#send") == "发送"
     page.reload()
     page.wait("document.querySelector('#model').value")
-    assert page.text("#send") == "发送" and page.text(".welcome h2") == "想知道些什么？"
+    assert page.text("#send") == "发送" and page.text(".welcome h2") == "想了解些什么？"
 
 
 def test_all_languages_have_all_texts(visit):
