@@ -194,10 +194,11 @@ package final class ProcessExchange: @unchecked Sendable {
       if let reason = failure.withLock({ $0 }) { end(reason) }
       if monotonicSeconds() - start > timeLimit {
         let ranks = missing().map(String.init).joined(separator: ", ")
-        // They all wait.
+        let seconds = Int(exactly: timeLimit).map(String.init) ?? "\(timeLimit)"
+        // All ranks wait, and one message is enough.
         letFirstSpeak()
         end(
-          "process \(rank) of \(count) has waited \(Int(timeLimit)) s for \(ranks.isEmpty ? "the others" : "process \(ranks)"), "
+          "process \(rank) of \(count) has waited \(seconds) s for \(ranks.isEmpty ? "the others" : "process \(ranks)"), "
             + "so the run ends. Look what holds that up, or raise --exchange-timeout, and start it again "
             + "(training with --resume).")
       }

@@ -76,7 +76,7 @@ final class EventLog: @unchecked Sendable {
       let expected = GeneratorTests.Result(try Generator(model, GeneratorTests.tokenizer, request))
       #expect(GeneratorTests.Result(log.all) == expected)
     }
-    scheduler.stop(waitingFor: 10)
+    scheduler.stop(waitingFor: 600)
     let statistics = scheduler.statistics
     #expect(statistics.running == 0 && statistics.waiting == 0)
     #expect(statistics.totals.promptTokens == requests.reduce(0) { $0 + $1.prompt.count })
@@ -84,7 +84,7 @@ final class EventLog: @unchecked Sendable {
 
   @Test("a cancelled generation ends at once, and the others go on")
   func cancellation() throws {
-    let scheduler = try Self.scheduler(maximumSequences: 1)
+    let scheduler = try Self.scheduler(maximumSequences: 1, contextLength: 20_000)
     var endless = GeneratorTests.request(maximumTokens: nil)
     endless.ignoresEndTokens = true
     let (first, firstHandle) = try Self.submit(scheduler, endless)
@@ -95,12 +95,14 @@ final class EventLog: @unchecked Sendable {
     firstHandle.cancel()
     firstHandle.cancel()
     for log in [first, second] {
-      guard case .end(let reason, _) = log.all.last else { return #expect(Bool(false), "no end") }
-      // The first may have come to its end by itself.
-      #expect(reason == .cancelled || log === first)
+      guard case .end(let reason, _) = log.all.last else {
+        Issue.record("no end")
+        return
+      }
+      #expect(reason == .cancelled)
     }
     #expect(GeneratorTests.Result(third.all).tokens.count <= 3)
-    scheduler.stop(waitingFor: 10)
+    scheduler.stop(waitingFor: 600)
     #expect(third.all.count >= 2)
   }
 
@@ -111,7 +113,10 @@ final class EventLog: @unchecked Sendable {
     endless.ignoresEndTokens = true
     let running = try (0..<3).map { _ in try Self.submit(scheduler, endless) }
     let error = #expect(throws: SchedulerError.self) { try Self.submit(scheduler, endless) }
-    guard case .queueFull(let seconds) = error else { return #expect(Bool(false), "\(String(describing: error))") }
+    guard case .queueFull(let seconds) = error else {
+      Issue.record("\(String(describing: error))")
+      return
+    }
     #expect((1...600).contains(seconds))
     for (_, handle) in running { handle.cancel() }
     for (log, _) in running { log.wait() }
@@ -144,7 +149,7 @@ final class EventLog: @unchecked Sendable {
       first.add(event)
     }
     first.wait(count: 2)
-    scheduler.stop(waitingFor: 60)
+    scheduler.stop(waitingFor: 600)
     #expect(!GeneratorTests.Result(second.all).tokens.isEmpty)
   }
 
@@ -152,7 +157,7 @@ final class EventLog: @unchecked Sendable {
   func stopping() throws {
     var scheduler = try Self.scheduler()
     let short = try (0..<6).map { _ in try Self.submit(scheduler, GeneratorTests.request(maximumTokens: 5)) }
-    scheduler.stop(waitingFor: 60)
+    scheduler.stop(waitingFor: 600)
     for (log, _) in short { #expect(GeneratorTests.Result(log.all).reason != .cancelled) }
     #expect(throws: SchedulerError.stopping) { try Self.submit(scheduler, GeneratorTests.request()) }
 
@@ -160,7 +165,8 @@ final class EventLog: @unchecked Sendable {
     var endless = GeneratorTests.request(maximumTokens: nil)
     endless.ignoresEndTokens = true
     let (log, _) = try Self.submit(scheduler, endless)
-    scheduler.stop(waitingFor: 0.05)
+    log.wait(count: 3)
+    scheduler.stop(waitingFor: 0)
     #expect(GeneratorTests.Result(log.all).reason == .cancelled)
   }
 
@@ -199,7 +205,10 @@ final class EventLog: @unchecked Sendable {
     request.reportsPromptLogProbabilities = true
     request.maximumTokens = 0
     let read = try Self.submit(scheduler, request).0.all
-    guard case .prompt(let all, cachedTokens: 0) = read[0] else { return #expect(Bool(false), "\(read[0])") }
+    guard case .prompt(let all, cachedTokens: 0) = read[0] else {
+      Issue.record("\(read[0])")
+      return
+    }
     #expect(all.count == 15 && all[0] == nil)
     for (found, expected) in zip(all.suffix(12), chosen) {
       #expect(found?.token == expected.token)

@@ -9,6 +9,8 @@ import shutil
 import subprocess
 import time
 
+from conftest import PATIENCE
+
 KEYS = {"Enter": 13, "Escape": 27, "Tab": 9}
 
 
@@ -45,7 +47,7 @@ class Browser:
             message["sessionId"] = session
         os.write(self._commands, json.dumps(message).encode() + b"\0")
         while True:
-            answer = self.receive(60)
+            answer = self.receive(PATIENCE)
             assert answer is not None, f"Chromium does not answer {method}"
             if answer.get("id") == message["id"]:
                 assert "error" not in answer, f"{method}: {answer['error']}"
@@ -69,7 +71,7 @@ class Browser:
     def close(self):
         os.close(self._commands)
         try:
-            self._process.wait(10)
+            self._process.wait(60)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
@@ -136,9 +138,9 @@ class BrowserPage:
         assert "exceptionDetails" not in result, f"{script}: {result['exceptionDetails']}"
         return result["result"].get("value")
 
-    def wait(self, condition, seconds=30):
+    def wait(self, condition):
         """Waits until a JavaScript expression is true."""
-        end = time.monotonic() + seconds
+        end = time.monotonic() + PATIENCE
         while not self.run(f"Boolean({condition})"):
             assert time.monotonic() < end, f"{condition} does not become true; {self.problems}"
             self.browser.receive(0.02)

@@ -6,11 +6,25 @@
 
 import os
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+
+#: Seconds after which a test no longer waits for what must happen: far more than anything takes on a busy machine.
+PATIENCE = 600
+
+
+def wait_until(condition, what, process=None):
+    """Waits until `condition()` is true and returns its value; fails with `what` if `process` ends before."""
+    end = time.monotonic() + PATIENCE
+    while not (value := condition()):
+        assert process is None or process.poll() is None, (what, process.communicate())
+        assert time.monotonic() < end, what
+        time.sleep(0.005)
+    return value
 #: Entries of the tokenizer that small models of random weights are made with.
 VOCABULARY = 512
 

@@ -38,11 +38,13 @@ def visit(browser, server):
 
 
 def ask(page, question, waits=True):
+    asked = page.count(".user")
     page.click("#question")
     page.type(question)
     page.press("Enter")
     if waits:
-        page.wait("document.querySelector('.message.assistant:last-child:not(.running)')")
+        page.wait(f"document.querySelectorAll('.user').length === {asked + 1}"
+                  " && document.querySelector('.message.assistant:last-child:not(.running)')")
 
 
 def answers(page):

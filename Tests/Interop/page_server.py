@@ -8,7 +8,7 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from conftest import REPOSITORY
+from conftest import PATIENCE, REPOSITORY
 
 SOURCES = REPOSITORY / "Sources/Serving"
 TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
@@ -106,7 +106,7 @@ class Handler(BaseHTTPRequestHandler):
         count = 0
         for piece in pieces:
             if isinstance(piece, threading.Event):
-                piece.wait(60)
+                piece.wait(PATIENCE)
             elif isinstance(piece, float):
                 time.sleep(piece)
             elif isinstance(piece, Exception):

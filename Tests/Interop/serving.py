@@ -7,7 +7,8 @@ import re
 import signal
 import socket
 import subprocess
-import time
+
+from conftest import PATIENCE, wait_until
 
 
 class Server:
@@ -32,14 +33,14 @@ class Server:
     def stop(self, number=signal.SIGTERM):
         if self.process.poll() is None:
             self.process.send_signal(number)
-        code = self.process.wait(timeout=60)
+        code = self.process.wait(timeout=PATIENCE)
         self.process.stdout.close()
         self.process.stderr.close()
         return code
 
     def request(self, method, path, body=None, headers=None):
         """The status, the headers and the body of one request; a body that is no bytes is sent as JSON."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
         try:
             if body is not None and not isinstance(body, bytes):
                 body = json.dumps(body).encode()
@@ -55,7 +56,7 @@ class Server:
         return status, json.loads(body)
 
     def connect(self):
-        return socket.create_connection(("127.0.0.1", self.port), timeout=60)
+        return socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE)
 
     def metric(self, name):
         text = self.request("GET", "/metrics")[2].decode()
@@ -67,11 +68,9 @@ class Server:
         count = re.search(rf'^minimind_requests_total{{route="{route}",status="{status}"}} (\d+)$', text, re.MULTILINE)
         return int(count.group(1)) if count else 0
 
-    def wait_until_idle(self, seconds=10):
-        end = time.monotonic() + seconds
-        while self.metric("sequences_running") + self.metric("sequences_waiting") > 0:
-            assert time.monotonic() < end, "the server still works for somebody"
-            time.sleep(0.02)
+    def wait_until_idle(self):
+        wait_until(lambda: self.metric("sequences_running") + self.metric("sequences_waiting") == 0,
+                   "the server is still generating")
 
 
 def events(body):

@@ -10,7 +10,7 @@ import subprocess
 import time
 
 import pytest
-from conftest import REPOSITORY
+from conftest import PATIENCE, REPOSITORY, wait_until
 from tokenizers import Tokenizer
 
 SENTENCES = [
@@ -265,11 +265,9 @@ def test_ctrl_c_stops_and_leaves_what_was_there_before(minimind, binary, tokeniz
     process = subprocess.Popen(
         [binary, "data", "pretrain", "--input", tmp_path / "large.txt", "--tokenizer", tokenizer, "--output", tmp_path / "out"],
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 30
-    while not any(".partial-" in name for name in os.listdir(tmp_path)) and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_until(lambda: any(".partial-" in name for name in os.listdir(tmp_path)), "nothing is written", process)
     process.send_signal(signal.SIGINT)
-    errors = process.communicate(timeout=60)[1]
+    errors = process.communicate(timeout=PATIENCE)[1]
     assert process.returncode == 130 and errors == "interrupted.\n"
     assert (sorted(os.listdir(tmp_path)), manifest(tmp_path / "out")) == before
 
@@ -280,9 +278,7 @@ def test_the_next_run_removes_what_a_killed_one_left_and_nothing_else(minimind, 
         [binary, "data", "pretrain", "--input", tmp_path / "large.txt", "--tokenizer", tokenizer, "--output", tmp_path / "out"],
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     left = tmp_path / f"out.partial-{process.pid}-0"
-    deadline = time.monotonic() + 30
-    while not (left / "manifest.json").exists() and not any(left.glob("*")) and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_until(lambda: any(left.glob("*")), "nothing is written", process)
     process.kill()
     process.wait()
     assert left.is_dir()

@@ -14,6 +14,7 @@ import termios
 import time
 
 import pytest
+from conftest import PATIENCE, wait_until
 from random_model import make_model
 
 TEXTS = ["Hello there, how are you?", "你好，世界。今天天气很好。", "The quick brown fox jumps over the lazy dog.",
@@ -98,26 +99,26 @@ class Terminal:
             os.execve(command[0], [str(part) for part in command], os.environ | {"TERM": "xterm"} | environment)
         self.unread = b""
 
-    def read_until(self, wanted, seconds=60):
-        end = time.monotonic() + seconds
-        while wanted not in self.unread:
-            assert time.monotonic() < end, f"no {wanted} in {self.unread}"
-            if select.select([self.descriptor], [], [], 1)[0]:
-                self.unread += os.read(self.descriptor, 65536)
+    def read_until(self, wanted):
+        self.read_while(lambda: wanted not in self.unread, f"no {wanted}")
         found, self.unread = self.unread.split(wanted, 1)
         return found
 
     def wait_for_prompt(self):
         """The prompt appears a moment before the line editor takes the keys; until then they are the terminal's own."""
         self.read_until(b"> ")
-        end = time.monotonic() + 0.5
-        while termios.tcgetattr(self.descriptor)[3] & termios.ICANON and time.monotonic() < end:
-            time.sleep(0.005)
+        wait_until(lambda: not termios.tcgetattr(self.descriptor)[3] & termios.ICANON, "the line editor takes no keys")
 
     def wait_for_output(self):
         """Some of an answer: more than the line editor writes when it ends a line."""
-        while len(self.unread) < 100:
-            self.unread += os.read(self.descriptor, 65536)
+        self.read_while(lambda: len(self.unread) < 100, "no answer")
+
+    def read_while(self, condition, what):
+        end = time.monotonic() + PATIENCE
+        while condition():
+            assert time.monotonic() < end, f"{what} in {self.unread}"
+            if select.select([self.descriptor], [], [], 1)[0]:
+                self.unread += os.read(self.descriptor, 65536)
 
     def write(self, text):
         os.write(self.descriptor, text)
@@ -190,7 +191,7 @@ def test_interrupting_generate_keeps_what_was_written(binary, tmp_path, tokenize
                           stderr=subprocess.PIPE, stdin=subprocess.DEVNULL) as process:
         assert process.stdout.read(10)
         process.send_signal(signal.SIGINT)
-        rest, errors = process.communicate(timeout=30)
+        rest, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
     assert rest.endswith(b"\n") and errors == b"interrupted.\n"
 

@@ -5,6 +5,7 @@ import shutil
 import signal
 
 import pytest
+from conftest import PATIENCE
 from safetensors import safe_open
 from safetensors.numpy import load_file
 from test_training import FEW, data, losses, pretraining, start, wait_for_step  # noqa: F401
@@ -77,7 +78,7 @@ def test_resumes(minimind, start, base, data, tmp_path):
     process = start(*adapting(base, data, run, *options))
     wait_for_step(run, 3, process)
     process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=30) == 130
+    assert process.wait(timeout=PATIENCE) == 130
     minimind("lora", "--resume", run)
     name = "model/adapter_model.safetensors"
     assert (run / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()

@@ -9,10 +9,10 @@ import os
 import shutil
 import struct
 import threading
-import time
 
 import openai
 import pytest
+from conftest import PATIENCE, wait_until
 from random_model import make_model
 from safetensors.numpy import load_file, save_file
 from serving import Server, events
@@ -317,7 +317,7 @@ def test_the_parts_of_a_request_keep_their_place_beside_a_crowd(binary, model):
             is_over.set()
 
         def push():
-            connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+            connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE)
             while not is_over.is_set():
                 connection.request("POST", "/v1/completions", b'{"prompt": "Hello", "max_tokens": 1}')
                 response = connection.getresponse()
@@ -327,8 +327,7 @@ def test_the_parts_of_a_request_keep_their_place_beside_a_crowd(binary, model):
 
         threads = [threading.Thread(target=ask)] + [threading.Thread(target=push) for _ in range(4)]
         threads[0].start()
-        while server.metric("prompt_tokens_total") == 0:
-            time.sleep(0.001)
+        wait_until(lambda: server.metric("prompt_tokens_total") > 0, "the first request is not read")
         for thread in threads[1:]:
             thread.start()
         for thread in threads:
@@ -343,9 +342,7 @@ def test_answers_of_the_whole_context_are_written_beside_each_other(binary, tmp_
     with Server(binary, model, "--parallel", 8) as server:
         client = openai.OpenAI(base_url=server.url, api_key="any", max_retries=0)
         streams = [chat(client, stream=True, max_tokens=-1, extra_body={"ignore_eos": True}) for _ in range(8)]
-        end = time.monotonic() + 60
-        while server.metric("sequences_running") < 8:
-            assert time.monotonic() < end, "some wait, or have ended before the others began"
+        wait_until(lambda: server.metric("sequences_running") == 8, "some wait, or have ended before the others began")
         for stream in streams:
             stream.close()
 
@@ -417,7 +414,7 @@ def test_an_answer_in_progress_is_written_before_the_server_stops(binary, model)
         next(stream)
         server.process.terminate()
         assert [chunk.choices[0].finish_reason for chunk in stream][-1] == "length"
-        assert server.process.wait(timeout=60) == 0
+        assert server.process.wait(timeout=PATIENCE) == 0
 
 
 WEATHER = {"type": "function", "function": {"name": "weather", "description": "The weather.", "parameters": {

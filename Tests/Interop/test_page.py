@@ -8,6 +8,7 @@ import threading
 
 import pytest
 from browser import BrowserPage
+from conftest import PATIENCE
 from page import answers, ask, browser, server, visit  # noqa: F401
 from page_server import Handler
 from random_model import make_model
@@ -24,6 +25,9 @@ def test_an_answer_is_shown_as_it_comes_with_its_speed(server, visit):
     ask(page, "Hello", waits=False)
     page.wait("document.querySelector('.running .content')?.innerText === 'One two'")
     assert page.run("document.querySelector('.running').getAttribute('aria-busy')") == "true"
+    # It has not been stopped, as it would have been if the page were closed now.
+    page.wait("document.querySelector('.running .facts')?.textContent.startsWith('2 tokens')")
+    assert "stopped" not in page.run("document.querySelector('.running .facts').textContent")
     more.set()
     page.wait("document.querySelector('.assistant:not(.running) .content')?.innerText === 'One two three'")
     facts = page.text(".assistant .facts")
@@ -39,17 +43,17 @@ def test_stop_and_regenerate(server, visit):
     never = threading.Event()
     for stop in (lambda: page.press("Escape"), lambda: page.click("#stop")):
         server.disconnected.clear()
-        server.answers["Count"] = ["1 ", "2 ", never] + [0.1, "x"] * 100
+        server.answers["Count"] = ["1 ", "2 ", never] + [0.1, "x"] * 6000
         ask(page, "Count", waits=False)
         page.wait("document.querySelector('.running .content')?.innerText.trim() === '1 2'")
         stop()
-        page.wait("document.querySelector('.assistant:last-child .facts').innerText.includes('stopped')")
+        page.wait("document.querySelector('.assistant:last-child:not(.running) .facts')?.innerText.includes('stopped')")
         never.set()
-        assert server.disconnected.wait(10), "the server was not told"
+        assert server.disconnected.wait(PATIENCE), "the server was not told"
         never.clear()
     server.answers["Count"] = ["1 2 3"]
     page.click(".again")
-    page.wait("document.querySelector('.assistant:last-child .content').innerText === '1 2 3'")
+    page.wait("document.querySelector('.assistant:last-child:not(.running) .content')?.innerText === '1 2 3'")
     assert answers(page) == ["1 2", "1 2 3"]
     assert len(server.asked[-1]["messages"]) == 3
 
@@ -155,7 +159,7 @@ def test_the_key_is_asked_for(server, browser, visit):
     assert "secret" not in page.run("JSON.stringify(localStorage)")
 
 
-def test_errors_are_told(server, visit):
+def test_errors_are_shown(server, visit):
     page = visit()
     page.allowed_statuses = {400, 429, 500}
     server.refusals = [(429, "too many", None, {"Retry-After": "7"}), (400, "temperature is <b>odd</b>", None, {})]
@@ -203,7 +207,7 @@ class SmallContext(Handler):
             if count == room:
                 break
             if isinstance(piece, threading.Event):
-                piece.wait(60)
+                piece.wait(PATIENCE)
             else:
                 send(delta={"content": piece})
                 count += 1
@@ -314,14 +318,16 @@ def test_with_the_real_server(browser, binary, tokenizer_directory, tmp_path):
                  "repetition_penalty: 1.1, seed: 7, temperature: 0.5, top_p: 0.9}))")
         ask(page, "Hello")
         first = answers(page)
-        assert page.text(".assistant .facts").startswith("20 tokens · ") and "longest length" in page.text(".facts")
+        assert page.text(".assistant .facts").startswith("20 tokens · ") and "length limit" in page.text(".facts")
+        page.run("document.querySelector('.assistant').dataset.isFirst = 'yes'")
         page.click(".again")
-        page.wait("document.querySelector('.assistant:not(.running) .facts')?.innerText.startsWith('20 tokens')")
+        page.wait("document.querySelector('.assistant:not([data-is-first], .running) .facts')"
+                  "?.innerText.startsWith('20 tokens')")
         assert answers(page) == first
         page.run("localStorage.setItem('minimind.sampling', '{}')")
         ask(page, "On and on", waits=False)
         page.wait("document.querySelector('.running .facts')?.textContent.includes('tokens/s')")
         page.press("Escape")
-        page.wait("document.querySelector('.assistant:last-child .facts').innerText.includes('stopped')")
+        page.wait("document.querySelector('.assistant:last-child:not(.running) .facts')?.innerText.includes('stopped')")
         assert [url for url in page.requests if not url.startswith(address)] == []
         assert page.problems == []

@@ -11,11 +11,11 @@ import random
 import shutil
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import PATIENCE, wait_until
 from safetensors.numpy import load_file
 
 from test_training import data, steps  # noqa: F401 (a fixture)
@@ -52,7 +52,7 @@ def mpirun(start):
 
     def run(count, *arguments, code=0):
         process = start(count, *arguments)
-        output, errors = process.communicate(timeout=120)
+        output, errors = process.communicate(timeout=PATIENCE)
         assert process.returncode == code, output + errors
         return output, errors
 
@@ -66,11 +66,7 @@ def ranks(process):
 
 
 def wait_for_step(run, step, process):
-    deadline = time.monotonic() + 60
-    while max(steps(run), default=-1) < step:
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline, "the run makes no progress"
-        time.sleep(0.01)
+    wait_until(lambda: max(steps(run), default=-1) >= step, "the run makes no progress", process)
 
 
 def assert_close(found, expected):
@@ -109,14 +105,14 @@ def test_killed_rank(minimind, start, mpirun, data, tmp_path):  # noqa: F811
     process = start(3, *pretraining, "--output", run)
     wait_for_step(run, 60, process)
     os.kill(ranks(process)[1], signal.SIGKILL)
-    _, errors = process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode != 0 and "rank 1" in errors and "Killed" in errors
     saved = max(int(path.name[5:]) for path in (run / "checkpoints").glob("step-*") if path.name[5:].isdigit())
     assert saved >= 40
     process = start(2, "pretrain", "--resume", run)
     wait_for_step(run, saved + 60, process)
     os.kill(ranks(process)[0], signal.SIGKILL)
-    process.communicate(timeout=30)
+    process.communicate(timeout=PATIENCE)
     mpirun(4, "pretrain", "--resume", run)
     minimind(*pretraining, "--output", tmp_path / "one", "--threads", 1)
     last = [json.loads((path / "metrics.jsonl").read_text().splitlines()[-1])["eval/loss"] for path in [run, tmp_path / "one"]]
@@ -131,7 +127,7 @@ def test_hanging_rank(start, data, tmp_path):  # noqa: F811
         100000, "--exchange-timeout", 5)
     wait_for_step(run, 20, process)
     os.kill(ranks(process)[1], signal.SIGSTOP)
-    _, errors = process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 1
     assert "error: process 0 of 3 has waited 5 s for process 1" in errors, errors
     assert errors.count("error: ") == 1
@@ -146,7 +142,7 @@ def test_bad_shard_of_one_rank(start, data, tmp_path):  # noqa: F811
     content[-1] ^= 1
     shard.write_bytes(content)
     process = start(2, "pretrain", "--model", data / "model.json", "--data", broken, *SMALL, "--output", tmp_path / "run")
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 1 and errors.count("error: ") == 1
     assert f"error: {shard}: the file is damaged" in errors, errors
     assert not (tmp_path / "run").exists()
@@ -172,7 +168,7 @@ def test_machines_that_see_other_data(binary, data, tmp_path):  # noqa: F811
     manifest = tmp_path / "second/data/manifest.json"
     manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"programVersion": "0.0.1"}))
     found = subprocess.run(
-        list(map(str, command[:-1])), stdin=subprocess.DEVNULL, capture_output=True, text=True, env=ENVIRONMENT, timeout=60)
+        list(map(str, command[:-1])), stdin=subprocess.DEVNULL, capture_output=True, text=True, env=ENVIRONMENT, timeout=PATIENCE)
     assert found.returncode == 1 and found.stderr.count("error: ") == 1, found.stderr
     assert "error: process 1 would make another run than process 0. It differs in data (" in found.stderr
     assert not (tmp_path / "run").exists()
@@ -191,7 +187,7 @@ def test_cores(minimind, binary, data, tmp_path):  # noqa: F811
     for count, before, threads, warnings in [(2, [], max(1, cores // 2), 0), (1, ["taskset", "-c", core], 1, cores > 1)]:
         found = subprocess.run(
             [*MPIRUN, "-np", str(count), *before, binary, "pretrain", "--resume", run], stdin=subprocess.DEVNULL,
-            capture_output=True, text=True, env=ENVIRONMENT, timeout=60)
+            capture_output=True, text=True, env=ENVIRONMENT, timeout=PATIENCE)
         assert found.returncode == 0, found.stderr
         assert f"fp32, {threads} thread{'s' if threads > 1 else ''}\n" in found.stdout
         assert f"begun with {cores + 1} threads; only with as many" in found.stdout
@@ -210,7 +206,7 @@ def test_stopped_by_a_signal(mpirun, start, data, tmp_path, target):  # noqa: F8
         process.send_signal(signal.SIGUSR1)
     else:
         os.kill(ranks(process)[2], signal.SIGTERM)
-    _, errors = process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130, errors
     assert errors.count("everything is saved") == 1
     (checkpoint,) = (run / "checkpoints").glob("step-[0-9]*")
@@ -228,12 +224,9 @@ def test_mpirun_is_stopped(start, minimind, data, tmp_path, number):  # noqa: F8
     wait_for_step(run, 25, process)
     children = ranks(process)
     process.send_signal(number)
-    process.communicate(timeout=60)
+    process.communicate(timeout=PATIENCE)
     assert process.returncode != 0
-    deadline = time.monotonic() + 10
-    while [pid for pid in children if Path(f"/proc/{pid}").exists()]:
-        assert time.monotonic() < deadline, "a rank is left"
-        time.sleep(0.01)
+    wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in children), "a rank is left")
     saved = [int(path.name[5:]) for path in (run / "checkpoints").glob("step-*") if path.name[5:].isdigit()]
     assert max(steps(run)) - 10 <= max(saved) <= max(steps(run))
     minimind("pretrain", "--resume", run, "--threads", 1)
@@ -281,7 +274,7 @@ def test_preparation_that_fails_in_one_process(start, data, texts, tmp_path):  #
     rows = texts.read_text().splitlines(keepends=True)
     first = next(number for number, row in enumerate(rows, 1) if "txt" in row)
     process = start(3, *preparation(data, texts, tmp_path / "out", "--strict"))
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 1 and errors.count("error: ") == 1
     assert f"error: {texts}:{first}: there is no key" in errors
     assert os.listdir(tmp_path) == []
@@ -291,12 +284,10 @@ def test_preparation_that_fails_in_one_process(start, data, texts, tmp_path):  #
     for signals in [(1, signal.SIGKILL), (2, signal.SIGTERM)]:
         # The first process gets more than a second to remove what it has begun.
         process = start(3, *preparation(data, large, tmp_path / "out"), options=["--mca", "odls_base_sigkill_timeout", "5"])
-        deadline = time.monotonic() + 60
-        while not any(path.stat().st_size > 1 << 20 for path in tmp_path.glob("out.partial-*/train-0.tokens")):
-            assert process.poll() is None and time.monotonic() < deadline, process.communicate()
-            time.sleep(0.01)
+        wait_until(lambda: any(path.stat().st_size > 1 << 20 for path in tmp_path.glob("out.partial-*/train-0.tokens")),
+                   "nothing is written", process)
         os.kill(ranks(process)[signals[0]], signals[1])
-        _, errors = process.communicate(timeout=30)
+        _, errors = process.communicate(timeout=PATIENCE)
         assert process.returncode != 0
         assert ("Killed" in errors) if signals[1] == signal.SIGKILL else ("interrupted." in errors), errors
         assert os.listdir(tmp_path) == ["large.jsonl"]

@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 import pytest
+from conftest import PATIENCE, wait_until
 
 NAMES, PLACES = ["Anna", "Ben", "小明", "Dora"], ["in the park", "at home", "by the river", "在学校"]
 # A step of these models takes a few milliseconds.
@@ -81,11 +82,7 @@ def steps(run):
 
 def wait_for_step(run, step, process):
     """Waits until the run has made a step."""
-    deadline = time.monotonic() + 60
-    while max(steps(run), default=-1) < step:
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline, "the run makes no progress"
-        time.sleep(0.005)
+    wait_until(lambda: max(steps(run), default=-1) >= step, "the run makes no progress", process)
 
 
 def weights(run):
@@ -100,20 +97,19 @@ def losses(run):
 
 def test_killed_at_any_moment(minimind, start, data, tmp_path):
     """Twenty kills at random moments, checkpoints being written all the time: the run ends with the same bits."""
-    options = ["--steps", 300, "--checkpoint-interval", 1, "--eval-interval", 50]
+    options = ["--steps", 600, "--checkpoint-interval", 1, "--eval-interval", 100]
     minimind(*pretraining(data, tmp_path / "whole", *options))
     generator = random.Random(11)
     run = tmp_path / "killed"
     process = start(*pretraining(data, run, *options))
     kills = 0
     while kills < 20:
-        # The record is written before the first step; without it there is nothing to resume.
-        while not (run / "training.json").exists() and process.poll() is None:
-            time.sleep(0.002)
-        time.sleep(generator.uniform(0.02, 0.15))
-        if process.poll() is not None:
-            assert process.returncode == 0, process.communicate()[1]
-            break
+        # The record is written before the first step; without it there is nothing to resume. Then some steps, however
+        # long they take here, and a moment within one: 20 times, and far from the end.
+        wait_until((run / "training.json").exists, "there is no record", process)
+        step = max(steps(run), default=0) + generator.randrange(12)
+        wait_until(lambda: max(steps(run), default=0) >= step, "the run makes no progress", process)
+        time.sleep(generator.uniform(0, 0.02))
         process.kill()
         process.wait()
         kills += 1
@@ -123,7 +119,6 @@ def test_killed_at_any_moment(minimind, start, data, tmp_path):
                 assert json.loads((checkpoint / "state.json").read_text())["step"] == int(checkpoint.name[5:])
         process = start("pretrain", "--resume", run)
     assert process.wait() == 0, process.communicate()[1]
-    assert kills >= 5
     assert weights(run) == weights(tmp_path / "whole")
     assert losses(run) == losses(tmp_path / "whole")
     assert not list(run.glob("**/*.partial-*"))
@@ -155,7 +150,7 @@ def test_interrupted(minimind, start, data, tmp_path, signals):
     wait_for_step(run, 5, process)
     for number in signals:
         process.send_signal(number)
-    output, errors = process.communicate(timeout=30)
+    output, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
     stopped = max(steps(run))
     assert errors == (
@@ -176,7 +171,7 @@ def test_nobody_watches(minimind, start, data, tmp_path):
     process.stdout.close()
     wait_for_step(tmp_path / "run", 5, process)
     process.send_signal(signal.SIGHUP)
-    assert process.wait(timeout=60) == 0
+    assert process.wait(timeout=PATIENCE) == 0
     minimind(*pretraining(data, tmp_path / "whole", *options))
     assert weights(tmp_path / "run") == weights(tmp_path / "whole")
 
@@ -190,7 +185,7 @@ def test_fine_tuning_resumes(minimind, start, data, tmp_path):
     process = start("sft", "--from", tmp_path / "base", "--output", run, *options)
     wait_for_step(run, 3, process)
     process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=30) == 130
+    assert process.wait(timeout=PATIENCE) == 130
     shutil.rmtree(tmp_path / "base")
     minimind("sft", "--resume", run)
     assert weights(run) == weights(tmp_path / "whole")
@@ -248,7 +243,7 @@ def test_full_disk(start, data, disk):
                 filler.write(bytes(1 << 12))
         except OSError:
             pass
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 1
     assert errors.startswith("error: cannot ") and "ree some space" in errors and errors.count("\n") == 1
     kept = [path.name for path in (run / "checkpoints").glob("step-*")]

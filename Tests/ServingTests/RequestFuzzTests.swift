@@ -37,8 +37,7 @@ import Tokenization
   @Test("damaged requests are read or refused", arguments: 0..<32 as Range<UInt64>)
   func damage(batch: UInt64) {
     var generator = SeededGenerator(seed: batch)
-    let end = ContinuousClock.now + .seconds(2)
-    for round in 0..<400 where ContinuousClock.now < end {
+    for round in 0..<100 {
       var body = Self.bodies.randomElement(using: &generator)!
       for _ in 0..<Int.random(in: 0...3, using: &generator) { body = Self.mutated(body, using: &generator) }
       var bytes = Array(body.compactText.utf8)

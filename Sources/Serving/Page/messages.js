@@ -79,7 +79,7 @@ export function runningElement(message) {
 export function updateRunning(result, message) {
   showReasoning(result, message);
   render(result.querySelector(".content"), message.content, copyButton);
-  result.querySelector(".facts").textContent = message.tokens ? facts(message) : "";
+  result.querySelector(".facts").textContent = message.tokens ? facts({ ...message, ending: undefined }) : "";
 }
 
 function facts(message) {
