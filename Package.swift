@@ -118,7 +118,9 @@ let package = Package(
     tests(
       of: "Serving",
       imports: ["TestSupport", "Storage", "Model", "Compute", "Inference", "StructuredOutput", "Tokenization"]),
-    tests(of: "minimind", imports: ["TestSupport", "Storage", "Model", "Inference", "Serving"]),
+    tests(
+      of: "minimind",
+      imports: ["TestSupport", "Storage", "Model", "Compute", "ModelFiles", "Inference", "Serving"]),
   ],
   swiftLanguageModes: [.v6],
   cxxLanguageStandard: .cxx17

@@ -1,6 +1,8 @@
 import Foundation
+import Compute
 import Inference
 import Model
+import ModelFiles
 import Storage
 import Testing
 import minimind
@@ -39,6 +41,25 @@ struct DefaultsTests {
         #expect(try defaultValue(option) == option.defaultText, "\(command.name) --\(option.name)")
       }
     }
+  }
+
+  @Test("the types of numbers have the same names everywhere, and the older names are accepted")
+  func numberTypes() throws {
+    let names = Set(NumberType.allCases.map(\.rawValue))
+    for subset in [
+      ElementType.allCases.map(\.rawValue), WeightType.allCases.map(\.rawValue),
+      WeightEncoding.allCases.map(\.rawValue),
+    ] {
+      #expect(names.isSuperset(of: subset), "\(subset)")
+    }
+    for (line, name) in [("generate --model M --type f32", "fp32"), ("generate --model M --type fp32", "fp32")] {
+      guard
+        case .run(let invocation) = try parseArguments(
+          line.split(separator: " ").map(String.init), commands: allCommands)
+      else { continue }
+      #expect(invocation[GenerateOptions.type].rawValue == name)
+    }
+    #expect(Set(NumberType.otherNames.values).isSubset(of: names))
   }
 
   @Test("sampling has the same defaults on the command line, in requests, and in the files for other programs")

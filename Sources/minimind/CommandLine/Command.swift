@@ -54,7 +54,7 @@ package struct Invocation: Sendable {
     return parsed.value
   }
 
-  /// Whether the option stands on the command line (and does not merely have its default).
+  /// Whether the option is given on the command line (and does not merely have its default).
   package func isGiven(_ option: any OptionDescription) -> Bool { given.contains(option.name) }
 }
 

@@ -48,7 +48,7 @@ struct ChatParameters {
   /// - Throws: `UsageError`; then nothing is changed.
   mutating func set(_ words: [Substring]) throws {
     guard words.count.isMultiple(of: 2) else {
-      throw UsageError("/params wants a value after each name: /params temperature 0.5")
+      throw UsageError("/params needs a value after each name: /params temperature 0.5")
     }
     var changed = self
     for index in stride(from: 0, to: words.count, by: 2) {

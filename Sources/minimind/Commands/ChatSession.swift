@@ -92,7 +92,7 @@ final class ChatSession {
     case ("/params", _):
       try parameters.set(argument.split(separator: " "))
       try console.write(parameters.text)
-    case ("/save", ""): throw UsageError("/save wants the name of a file: /save talk.jsonl")
+    case ("/save", ""): throw UsageError("/save needs the name of a file: /save talk.jsonl")
     case ("/save", _): try save(argument)
     default:
       let near = nearestName(to: String(parts[0]), among: Self.commands).map { " Did you mean \($0)?" } ?? ""

@@ -11,7 +11,7 @@ import Tokenization
 package enum GenerateOptions {
   static let model = Option.required(
     "model", "MODEL", help: "A run directory, a checkpoint of it, or a Hugging Face model directory.")
-  static let type = Option.choice(
+  package static let type = Option.choice(
     "type", default: WeightType.bfloat16,
     help:
       "How weights are kept in memory: fp32 is exact; bf16, q8 and q4 (8 and 4 bits) each take half as much and are "

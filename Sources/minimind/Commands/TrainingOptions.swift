@@ -48,7 +48,7 @@ struct TrainingOptions: Sendable {
     return (changed(TrainingSettings(), by: invocation), output)
   }
 
-  /// `settings` with every option that stands on the command line.
+  /// `settings` with every option that is given on the command line.
   func changed(_ settings: TrainingSettings, by invocation: Invocation) -> TrainingSettings {
     var changed = settings
     // A resumed run keeps its number, which decides the last bits, unless that is more than the process has cores.
