@@ -57,8 +57,7 @@ let package = Package(
     room(
       "Training",
       imports: [
-        "Storage", "Machine", "Model", "Compute", "CPUEngine", "Processes", "Tokenization", "ModelFiles", "Corpus",
-        "Plotting",
+        "Storage", "Machine", "Model", "Compute", "Processes", "Tokenization", "ModelFiles", "Corpus", "Plotting",
       ],
       resources: [.embedInCode("Bridge")]),
     room(

@@ -1,5 +1,5 @@
-import CPUEngine
 import Foundation
+import Model
 import ModelFiles
 import Processes
 import Storage
@@ -22,9 +22,10 @@ package enum Checkpoint {
 
   /// Writes a checkpoint at `path`, in the first rank; the others give it their moments (`sendMoments`).
   ///
+  /// - Parameter model: what `engine` was made from, with its weights as they are now.
   /// - Throws: `FileError` when the disk does not have room (found before anything is written) or cannot be written.
   static func save(
-    _ path: String, model: TrainedModel, optimizer: OptimizerState, state: TrainingState, tokenizerDirectory: String,
+    _ path: String, model: TrainableModel, engine: any TrainingEngine, state: TrainingState, tokenizerDirectory: String,
     exchange: ProcessExchange
   ) throws {
     let parent = parentDirectory(of: path)
@@ -39,15 +40,11 @@ package enum Checkpoint {
       try model.save(modelDirectory: directory + "/model", tokenizerDirectory: tokenizerDirectory)
       let writer = try SafetensorsWriter(
         directory + "/" + optimizerFile,
-        tensors: optimizer.moments.map { SafetensorsWriter.Plan(name: $0.name, type: .float32, shape: $0.shape) })
-      var values: [Float] = []
-      for moment in optimizer.moments {
-        let count = moment.shape.reduce(1, *)
-        if values.count < count { values = [Float](repeating: 0, count: count) }
-        try values.withUnsafeMutableBufferPointer {
-          exchange.collect(moment.stretches, into: $0.baseAddress)
-          try writer.append(UnsafeBufferPointer(rebasing: $0[..<count]))
-        }
+        tensors: moments(of: engine).map {
+          SafetensorsWriter.Plan(name: $0.name, type: .float32, shape: $0.entry.shape)
+        })
+      for moment in moments(of: engine) {
+        try collect(moment, of: engine, exchange).withUnsafeBufferPointer { try writer.append($0) }
       }
       try writer.commit()
       let encoder = JSONEncoder()
@@ -57,31 +54,62 @@ package enum Checkpoint {
   }
 
   /// What the other ranks do while the first one saves.
-  static func sendMoments(_ optimizer: OptimizerState, exchange: ProcessExchange) {
-    for moment in optimizer.moments { exchange.collect(moment.stretches, into: nil) }
+  static func sendMoments(_ engine: any TrainingEngine, exchange: ProcessExchange) {
+    for moment in moments(of: engine) { _ = collect(moment, of: engine, exchange) }
   }
 
-  /// Reads the rank's moments into `optimizer` and returns the state; the weights are in the model directory beside them.
+  /// Reads the rank's moments into `engine` and returns the state; the weights are in the model directory beside them.
   ///
   /// - Parameter totalSteps: of the run.
   /// - Throws: `FileError`, `ModelFileError` or `TrainingError`, each naming the file.
-  static func load(_ path: String, into optimizer: OptimizerState, totalSteps: Int) throws -> TrainingState {
+  static func load(_ path: String, into engine: any TrainingEngine, totalSteps: Int) throws -> TrainingState {
     let file = try SafetensorsFile(path + "/" + optimizerFile)
-    for moment in optimizer.moments {
-      guard let tensor = file.tensor(moment.name), tensor.shape == moment.shape, tensor.type == .float32
-      else { throw damaged(file.path, "it has no '\(moment.name)' of the shape \(moment.shape)") }
-      var bytes = file.bytes(of: tensor)[...]
-      for stretch in moment.stretches {
-        let own = UnsafeRawBufferPointer(rebasing: bytes.prefix(stretch.count * 4))
-        bytes = bytes.dropFirst(own.count)
-        guard let values = stretch.values else { continue }
-        UnsafeMutableRawBufferPointer(start: values, count: own.count).copyMemory(from: own)
-        guard TensorConversion.areFinite(values, count: stretch.count) else {
-          throw damaged(file.path, "it holds values that are not finite numbers")
-        }
+    for moment in moments(of: engine) {
+      let entry = moment.entry
+      guard let tensor = file.tensor(moment.name), tensor.shape == entry.shape, tensor.type == .float32
+      else { throw damaged(file.path, "it has no '\(moment.name)' of the shape \(entry.shape)") }
+      let numbers = [Float](unsafeUninitializedCapacity: entry.count) { buffer, count in
+        UnsafeMutableRawBufferPointer(buffer).copyMemory(from: file.bytes(of: tensor))
+        count = entry.count
       }
+      guard numbers.allSatisfy(\.isFinite) else {
+        throw damaged(file.path, "it holds values that are not finite numbers")
+      }
+      engine.write(moment.values, of: entry, numbers)
     }
     return try state(of: path, totalSteps: totalSteps)
+  }
+
+  /// The moments of a trained weight, and their name in the file.
+  private struct Moment {
+    var values: EngineValues
+    var entry: ParameterEntry
+    var name: String { entry.key + (values == .firstMoment ? ".first_moment" : ".second_moment") }
+  }
+
+  private static func moments(of engine: any TrainingEngine) -> [Moment] {
+    [EngineValues.firstMoment, .secondMoment].flatMap { values in
+      engine.trained.entries.filter { engine.keeps(values, of: $0) }.map { Moment(values: values, entry: $0) }
+    }
+  }
+
+  /// The moments of a weight; complete in the first rank only.
+  private static func collect(
+    _ moment: Moment, of engine: any TrainingEngine, _ exchange: ProcessExchange
+  ) -> [Float] {
+    var numbers = engine.read(moment.values, of: moment.entry)
+    guard !exchange.isAlone, let shared = engine as? any SharedTrainingEngine else { return numbers }
+    numbers.withUnsafeMutableBufferPointer { buffer in
+      var start = 0
+      let stretches = shared.owners(of: moment.entry).map { owner in
+        defer { start += owner.count }
+        return Stretch(
+          rank: owner.rank, count: owner.count,
+          values: owner.rank == exchange.rank ? buffer.baseAddress! + start : nil)
+      }
+      exchange.collect(stretches, into: exchange.isFirst ? buffer.baseAddress : nil)
+    }
+    return numbers
   }
 
   private static func state(of path: String, totalSteps: Int) throws -> TrainingState {

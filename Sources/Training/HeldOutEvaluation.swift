@@ -1,4 +1,3 @@
-import CPUEngine
 import Corpus
 import Foundation
 import Model
@@ -19,7 +18,7 @@ extension Evaluation {
   /// - Returns: nil when nothing is held out, or nothing of it is trained on.
   /// - Throws: `Stopped` in all ranks when any of them was not to go on.
   static func heldOut(
-    _ plan: TrainingPlan, _ objective: any Objective, pass: TrainingPass, exchange: ProcessExchange, step: Int,
+    _ plan: TrainingPlan, _ objective: any Objective, engine: any TrainingEngine, exchange: ProcessExchange, step: Int,
     batch: inout Batch, isWanted: () -> Bool
   ) throws -> Evaluation? {
     var sums = objective.noSums
@@ -32,7 +31,7 @@ extension Evaluation {
         share: BatchShare(rank: exchange.rank, count: exchange.count), using: &batch
       ) { batch in
         guard isWanted() else { throw Stopped() }
-        objective.forward(pass, batch, addingTo: &sums)
+        objective.forward(engine, batch, addingTo: &sums)
       }.textBytes
     } catch is Stopped { isStopped = true }
     guard !exchange.any(isStopped) else { throw Stopped() }

@@ -1,4 +1,3 @@
-import CPUEngine
 import Corpus
 import Model
 import Processes
@@ -40,31 +39,29 @@ extension Objective {
   /// The sums of no batch.
   package var noSums: MetricSums { MetricSums(metricNames) }
 
-  /// The loss of a batch; adds its gradient to the pass's.
+  /// The loss of a batch; adds its gradient to the engine's.
   ///
   /// - Parameters:
   ///   - sums: get what the objective reports.
   ///   - tokensBefore: tokens that the run has read before these.
   package func forwardBackward(
-    _ pass: TrainingPass, _ batch: Batch, tokensBefore: Int = 0, addingTo sums: inout MetricSums
+    _ engine: any TrainingEngine, _ batch: Batch, tokensBefore: Int = 0, addingTo sums: inout MetricSums
   ) {
     if let weights = weightsBeforehand(batch) {
-      _ = pass.forwardBackward(
-        batch, lossWeights: weights, tokensBefore: tokensBefore, mean: mean)
-      _ = self.weights(pass.losses, of: batch, addingTo: &sums)
+      let losses = engine.forwardBackward(batch, .known(weights), mean: mean, tokensBefore: tokensBefore)
+      _ = self.weights(losses, of: batch, addingTo: &sums)
     } else {
       var found = noSums
-      _ = pass.forwardBackward(batch, tokensBefore: tokensBefore, mean: mean) {
-        weights($0, of: batch, addingTo: &found)
-      }
+      _ = engine.forwardBackward(
+        batch, .afterForward { weights($0, of: batch, addingTo: &found) }, mean: mean, tokensBefore: tokensBefore)
       sums += found
     }
   }
 
   /// The loss of a batch, without gradients.
-  package func forward(_ pass: TrainingPass, _ batch: Batch, addingTo sums: inout MetricSums) {
-    _ = pass.forward(batch, lossWeights: weightsBeforehand(batch))
-    _ = weights(pass.losses, of: batch, addingTo: &sums)
+  package func forward(_ engine: any TrainingEngine, _ batch: Batch, addingTo sums: inout MetricSums) {
+    let losses = engine.forward(batch, lossWeights: weightsBeforehand(batch))
+    _ = weights(losses, of: batch, addingTo: &sums)
   }
 }
 

@@ -1,4 +1,3 @@
-import CPUEngine
 import Corpus
 import Foundation
 import Model
@@ -22,13 +21,14 @@ struct ReferenceLogProbabilities: Codable, Equatable {
   /// Reads all documents.
   ///
   /// - Parameters:
-  ///   - pass: of the reference.
+  ///   - engine: of the reference.
   ///   - exchange: with those that share the batches out.
   ///   - progress: gets the share that is done, after each batch; stops the reading by giving false.
   /// - Returns: nil when any rank was stopped.
   /// - Throws: `TrainingError` when a log-probability is not a finite number; what `progress` throws.
   init?(
-    _ plan: TrainingPlan, pass: TrainingPass, exchange: ProcessExchange, progress: (_ share: Double) throws -> Bool
+    _ plan: TrainingPlan, engine: any TrainingEngine, exchange: ProcessExchange,
+    progress: (_ share: Double) throws -> Bool
   ) throws {
     modelHash = plan.startModelHash ?? ""
     dataManifestHash = plan.dataManifestHash
@@ -44,8 +44,8 @@ struct ReferenceLogProbabilities: Codable, Equatable {
           sequenceLength: plan.sequenceLength, batchTokens: plan.microBatchTokens,
           share: BatchShare(rank: exchange.rank, count: exchange.count), using: &batch
         ) { batch in
-          _ = pass.forward(batch)
-          for (number, sum) in zip(batch.documentNumbers, pass.losses.documentSums(batch)) {
+          let losses = engine.forward(batch, lossWeights: nil)
+          for (number, sum) in zip(batch.documentNumbers, losses.documentSums(batch)) {
             sums[place][number] -= sum.loss
           }
           tokens += batch.tokenCount

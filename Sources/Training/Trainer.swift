@@ -1,5 +1,3 @@
-import CPUEngine
-import Compute
 import Corpus
 import Foundation
 import Machine
@@ -15,16 +13,18 @@ import Storage
 package final class Trainer {
   private let plan: TrainingPlan
   private let run: RunDirectory
-  private let model: TrainedModel
-  private let pass: TrainingPass
-  private let optimizer: OptimizerState
-  private let team: WorkerTeam
+  /// What the engine was made from: as of the last `engine.copyWeights`.
+  private let model: TrainableModel
+  private let engine: any TrainingEngine
+  /// The engine where several processes share its work; nil for one process.
+  private let shared: (any SharedTrainingEngine)?
+  private let engines: any TrainingEngineProvider
   private let exchange: ProcessExchange
   private let schedule: LearningRateSchedule
   /// Nil in all processes but the first.
   private let metrics: MetricsFile?
   private let sinks: [any MetricsSink]
-  private let sampler: Sampler?
+  private let continuations: Continuations?
   /// Where checkpoints get the tokenizer's files from: the run's own model as soon as it has one, since checkpoints go.
   private var tokenizerDirectory: String
   /// The stage's loss on either split.
@@ -37,32 +37,32 @@ package final class Trainer {
   private var clock: RunClock
   package private(set) var state: TrainingState
 
-  /// What the model at hand makes of each `--sample-prompt`.
-  package typealias Sampler = (_ model: TrainedModel) throws -> [String]
+  /// What the model as it is now makes of each `--sample-prompt`.
+  package typealias Continuations = (_ engine: any TrainingEngine) throws -> [String]
 
   /// - Parameters:
+  ///   - engines: make what computes.
   ///   - exchange: with the other processes of the run.
   ///   - sinks: who is told of what happens, besides the files of the run directory.
   package init(
-    _ plan: TrainingPlan, run: RunDirectory, team: WorkerTeam, exchange: ProcessExchange = ProcessExchange(),
-    sinks: [any MetricsSink], sampler: Sampler? = nil
+    _ plan: TrainingPlan, run: RunDirectory, engines: any TrainingEngineProvider,
+    exchange: ProcessExchange = ProcessExchange(), sinks: [any MetricsSink], continuations: Continuations? = nil
   ) throws {
     self.plan = plan
     self.run = run
-    self.team = team
+    self.engines = engines
     self.exchange = exchange
-    self.sampler = sampler
+    self.continuations = continuations
     let model = try plan.makeModel()
     self.model = model
-    pass = try TrainingPass(
-      model, precision: plan.settings.precision, maximumTokens: plan.microBatchTokens, team: team,
-      recomputes: plan.settings.recomputeActivations, seed: UInt64(truncatingIfNeeded: plan.settings.seed))
-    let optimizer = try OptimizerState(
-      model.trained.table, plan.settings.optimizer, precision: plan.settings.precision, workers: team.count,
-      rank: exchange.rank, ranks: exchange.count, byLayer: plan.settings.lora == nil)
-    self.optimizer = optimizer
+    let engine = try engines.makeEngine(model, plan.engineSettings(rank: exchange.rank, ranks: exchange.count))
+    self.engine = engine
+    shared = exchange.isAlone ? nil : engine as? any SharedTrainingEngine
+    guard exchange.isAlone || shared != nil else {
+      throw TrainingError("this engine trains in one process. Start it without mpirun.")
+    }
     let state =
-      try plan.checkpoint.map { try Checkpoint.load($0, into: optimizer, totalSteps: plan.totalSteps) }
+      try plan.checkpoint.map { try Checkpoint.load($0, into: engine, totalSteps: plan.totalSteps) }
       ?? TrainingState()
     self.state = state
     documents = try BatchSequence(
@@ -121,7 +121,7 @@ package final class Trainer {
       seconds: secondsBefore + clock.seconds, sessionTokens: state.tokens - tokensBefore, sessionSeconds: clock.seconds,
       times: clock.times, exchange: exchangeReport(), smoothedLoss: state.smoothedLoss.value,
       heldOut: state.lastEvaluation, best: state.best,
-      peakMemoryBytes: metrics?.peakMemoryBytes ?? MachineMemory.peakBytes, momentBytes: optimizer.momentBytes)
+      peakMemoryBytes: metrics?.peakMemoryBytes ?? MachineMemory.peakBytes, momentBytes: engine.momentBytes)
   }
 
   // MARK: - A step
@@ -160,7 +160,7 @@ package final class Trainer {
   /// - Returns: what was reported of all micro-batches, and their tokens. Each process has the gradients of its part of the
   ///   weights.
   private func accumulateGradients() -> (sums: MetricSums, tokens: Int) {
-    pass.zeroGradients()
+    engine.zeroGradients()
     clock.lap(\.optimizer)
     let share = BatchShare(rank: exchange.rank, count: exchange.count)
     let batchCount = countMicroBatches()
@@ -172,8 +172,8 @@ package final class Trainer {
     var tokens = 0
     var unitsBegun = 0
     func beginUnit() {
-      guard let gradients = pass.gradients else { return }
-      exchange.beginReduction(gradients, optimizer.units[unitsBegun])
+      guard let shared else { return }
+      exchange.beginReduction(shared.gradientBlock, shared.units[unitsBegun])
       unitsBegun += 1
     }
     for index in 0..<batchCount {
@@ -189,15 +189,15 @@ package final class Trainer {
       }
       clock.lap(\.data)
       if batch.tokenCount > 0 {
-        if index == last { pass.onLayerComplete = beginUnit }
-        objective.forwardBackward(pass, batch, tokensBefore: state.tokens + tokens, addingTo: &sums)
+        if index == last { shared?.onUnitComplete = beginUnit }
+        objective.forwardBackward(engine, batch, tokensBefore: state.tokens + tokens, addingTo: &sums)
       }
       tokens = end
       clock.lap(\.passes)
     }
-    pass.onLayerComplete = nil
-    while unitsBegun < optimizer.units.count { beginUnit() }
-    if let expertUse = pass.expertUse { sums += expertUse.sums }
+    shared?.onUnitComplete = nil
+    while unitsBegun < shared?.units.count ?? 0 { beginUnit() }
+    sums += engine.sums
     sums = sums.summed(over: exchange)
     exchange.finishReductions()
     clock.lap(\.exchange)
@@ -227,25 +227,31 @@ package final class Trainer {
   /// - Returns: the norm before clipping.
   private func update(step: Int, rate: Double, weight: Double) throws -> Double {
     // A step whose tokens are all prompt has no gradient, and a mean over nothing no meaning.
-    guard weight > 0, let gradients = pass.gradients else { return 0 }
-    let norm = optimizer.norm(ofParts: gradients, team: team, exchange) / weight
+    guard weight > 0 else { return 0 }
+    let norm = gradientNorm() / weight
     guard norm.isFinite else { throw nonFinite("the gradient norm", step: step, rate: rate) }
     let settings = plan.settings
     // PyTorch's clip_grad_norm_ adds the same 1e-6.
     let clip = settings.gradientClip > 0 ? min(1, settings.gradientClip / (norm + 1e-6)) : 1
-    optimizer.step(
-      pass,
-      AdamWStep(
-        learningRate: Float(rate), beta1: Float(settings.beta1), beta2: Float(settings.beta2),
-        epsilon: Float(settings.epsilon), weightDecay: Float(settings.weightDecay),
-        gradientScale: Float(clip / weight), step: step),
-      team: team)
+    engine.step(
+      OptimizerStep(
+        number: step, gradientScale: clip / weight,
+        adamW: .init(
+          learningRate: rate, beta1: settings.beta1, beta2: settings.beta2, epsilon: settings.epsilon,
+          weightDecay: settings.weightDecay),
+        muon: .init(learningRate: rate, weightDecay: settings.weightDecay)))
     clock.lap(\.optimizer)
-    guard !exchange.isAlone else { return norm }
-    exchange.distribute(pass.parameters.values, optimizer.parts)
+    guard let shared else { return norm }
+    exchange.distribute(shared.weightBlock, shared.parts)
     clock.lap(\.exchange)
-    pass.refreshWorkingWeights()
+    shared.weightsChanged()
     return norm
+  }
+
+  /// Of the summed gradients of all processes.
+  private func gradientNorm() -> Double {
+    guard let shared else { return engine.gradientNorm() }
+    return exchange.sum(shared.gradientSquares()).reduce(0, +).squareRoot()
   }
 
   private func nonFinite(_ what: String, step: Int, rate: Double) -> TrainingError {
@@ -278,11 +284,9 @@ package final class Trainer {
     // Without a checkpoint the model in training is still the one that it began as.
     let reference =
       plan.checkpoint == nil
-      ? pass
-      : try TrainingPass(
-        plan.makeStartParameters(), precision: plan.settings.precision, maximumTokens: plan.microBatchTokens,
-        team: team, trains: false)
-    let values = try ReferenceLogProbabilities(plan, pass: reference, exchange: exchange) { share in
+      ? engine
+      : try engines.makeEngine(.whole(plan.makeStartParameters()), plan.engineSettings(optimizer: nil))
+    let values = try ReferenceLogProbabilities(plan, engine: reference, exchange: exchange) { share in
       try record(.readingReference(share: share))
       return isWanted()
     }
@@ -311,7 +315,7 @@ package final class Trainer {
     let evaluation: Evaluation?
     do {
       evaluation = try Evaluation.heldOut(
-        plan, objectives.heldOut, pass: pass, exchange: exchange, step: state.step, batch: &heldOutBatch,
+        plan, objectives.heldOut, engine: engine, exchange: exchange, step: state.step, batch: &heldOutBatch,
         isWanted: isWanted)
     } catch is Stopped { return false }
     state.lastEvaluation = evaluation
@@ -322,9 +326,9 @@ package final class Trainer {
       try record(.evaluation(evaluation, epoch: epoch))
     }
     let prompts = plan.settings.samplePrompt
-    if let sampler, exchange.isFirst, !prompts.isEmpty {
-      let continuations = try sampler(model)
-      try record(.samples(SampleReport(step: state.step, samples: Array(zip(prompts, continuations)))))
+    if let continuations, exchange.isFirst, !prompts.isEmpty {
+      let texts = try continuations(engine)
+      try record(.samples(SampleReport(step: state.step, samples: Array(zip(prompts, texts)))))
     }
     try compareWeights()
     return true
@@ -342,13 +346,14 @@ package final class Trainer {
 
   /// SHA-256 of the weights in training.
   private var weightsDigest: [UInt8] {
-    let block = pass.parameters
-    return SHA256.digest(UnsafeRawBufferPointer(start: block.values, count: block.table.totalCount * 4))
+    engine.copyWeights(to: model.trained)
+    return model.trained.withBytes { SHA256.digest($0) }
   }
 
   /// Writes a checkpoint. Only when it is whole do older ones go.
   private func save() throws {
-    guard optimizer.norm(of: pass.parameters.values, team: team).isFinite else {
+    engine.copyWeights(to: model.trained)
+    guard model.trained.areFinite else {
       throw nonFinite("a weight", step: state.step, rate: schedule.rate(step: state.step))
     }
     // An interruption does not wait for an evaluation: the last one may be of earlier weights.
@@ -359,11 +364,11 @@ package final class Trainer {
       state.best = evaluation
       isBest = true
     }
-    guard let metrics else { return Checkpoint.sendMoments(optimizer, exchange: exchange) }
+    guard let metrics else { return Checkpoint.sendMoments(engine, exchange: exchange) }
     try metrics.synchronize()
     let path = run.checkpointPath(state.step)
     try Checkpoint.save(
-      path, model: model, optimizer: optimizer, state: state,
+      path, model: model, engine: engine, state: state,
       tokenizerDirectory: tokenizerDirectory, exchange: exchange)
     try publish()
     try LossPlot(

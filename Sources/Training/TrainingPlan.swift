@@ -1,5 +1,3 @@
-import CPUEngine
-import Compute
 import Corpus
 import Foundation
 import Machine
@@ -208,7 +206,7 @@ package struct TrainingPlan {
     settings.isStepComplete(tokens: tokens, position: position, of: dataset.training)
   }
 
-  func makeModel() throws -> TrainedModel {
+  func makeModel() throws -> TrainableModel {
     let seed = UInt64(truncatingIfNeeded: settings.seed)
     switch source {
     case .random: return .whole(try Parameters(configuration: configuration, seed: seed))
@@ -223,9 +221,7 @@ package struct TrainingPlan {
           try LoRAAdapter(lora, model: configuration, base: base, seed: seed)
         }
       let stored = try StoredModel(modelDirectory: directory)
-      return .adapter(
-        adapter,
-        on: try FrozenWeights(stored.configuration, stored.table, type: settings.precision, read: stored.read))
+      return .adapter(adapter, baseTable: stored.table, read: stored.read)
     }
   }
 
@@ -256,19 +252,27 @@ package struct TrainingPlan {
 
   // MARK: - Memory and disk
 
-  /// What the program and its libraries take, except for the matrix products: measured.
+  /// What the program and its libraries take, except the engine's: measured.
   private static let programBytes = 38 << 20
 
   /// Bytes that the run will hold in the first of so many processes: pass, weights, optimizer, and the tokens that are
   /// mapped.
-  package func memoryBytes(processes: Int = 1) -> Int {
-    let optimizerBytes = OptimizerState.byteCount(
-      trained, settings.optimizer, precision: settings.precision, workers: settings.threads, ranks: processes)
-    let passBytes = TrainingPass.memoryBytes(
-      configuration, precision: settings.precision, maximumTokens: microBatchTokens, workers: settings.threads,
-      recomputes: settings.recomputeActivations, lora: settings.lora)
-    let codeBytes = Self.programBytes + MatrixProducts.codeBytes
-    return passBytes + trainedParameterCount * 4 + optimizerBytes + dataset.training.tokenCount * 2 + codeBytes
+  package func memoryBytes(_ engines: any TrainingEngineProvider, processes: Int = 1) throws -> Int {
+    try engines.memoryBytes(configuration, lora: settings.lora, engineSettings(ranks: processes))
+      + dataset.training.tokenCount * 2 + Self.programBytes
+  }
+
+  /// How the run's engine works, in one of so many processes.
+  func engineSettings(rank: Int = 0, ranks: Int = 1) -> EngineSettings {
+    engineSettings(optimizer: settings.optimizer, rank: rank, ranks: ranks)
+  }
+
+  /// - Parameter optimizer: nil for an engine that only computes losses.
+  func engineSettings(optimizer: OptimizerKind?, rank: Int = 0, ranks: Int = 1) -> EngineSettings {
+    EngineSettings(
+      precision: settings.precision, maximumTokens: microBatchTokens,
+      recomputesActivations: settings.recomputeActivations, optimizer: optimizer,
+      seed: UInt64(truncatingIfNeeded: settings.seed), rank: rank, ranks: ranks)
   }
 
   /// - Parameters:
@@ -276,10 +280,10 @@ package struct TrainingPlan {
   ///   - localProcesses: how many of the run's processes share this machine's memory.
   /// - Throws: `TrainingError` when the machine has less memory left than the run needs.
   package func checkMemory(
-    samplingBytes: Int = 0, processes: Int = 1, localProcesses: Int = 1,
+    _ engines: any TrainingEngineProvider, samplingBytes: Int = 0, processes: Int = 1, localProcesses: Int = 1,
     availableBytes: Int? = MachineMemory.availableBytes
-  ) throws(TrainingError) {
-    let neededBytes = memoryBytes(processes: processes) * localProcesses + samplingBytes
+  ) throws {
+    let neededBytes = try memoryBytes(engines, processes: processes) * localProcesses + samplingBytes
     guard let availableBytes, neededBytes > availableBytes else { return }
     throw TrainingError(
       "this run needs about \(formatBytes(neededBytes)) of memory and \(formatBytes(availableBytes)) are available. "

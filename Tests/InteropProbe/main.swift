@@ -95,7 +95,10 @@ func writeGradients(model path: String, documents: String, output: String) throw
       tokens: tokens, targets: Array(tokens.dropFirst()) + [0], lossWeights: weights, documentOffsets: offsets))
   let trained = model.trained
   for index in 0..<trained.table.totalCount { trained.values[index] = pass.gradients![index] / Float(sum.weight) }
-  try model.save(modelDirectory: output, tokenizerDirectory: nil)
+  switch model {
+  case .whole(let parameters): try parameters.save(modelDirectory: output, tokenizerDirectory: nil)
+  case .adapter(let adapter, _): try adapter.save(directory: output, tokenizerDirectory: nil)
+  }
   let balance = (pass.expertUse?.balance ?? 0) / sum.weight
   print(JSON.object([.init("loss", .number(sum.loss / sum.weight)), .init("balance", .number(balance))]).compactText)
 }
@@ -124,20 +127,19 @@ func writePreferences(_ arguments: [String]) throws {
     split, sequenceLength: split.longestInput, documentsPerSample: 2, shuffleSeed: nil)
   var batch = Batch()
   _ = sequence.next(maximumTokens: split.inputTokenCount, into: &batch)
-  let team = WorkerTeam(count: 2)
-  let reference = try TrainingPass(
-    Parameters(modelDirectory: arguments[2]), precision: .float32, maximumTokens: batch.tokenCount, team: team,
-    trains: false)
-  var sums = MetricSums()
-  CrossEntropyObjective().forward(reference, batch, addingTo: &sums)
-  let documents = reference.losses.documentSums(batch)
+  let engines = CPUEngineProvider(threads: 2)
+  var settings = EngineSettings(precision: .float32, maximumTokens: batch.tokenCount, optimizer: nil)
+  let reference = try engines.makeEngine(.whole(Parameters(modelDirectory: arguments[2])), settings)
+  let documents = reference.forward(batch, lossWeights: nil).documentSums(batch)
   let loss = PreferenceLoss(shape: shape, beta: beta, isLengthNormalized: arguments[6] == "mean")
   let parameters = try Parameters(modelDirectory: arguments[1])
-  let pass = try TrainingPass(parameters, precision: .float32, maximumTokens: batch.tokenCount, team: team)
+  settings.optimizer = .adamW
+  let engine = try engines.makeEngine(.whole(parameters), settings)
   let objective = PreferenceObjective(loss, reference: documents.map { -$0.loss })
-  sums = objective.noSums
-  objective.forwardBackward(pass, batch, addingTo: &sums)
-  guard let gradients = pass.gradients, !sums.means.isEmpty else {
+  var sums = objective.noSums
+  engine.zeroGradients()
+  objective.forwardBackward(engine, batch, addingTo: &sums)
+  guard !sums.means.isEmpty else {
     throw ProbeError(description: "no pairs were compared")
   }
   let numbers = sums.means
@@ -148,7 +150,7 @@ func writePreferences(_ arguments: [String]) throws {
       + table.entries.map { .init(name: $0.key, type: .float32, shape: $0.shape) })
   for (_, value) in numbers { try [Float(value)].withUnsafeBufferPointer { try writer.append($0) } }
   for entry in table.entries {
-    let mean = entry.range.map { gradients[$0] / Float(sums.weight("loss")) }
+    let mean = engine.read(.gradients, of: entry).map { $0 / Float(sums.weight("loss")) }
     try mean.withUnsafeBufferPointer { try writer.append($0) }
   }
   try writer.commit()

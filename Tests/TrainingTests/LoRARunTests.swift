@@ -40,12 +40,12 @@ struct LoRARunTests {
       #expect(directory == path + "/model")
       let merged = try Parameters(modelDirectory: directory)
       let plan = try TrainingPlan(.lora, settings)
-      let pass = try TrainingPass(
-        merged, precision: .float32, maximumTokens: 256, team: WorkerTeam(count: 1), trains: false)
+      let engine = try CPUEngineProvider(threads: 1).makeEngine(
+        .whole(merged), EngineSettings(precision: .float32, maximumTokens: 256, optimizer: nil))
       var batch = Batch()
       var sums = MetricSums()
       _ = try plan.dataset.heldOut.forEachBatch(sequenceLength: 128, batchTokens: 256, using: &batch) { batch in
-        CrossEntropyObjective().forward(pass, batch, addingTo: &sums)
+        CrossEntropyObjective().forward(engine, batch, addingTo: &sums)
       }
       let loss = try #require(sums.mean("loss"))
       #expect(abs(loss - (try #require(summary.heldOut)).loss) < 0.02 * loss)

@@ -75,32 +75,34 @@ struct PreferenceLossTests {
         document: (0...length).map { _ in Int32.random(in: 0..<97, using: &generator) }, number: (number + 4) % 6,
         isTrained: { $0 > length / 3 })
     }
-    let pass = try TrainingPass(
-      parameters, precision: .float32, maximumTokens: 128, team: WorkerTeam(count: workers))
+    let engine = try CPUEngineProvider(threads: workers).makeEngine(
+      .whole(parameters), EngineSettings(precision: .float32, maximumTokens: 128, optimizer: .adamW))
     // The reference is near the model, or the differences would be too large for a slope.
-    var sums = MetricSums()
-    CrossEntropyObjective().forward(pass, batch, addingTo: &sums)
     var reference = [Double](repeating: 0, count: 6)
-    for (number, sum) in zip(batch.documentNumbers, pass.losses.documentSums(batch)) {
+    for (number, sum) in zip(batch.documentNumbers, engine.forward(batch, lossWeights: nil).documentSums(batch)) {
       reference[number] = -sum.loss + Double.random(in: -1...1, using: &generator)
     }
     let objective = PreferenceObjective(loss, reference: reference)
-    pass.zeroGradients()
-    sums = objective.noSums
-    objective.forwardBackward(pass, batch, addingTo: &sums)
-    let gradient = Array(UnsafeBufferPointer(start: pass.gradients, count: parameters.table.totalCount))
+    engine.zeroGradients()
+    var sums = objective.noSums
+    objective.forwardBackward(engine, batch, addingTo: &sums)
+    let entries = engine.trained.entries
+    let gradient = entries.map { engine.read(.gradients, of: $0) }
     var again = objective.noSums
-    objective.forward(pass, batch, addingTo: &again)
+    objective.forward(engine, batch, addingTo: &again)
     #expect(again == sums && sums.weight("loss") == 6 && sums.weight("rewards/margins") == 3)
 
     // Along the gradient the loss changes by its norm: the largest signal over the rounding of fp32.
-    let original = parameters.allValues
-    let norm = gradient.reduce(0) { $0 + Double($1) * Double($1) }.squareRoot()
-    let direction = gradient.map { $0 / Float(norm) }
+    let original = entries.map { engine.read(.weights, of: $0) }
+    let norm = gradient.joined().reduce(0) { $0 + Double($1) * Double($1) }.squareRoot()
+    #expect(abs(engine.gradientNorm() - norm) < 1e-6 * norm)
     func value(_ step: Float) -> Double {
-      for index in original.indices { parameters.values[index] = original[index] + step * direction[index] }
+      for (index, entry) in entries.enumerated() {
+        let moved = zip(original[index], gradient[index]).map { $0 + step * ($1 / Float(norm)) }
+        engine.write(.weights, of: entry, moved)
+      }
       var sums = objective.noSums
-      objective.forward(pass, batch, addingTo: &sums)
+      objective.forward(engine, batch, addingTo: &sums)
       return sums.sum("loss")
     }
     let step: Float = 2e-3

@@ -1,4 +1,4 @@
-import Compute
+import CPUEngine
 import Foundation
 import ModelFiles
 import Processes
@@ -71,7 +71,8 @@ struct ProcessRunTests {
         } ?? TrainingPlan(stage, settings)
       if exchange.isFirst, !isResumed { try plan.record(programVersion: "test").write(to: run) }
       let trainer = try Trainer(
-        plan, run: run, team: WorkerTeam(count: 1), exchange: exchange, sinks: exchange.isFirst ? [list] : [])
+        plan, run: run, engines: CPUEngineProvider(threads: 1), exchange: exchange,
+        sinks: exchange.isFirst ? [list] : [])
       // Only one of the processes is asked to stop.
       return try trainer.train {
         exchange.rank == exchange.count - 1 && trainer.state.step >= stopAfter
@@ -181,7 +182,7 @@ struct ProcessRunTests {
     try ThreadProcessGroup.run(3) { exchange -> String? in
       let (plan, directory) = try make(exchange.rank)
       let trainer = try Trainer(
-        plan, run: directory, team: WorkerTeam(count: plan.settings.threads), exchange: exchange, sinks: [])
+        plan, run: directory, engines: CPUEngineProvider(threads: plan.settings.threads), exchange: exchange, sinks: [])
       do { _ = try trainer.train() } catch let error as TrainingError { return error.description }
       return nil
     }

@@ -78,7 +78,7 @@ struct StepAllocationTests {
     let pass = try TrainingPass(
       parameters, precision: precision, maximumTokens: Self.maximumTokens, team: team,
       recomputes: variant == .recomputed)
-    let optimizer = try OptimizerState(
+    let optimizer = try Optimizer(
       parameters.table, variant == .alone ? .adamW : .muon, precision: precision, workers: workers)
     let gradients = try #require(pass.gradients)
     func step(_ batches: ArraySlice<Batch>, _ number: Int) {
@@ -88,10 +88,13 @@ struct StepAllocationTests {
       let norm = optimizer.norm(of: gradients, team: team)
       optimizer.step(
         pass,
-        AdamWStep(
+        OptimizerStep(
+          number: number, gradientScale: min(1, 1 / norm) / sum.weight,
           // With weights that change, tokens would choose other experts, which makes other shapes of products.
-          learningRate: variant == .mixture ? 0 : 1e-3, beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.1,
-          gradientScale: Float(min(1, 1 / norm) / sum.weight), step: number), team: team)
+          adamW: .init(
+            learningRate: variant == .mixture ? 0 : 1e-3, beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.1),
+          muon: .init(learningRate: variant == .mixture ? 0 : 1e-3, weightDecay: 0.1)),
+        team: team)
     }
 
     // Every number of rows, with and without a loss, that these batches can have: the shapes of products.

@@ -1,4 +1,4 @@
-import Compute
+import CPUEngine
 import Corpus
 import Foundation
 import Model
@@ -97,7 +97,7 @@ struct TinyRun {
   @discardableResult
   func train(
     _ settings: TrainingSettings, stage: Stage = .pretrain, output: String, stopAfter: Int = .max,
-    sinks: [any MetricsSink] = [], sampler: Trainer.Sampler? = nil
+    sinks: [any MetricsSink] = [], sampler: Trainer.Continuations? = nil
   ) throws -> (summary: TrainingSummary, path: String) {
     try train(settings, stage: stage, output: output, sinks: sinks, sampler: sampler) { $0 >= stopAfter }
   }
@@ -105,7 +105,7 @@ struct TinyRun {
   /// Trains to the end, or until `isStopRequested`, which gets the steps that are done.
   func train(
     _ settings: TrainingSettings, stage: Stage = .pretrain, output: String, sinks: [any MetricsSink] = [],
-    sampler: Trainer.Sampler? = nil, isStopRequested: (_ stepsDone: Int) -> Bool
+    sampler: Trainer.Continuations? = nil, isStopRequested: (_ stepsDone: Int) -> Bool
   ) throws -> (summary: TrainingSummary, path: String) {
     let plan = try TrainingPlan(stage, settings)
     let run = try RunDirectory(creating: folder + "/" + output)
@@ -128,11 +128,11 @@ struct TinyRun {
   }
 
   private func train(
-    _ plan: TrainingPlan, _ run: RunDirectory, sinks: [any MetricsSink], sampler: Trainer.Sampler?,
+    _ plan: TrainingPlan, _ run: RunDirectory, sinks: [any MetricsSink], sampler: Trainer.Continuations?,
     _ isStopRequested: (_ stepsDone: Int) -> Bool
   ) throws -> TrainingSummary {
     let trainer = try Trainer(
-      plan, run: run, team: WorkerTeam(count: plan.settings.threads), sinks: sinks, sampler: sampler)
+      plan, run: run, engines: CPUEngineProvider(threads: plan.settings.threads), sinks: sinks, continuations: sampler)
     return try trainer.train { isStopRequested(trainer.state.step) }
   }
 }

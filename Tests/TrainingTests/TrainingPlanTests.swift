@@ -1,3 +1,4 @@
+import CPUEngine
 import Foundation
 import Model
 import TestSupport
@@ -109,11 +110,14 @@ struct TrainingPlanTests {
   func memory() throws {
     try TinyRun.inFolder { tiny in
       let plan = try TrainingPlan(.pretrain, tiny.settings())
-      try plan.checkMemory(availableBytes: plan.memoryBytes())
-      try plan.checkMemory(availableBytes: nil)
-      let error = #expect(throws: TrainingError.self) { try plan.checkMemory(availableBytes: plan.memoryBytes() - 1) }
+      let engines = CPUEngineProvider(threads: plan.settings.threads)
+      try plan.checkMemory(engines, availableBytes: try plan.memoryBytes(engines))
+      try plan.checkMemory(engines, availableBytes: nil)
+      let error = #expect(throws: TrainingError.self) {
+        try plan.checkMemory(engines, availableBytes: try plan.memoryBytes(engines) - 1)
+      }
       #expect(throws: TrainingError.self) {
-        try plan.checkMemory(samplingBytes: 1, availableBytes: plan.memoryBytes())
+        try plan.checkMemory(engines, samplingBytes: 1, availableBytes: try plan.memoryBytes(engines))
       }
       #expect(error?.description.contains("Lower --micro-batch-tokens (256)") == true)
     }

@@ -98,7 +98,7 @@ private struct TrainingBenchmarkResult: Encodable {
 
 private struct TrainingBenchmark {
   private let pass: TrainingPass
-  private let optimizer: OptimizerState
+  private let optimizer: Optimizer
   private let team: WorkerTeam
   private let batches: [Batch]
   private var blank: TrainingBenchmarkResult
@@ -128,7 +128,7 @@ private struct TrainingBenchmark {
     let parameters = try Parameters(configuration: configuration, seed: 1)
     pass = try TrainingPass(
       parameters, precision: precision, maximumTokens: microBatchTokens, team: team, recomputes: recomputes)
-    self.optimizer = try OptimizerState(parameters.table, optimizer, precision: precision, workers: threads)
+    self.optimizer = try Optimizer(parameters.table, optimizer, precision: precision, workers: threads)
     blank = TrainingBenchmarkResult(
       model: model, precision: precision.rawValue, threads: threads,
       batchTokens: batches.reduce(0) { $0 + $1.tokenCount }, sequenceLength: sequenceLength)
@@ -182,10 +182,13 @@ private struct TrainingBenchmark {
       let norm = optimizer.norm(of: gradients, team: team) / sum.weight
       optimizer.step(
         pass,
-        AdamWStep(
-          learningRate: 1e-4, beta1: Float(Self.standard(\.beta1)), beta2: Float(Self.standard(\.beta2)),
-          epsilon: Float(Self.standard(\.epsilon)), weightDecay: Float(Self.standard(\.weightDecay)),
-          gradientScale: Float(min(1, 1 / norm) / sum.weight), step: number), team: team)
+        OptimizerStep(
+          number: number, gradientScale: min(1, 1 / norm) / sum.weight,
+          adamW: .init(
+            learningRate: 1e-4, beta1: Self.standard(\.beta1), beta2: Self.standard(\.beta2),
+            epsilon: Self.standard(\.epsilon), weightDecay: Self.standard(\.weightDecay)),
+          muon: .init(learningRate: 1e-4, weightDecay: Self.standard(\.weightDecay))),
+        team: team)
     }
   }
 

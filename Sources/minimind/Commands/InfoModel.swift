@@ -131,7 +131,7 @@ struct ModelFacts: Encodable {
       Memory(
         use: "training, \(microBatchTokens) tokens at once", type: type.rawValue,
         bytes: configuration.parameterCount * 4
-          + OptimizerState.byteCount(
+          + Optimizer.byteCount(
             table, Stage.pretrain.defaultOptimizer, precision: type, workers: threads)
           + TrainingPass.memoryBytes(
             configuration, precision: type, maximumTokens: microBatchTokens, workers: threads))

@@ -1,5 +1,6 @@
-import Compute
+import CPUEngine
 import Foundation
+import Model
 import Processes
 import Training
 
@@ -42,9 +43,11 @@ private func begin(
 ) throws {
   if exchange.isFirst { try RunDirectory.checkIsFree(output) }
   let plan = try TrainingPlan(stage, settings)
-  let panel = trainingPanel(plan, output: output, processes: exchange.count)
+  let engines = CPUEngineProvider(threads: plan.settings.threads)
+  let panel = trainingPanel(
+    plan, memoryBytes: try memoryBytes(plan, engines, exchange), output: output, processes: exchange.count)
   if exchange.isFirst { try plan.checkDisk(output) }
-  try train(plan, panel: panel, exchange) {
+  try train(plan, engines, panel: panel, exchange) {
     guard exchange.isFirst else { return RunDirectory(following: output) }
     let run = try RunDirectory(creating: output)
     try plan.record(programVersion: programVersion).write(to: run)
@@ -61,10 +64,19 @@ private func resume(
   let run = held ?? RunDirectory(following: path)
   let record = try RunRecord(of: run)
   let plan = try TrainingPlan(resuming: run, record: record, stage, change(record.options))
+  let engines = CPUEngineProvider(threads: plan.settings.threads)
   let panel = trainingPanel(
-    plan, output: run.path, resumed: record.options, processes: exchange.count)
+    plan, memoryBytes: try memoryBytes(plan, engines, exchange), output: run.path, resumed: record.options,
+    processes: exchange.count)
   if exchange.isFirst { try plan.checkDisk(run.path, checkpointCount: run.checkpointSteps.count) }
-  try train(plan, panel: panel, exchange) { run }
+  try train(plan, engines, panel: panel, exchange) { run }
+}
+
+/// Bytes that each process of the run needs.
+private func memoryBytes(
+  _ plan: TrainingPlan, _ engines: any TrainingEngineProvider, _ exchange: ProcessExchange
+) throws -> Int {
+  try plan.memoryBytes(engines, processes: exchange.count) + TrainingSamples.memoryBytes(plan)
 }
 
 /// Trains as planned and shows it.
@@ -72,15 +84,15 @@ private func resume(
 /// - Parameter openRun: called when nothing but the training itself can fail any more, so that a run that cannot begin
 ///   leaves no directory behind.
 private func train(
-  _ plan: TrainingPlan, panel: String, _ exchange: ProcessExchange, openRun: () throws -> RunDirectory
+  _ plan: TrainingPlan, _ engines: CPUEngineProvider, panel: String, _ exchange: ProcessExchange,
+  openRun: () throws -> RunDirectory
 ) throws {
   let console = Console.standardOutput
-  let team = WorkerTeam(count: plan.settings.threads)
-  let samples = try TrainingSamples(plan, team: team)
+  let samples = try TrainingSamples(plan, team: engines.team)
   if exchange.isFirst {
     try console.write(panel)
     try plan.checkMemory(
-      samplingBytes: TrainingSamples.memoryBytes(plan), processes: exchange.count,
+      engines, samplingBytes: TrainingSamples.memoryBytes(plan), processes: exchange.count,
       localProcesses: Launcher.localCount ?? 1)
     if plan.settings.wandb != nil { try WeightsAndBiases.checkIsInstalled() }
   }
@@ -95,8 +107,8 @@ private func train(
   let summary: TrainingSummary
   do {
     let trainer = try Trainer(
-      plan, run: run, team: team, exchange: exchange, sinks: [display] + (wandb.map { [$0] } ?? []),
-      sampler: samples.continuations)
+      plan, run: run, engines: engines, exchange: exchange, sinks: [display] + (wandb.map { [$0] } ?? []),
+      continuations: samples.continuations)
     summary = try trainer.train(isStopRequested: { Interruption.isRequested })
   } catch {
     display.finish()

@@ -6,11 +6,14 @@ import Training
 
 /// What a run is about to do, in names and values, before its first step.
 ///
-/// - Parameter resumed: the settings of the record, where a run goes on.
+/// - Parameters:
+///   - memoryBytes: what the run needs in each process.
+///   - resumed: the settings of the record, where a run goes on.
 func trainingPanel(
-  _ plan: TrainingPlan, output: String, resumed: TrainingSettings? = nil, processes: Int = 1
+  _ plan: TrainingPlan, memoryBytes: Int, output: String, resumed: TrainingSettings? = nil, processes: Int = 1
 ) -> String {
-  let panel = TrainingPanel(plan: plan, output: output, resumed: resumed, processes: processes)
+  let panel = TrainingPanel(
+    plan: plan, memoryBytes: memoryBytes, output: output, resumed: resumed, processes: processes)
   let rows: [(name: String, value: String?)] = [
     ("model", panel.model), ("adapter", panel.adapter), ("data", panel.data), ("held out", panel.heldOut),
     ("length", panel.length), ("batch", panel.batch), ("optimizer", panel.optimizer),
@@ -24,6 +27,7 @@ func trainingPanel(
 /// The values of the panel's rows; nil for a row that is left out.
 private struct TrainingPanel {
   let plan: TrainingPlan
+  let memoryBytes: Int
   let output: String
   let resumed: TrainingSettings?
   let processes: Int
@@ -98,8 +102,7 @@ private struct TrainingPanel {
 
   var memory: String {
     let available = MachineMemory.availableBytes.map { " of \(formatBytes($0)) available" } ?? ""
-    let needed = plan.memoryBytes(processes: processes) + TrainingSamples.memoryBytes(plan)
-    return "about \(formatBytes(needed))\(available)"
+    return "about \(formatBytes(memoryBytes))\(available)"
   }
 
   var sharing: String? {

@@ -1,6 +1,7 @@
 import CPUEngine
 import Compute
 import Inference
+import Model
 import Tokenization
 import Training
 
@@ -39,8 +40,12 @@ struct TrainingSamples {
     plan.settings.samplePrompt.isEmpty ? 0 : InferenceModel.memoryBytes(plan.configuration, type: .bfloat16)
   }
 
-  func continuations(_ trained: TrainedModel) throws -> [String] {
-    let model = try InferenceModel(trained, type: .bfloat16, team: team)
+  func continuations(_ trained: any TrainingEngine) throws -> [String] {
+    let weights = try InferenceWeights(trained.configuration, trained.table, type: .bfloat16, team: team) {
+      entry, target in
+      trained.modelWeight(entry).withUnsafeBufferPointer { target.update(from: $0.baseAddress!, count: entry.count) }
+    }
+    let model = try InferenceModel(weights, team: team)
     let engine = try BatchEngine(model, tokenizer)
     return prompts.map { prompt in
       var request = GenerationRequest(prompt: prompt)

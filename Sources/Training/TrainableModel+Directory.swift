@@ -1,7 +1,7 @@
-import CPUEngine
+import Model
 import ModelFiles
 
-extension TrainedModel {
+extension TrainableModel {
   /// Writes the directory of the model, or of the adapter, which appears whole or not at all.
   ///
   /// - Parameter tokenizerDirectory: where the tokenizer's files are copied from; without it the directory has none.
@@ -10,7 +10,8 @@ extension TrainedModel {
     switch self {
     case .whole(let parameters):
       try parameters.save(modelDirectory: modelDirectory, tokenizerDirectory: tokenizerDirectory)
-    case .adapter(let adapter, _): try adapter.save(directory: modelDirectory, tokenizerDirectory: tokenizerDirectory)
+    case .adapter(let adapter, _, _):
+      try adapter.save(directory: modelDirectory, tokenizerDirectory: tokenizerDirectory)
     }
   }
 }

@@ -1,11 +1,10 @@
 import Compute
 import Model
-import Processes
 
 /// Which rank keeps the moments of which weights, and moves them (ZeRO stage 1, Rajbhandari et al. 2020,
 /// arXiv 1910.02054): every weight belongs to one rank.
 ///
-/// Of each of the exchange's units, a rank gets a contiguous part of what AdamW moves, by elements. Muon's matrices go
+/// Of each unit in which gradients become complete, a rank gets a contiguous part of what AdamW moves, by elements. Muon's matrices go
 /// whole to ranks, by the work that they are.
 struct OptimizerPartition {
   /// A stretch of the block of weights with one decay and one owner. The cuts do not depend on the numbers of workers and
@@ -14,7 +13,7 @@ struct OptimizerPartition {
     var range: Range<Int>
     var isDecayed: Bool
     /// Whether AdamW moves it, rather than Muon.
-    var isAdamWs: Bool
+    var isMovedByAdamW: Bool
     var owner: Int
   }
   static let pieceCount = 1 << 16
@@ -25,9 +24,9 @@ struct OptimizerPartition {
   let matrices: [[ParameterEntry]]
   /// For each layer, in the order in which the backward pass leaves them, and for what lies outside the layers: what each
   /// rank sums. One unit where the gradients of all layers are complete at the end only.
-  let units: [RankParts]
+  let units: [[[Range<Int>]]]
   /// All of it.
-  let parts: RankParts
+  let parts: [[Range<Int>]]
 
   /// - Parameter byLayer: whether the gradients of a layer are complete before those of the layers below.
   init(_ table: ParameterTable, _ kind: OptimizerKind, ranks: Int, byLayer: Bool) {
@@ -37,7 +36,7 @@ struct OptimizerPartition {
       for entry in entries { owners[entry.key] = rank }
     }
     var pieces: [Piece] = []
-    var units: [RankParts] = []
+    var units: [[[Range<Int>]]] = []
     for (index, entries) in Self.units(table, byLayer: byLayer).enumerated() {
       var unit: [Piece] = []
       for entry in entries {
@@ -46,12 +45,12 @@ struct OptimizerPartition {
           unit.append(
             Piece(
               range: start..<start + min(Self.pieceCount, entry.count - offset), isDecayed: entry.role.isDecayed,
-              isAdamWs: owners[entry.key] == nil, owner: owners[entry.key] ?? 0))
+              isMovedByAdamW: owners[entry.key] == nil, owner: owners[entry.key] ?? 0))
         }
       }
-      let total = unit.reduce(0) { $0 + ($1.isAdamWs ? $1.range.count : 0) }
+      let total = unit.reduce(0) { $0 + ($1.isMovedByAdamW ? $1.range.count : 0) }
       var before = 0
-      for place in unit.indices where unit[place].isAdamWs {
+      for place in unit.indices where unit[place].isMovedByAdamW {
         let middle = before + unit[place].range.count / 2
         // Another rank is first in each unit, so that roundings do not all favour the same one.
         unit[place].owner = (middle * ranks / total + index) % ranks
@@ -74,8 +73,8 @@ struct OptimizerPartition {
   }
 
   /// Ranges by owner; neighbours are joined across the zeros that lie between weights.
-  private static func parts(of pieces: [Piece], ranks: Int) -> RankParts {
-    var parts = RankParts(repeating: [], count: ranks)
+  private static func parts(of pieces: [Piece], ranks: Int) -> [[Range<Int>]] {
+    var parts = [[Range<Int>]](repeating: [], count: ranks)
     for piece in pieces {
       if let last = parts[piece.owner].last, piece.range.lowerBound - last.upperBound < 16,
         last.count < 1 << 26
@@ -90,7 +89,7 @@ struct OptimizerPartition {
 
   /// Elements of the moments that a rank keeps.
   func momentCount(rank: Int) -> Int {
-    pieces.reduce(0) { $0 + ($1.owner == rank ? $1.range.count * ($1.isAdamWs ? 2 : 1) : 0) }
+    pieces.reduce(0) { $0 + ($1.owner == rank ? $1.range.count * ($1.isMovedByAdamW ? 2 : 1) : 0) }
   }
 }
 

@@ -7,7 +7,7 @@ import Testing
 import Training
 
 @Suite("Optimizer step")
-struct OptimizerStateTests {
+struct OptimizerTests {
   /// v1's own run: five Adam steps on one batch, clipped.
   @Test(
     "losses, gradient norms and weights over five Adam steps are PyTorch's", arguments: [1, 2],
@@ -18,7 +18,7 @@ struct OptimizerStateTests {
     let team = WorkerTeam(count: workers)
     let tokens = try fixture.integers("input_ids")
     let pass = try TrainingPass(parameters, precision: .float32, maximumTokens: tokens.count, team: team)
-    let optimizer = try OptimizerState(parameters.table, .adamW, precision: .float32, workers: workers)
+    let optimizer = try Optimizer(parameters.table, .adamW, precision: .float32, workers: workers)
     let gradients = try #require(pass.gradients)
     let targets = try fixture.integers("target_ids")
     let weights = try fixture.integers("loss_mask").map(Float.init)
@@ -35,10 +35,12 @@ struct OptimizerStateTests {
       #expect(relativeError(norm, fixture.numbers("grad_norms")[step - 1]) < 1e-4)
       optimizer.step(
         pass,
-        AdamWStep(
-          learningRate: Float(try setting("lr")), beta1: Float(betas[0]), beta2: Float(betas[1]),
-          epsilon: Float(try setting("eps")), weightDecay: 0,
-          gradientScale: Float(min(1, clip / (norm + 1e-6)) / sum.weight), step: step),
+        OptimizerStep(
+          number: step, gradientScale: min(1, clip / (norm + 1e-6)) / sum.weight,
+          adamW: .init(
+            learningRate: try setting("lr"), beta1: betas[0], beta2: betas[1], epsilon: try setting("eps"),
+            weightDecay: 0),
+          muon: .init(learningRate: 0, weightDecay: 0)),
         team: team)
     }
     for (key, expected) in fixture.parametersAfter {
@@ -64,8 +66,10 @@ struct OptimizerStateTests {
     return pass
   }
 
-  private let settings = AdamWStep(
-    learningRate: 0.1, beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.1, gradientScale: 0.5, step: 1)
+  private let settings = OptimizerStep(
+    number: 1, gradientScale: 0.5,
+    adamW: .init(learningRate: 0.1, beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.1),
+    muon: .init(learningRate: 0.1, weightDecay: 0.1))
 
   @Test("norm and weights have the same bits for any number of workers", arguments: OptimizerKind.allCases)
   func anyWorkers(_ kind: OptimizerKind) throws {
@@ -73,11 +77,11 @@ struct OptimizerStateTests {
     for workers in 1...3 {
       let pass = try makePass(workers: workers)
       let team = WorkerTeam(count: workers)
-      let optimizer = try OptimizerState(pass.parameters.table, kind, precision: .bfloat16, workers: workers)
+      let optimizer = try Optimizer(pass.parameters.table, kind, precision: .bfloat16, workers: workers)
       let norm = optimizer.norm(of: pass.gradients!, team: team)
       for step in 1...2 {
         var settings = settings
-        settings.step = step
+        settings.number = step
         optimizer.step(pass, settings, team: team)
       }
       let working = UnsafeBufferPointer(start: pass.workingWeights, count: pass.parameters.table.totalCount)
@@ -91,7 +95,7 @@ struct OptimizerStateTests {
     let pass = try makePass(workers: 2)
     let gradients = UnsafeBufferPointer(start: pass.gradients, count: pass.parameters.table.totalCount)
     let expected = gradients.reduce(0) { $0 + Double($1) * Double($1) }.squareRoot()
-    let found = try OptimizerState(pass.parameters.table, .adamW, precision: .float32, workers: 1).norm(
+    let found = try Optimizer(pass.parameters.table, .adamW, precision: .float32, workers: 1).norm(
       of: pass.gradients!, team: WorkerTeam(count: 2))
     #expect(abs(found - expected) / expected < 1e-6)
   }
@@ -102,7 +106,7 @@ struct OptimizerStateTests {
     pass.zeroGradients()
     let before = Dictionary(
       uniqueKeysWithValues: pass.parameters.table.entries.map { ($0.key, pass.parameters.copy(of: $0.key)) })
-    try OptimizerState(pass.parameters.table, kind, precision: .float32, workers: 1).step(
+    try Optimizer(pass.parameters.table, kind, precision: .float32, workers: 1).step(
       pass, settings, team: WorkerTeam(count: 1))
     for entry in pass.parameters.table.entries {
       let factor: Float = entry.role.isDecayed ? 1 - 0.1 * 0.1 : 1
@@ -118,9 +122,9 @@ struct OptimizerStateTests {
     let table = pass.parameters.table
     let before = Dictionary(uniqueKeysWithValues: table.entries.map { ($0.key, pass.parameters.copy(of: $0.key)) })
     let team = WorkerTeam(count: 1)
-    let muon = try OptimizerState(table, .muon, precision: .float32, workers: 1)
+    let muon = try Optimizer(table, .muon, precision: .float32, workers: 1)
     muon.step(pass, settings, team: team)
-    try OptimizerState(table, .adamW, precision: .float32, workers: 1).step(other, settings, team: team)
+    try Optimizer(table, .adamW, precision: .float32, workers: 1).step(other, settings, team: team)
     for entry in table.entries {
       let found = pass.parameters.copy(of: entry.key)
       guard entry.isMovedByMuon(.muon) else {
@@ -134,14 +138,10 @@ struct OptimizerStateTests {
       let squares = moves.reduce(0) { $0 + $1 * $1 } / (rate * rate) / Double(min(rows, columns))
       #expect((0.6...1.3).contains(squares), "\(entry.key): \(squares)")
     }
-    let secondMoments = muon.moments.filter { $0.name.hasSuffix(".second_moment") }
-    #expect(muon.moments.count == table.entries.count + secondMoments.count)
-    #expect(
-      !secondMoments.isEmpty
-        && secondMoments.allSatisfy { moment in
-          table.entries.contains { moment.name == $0.key + ".second_moment" && !$0.isMovedByMuon(.muon) }
-        })
-    let bytes = OptimizerState.byteCount(table, .muon, precision: .float32, workers: 1)
-    #expect(bytes < OptimizerState.byteCount(table, .adamW, precision: .float32, workers: 1))
+    for entry in table.entries {
+      #expect(muon.keeps(.firstMoment, of: entry) && muon.keeps(.secondMoment, of: entry) != entry.isMovedByMuon(.muon))
+    }
+    let bytes = Optimizer.byteCount(table, .muon, precision: .float32, workers: 1)
+    #expect(bytes < Optimizer.byteCount(table, .adamW, precision: .float32, workers: 1))
   }
 }

@@ -1,21 +1,10 @@
-import CPUEngine
 import Compute
 import Machine
 import Model
-import Processes
 
 /// The optimizer over the weights that belong to a rank: their moments, and the step that uses them. One process owns
 /// all weights.
-package final class OptimizerState {
-  /// What is kept of the gradients of one weight.
-  package struct Moment {
-    /// The weight's key with `.first_moment` or `.second_moment`.
-    package let name: String
-    package let shape: [Int]
-    /// fp32 values in order, each stretch with its owner. Valid while the state lives.
-    package let stretches: [Stretch]
-  }
-
+package final class Optimizer {
   /// A stretch of the rank's weights and of their moments.
   private struct Piece {
     var range: Range<Int>
@@ -25,14 +14,15 @@ package final class OptimizerState {
     var secondMoment: UnsafeMutablePointer<Float>?
   }
 
-  /// Those of all weights, first moments before second ones; the values of this rank's alone are here.
-  package let moments: [Moment]
   /// What each rank sums and moves, by units in which gradients are complete, and altogether.
-  package var units: [RankParts] { partition.units }
-  package var parts: RankParts { partition.parts }
+  package var units: [[[Range<Int>]]] { partition.units }
+  package var parts: [[Range<Int>]] { partition.parts }
   private let partition: OptimizerPartition
   private let rank: Int
   private let buffer: AlignedBuffer
+  private let kind: OptimizerKind
+  /// By the pieces of the partition: nil for those of other ranks, and second moments of Muon's matrices.
+  private let firstMoments, secondMoments: [UnsafeMutablePointer<Float>?]
   private let pieces: [Piece]
   private let adamWPieces: [Piece]
   private let squares: AlignedBuffer
@@ -53,22 +43,23 @@ package final class OptimizerState {
     let partition = OptimizerPartition(table, kind, ranks: ranks, byLayer: byLayer)
     self.partition = partition
     self.rank = rank
+    self.kind = kind
     // Each stretch at a multiple of 64 bytes.
     func room(_ count: Int) -> Int { (count + 15) / 16 * 16 }
     let momentCount = partition.pieces.reduce(0) {
-      $0 + ($1.owner == rank ? room($1.range.count) * ($1.isAdamWs ? 2 : 1) : 0)
+      $0 + ($1.owner == rank ? room($1.range.count) * ($1.isMovedByAdamW ? 2 : 1) : 0)
     }
     buffer = try AlignedBuffer(byteCount: max(1, momentCount) * 4)
     var free = buffer.base.bindMemory(to: Float.self, capacity: momentCount)
-    func take(_ count: Int) -> UnsafeMutablePointer<Float> {
+    func allocate(_ count: Int) -> UnsafeMutablePointer<Float> {
       defer { free += room(count) }
       return free
     }
     var first: [UnsafeMutablePointer<Float>?] = []
-    for piece in partition.pieces { first.append(piece.owner == rank ? take(piece.range.count) : nil) }
+    for piece in partition.pieces { first.append(piece.owner == rank ? allocate(piece.range.count) : nil) }
     var second: [UnsafeMutablePointer<Float>?] = []
     for piece in partition.pieces {
-      second.append(piece.owner == rank && piece.isAdamWs ? take(piece.range.count) : nil)
+      second.append(piece.owner == rank && piece.isMovedByAdamW ? allocate(piece.range.count) : nil)
     }
     let places = partition.pieces.indices
     pieces = places.compactMap { place in
@@ -78,22 +69,7 @@ package final class OptimizerState {
       }
     }
     adamWPieces = pieces.filter { $0.secondMoment != nil }
-    func moments(_ suffix: String, _ values: [UnsafeMutablePointer<Float>?], _ isKept: (ParameterEntry) -> Bool)
-      -> [Moment]
-    {
-      var place = 0
-      return table.entries.compactMap { entry in
-        var stretches: [Stretch] = []
-        while place < partition.pieces.count, partition.pieces[place].range.lowerBound < entry.range.upperBound {
-          let piece = partition.pieces[place]
-          stretches.append(Stretch(rank: piece.owner, count: piece.range.count, values: values[place]))
-          place += 1
-        }
-        return isKept(entry) ? Moment(name: entry.key + suffix, shape: entry.shape, stretches: stretches) : nil
-      }
-    }
-    self.moments =
-      moments(".first_moment", first) { _ in true } + moments(".second_moment", second) { !$0.isMovedByMuon(kind) }
+    (firstMoments, secondMoments) = (first, second)
     squares = try AlignedBuffer(byteCount: partition.pieces.count * 8)
     let mine = partition.matrices[rank]
     // A matrix's pieces are neighbours, and all but the last a multiple of 16 long: its momentum has no gaps.
@@ -126,12 +102,10 @@ package final class OptimizerState {
     return (0..<partition.pieces.count).reduce(0) { $0 + squarePointer[$1] }.squareRoot()
   }
 
-  /// The same of a block of which each rank has its own part only; the same for any number of ranks, too.
-  package func norm(ofParts values: UnsafePointer<Float>, team: WorkerTeam, _ exchange: ProcessExchange) -> Double {
-    guard !exchange.isAlone else { return norm(of: values, team: team) }
+  /// [pieces] Σ square of a block laid out as the weights are, of the pieces of this rank; 0 for those of others.
+  package func squares(ofParts values: UnsafePointer<Float>, team: WorkerTeam) -> [Double] {
     sumSquares(of: values, team: team) { $0.owner == rank }
-    let own = (0..<partition.pieces.count).map { partition.pieces[$0].owner == rank ? squarePointer[$0] : 0 }
-    return exchange.sum(own).reduce(0, +).squareRoot()
+    return (0..<partition.pieces.count).map { partition.pieces[$0].owner == rank ? squarePointer[$0] : 0 }
   }
 
   private var squarePointer: UnsafeMutablePointer<Double> {
@@ -149,24 +123,76 @@ package final class OptimizerState {
     }
   }
 
-  /// Updates the rank's moments and weights, and the pass's working copy of these, from the pass's gradients. Muon takes
-  /// learning rate and decay from AdamW's numbers, too.
-  package func step(_ pass: TrainingPass, _ settings: AdamWStep, team: WorkerTeam) {
+  // MARK: - Moments
+
+  /// Whether there is such a moment of a weight.
+  package func keeps(_ values: EngineValues, of entry: ParameterEntry) -> Bool {
+    values == .firstMoment || values == .secondMoment && !entry.isMovedByMuon(kind)
+  }
+
+  /// Calls `body` for each piece of a weight that this rank has moments of: where it begins in the weight, its length, and
+  /// the moments.
+  private func forEachPiece(
+    _ values: EngineValues, of entry: ParameterEntry, _ body: (Int, Int, UnsafeMutablePointer<Float>) -> Void
+  ) {
+    let moments = values == .firstMoment ? firstMoments : secondMoments
+    for (piece, moment) in zip(partition.pieces, moments) where entry.range.contains(piece.range.lowerBound) {
+      if let moment { body(piece.range.lowerBound - entry.offset, piece.range.count, moment) }
+    }
+  }
+
+  /// [entry.count] moments of a weight; 0 where they are another rank's.
+  package func read(_ values: EngineValues, of entry: ParameterEntry) -> [Float] {
+    var result = [Float](repeating: 0, count: entry.count)
+    result.withUnsafeMutableBufferPointer { target in
+      forEachPiece(values, of: entry) { start, count, moment in
+        (target.baseAddress! + start).update(from: moment, count: count)
+      }
+    }
+    return result
+  }
+
+  /// Sets the moments of a weight that are this rank's.
+  ///
+  /// - Parameter numbers: [entry.count].
+  package func write(_ values: EngineValues, of entry: ParameterEntry, _ numbers: [Float]) {
+    precondition(numbers.count == entry.count, "\(numbers.count) moments for \(entry.key)")
+    numbers.withUnsafeBufferPointer { source in
+      forEachPiece(values, of: entry) { start, count, moment in
+        moment.update(from: source.baseAddress! + start, count: count)
+      }
+    }
+  }
+
+  /// Which rank has which moments of a weight, in order.
+  package func owners(of entry: ParameterEntry) -> [(rank: Int, count: Int)] {
+    partition.pieces.filter { entry.range.contains($0.range.lowerBound) }.map { ($0.owner, $0.range.count) }
+  }
+
+  // MARK: - A step
+
+  /// Updates the rank's moments and weights, and the pass's working copy of these, from the pass's gradients.
+  package func step(_ pass: TrainingPass, _ step: OptimizerStep, team: WorkerTeam) {
     guard let gradients = pass.gradients else { preconditionFailure("a pass without gradients") }
-    precondition(matrices.count == team.count, "\(team.count) workers in a state for \(matrices.count)")
+    precondition(matrices.count == team.count, "\(team.count) workers in an optimizer for \(matrices.count)")
     let weights = pass.parameters.values
-    let muonSettings = MuonStep(
-      learningRate: settings.learningRate, weightDecay: settings.weightDecay, gradientScale: settings.gradientScale)
+    let adamW = AdamWStep(
+      learningRate: Float(step.adamW.learningRate), beta1: Float(step.adamW.beta1), beta2: Float(step.adamW.beta2),
+      epsilon: Float(step.adamW.epsilon), weightDecay: Float(step.adamW.weightDecay),
+      gradientScale: Float(step.gradientScale), step: step.number)
+    let muon = MuonStep(
+      learningRate: Float(step.muon.learningRate), weightDecay: Float(step.muon.weightDecay),
+      gradientScale: Float(step.gradientScale))
     team.run { worker in
       for (entry, momentum) in matrices[worker] {
         muons[worker].step(
           weights: weights + entry.offset, gradients: gradients + entry.offset, momentum: momentum,
           workingCopy: pass.workingWeights.map { $0 + entry.offset }, rows: entry.shape[0], columns: entry.shape[1],
-          settings: muonSettings, products: team.products[worker])
+          settings: muon, products: team.products[worker])
       }
       for piece in adamWPieces[team.share(of: adamWPieces.count, worker: worker)] {
         guard let secondMoment = piece.secondMoment else { continue }
-        var settings = settings
+        var settings = adamW
         if !piece.isDecayed { settings.weightDecay = 0 }
         let offset = piece.range.lowerBound
         adamWStep(

@@ -1,0 +1,131 @@
+import Compute
+import Model
+
+/// The engine of this machine's processor: a `TrainingPass` and an `Optimizer` over the same block of weights, by one team
+/// of threads. Its weights are those of the model that it was made from, in place.
+package final class CPUTrainingEngine: SharedTrainingEngine {
+  package let pass: TrainingPass
+  private let model: TrainedModel
+  /// Nil for an engine that only computes losses.
+  private let optimizer: Optimizer?
+  private let team: WorkerTeam
+
+  init(_ model: TrainedModel, _ settings: EngineSettings, team: WorkerTeam) throws {
+    self.model = model
+    self.team = team
+    pass = try TrainingPass(
+      model, precision: settings.precision, maximumTokens: settings.maximumTokens, team: team,
+      trains: settings.optimizer != nil, recomputes: settings.recomputesActivations, seed: settings.seed)
+    var isWhole = true
+    if case .adapter = model { isWhole = false }
+    optimizer = try settings.optimizer.map {
+      try Optimizer(
+        model.trained.table, $0, precision: settings.precision, workers: team.count, rank: settings.rank,
+        ranks: settings.ranks, byLayer: isWhole)
+    }
+  }
+
+  package var configuration: ModelConfiguration { model.configuration }
+  package var table: ParameterTable { model.table }
+  package var trained: ParameterTable { model.trained.table }
+
+  // MARK: - Passes
+
+  package func forward(_ batch: Batch, lossWeights: [Float]?) -> TokenLosses {
+    _ = pass.forward(batch, lossWeights: lossWeights)
+    return pass.losses
+  }
+
+  package func zeroGradients() { pass.zeroGradients() }
+
+  package func forwardBackward(
+    _ batch: Batch, _ weights: TokenWeights, mean: LossMean, tokensBefore: Int
+  ) -> TokenLosses {
+    switch weights {
+    case .known(let lossWeights):
+      _ = pass.forwardBackward(batch, lossWeights: lossWeights, tokensBefore: tokensBefore, mean: mean)
+    case .afterForward(let find):
+      _ = pass.forwardBackward(batch, tokensBefore: tokensBefore, mean: mean, weightsAfter: find)
+    }
+    return pass.losses
+  }
+
+  package var sums: MetricSums { pass.expertUse?.sums ?? MetricSums() }
+
+  // MARK: - Optimizer
+
+  package func gradientNorm() -> Double { trainedOptimizer.norm(of: gradientBlock, team: team) }
+
+  package func step(_ step: OptimizerStep) { trainedOptimizer.step(pass, step, team: team) }
+
+  package var momentBytes: Int { optimizer?.momentBytes ?? 0 }
+
+  private var trainedOptimizer: Optimizer {
+    guard let optimizer else { preconditionFailure("an engine that only computes losses") }
+    return optimizer
+  }
+
+  // MARK: - Values
+
+  package func keeps(_ values: EngineValues, of entry: ParameterEntry) -> Bool {
+    switch values {
+    case .weights: true
+    case .gradients: pass.gradients != nil
+    case .firstMoment, .secondMoment: optimizer?.keeps(values, of: entry) ?? false
+    }
+  }
+
+  package func read(_ values: EngineValues, of entry: ParameterEntry) -> [Float] {
+    switch values {
+    case .weights: Array(UnsafeBufferPointer(start: weightBlock + entry.offset, count: entry.count))
+    case .gradients: Array(UnsafeBufferPointer(start: gradientBlock + entry.offset, count: entry.count))
+    case .firstMoment, .secondMoment: trainedOptimizer.read(values, of: entry)
+    }
+  }
+
+  package func write(_ values: EngineValues, of entry: ParameterEntry, _ numbers: [Float]) {
+    func copy(to block: UnsafeMutablePointer<Float>) {
+      precondition(numbers.count == entry.count, "\(numbers.count) numbers for \(entry.key)")
+      numbers.withUnsafeBufferPointer {
+        (block + entry.offset).update(from: $0.baseAddress!, count: entry.count)
+      }
+    }
+    switch values {
+    case .weights:
+      copy(to: weightBlock)
+      weightsChanged()
+    case .gradients: copy(to: gradientBlock)
+    case .firstMoment, .secondMoment: trainedOptimizer.write(values, of: entry, numbers)
+    }
+  }
+
+  package func modelWeight(_ entry: ParameterEntry) -> [Float] {
+    [Float](unsafeUninitializedCapacity: entry.count) { buffer, count in
+      model.copy(entry, to: buffer.baseAddress!)
+      count = entry.count
+    }
+  }
+
+  // MARK: - Several processes
+
+  package var units: [[[Range<Int>]]] { trainedOptimizer.units }
+  package var parts: [[Range<Int>]] { trainedOptimizer.parts }
+
+  package var onUnitComplete: (() -> Void)? {
+    get { pass.onLayerComplete }
+    set { pass.onLayerComplete = newValue }
+  }
+
+  package var gradientBlock: UnsafeMutablePointer<Float> {
+    guard let gradients = pass.gradients else { preconditionFailure("an engine that only computes losses") }
+    return gradients
+  }
+
+  package var weightBlock: UnsafeMutablePointer<Float> { model.trained.values }
+
+  package func weightsChanged() { pass.refreshWorkingWeights() }
+
+  package func gradientSquares() -> [Double] { trainedOptimizer.squares(ofParts: gradientBlock, team: team) }
+
+  package func owners(of entry: ParameterEntry) -> [(rank: Int, count: Int)] { trainedOptimizer.owners(of: entry) }
+}
