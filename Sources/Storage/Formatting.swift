@@ -13,6 +13,7 @@ package func formatBytes(_ count: Int) -> String { formatBytes(Double(count)) }
 /// The same of a number from a file, which may be any.
 package func formatBytes(_ count: Double) -> String { scaled(count, step: 1024, units: byteUnits) }
 
+/// The names of 1024 to the power of 0, 1, 2, …: the page writes bytes with the same.
 package let byteUnits = ["B", "KiB", "MiB", "GiB", "TiB"]
 
 /// A duration in seconds for people: "0.42s", "8.3s", "4m05s", "2h07m", "3d04h".

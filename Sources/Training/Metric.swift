@@ -150,7 +150,7 @@ extension Metric {
 
   /// The page's charts and the names that it reads: `{"charts": [{"title", "scale", "lines": [{"name", "label", "kind"}]}],
   /// "names": {…}, "byteUnits": [from 1 in steps of 1024]}`. Kinds: "smoothed" for noisy lines, "held-out" for those with a dot an evaluation.
-  package static func pageDescription(byteUnits: [String]) -> JSON {
+  package static var pageDescription: JSON {
     var titles: [String] = []
     for metric in all { if let chart = metric.chart, !titles.contains(chart) { titles.append(chart) } }
     let charts = titles.map { title in

@@ -162,7 +162,7 @@ def test_watch_in_a_browser(watched, minimind):
     assert f"loss {loss}, " in page.text("#runs li:nth-child(1)") and f"peak memory {memory}" in page.text("#runs li:nth-child(1)")
     compared = minimind("runs", "compare", folder / "first", folder / "second").stdout
     assert re.search(rf"^peak memory +{memory} ", compared, re.MULTILINE)
-    assert "step 20 of 40, stopped" in page.text("#runs") and "peak memory 512.0 M" in page.text("#runs")
+    assert "step 20 of 40, stopped" in page.text("#runs") and "peak memory 512.0 MiB" in page.text("#runs")
     assert {"Loss", "Learning rate", "Gradient norm", "Tokens a second", "Peak memory, MiB", "Reward of chosen answers",
             "Margin of the rewards", "Share of the busiest expert"} <= set(titles(page))
     told = page.run("document.querySelector('.chart[data-title=\"Loss\"] svg').getAttribute('aria-label')")

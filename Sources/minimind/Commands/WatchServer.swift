@@ -22,7 +22,7 @@ package struct WatchServer: Sendable {
   private static let routes: [Route<WatchServer>] = [
     // The charts, and the names in the lines.
     Route(method: "GET", path: "/metrics") { _, _, _, reply in
-      reply.send(HTTPResponse(Metric.pageDescription(byteUnits: byteUnits)))
+      reply.send(HTTPResponse(Metric.pageDescription))
     },
     // What each run is, and whether it is running.
     Route(method: "GET", path: "/runs") { server, _, _, reply in
