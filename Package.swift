@@ -45,11 +45,13 @@ let package = Package(
     room("Machine"),
     room("Model", imports: ["Storage", "Machine"]),
     // The whole model in plain loops, and the plain twin of every kernel, generic over the number type.
-    room("Reference", imports: ["Model"]),
+    room("Reference", imports: ["Machine", "Model"]),
     room("Processes", imports: ["Machine", "CMPI"]),
     room("Tokenization", imports: ["Storage"]),
     room("ModelFiles", imports: ["Storage", "Model", "Tokenization", "CLibZip"]),
-    room("Compute", imports: oneDNN.map { .byName(name: $0.name) } + ["Machine", "Model", "CKernels"]),
+    // Elementary functions of sixteen floats, and selection among many: for kernels and for the sampler.
+    room("VectorMath", imports: ["CKernels"]),
+    room("Compute", imports: oneDNN.map { .byName(name: $0.name) } + ["Machine", "Model", "VectorMath", "CKernels"]),
     room("CPUEngine", imports: ["Machine", "Model", "Compute"]),
     room("Corpus", imports: ["Storage", "Model", "Processes", "Tokenization", "CSimdJSON"]),
     room("Plotting", imports: ["Storage"]),
@@ -61,21 +63,18 @@ let package = Package(
       ],
       resources: [.embedInCode("Bridge")]),
     room(
-      "Inference",
-      imports: [
-        "Storage", "Machine", "Model", "Compute", "CPUEngine", "Tokenization", "StructuredOutput", "ModelFiles",
-      ]),
+      "Generation", imports: ["Storage", "Machine", "Model", "VectorMath", "Tokenization", "StructuredOutput"]),
     room(
       "Evaluation",
-      imports: ["Machine", "Model", "Compute", "CPUEngine", "Tokenization", "Corpus", "Inference", "Plotting"]),
+      imports: ["Machine", "Model", "VectorMath", "Compute", "CPUEngine", "Tokenization", "Corpus", "Plotting"]),
     room(
-      "Serving", imports: ["Storage", "Machine", "Tokenization", "StructuredOutput", "Inference", "CMicroHTTPD"],
+      "Serving", imports: ["Storage", "Machine", "Tokenization", "StructuredOutput", "Generation", "CMicroHTTPD"],
       resources: [.embedInCode("Page")]),
     .executableTarget(
       name: "minimind",
       dependencies: [
         "Storage", "Machine", "Model", "Compute", "CPUEngine", "Processes", "Tokenization", "ModelFiles", "Corpus",
-        "Training", "Inference", "Evaluation", "CEditLine", "Serving",
+        "Training", "Generation", "Evaluation", "CEditLine", "Serving",
       ],
       swiftSettings: swiftSettings),
 
@@ -88,14 +87,14 @@ let package = Package(
       name: "interop-probe",
       dependencies: [
         "Storage", "Model", "Compute", "CPUEngine", "ModelFiles", "Corpus", "Training", "Tokenization",
-        "StructuredOutput", "Inference",
+        "StructuredOutput", "Generation",
       ],
       path: "Tests/InteropProbe", swiftSettings: swiftSettings),
     tests(of: "Storage", imports: ["TestSupport"]),
     tests(of: "Processes", imports: ["TestSupport"]),
     tests(of: "Model", imports: ["TestSupport"]),
     tests(of: "Reference", imports: ["TestSupport", "Model"]),
-    tests(of: "Compute", imports: ["TestSupport", "Machine", "Model", "Reference", "CKernels"]),
+    tests(of: "Compute", imports: ["TestSupport", "Machine", "Model", "VectorMath", "Reference", "CKernels"]),
     tests(of: "CPUEngine", imports: ["TestSupport", "Model", "Compute", "ModelFiles", "Reference"]),
     tests(of: "Tokenization", imports: ["TestSupport", "Storage"]),
     tests(of: "ModelFiles", imports: ["TestSupport", "Storage", "Model"]),
@@ -109,17 +108,19 @@ let package = Package(
       ]),
     tests(of: "StructuredOutput", imports: ["TestSupport", "Storage", "Tokenization"]),
     tests(
-      of: "Inference",
-      imports: ["TestSupport", "Model", "Compute", "CPUEngine", "Tokenization", "StructuredOutput"]),
+      of: "Generation",
+      imports: ["TestSupport", "Model", "Compute", "CPUEngine", "Reference", "Tokenization", "StructuredOutput"]),
     tests(
       of: "Evaluation",
-      imports: ["TestSupport", "Model", "Compute", "CPUEngine", "Corpus", "Inference", "Tokenization"]),
+      imports: ["TestSupport", "Model", "Compute", "CPUEngine", "Corpus", "Generation", "Tokenization"]),
     tests(
       of: "Serving",
-      imports: ["TestSupport", "Storage", "Model", "Compute", "Inference", "StructuredOutput", "Tokenization"]),
+      imports: [
+        "TestSupport", "Storage", "Model", "Compute", "CPUEngine", "Generation", "StructuredOutput", "Tokenization",
+      ]),
     tests(
       of: "minimind",
-      imports: ["TestSupport", "Storage", "Model", "Compute", "ModelFiles", "Inference", "Serving"]),
+      imports: ["TestSupport", "Storage", "Model", "Compute", "ModelFiles", "Generation", "Serving"]),
   ],
   swiftLanguageModes: [.v6],
   cxxLanguageStandard: .cxx17

@@ -1,5 +1,8 @@
 import Compute
 
+/// The first of the two forward passes of this room: whole documents, with all that the backward pass needs. The second is
+/// `CPUInferenceEngine+Layers`, for inference. They are tested against each other, and an operation that is added to one
+/// must be added to the other.
 extension TrainingPass {
   /// Takes a worker's rows from tokens to the normalised output of the last layer.
   func forwardLayers(_ worker: Int) {

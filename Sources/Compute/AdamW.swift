@@ -1,6 +1,7 @@
 import CKernels
 import Foundation
 import Model
+import VectorMath
 
 /// The numbers of one step of AdamW.
 package struct AdamWStep: Sendable {

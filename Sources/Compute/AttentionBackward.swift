@@ -1,4 +1,5 @@
 import CKernels
+import VectorMath
 
 /// The gradient of `attentionForward` for one document and one key/value head (docs/notation.md; Dao et al. 2022,
 /// arXiv 2205.14135, section 3): scores are computed again block by block, weights are e^(score - logSumExp).

@@ -1,4 +1,5 @@
 import CKernels
+import VectorMath
 
 /// Packed causal grouped-query attention of one document and one key/value head:
 /// output = softmax(queries·keysᵀ / √headSize)·values, each query over the keys up to its own.

@@ -1,4 +1,5 @@
 import Model
+import VectorMath
 
 /// target = source, rounded to the target's type; of one type, a copy. The views must not overlap.
 ///

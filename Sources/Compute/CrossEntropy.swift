@@ -1,6 +1,7 @@
 import CKernels
 import Foundation
 import Model
+import VectorMath
 
 /// The loss of each row, log Σ e^z - z[target], in nats, and the gradient of Σ weight · loss with respect to the logits:
 ///
@@ -56,34 +57,6 @@ package func softmaxCrossEntropy(
 
 private func zeroRow(_ view: MatrixView, _ row: Int) {
   view.row(row).initializeMemory(as: UInt8.self, repeating: 0, count: view.columns * view.type.byteCount)
-}
-
-/// The largest of `count` numbers, whatever NaN among them.
-func largest(_ z: UnsafePointer<Float>, _ count: Int) -> Float {
-  var a = SIMD16<Float>(repeating: -.infinity)
-  var b = a
-  var start = 0
-  while start &+ 32 <= count {
-    a = ckMaximum(Float.load(z + start, 16), a)
-    b = ckMaximum(Float.load(z + start + 16, 16), b)
-    start &+= 32
-  }
-  while start < count {
-    let lanes = min(16, count &- start)
-    a = ckMaximum(ckLoadFloatsOr(z + start, lanes, -.infinity), a)
-    start &+= 16
-  }
-  return ckLargest(ckMaximum(a, b))
-}
-
-/// Σ e^(z - maximum)
-func exponentialSum(_ z: UnsafePointer<Float>, _ count: Int, minus maximum: Float) -> Float {
-  var sums = FourSums()
-  @inline(__always) func step(_ start: Int, _ lanes: Int, _ sum: inout SIMD16<Float>) {
-    sum += exponential(ckLoadFloatsOr(z + start, lanes, -.infinity) - maximum)
-  }
-  sums.add(count, step)
-  return sums.total
 }
 
 /// Writes e^(z - maximum) · scale.

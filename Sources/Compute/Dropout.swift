@@ -1,4 +1,5 @@
 import Model
+import VectorMath
 
 /// Which elements dropout zeroes: a pure function of a seed and an element's place, so that the backward pass finds the
 /// forward pass's choice again without anything being kept, whoever computes the row and whenever.

@@ -1,6 +1,7 @@
 import CKernels
 import Machine
 import Model
+import VectorMath
 
 /// The numbers of one step of Muon.
 package struct MuonStep: Sendable {

@@ -1,6 +1,7 @@
 import CKernels
 import Machine
 import Model
+import VectorMath
 
 /// Working memory of `pagedAttention`: one for each worker, nothing is allocated afterwards.
 package final class PagedAttentionScratch {

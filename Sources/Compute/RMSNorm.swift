@@ -1,4 +1,5 @@
 import Model
+import VectorMath
 
 /// y = x · r · w with r = 1 / √(mean of x² + ε), for each row; Zhang & Sennrich 2019 (arXiv 1910.07467).
 ///

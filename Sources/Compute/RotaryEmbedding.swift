@@ -1,6 +1,7 @@
 import Foundation
 import Machine
 import Model
+import VectorMath
 
 /// The cosines and sines by which positions turn the pairs of a head; Su et al. 2021 (arXiv 2104.09864).
 ///

@@ -1,4 +1,5 @@
 import Model
+import VectorMath
 
 /// The router of a mixture of experts, for some tokens: which experts each takes, and how much each of them counts.
 ///

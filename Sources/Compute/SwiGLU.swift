@@ -1,4 +1,5 @@
 import Model
+import VectorMath
 
 /// y = silu(gate) ⊙ up with silu(g) = g·σ(g), the gated activation of Shazeer 2020 (arXiv 2002.05202).
 ///

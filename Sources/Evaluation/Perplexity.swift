@@ -2,7 +2,6 @@ import CPUEngine
 import Compute
 import Corpus
 import Foundation
-import Inference
 import Machine
 import Model
 import Tokenization
@@ -74,9 +73,9 @@ package final class PerplexityMeter {
   ///
   /// - Parameter tokenizer: its tokens are all in the model's vocabulary.
   /// - Throws: `OutOfMemoryError`.
-  package convenience init(_ model: InferenceModel, _ tokenizer: Tokenizer) throws(OutOfMemoryError) {
-    let cache = try model.makeCache()
-    self.init(tokenizer, model.configuration, sequenceLength: model.contextLength) { model.lossSum($0, cache) }
+  package convenience init(_ model: any InferenceEngine, _ tokenizer: Tokenizer) throws(OutOfMemoryError) {
+    let pool = try KeyValuePool(model, tokens: model.contextLength)
+    self.init(tokenizer, model.configuration, sequenceLength: model.contextLength) { model.lossSum($0, pool) }
   }
 
   private init(

@@ -1,13 +1,13 @@
 import Storage
 
-/// Rows of a batch, or of a prompt, that do not come from the embedding table: what an encoder makes of an image.
+/// Rows of a batch, or of a sequence, that do not come from the embedding table: what an encoder makes of an image.
 package struct EmbeddedSpan: Sendable, Equatable {
   /// The rows that it fills.
   package private(set) var rows: Range<Int>
   /// [rows, hiddenSize] what they hold, fp32.
   package let values: [Float]
-  /// SHA-256 of `values`, in hexadecimal. The tokens in such rows are placeholders, so who compares prompts compares this,
-  /// too.
+  /// SHA-256 of `values`, in hexadecimal. The tokens in such rows are placeholders, so a comparison of prompts compares this as
+  /// well.
   package let digest: String
 
   /// - Precondition: there are rows, and `values` is a whole number of columns for each.
@@ -23,5 +23,10 @@ package struct EmbeddedSpan: Sendable, Equatable {
   /// hiddenSize
   package var columns: Int { values.count / rows.count }
 
-  mutating func move(by distance: Int) { rows = rows.lowerBound + distance..<rows.upperBound + distance }
+  /// What one of the rows holds, [hiddenSize].
+  package func values(ofRow row: Int) -> ArraySlice<Float> {
+    values[(row - rows.lowerBound) * columns..<(row - rows.lowerBound + 1) * columns]
+  }
+
+  package mutating func move(by distance: Int) { rows = rows.lowerBound + distance..<rows.upperBound + distance }
 }

@@ -52,12 +52,19 @@ extension ReferenceModel {
     return dInput
   }
 
-  /// Turns every head by its token's position in its document; direction -1 turns back.
-  func rotate(_ heads: [Double], _ documentOffsets: [Int], direction: Double = 1) -> [Double] {
-    let positions = documents(documentOffsets).flatMap { 0..<$0.count }
-    return Reference.rotary(
-      heads, width: positions.isEmpty ? shape.headSize : heads.count / positions.count, headSize: shape.headSize,
-      positions: positions, theta: shape.ropeTheta, direction: direction)
+  /// [T][d/2] the angles of each document's tokens: position times the frequency of each pair.
+  func angles(_ documentOffsets: [Int]) -> [[Double]] {
+    documents(documentOffsets).flatMap { document in
+      let frequencies = shape.rotarySettings().frequencies(length: document.count)
+      return (0..<document.count).map { position in frequencies.map { Double(position) * $0 } }
+    }
+  }
+
+  /// Turns every head by its token's angles; direction -1 turns back.
+  func rotate(_ heads: [Double], _ angles: [[Double]], direction: Double = 1) -> [Double] {
+    Reference.rotary(
+      heads, width: heads.count / max(angles.count, 1), headSize: shape.headSize, angles: angles,
+      amplitude: shape.rotarySettings().amplitude, direction: direction)
   }
 
   func attentionShape(_ documentOffsets: [Int]) -> Reference.AttentionShape {

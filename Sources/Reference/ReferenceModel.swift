@@ -70,8 +70,11 @@ package struct ReferenceModel {
   }
 
   package struct Activations {
+    /// [T] ids; -1 for rows that do not come from the embedding table.
     let tokens: [Int]
     let documentOffsets: [Int]
+    /// [T][d/2] by how much the pairs of a head are turned.
+    let angles: [[Double]]
     var layers: [Layer] = []
     /// [T, n] the end of the residual stream, normalised.
     var final = Normalized(input: [], output: [], reciprocals: [])
@@ -84,9 +87,15 @@ package struct ReferenceModel {
   ///   - documentOffsets: [documents + 1] where each document begins, and the end of the last. A token sees itself and
   ///     what stands before it in its document.
   package func forward(tokens: [Int], documentOffsets: [Int]) -> Activations {
-    var result = Activations(tokens: tokens, documentOffsets: documentOffsets)
-    // x = E[token]: the residual stream, [T, n], to which every block adds.
-    var x = Reference.embeddingForward(tokens: tokens, table: weight(ParameterKey.embedding), width: shape.hiddenSize)
+    // x = E[token]
+    let x = Reference.embeddingForward(tokens: tokens, table: weight(ParameterKey.embedding), width: shape.hiddenSize)
+    return forward(x, tokens: tokens, documentOffsets: documentOffsets, angles: angles(documentOffsets))
+  }
+
+  /// - Parameter input: [T, n] what the residual stream, to which every block adds, begins with.
+  func forward(_ input: [Double], tokens: [Int], documentOffsets: [Int], angles: [[Double]]) -> Activations {
+    var result = Activations(tokens: tokens, documentOffsets: documentOffsets, angles: angles)
+    var x = input
     for number in 0..<shape.layerCount {
       let key = ParameterKey.Layer(number)
 
@@ -100,8 +109,8 @@ package struct ReferenceModel {
         let (queries, keys) = (normalize(q, key.queryNorm), normalize(k, key.keyNorm))
         (queryNorm, keyNorm, q, k) = (queries, keys, queries.output, keys.output)
       }
-      q = rotate(q, documentOffsets)
-      k = rotate(k, documentOffsets)
+      q = rotate(q, angles)
+      k = rotate(k, angles)
       let qkv = sideBySide([q, k, v], rows: tokens.count)
       let o = Reference.attentionForward(queriesKeysValues: qkv, attentionShape(documentOffsets))
       add(project(o, key.attentionOutput), to: &x)
@@ -225,8 +234,8 @@ package struct ReferenceModel {
       let dQKV = Reference.attentionBackward(
         dOutput: dO, queriesKeysValues: layer.queriesKeysValues, attentionShape(offsets))
       let parts = apart(dQKV, widths: [shape.querySize, shape.keyValueSize, shape.keyValueSize])
-      var dQ = rotate(parts[0], offsets, direction: -1)
-      var dK = rotate(parts[1], offsets, direction: -1)
+      var dQ = rotate(parts[0], activations.angles, direction: -1)
+      var dK = rotate(parts[1], activations.angles, direction: -1)
       if let queryNorm = layer.queryNorm { dQ = normalizeBackward(dQ, queryNorm, key.queryNorm) }
       if let keyNorm = layer.keyNorm { dK = normalizeBackward(dK, keyNorm, key.keyNorm) }
       var dA = projectBackward(dQ, a.output, key.query)

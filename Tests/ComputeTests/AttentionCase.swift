@@ -3,6 +3,7 @@ import Model
 import Reference
 import TestSupport
 import Testing
+import VectorMath
 
 /// Inputs of one case in Float, rounded to the element type, and what the fast kernels make of them.
 struct AttentionCase {

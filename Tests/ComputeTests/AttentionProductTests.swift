@@ -4,6 +4,7 @@ import Model
 import Reference
 import TestSupport
 import Testing
+import VectorMath
 
 /// The small C functions of which attention is made, against loops over single numbers.
 struct AttentionProductTests {

@@ -2,6 +2,7 @@ import Compute
 import Foundation
 import TestSupport
 import Testing
+import VectorMath
 
 @Suite struct SelectionTests {
   /// Numbers of which some are equal.
@@ -44,7 +45,7 @@ import Testing
       weights += [1, 0, .leastNonzeroMagnitude]
       let total = weights.reduce(0.0) { $0 + Double($1) }
       for share in [0, 0.1, 0.5, 0.9, 0.999] as [Float] {
-        let found = Compute.threshold(weights.span, reaching: share)
+        let found = VectorMath.threshold(weights.span, reaching: share)
         #expect(weights.contains(found))
         let kept = weights.filter { $0 >= found }.reduce(0.0) { $0 + Double($1) }
         let above = weights.filter { $0 > found }.reduce(0.0) { $0 + Double($1) }

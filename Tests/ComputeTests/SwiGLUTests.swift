@@ -3,6 +3,7 @@ import Model
 import Reference
 import TestSupport
 import Testing
+import VectorMath
 
 struct SwiGLUTests {
   /// Four roundings' worth of error in the exponential, then the operations of the formula.

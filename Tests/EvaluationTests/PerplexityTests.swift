@@ -3,7 +3,7 @@ import Compute
 import Corpus
 import Evaluation
 import Foundation
-import Inference
+import Generation
 import Model
 import TestSupport
 import Testing
@@ -82,7 +82,7 @@ import Tokenization
   func inference(type: WeightType) throws {
     let parameters = try Self.parameters()
     for sequenceLength in [512, 7] {
-      let model = try InferenceModel(
+      let model = try CPUInferenceEngine(
         parameters, type: type, contextLength: sequenceLength, team: WorkerTeam(count: 2))
       let meter = try PerplexityMeter(model, Self.tokenizer)
       for text in Self.texts { Array(text.utf8).withUnsafeBytes { meter.add($0) } }

@@ -2,7 +2,7 @@ import CPUEngine
 import Compute
 import Corpus
 import Foundation
-import Inference
+import Generation
 import Model
 import ModelFiles
 import Storage

@@ -1,5 +1,5 @@
 import Foundation
-import Inference
+import Generation
 import Serving
 import Storage
 import TestSupport

@@ -1,4 +1,4 @@
-import Inference
+import Generation
 import Serving
 import Testing
 import Tokenization

@@ -1,6 +1,6 @@
 import Foundation
 import Compute
-import Inference
+import Generation
 import Model
 import ModelFiles
 import Storage

@@ -1,4 +1,4 @@
-import Inference
+import Generation
 
 /// How large an answer can become. It must not take memory as a client likes: one that is not streamed is kept until
 /// its end.
@@ -25,7 +25,7 @@ extension GenerationCall {
     if isStreamed { return }
     let echoed = echoes ? prompts.reduce(0) { $0 + $1.tokens.count } : 0
     let written = prompts.reduce(0) {
-      $0 + request.mostTokens(behind: $1.tokens.count, contextLength: contextLength)
+      $0 + request.tokenLimit(promptTokens: $1.tokens.count, contextLength: contextLength)
     }
     let logProbabilities = request.topLogProbabilities.map { 1 + $0 } ?? 0
     let tokenBytes = Self.textBytes + logProbabilities * Self.logProbabilityBytes

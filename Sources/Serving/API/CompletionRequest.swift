@@ -1,4 +1,4 @@
-import Inference
+import Generation
 
 extension GenerationCall {
   /// A request to `/v1/completions`.

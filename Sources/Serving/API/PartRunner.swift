@@ -1,4 +1,4 @@
-import Inference
+import Generation
 import Synchronization
 
 /// Runs the parts of one request, its generations or embeddings, a few at a time, so that a request of many parts does

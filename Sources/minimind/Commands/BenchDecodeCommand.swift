@@ -1,19 +1,20 @@
+import CPUEngine
 import Compute
 import Foundation
-import Inference
+import Generation
 import Model
 import ModelFiles
 
 /// `minimind bench decode`: how quickly one token follows another.
 let benchDecodeCommand: Command = {
   let streams = Option.integer(
-    "streams", default: 1, in: 1...BatchEngine.maximumSequences,
+    "streams", default: 1, in: 1...CPUInferenceEngine.limits.sequences,
     help: "Texts that are written at the same time; the rate is that of all together.")
   return inferenceBenchmark(
     "decode", summary: "measures writing, one token after another", defaultTokens: 128, options: [streams]
   ) { model, tokens, invocation in
     let count = invocation[streams]
-    let pool = try model.makePool(tokens: count * (model.contextLength + PageShape.length))
+    let pool = try KeyValuePool(model, tokens: count * (model.contextLength + model.limits.pageTokens))
     let caches = (0..<count).map { _ in KeyValueCache(pool, capacity: model.contextLength) }
     var last = [Int32](repeating: 1, count: count)
     let seconds = medianSeconds {
@@ -44,7 +45,8 @@ let benchPrefillCommand = inferenceBenchmark(
 
 private func inferenceBenchmark(
   _ name: String, summary: String, defaultTokens: Int, options: [any OptionDescription] = [],
-  measure: @escaping @Sendable (InferenceModel, _ tokens: Int, Invocation) throws -> (seconds: Double, streams: Int)
+  measure:
+    @escaping @Sendable (any InferenceEngine, _ tokens: Int, Invocation) throws -> (seconds: Double, streams: Int)
 ) -> Command {
   let model = Option.text(
     "model", "MODEL", default: "small",
@@ -77,13 +79,13 @@ private func inferenceBenchmark(
 
 private func benchmarkModel(
   _ name: String, type: WeightType, contextLength: Int, threads: Int
-) throws -> InferenceModel {
+) throws -> any InferenceEngine {
   let team = WorkerTeam(count: threads)
   if ModelConfiguration.names.contains(name) && !FileManager.default.fileExists(atPath: name) {
     let parameters = try Parameters(configuration: try modelConfiguration(name), seed: 1)
-    return try InferenceModel(parameters, type: type, contextLength: contextLength, team: team)
+    return try CPUInferenceEngine(parameters, type: type, contextLength: contextLength, team: team)
   }
-  return try InferenceModel(
+  return try loadInferenceEngine(
     modelDirectory: try resolveModelDirectory(name), type: type, contextLength: contextLength, team: team)
 }
 

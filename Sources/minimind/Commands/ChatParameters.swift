@@ -1,4 +1,4 @@
-import Inference
+import Generation
 import Storage
 
 /// What `/params` shows and sets: the options of sampling, by their names and within their limits.

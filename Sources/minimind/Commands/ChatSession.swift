@@ -1,5 +1,5 @@
 import Foundation
-import Inference
+import Generation
 import Storage
 import Tokenization
 
@@ -133,6 +133,7 @@ final class ChatSession {
   private func answer(_ question: String) throws -> GenerationClock {
     var clock = GenerationClock()
     var text = ""
+    let turns = conversation.turnCount
     try conversation.ask(
       question, sampling: parameters.sampling, maximumTokens: parameters.maximumTokens, stops: stops
     ) { event in
@@ -143,6 +144,11 @@ final class ChatSession {
     }
     messages += [ChatMessage(role: .user, content: question), ChatMessage(role: .assistant, content: text)]
     try console.print()
+    let forgotten = turns + 1 - conversation.turnCount
+    if forgotten > 0 {
+      try note(
+        "The context is full: the oldest \(forgotten == 1 ? "question is" : "\(forgotten) questions are") forgotten.")
+    }
     return clock
   }
 }

@@ -2,7 +2,7 @@ import Compute
 import Corpus
 import Evaluation
 import Foundation
-import Inference
+import Generation
 import Machine
 import Model
 import ModelFiles
@@ -81,7 +81,7 @@ let evalPerplexityCommand: Command = {
     let scaling = try RotaryOptions.scaling(invocation, configuration)
     let meter: PerplexityMeter
     if let type = invocation[type] {
-      let model = try InferenceModel(
+      let model = try loadInferenceEngine(
         modelDirectory: directory, type: type, contextLength: length, rotaryScaling: scaling, team: team)
       meter = try PerplexityMeter(model, tokenizer)
     } else {

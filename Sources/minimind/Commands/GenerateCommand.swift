@@ -1,5 +1,5 @@
 import Foundation
-import Inference
+import Generation
 import Tokenization
 
 /// `minimind generate`: continues a text.

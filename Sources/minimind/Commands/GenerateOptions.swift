@@ -1,6 +1,6 @@
 import Compute
 import Foundation
-import Inference
+import Generation
 import Machine
 import Model
 import ModelFiles
@@ -69,7 +69,7 @@ package enum GenerateOptions {
 /// A model in memory with its tokenizer.
 struct LoadedModel {
   let directory: String
-  let model: InferenceModel
+  let model: any InferenceEngine
   let tokenizer: Tokenizer
 
   /// - Throws: what is wrong with the directory, the weights or the tokenizer.
@@ -79,7 +79,7 @@ struct LoadedModel {
     let configuration = try ModelConfiguration(modelDirectory: directory)
     let scaling = try RotaryOptions.scaling(invocation, configuration)
     let growth = scaling == nil || scaling == RotaryScaling.none ? 1 : invocation[RotaryOptions.factor]
-    model = try InferenceModel(
+    model = try loadInferenceEngine(
       modelDirectory: directory, type: invocation[GenerateOptions.type],
       contextLength: invocation[GenerateOptions.context]
         ?? Int(Double(configuration.maximumSequenceLength) * growth),
@@ -118,7 +118,7 @@ struct GenerationClock {
 
   var seconds: Double { monotonicSeconds() - start }
 
-  /// Of the tokens after the first, which has the prompt to wait for.
+  /// Of the tokens after the first, which waits for the prompt.
   var tokensPerSecond: Double? {
     guard let firstTokenSeconds, tokens > 1 else { return nil }
     return Double(tokens - 1) / max(1e-9, seconds - firstTokenSeconds)

@@ -1,7 +1,7 @@
 import CPUEngine
 import Compute
 import Foundation
-import Inference
+import Generation
 import Model
 import ModelFiles
 import Storage
@@ -123,8 +123,8 @@ struct ModelFacts: Encodable {
       Memory(
         use: "inference, a full context of \(configuration.maximumSequenceLength)", type: type.rawValue,
         bytes: type.byteCount(weights: configuration.parameterCount)
-          + KeyValuePool.byteCount(
-            configuration, type: type.activationType, tokens: configuration.maximumSequenceLength))
+          + CPUInferenceEngine.cacheByteCount(
+            configuration, type: type, tokens: configuration.maximumSequenceLength))
     }
     memory += ElementType.allCases.map { type in
       // The fp32 weights and the optimizer stand beside what the pass holds.

@@ -1,5 +1,6 @@
+import CPUEngine
 import Foundation
-import Inference
+import Generation
 import Machine
 import ModelFiles
 import Serving
@@ -13,7 +14,7 @@ let serveCommand: Command = {
     help: "Where to listen; 0.0.0.0 for all addresses of this machine, which needs a key or --allow-open.")
   let port = Option.integer("port", default: 8080, in: 0...65535, help: "The port to listen on; 0: any free one.")
   let parallel = Option.integer(
-    "parallel", default: 32, in: 1...BatchEngine.maximumSequences,
+    "parallel", default: 32, in: 1...CPUInferenceEngine.limits.sequences,
     help: "Most answers that are written at the same time.")
   let queue = Option.integer(
     "queue", default: 128, in: 0...100_000,

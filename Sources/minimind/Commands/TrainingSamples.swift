@@ -1,6 +1,6 @@
 import CPUEngine
 import Compute
-import Inference
+import Generation
 import Model
 import Tokenization
 import Training
@@ -37,15 +37,11 @@ struct TrainingSamples {
 
   /// Bytes that sampling takes while it lasts: a copy of the model.
   static func memoryBytes(_ plan: TrainingPlan) -> Int {
-    plan.settings.samplePrompt.isEmpty ? 0 : InferenceModel.memoryBytes(plan.configuration, type: .bfloat16)
+    plan.settings.samplePrompt.isEmpty ? 0 : CPUInferenceEngine.memoryBytes(plan.configuration, type: .bfloat16)
   }
 
   func continuations(_ trained: any TrainingEngine) throws -> [String] {
-    let weights = try InferenceWeights(trained.configuration, trained.table, type: .bfloat16, team: team) {
-      entry, target in
-      trained.modelWeight(entry).withUnsafeBufferPointer { target.update(from: $0.baseAddress!, count: entry.count) }
-    }
-    let model = try InferenceModel(weights, team: team)
+    let model = try CPUInferenceEngine(trained, type: .bfloat16, team: team)
     let engine = try BatchEngine(model, tokenizer)
     return prompts.map { prompt in
       var request = GenerationRequest(prompt: prompt)

@@ -1,0 +1,57 @@
+import Tokenization
+
+/// One answer while it is written: logits become tokens, tokens text, and at some point it ends.
+struct AnswerWriter {
+  private let endTokens: Set<Int32>
+  let maximumTokens: Int
+  private var sampler: Sampler
+  private var decoder: StreamingDecoder
+  private var stops: StopFinder
+  /// Tokens generated so far.
+  private(set) var count = 0
+  private(set) var isFinished = false
+
+  /// - Parameters:
+  ///   - endTokens: those by which the model ends a text.
+  ///   - contextLength: the most tokens that the model reads.
+  init(_ request: GenerationRequest, _ tokenizer: Tokenizer, endTokens: [Int32], contextLength: Int) {
+    maximumTokens = request.tokenLimit(promptTokens: request.prompt.count, contextLength: contextLength)
+    self.endTokens = request.ignoresEndTokens ? [] : Set(endTokens)
+    sampler = Sampler(
+      request.sampling, vocabularySize: tokenizer.vocabularySize, context: request.prompt,
+      topLogProbabilities: request.topLogProbabilities, constraint: request.constraint)
+    decoder = StreamingDecoder(tokenizer, skippingSpecialTokens: true)
+    stops = StopFinder(request.stops)
+  }
+
+  /// Whether there is nothing to generate at all.
+  var isEmpty: Bool { maximumTokens <= 0 }
+
+  /// Chooses the token after the last one.
+  ///
+  /// - Parameter logits: [vocabulary].
+  /// - Returns: the token, which the model is to read next; nil when the answer has ended.
+  mutating func advance(_ logits: Span<Float>, _ emit: (GenerationEvent) -> Void) -> Int32? {
+    let (token, logProbability) = sampler.next(logits)
+    if endTokens.contains(token) {
+      finish(.stop, emit)
+      return nil
+    }
+    count += 1
+    emit(.token(token, text: stops.push(decoder.push(token)), logProbability))
+    if stops.isFound {
+      finish(.stop, emit)
+    } else if count >= maximumTokens {
+      finish(.length, emit)
+    }
+    return isFinished ? nil : token
+  }
+
+  /// Ends the answer, and emits what was held back.
+  mutating func finish(_ reason: FinishReason, _ emit: (GenerationEvent) -> Void) {
+    guard !isFinished else { return }
+    isFinished = true
+    let rest = stops.push(decoder.finish()) + stops.finish()
+    emit(.end(stops.isFound ? .stop : reason, text: rest))
+  }
+}

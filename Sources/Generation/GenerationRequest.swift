@@ -1,0 +1,60 @@
+import Model
+import StructuredOutput
+
+/// A text to continue, and how.
+package struct GenerationRequest: Sendable {
+  /// At least one token, each in the vocabulary, no more than the context length.
+  package var prompt: [Int32]
+  /// Rows of the prompt that do not come from the embedding table; tokens stand in their places. In the order of positions,
+  /// without overlap.
+  package var embedded: [EmbeddedSpan] = []
+  /// Nil for no limit but the context.
+  package var maximumTokens: Int?
+  package var sampling = SamplingSettings()
+  /// Texts that end the generation and are not part of it.
+  package var stops: [String] = []
+  /// Nil: no log-probabilities; 0: of the chosen tokens; k: and of the k most likely ones.
+  package var topLogProbabilities: Int?
+  /// Whether `GenerationEvent.prompt` brings the log-probabilities of the prompt's tokens, which then are all computed.
+  package var reportsPromptLogProbabilities = false
+  /// Whether the model's end tokens are tokens like any others, for measuring.
+  package var ignoresEndTokens = false
+  /// What the text may be; nil for anything.
+  package var constraint: (any TokenConstraint)?
+
+  package init(prompt: [Int32]) { self.prompt = prompt }
+
+  /// The most tokens that can be written after a prompt of `promptTokens`. The last one need not be read.
+  package func tokenLimit(promptTokens: Int, contextLength: Int) -> Int {
+    min(maximumTokens ?? Int.max, contextLength - promptTokens + 1)
+  }
+}
+
+/// Why a generation ended.
+package enum FinishReason: String, Sendable, Codable {
+  /// The model ended the text, or a stop string came.
+  case stop
+  /// As many tokens as asked for, or the context is full.
+  case length
+  /// The caller cancelled it.
+  case cancelled
+}
+
+/// What a generation brings, one thing after another.
+package enum GenerationEvent: Sendable, Equatable {
+  /// The first event: the prompt has been read. The log-probability of each of its tokens if the request asks for them,
+  /// nil for the first one; and how many of its tokens were not computed again.
+  case prompt([TokenLogProbability?], cachedTokens: Int)
+  /// A token, and the text that is complete with it: often its own, sometimes none yet or more.
+  case token(Int32, text: String, TokenLogProbability?)
+  /// The last event, with the text that had been held back.
+  case end(FinishReason, text: String)
+
+  /// The text that the event adds to the answer.
+  package var text: String {
+    switch self {
+    case .prompt: ""
+    case .token(_, let text, _), .end(_, let text): text
+    }
+  }
+}

@@ -1,0 +1,95 @@
+import Compute
+import Generation
+import TestSupport
+import Testing
+import Tokenization
+
+@Suite struct ConversationTests {
+  static func ask(
+    _ conversation: Conversation, _ question: String, maximumTokens: Int? = 10, seed: UInt64 = 1, stopAfter: Int = .max
+  ) throws -> [Int32] {
+    var tokens: [Int32] = []
+    try conversation.ask(
+      question, sampling: GeneratorTests.sampling(seed: seed), maximumTokens: maximumTokens
+    ) { event in
+      if case .token(let token, _, _) = event { tokens.append(token) }
+      return tokens.count < stopAfter
+    }
+    return tokens
+  }
+
+  /// What the model reads before it answers the last question.
+  static func prompt(_ messages: [(String, [Int32])], question: String, system: String = "") -> [Int32] {
+    let tokenizer = GeneratorTests.tokenizer
+    func ask(_ text: String) -> [Int32] {
+      [1] + tokenizer.encode("user\n" + text, specialTokens: .asText) + [2] + tokenizer.encode("\n") + [1]
+        + tokenizer.encode("assistant\n")
+    }
+    return tokenizer.encode(system, specialTokens: .asText)
+      + messages.flatMap { ask($0.0) + $0.1 + [2] + tokenizer.encode("\n") } + ask(question)
+  }
+
+  @Test("an answer is that to the whole conversation laid out by the template")
+  func history() throws {
+    let model = try GeneratorTests.model(contextLength: 400)
+    let conversation = try Conversation(model, GeneratorTests.tokenizer, ChatTemplate(), system: "a world")
+    var turns: [(String, [Int32])] = []
+    for (index, question) in ["hello", "</s> is <s> text", "你好，世界"].enumerated() {
+      let expected = try GeneratorTests.generate(
+        model, prompt: Self.prompt(turns, question: question, system: "a world"),
+        maximumTokens: 10, sampling: GeneratorTests.sampling(seed: 1 + UInt64(index)))
+      let answer = try Self.ask(conversation, question)
+      #expect(answer == expected.tokens)
+      turns.append((question, answer))
+    }
+    conversation.reset()
+    #expect(try Self.ask(conversation, "hello") == turns[0].1)
+  }
+
+  @Test("an answer that was broken off stays in the conversation as far as it came")
+  func interrupted() throws {
+    let model = try GeneratorTests.model(contextLength: 400)
+    let conversation = try Conversation(model, GeneratorTests.tokenizer, ChatTemplate())
+    let partial = try Self.ask(conversation, "hello", stopAfter: 3)
+    #expect(partial.count <= 3)
+    let expected = try GeneratorTests.generate(
+      model, prompt: Self.prompt([("hello", partial)], question: "what"), maximumTokens: 10,
+      sampling: GeneratorTests.sampling(seed: 2))
+    #expect(try Self.ask(conversation, "what") == expected.tokens)
+  }
+
+  @Test("a full context forgets the oldest turns and keeps the system message")
+  func forgetting() throws {
+    let model = try GeneratorTests.model(contextLength: 120)
+    let conversation = try Conversation(model, GeneratorTests.tokenizer, ChatTemplate(), system: "a world")
+    var turns: [(String, [Int32])] = []
+    for index in 0..<12 {
+      let question = "hello \(index)"
+      let answer = try Self.ask(conversation, question)
+      let kept = turns.suffix(conversation.turnCount - 1)
+      let prompt = Self.prompt(Array(kept), question: question, system: "a world")
+      #expect(prompt.count + 10 <= 120)
+      let expected = try GeneratorTests.generate(
+        model, prompt: prompt, maximumTokens: 10,
+        sampling: GeneratorTests.sampling(seed: 1 + UInt64(index)))
+      #expect(answer == expected.tokens, "turn \(index)")
+      turns.append((question, answer))
+    }
+    #expect(conversation.turnCount < 12)
+  }
+
+  @Test("a question that fits in no context is refused, and the conversation goes on")
+  func tooLong() throws {
+    let model = try GeneratorTests.model(contextLength: 60)
+    let conversation = try Conversation(model, GeneratorTests.tokenizer, ChatTemplate())
+    let error = #expect(throws: InferenceError.self) {
+      try Self.ask(conversation, String(repeating: "x ", count: 100))
+    }
+    #expect(
+      error?.description.hasSuffix(
+        "so there is no room for an answer. Shorten it, or choose a larger --context.") == true)
+    #expect(conversation.turnCount == 0)
+    _ = try Self.ask(conversation, "hello")
+    #expect(conversation.turnCount == 1)
+  }
+}
