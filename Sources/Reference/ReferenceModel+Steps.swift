@@ -83,8 +83,8 @@ extension ReferenceModel {
   func documents(_ offsets: [Int]) -> [Range<Int>] { zip(offsets, offsets.dropFirst()).map { $0..<$1 } }
 
   /// [documents] Σ loss weight: how much the balance of experts counts in each.
-  func documentWeights(_ lossWeights: [Double], _ documentOffsets: [Int]) -> [Double] {
-    documents(documentOffsets).map { lossWeights[$0].reduce(0, +) }
+  func documentWeights(_ batch: Batch) -> [Double] {
+    (0..<batch.documentCount).map { batch.rows(ofDocument: $0).reduce(0) { $0 + Double(batch.lossWeights[$1]) } }
   }
 
   // MARK: - Matrices

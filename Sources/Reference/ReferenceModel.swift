@@ -21,13 +21,21 @@ package struct ReferenceModel {
   /// [table.totalCount] AdamW's moving means of the gradients and of their squares.
   package var firstMoments, secondMoments: [Double]
 
-  /// A copy of `parameters`.
-  package init(_ parameters: Parameters) {
-    shape = parameters.configuration
-    table = parameters.table
-    weights = (0..<table.totalCount).map { Double(parameters.values[$0]) }
+  /// - Parameter weights: [table.totalCount].
+  package init(_ shape: ModelConfiguration, _ table: ParameterTable, weights: [Double]) {
+    precondition(weights.count == table.totalCount, "\(weights.count) weights of \(table.totalCount)")
+    self.shape = shape
+    self.table = table
+    self.weights = weights
     gradients = [Double](repeating: 0, count: weights.count)
     (firstMoments, secondMoments) = (gradients, gradients)
+  }
+
+  /// A copy of `parameters`.
+  package init(_ parameters: Parameters) {
+    self.init(
+      parameters.configuration, parameters.table,
+      weights: (0..<parameters.table.totalCount).map { Double(parameters.values[$0]) })
   }
 
   // MARK: - Forward: tokens in, logits out
@@ -90,6 +98,21 @@ package struct ReferenceModel {
     // x = E[token]
     let x = Reference.embeddingForward(tokens: tokens, table: weight(ParameterKey.embedding), width: shape.hiddenSize)
     return forward(x, tokens: tokens, documentOffsets: documentOffsets, angles: angles(documentOffsets))
+  }
+
+  /// The same of a batch, whose embedded rows (of an image, say) take the place of E[token].
+  package func forward(_ batch: Batch) -> Activations {
+    var tokens = batch.tokens.map(Int.init)
+    var x = Reference.embeddingForward(tokens: tokens, table: weight(ParameterKey.embedding), width: shape.hiddenSize)
+    for span in batch.embedded {
+      for row in span.rows {
+        tokens[row] = -1
+        x.replaceSubrange(
+          row * shape.hiddenSize..<(row + 1) * shape.hiddenSize, with: span.values(ofRow: row).map(Double.init))
+      }
+    }
+    let offsets = batch.documentOffsets.map(Int.init)
+    return forward(x, tokens: tokens, documentOffsets: offsets, angles: angles(offsets))
   }
 
   /// - Parameter input: [T, n] what the residual stream, to which every block adds, begins with.
@@ -156,34 +179,27 @@ package struct ReferenceModel {
 
   /// Σ weight · (log Σ e^z - z[target]) over tokens, and Σ over layers and documents of the document's weight · how
   /// unevenly it uses the experts.
-  package func loss(
-    tokens: [Int], targets: [Int], lossWeights: [Double], documentOffsets: [Int]
-  ) -> (loss: Double, balance: Double) {
-    let activations = forward(tokens: tokens, documentOffsets: documentOffsets)
-    return losses(activations, targets: targets, lossWeights: lossWeights).sums
-  }
+  package func loss(_ batch: Batch) -> (loss: Double, balance: Double) { losses(forward(batch), batch).sums }
 
   /// The same; adds the gradient of loss + `balanceLossWeight` · balance to `gradients`.
-  package mutating func forwardBackward(
-    tokens: [Int], targets: [Int], lossWeights: [Double], documentOffsets: [Int]
-  ) -> (loss: Double, balance: Double) {
-    let activations = forward(tokens: tokens, documentOffsets: documentOffsets)
-    let (sums, dLogits) = losses(activations, targets: targets, lossWeights: lossWeights)
-    backward(activations, dLogits: dLogits, documentWeights: documentWeights(lossWeights, documentOffsets))
+  package mutating func forwardBackward(_ batch: Batch) -> (loss: Double, balance: Double) {
+    let activations = forward(batch)
+    let (sums, dLogits) = losses(activations, batch)
+    backward(activations, dLogits: dLogits, documentWeights: documentWeights(batch))
     return sums
   }
 
   private func losses(
-    _ activations: Activations, targets: [Int], lossWeights: [Double]
+    _ activations: Activations, _ batch: Batch
   ) -> (sums: (loss: Double, balance: Double), dLogits: [Double]) {
+    let lossWeights = batch.lossWeights.map(Double.init)
     let (losses, dLogits) = Reference.softmaxCrossEntropy(
-      logits: activations.logits, targets: targets, lossWeights: lossWeights, gradientScale: 1,
+      logits: activations.logits, targets: batch.targets.map(Int.init), lossWeights: lossWeights, gradientScale: 1,
       vocabulary: shape.vocabularySize)
     var sums = (loss: 0.0, balance: 0.0)
     for (loss, weight) in zip(losses, lossWeights) { sums.loss += weight * loss }
-    let documentWeights = documentWeights(lossWeights, activations.documentOffsets)
     for routing in activations.layers.compactMap(\.routing) {
-      for (document, weight) in zip(documents(activations.documentOffsets), documentWeights) {
+      for (document, weight) in zip(documents(activations.documentOffsets), documentWeights(batch)) {
         sums.balance += weight * Reference.expertBalance(routing, tokens: document, expertCount: shape.expertCount)
       }
     }

@@ -77,9 +77,7 @@ struct TrainingPassTests {
     let pass = try TrainingPass(parameters, precision: .float32, maximumTokens: 40, team: WorkerTeam(count: 2))
     let sum = pass.forwardBackward(batch)
     var twin = ReferenceModel(parameters)
-    let expected = twin.forwardBackward(
-      tokens: batch.tokens.map(Int.init), targets: batch.targets.map(Int.init),
-      lossWeights: batch.lossWeights.map(Double.init), documentOffsets: batch.documentOffsets.map(Int.init))
+    let expected = twin.forwardBackward(batch)
     #expect(abs(sum.loss - expected.loss) / expected.loss < 1e-5)
     #expect(abs((pass.expertUse?.balance ?? 0) - expected.balance) <= 1e-5 * expected.balance)
     for entry in parameters.table.entries {

@@ -45,9 +45,13 @@ struct InferenceEngineTests {
       .map(Float.init)
   }
 
-  @Test(
-    "a prompt in pieces and tokens one by one give the logits of the whole text", arguments: Kind.allCases,
-    InferenceShapes.all)
+  /// Every engine with every shape, but rounded weights with dense shapes only: where two experts are nearly as likely,
+  /// rounding sends a token to the other one, which no tolerance of the arithmetic covers.
+  static let cases: [(Kind, ModelConfiguration)] = Kind.allCases.flatMap { kind in
+    InferenceShapes.all.filter { !$0.isMixture || kind == .reference || kind == .cpuFloat32 }.map { (kind, $0) }
+  }
+
+  @Test("a prompt in pieces and tokens one by one give the logits of the whole text", arguments: cases)
   func logits(kind: Kind, shape: ModelConfiguration) throws {
     let parameters = try InferenceShapes.parameters(shape)
     let tokens = InferenceShapes.tokens(40, shape)

@@ -26,21 +26,19 @@ struct ReferenceModelTests {
   func golden(name: GoldenFixture.Name) throws {
     let fixture = try GoldenFixture(name)
     var model = ReferenceModel(try fixture.makeParameters())
-    let tokens = try fixture.integers("input_ids").map(Int.init)
-    let targets = try fixture.integers("target_ids").map(Int.init)
-    let mask = try fixture.integers("loss_mask").map(Double.init)
-    let offsets = [0, 40, 80, 120]
-    let logits = model.forward(tokens: tokens, documentOffsets: offsets).logits
+    let mask = try fixture.integers("loss_mask").map(Float.init)
+    let batch = Batch(
+      tokens: try fixture.integers("input_ids"), targets: try fixture.integers("target_ids"), lossWeights: mask,
+      documentOffsets: [0, 40, 80, 120])
+    let logits = model.forward(batch).logits
     #expect(relativeError(logits, try fixture.floats("logits")) < Self.float32Error)
 
     func setting(_ name: String) throws -> Double { try #require(fixture.settings[name]?.doubleValue) }
     let betas = fixture.numbers("betas")
-    let trained = mask.reduce(0, +)
+    let trained = Double(mask.reduce(0, +))
     for step in 1...5 {
       model.gradients = model.gradients.map { _ in 0 }
-      let loss = model.forwardBackward(
-        tokens: tokens, targets: targets, lossWeights: mask, documentOffsets: offsets
-      ).loss
+      let loss = model.forwardBackward(batch).loss
       #expect(abs(loss / trained - fixture.numbers("losses")[step - 1]) < 1e-4)
       if step == 1 {
         for entry in model.table.entries {
@@ -81,11 +79,13 @@ struct ReferenceModelTests {
   func differences(variant: ModelVariant) throws {
     var model = ReferenceModel(try variant.parameters())
     var generator = SeededGenerator(seed: 3)
-    let offsets = [0, 5, 6, 15]
-    func tokens() -> [Int] { (0..<15).map { _ in Int.random(in: 0..<53, using: &generator) } }
-    let (tokens, targets) = (tokens(), tokens())
-    let weights = tokens.map { _ in Double.random(in: 0..<1, using: &generator) < 0.2 ? 0 : 1.5 }
-    _ = model.forwardBackward(tokens: tokens, targets: targets, lossWeights: weights, documentOffsets: offsets)
+    func tokens() -> [Int32] { (0..<15).map { _ in Int32.random(in: 0..<53, using: &generator) } }
+    let weights = (0..<15).map { _ in Float.random(in: 0..<1, using: &generator) < 0.2 ? 0 : Float(1.5) }
+    var batch = Batch(tokens: tokens(), targets: tokens(), lossWeights: weights, documentOffsets: [0, 5, 6, 15])
+    batch.embed(
+      EmbeddedSpan(
+        rows: 8..<10, values: (0..<2 * 24).map { _ in Float.random(in: -1...1, using: &generator) }))
+    _ = model.forwardBackward(batch)
 
     // Along a random direction inside each weight, the loss must change as the gradient says.
     let original = model.weights
@@ -94,7 +94,7 @@ struct ReferenceModelTests {
       func lossAt(_ step: Double) -> Double {
         for (index, move) in zip(entry.range, direction) { model.weights[index] = original[index] + step * move }
         defer { model.weights = original }
-        let sums = model.loss(tokens: tokens, targets: targets, lossWeights: weights, documentOffsets: offsets)
+        let sums = model.loss(batch)
         return sums.loss + model.shape.balanceLossWeight * sums.balance
       }
       // The difference errs by step² times the third derivative, and by the rounding of a loss of about 50, 1e-14, over

@@ -1,6 +1,7 @@
 import Compute
 import Foundation
-import Inference
+import CPUEngine
+import Generation
 import Serving
 import Storage
 import TestSupport
@@ -13,12 +14,12 @@ import Model
   static let name = "tiny/model"
   static let contextLength = 1024
 
-  static func model() throws -> InferenceModel {
+  static func model() throws -> any InferenceEngine {
     let configuration = ModelConfiguration(
       hiddenSize: 32, layerCount: 2, headCount: 4, keyValueHeadCount: 2, intermediateSize: 64,
       vocabularySize: ServingSupport.tokenizer.vocabularySize)
     let parameters = try Parameters(configuration: configuration, seed: 4)
-    return try InferenceModel(
+    return try CPUInferenceEngine(
       parameters, type: .float32, contextLength: contextLength, team: WorkerTeam(count: 2))
   }
 

@@ -1,0 +1,200 @@
+import Foundation
+import Model
+import Reference
+import TestSupport
+import Testing
+
+/// What every training engine must do alike, over all of them, each within its own tolerance.
+@Suite("Training engines")
+struct TrainingEngineTests {
+  enum Kind: String, CaseIterable, CustomTestStringConvertible {
+    case reference
+
+    var testDescription: String { rawValue }
+
+    var provider: any TrainingEngineProvider {
+      switch self {
+      case .reference: ReferenceTrainingProvider()
+      }
+    }
+
+    /// The relative error of a gradient or a weight against PyTorch's, which computed in fp32: sums of up to a few hundred
+    /// terms, each rounded to 6e-8 of its size, through two layers.
+    var tolerance: Double {
+      switch self {
+      case .reference: 1e-4
+      }
+    }
+
+    func engine(_ model: TrainableModel, _ optimizer: OptimizerKind = .adamW) throws -> any TrainingEngine {
+      try provider.makeEngine(model, EngineSettings(precision: .float32, maximumTokens: 128, optimizer: optimizer))
+    }
+  }
+
+  /// ‖found - expected‖ / ‖expected‖
+  private func relativeError(_ found: [Float], _ expected: [Float]) -> Double {
+    var (difference, size) = (0.0, 0.0)
+    for (left, right) in zip(found, expected) {
+      difference += (Double(left) - Double(right)) * (Double(left) - Double(right))
+      size += Double(right) * Double(right)
+    }
+    return size == 0 ? difference.squareRoot() : (difference / size).squareRoot()
+  }
+
+  private func step(_ number: Int, scale: Double, rate: Double = 0.01) -> OptimizerStep {
+    OptimizerStep(
+      number: number, gradientScale: scale,
+      adamW: .init(learningRate: rate, beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.1),
+      muon: .init(learningRate: rate, weightDecay: 0.1))
+  }
+
+  @Test(
+    "losses, gradients, norms and five Adam steps are PyTorch's", arguments: Kind.allCases, GoldenFixture.Name.allCases)
+  func golden(kind: Kind, name: GoldenFixture.Name) throws {
+    let fixture = try GoldenFixture(name)
+    let engine = try kind.engine(.whole(try fixture.makeParameters()))
+    let mask = try fixture.integers("loss_mask").map(Float.init)
+    let batch = Batch(
+      tokens: try fixture.integers("input_ids"), targets: try fixture.integers("target_ids"), lossWeights: mask,
+      documentOffsets: [0, 40, 80, 120])
+    let expected = zip(try fixture.floats("token_loss"), mask).map { $0 * $1 }
+    #expect(relativeError(engine.forward(batch, lossWeights: nil).values, expected) < 1e-5)
+
+    func setting(_ name: String) throws -> Double { try #require(fixture.settings[name]?.doubleValue) }
+    let betas = fixture.numbers("betas")
+    for number in 1...5 {
+      engine.zeroGradients()
+      let losses = engine.forwardBackward(batch, .known(mask), mean: .tokens, tokensBefore: 0)
+      let sum = losses.sum(batch)
+      #expect(abs(sum.loss / sum.weight - fixture.numbers("losses")[number - 1]) < kind.tolerance)
+      if number == 1 {
+        for entry in engine.trained.entries {
+          let gradient = engine.read(.gradients, of: entry).map { $0 / Float(sum.weight) }
+          let error = relativeError(gradient, try #require(fixture.gradients[entry.key]))
+          #expect(error < kind.tolerance, "\(entry.key): relative error \(error)")
+        }
+      }
+      let norm = engine.gradientNorm() / sum.weight
+      #expect(abs(norm / fixture.numbers("grad_norms")[number - 1] - 1) < kind.tolerance)
+      engine.step(
+        OptimizerStep(
+          number: number, gradientScale: min(1, try setting("grad_clip") / (norm + 1e-6)) / sum.weight,
+          adamW: .init(
+            learningRate: try setting("lr"), beta1: betas[0], beta2: betas[1], epsilon: try setting("eps"),
+            weightDecay: 0),
+          muon: .init(learningRate: 0, weightDecay: 0)))
+    }
+    for entry in engine.trained.entries {
+      let error = relativeError(
+        engine.read(.weights, of: entry), try #require(fixture.parametersAfter[entry.key]))
+      #expect(error < kind.tolerance, "\(entry.key): relative error \(error)")
+    }
+  }
+
+  @Test(
+    "gradients, losses and the use of experts are those of the model on one page", arguments: Kind.allCases,
+    ModelVariant.allCases)
+  func onePage(kind: Kind, variant: ModelVariant) throws {
+    let parameters = try variant.parameters()
+    var batch = Batch(lengths: [5, 1, 17, 9], vocabulary: 53, seed: 3)
+    batch.embed(EmbeddedSpan(rows: 8..<11, values: (0..<3 * 24).map { Float($0 % 11) / 11 - 0.5 }))
+    var page = ReferenceModel(parameters)
+    let expected = page.forwardBackward(batch)
+    let engine = try kind.engine(.whole(parameters))
+    let names = engine.sums.names
+    for _ in 0..<2 { _ = engine.forwardBackward(batch, .known(batch.lossWeights), mean: .tokens, tokensBefore: 0) }
+    engine.zeroGradients()
+    let losses = engine.forwardBackward(batch, .known(batch.lossWeights), mean: .tokens, tokensBefore: 0)
+    #expect(abs(losses.sum(batch).loss / expected.loss - 1) < 1e-5)
+    for entry in engine.trained.entries {
+      let error = relativeError(engine.read(.gradients, of: entry), page.gradients[entry.range].map(Float.init))
+      #expect(error < kind.tolerance, "\(entry.key): relative error \(error)")
+    }
+    #expect(engine.sums.names == names && names.isEmpty != parameters.configuration.isMixture)
+    let balance = parameters.configuration.balanceLossWeight * expected.balance
+    #expect(abs(engine.sums.sum(ExpertSums.balance) - balance) <= 1e-5 * balance)
+  }
+
+  @Test("weights that follow from the losses count as the same weights known beforehand", arguments: Kind.allCases)
+  func weightsAfterForward(kind: Kind) throws {
+    let parameters = try ModelVariant.mixture.parameters()
+    let batch = Batch(lengths: [7, 12], vocabulary: 53, seed: 4)
+    let (first, second) = (try kind.engine(.whole(parameters)), try kind.engine(.whole(parameters)))
+    // As DPO's: a factor for each document, a function of its losses.
+    func weights(_ losses: TokenLosses) -> [Float] {
+      let sums = losses.documentSums(batch)
+      let factor = Float(1 / (1 + exp(0.1 * (sums[0].loss - sums[1].loss))))
+      return batch.lossWeights.enumerated().map { $1 * ($0 < 7 ? factor : -factor) }
+    }
+    let losses = first.forwardBackward(batch, .afterForward(weights), mean: .documents, tokensBefore: 0)
+    #expect(losses == second.forward(batch, lossWeights: nil))
+    _ = second.forwardBackward(batch, .known(weights(losses)), mean: .documents, tokensBefore: 0)
+    for entry in first.trained.entries {
+      #expect(
+        relativeError(first.read(.gradients, of: entry), second.read(.gradients, of: entry)) < 1e-5, "\(entry.key)")
+    }
+  }
+
+  @Test("the gradients of an adapter are those of differences of the loss", arguments: Kind.allCases)
+  func adapter(kind: Kind) throws {
+    let parameters = try ModelVariant.normalizedHeads.parameters()
+    let lora = try LoRAAdapter(
+      LoRAConfiguration(rank: 3, alpha: 6, dropout: 0), model: parameters.configuration,
+      base: LoRABase(path: "", contentHash: ""), seed: 5)
+    var generator = SeededGenerator(seed: 6)
+    for entry in lora.table.entries {
+      for index in entry.range { lora.block.values[index] = Float.random(in: -0.2...0.2, using: &generator) }
+    }
+    let engine = try kind.engine(
+      .adapter(lora, baseTable: parameters.table) { entry, target in
+        target.update(from: parameters.values + entry.offset, count: entry.count)
+      })
+    let batch = Batch(lengths: [6, 11], vocabulary: 53, seed: 7)
+    _ = engine.forwardBackward(batch, .known(batch.lossWeights), mean: .tokens, tokensBefore: 0)
+    for entry in engine.trained.entries {
+      let original = engine.read(.weights, of: entry)
+      let gradient = engine.read(.gradients, of: entry)
+      let direction = original.map { _ in Float.random(in: -1...1, using: &generator) }
+      func loss(_ step: Float) -> Double {
+        engine.write(.weights, of: entry, zip(original, direction).map { $0 + step * $1 })
+        return engine.forward(batch, lossWeights: nil).sum(batch).loss
+      }
+      // A loss of some fp32 numbers around 4 is exact to 1e-6 or so; the third derivative adds about step².
+      let slope = (loss(0.01) - loss(-0.01)) / 0.02
+      engine.write(.weights, of: entry, original)
+      let terms = zip(gradient, direction).map { Double($0 * $1) }
+      let scale = terms.reduce(0) { $0 + $1 * $1 }.squareRoot()
+      #expect(abs(slope - terms.reduce(0, +)) < 0.02 * max(scale, 0.05), "\(entry.key)")
+    }
+  }
+
+  @Test(
+    "an engine that is given another's weights and moments goes on with the same bits", arguments: Kind.allCases,
+    OptimizerKind.allCases)
+  func resume(kind: Kind, optimizer: OptimizerKind) throws {
+    let parameters = try ModelVariant.mixture.parameters()
+    let batch = Batch(lengths: [20, 9], vocabulary: 53, seed: 8)
+    func train(_ engine: any TrainingEngine, _ steps: ClosedRange<Int>) {
+      for number in steps {
+        engine.zeroGradients()
+        _ = engine.forwardBackward(batch, .known(batch.lossWeights), mean: .tokens, tokensBefore: 0)
+        engine.step(step(number, scale: 1 / 20))
+      }
+    }
+    let unbroken = try kind.engine(.whole(parameters), optimizer)
+    train(unbroken, 1...2)
+    let resumed = try kind.engine(.whole(try ModelVariant.mixture.parameters()), optimizer)
+    for entry in unbroken.trained.entries {
+      for values in [EngineValues.weights, .firstMoment, .secondMoment] where unbroken.keeps(values, of: entry) {
+        resumed.write(values, of: entry, unbroken.read(values, of: entry))
+      }
+    }
+    train(unbroken, 3...4)
+    train(resumed, 3...4)
+    for entry in unbroken.trained.entries {
+      #expect(unbroken.read(.weights, of: entry) == resumed.read(.weights, of: entry), "\(entry.key)")
+      #expect(unbroken.modelWeight(entry) == resumed.modelWeight(entry))
+      #expect(unbroken.keeps(.secondMoment, of: entry) == !entry.isMovedByMuon(optimizer))
+    }
+  }
+}
