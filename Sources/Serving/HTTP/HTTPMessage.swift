@@ -67,7 +67,7 @@ package struct HTTPResponse: Sendable {
 
 /// What clients may use of the server's memory and time.
 package struct HTTPLimits: Sendable {
-  /// Open connections; when there are that many, a new one is closed at once.
+  /// Open connections; further ones wait until one of these is closed.
   package var connections = 512
   /// Bytes for each connection: the request's line and headers, and what is being sent.
   package var connectionMemory = 32 << 10
