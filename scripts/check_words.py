@@ -30,7 +30,7 @@ WORDS = [
 KEPT = ["behind views"]
 #: The documents in English that were read for this.
 DOCUMENTS = [
-    "README.md", "CONTRIBUTING.md", "docs/tutorial.md", "docs/tutorial/*.md", "docs/guide.md", "docs/verification.md",
+    "README.md", "CONTRIBUTING.md", "docs/extending.md", "docs/tutorial.md", "docs/tutorial/*.md", "docs/guide.md", "docs/verification.md",
     "docs/LOG.md", "docs/benchmarks.md", "docs/dependencies.md", "docs/evaluation.md", "docs/notation.md",
     "docs/results.md", "docs/scaling.md", "docs/stages.md"]
 #: Folders of Sources and Tests whose comments and texts keep to the list.
