@@ -32,9 +32,16 @@ KEPT = ["behind views"]
 DOCUMENTS = [
     "README.md", "CONTRIBUTING.md", "docs/extending.md", "docs/tutorial.md", "docs/tutorial/*.md", "docs/guide.md", "docs/verification.md",
     "docs/LOG.md", "docs/benchmarks.md", "docs/dependencies.md", "docs/evaluation.md", "docs/notation.md",
-    "docs/results.md", "docs/scaling.md", "docs/stages.md"]
+    "docs/results.md", "docs/scaling.md", "docs/stages.md",
+    "docs/architecture.md", "docs/serving.md", "docs/structured-output.md", "docs/formats.md", "docs/corpora.md"]
 #: Folders of Sources and Tests whose comments and texts keep to the list.
-ROOMS = ["scripts/tutorial"]
+ROOMS = ["scripts/tutorial"] + [
+    f"Sources/{room}" for room in (
+        "CEditLine", "CKernels", "CLibZip", "CMPI", "CMicroHTTPD", "COneDNN", "CPUEngine", "CSimdJSON", "CStorage",
+        "Compute", "Evaluation", "Generation", "Machine", "Model", "ModelFiles", "Plotting", "Processes", "Reference",
+        "Serving", "Storage", "StructuredOutput", "Training", "VectorMath", "minimind")]
+#: The endings of sources that are read.
+SOURCES = (".swift", ".py", ".c", ".cpp", ".h", ".js")
 PATTERNS = [(re.compile(rf"\b(?:{pattern})\b" if pattern[-1] != "`" else pattern, re.I), advice) for pattern, advice in WORDS]
 
 
@@ -53,7 +60,7 @@ def prose(path):
 
 def main():
     documents = [path for pattern in DOCUMENTS for path in Path().glob(pattern)]
-    sources = [path for room in ROOMS for path in Path(room).rglob("*") if path.suffix in (".swift", ".py")]
+    sources = [path for room in ROOMS for path in Path(room).rglob("*") if path.suffix in SOURCES]
     faults = 0
     for path in sorted(documents + sources):
         for number, line in prose(path):

@@ -3,13 +3,13 @@
 #include <poll.h>
 #include <string.h>
 
-/// Decodes a path, unless it has a zero byte, behind which C would not see it go on.
+/// Percent-decodes a path, unless it has a zero byte: C would not see what follows it.
 static inline size_t minimind_http_unescape(void *context, struct MHD_Connection *connection, char *path) {
   (void)context, (void)connection;
   return strstr(path, "%00") ? strlen(path) : MHD_http_unescape(path);
 }
 
-/// Serves connections to `listen_socket` on one thread of its own. NULL when that cannot be had.
+/// Serves connections to `listen_socket` on one thread of its own. NULL when it cannot be started.
 static inline struct MHD_Daemon *minimind_http_start(
     int listen_socket, unsigned connection_limit, size_t connection_memory, void *context,
     MHD_AccessHandlerCallback on_request, MHD_RequestCompletedCallback on_completed,

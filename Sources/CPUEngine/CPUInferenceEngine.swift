@@ -72,7 +72,7 @@ package final class CPUInferenceEngine: InferenceEngine {
     type.byteCount(weights: configuration.parameterCount) + configuration.vocabularySize * configuration.hiddenSize * 4
   }
 
-  /// Bytes of the keys and values of so many tokens, in whole pages.
+  /// Bytes of the keys and values of `tokens` tokens, in whole pages.
   package static func cacheByteCount(_ configuration: ModelConfiguration, type: WeightType, tokens: Int) -> Int {
     limits.pages(tokens) * CPUKeyValuePages.byteCount(configuration, type: type.activationType)
   }

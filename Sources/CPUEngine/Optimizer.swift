@@ -72,7 +72,7 @@ package final class Optimizer {
     (firstMoments, secondMoments) = (first, second)
     squares = try AlignedBuffer(byteCount: partition.pieces.count * 8)
     let mine = partition.matrices[rank]
-    // A matrix's pieces are neighbours, and all but the last a multiple of 16 long: its momentum has no gaps.
+    // A matrix's pieces are neighbours, and all except the last a multiple of 16 long, so its momentum has no gaps.
     let starts = Dictionary(uniqueKeysWithValues: pieces.map { ($0.range.lowerBound, $0.firstMoment) })
     matrices = balanced(mine, over: workers).map { $0.map { ($0, starts[$0.offset]!) } }
     var muons: [Muon] = []

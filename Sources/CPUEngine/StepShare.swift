@@ -17,7 +17,7 @@ struct StepShare {
     rows = splitsRows ? team.share(of: rowCount, worker: worker, multiple: 8) : 0..<rowCount
   }
 
-  /// The worker's columns of a product that has so many.
+  /// The worker's columns of a product that has `total` columns.
   func columns(of total: Int) -> Range<Int> {
     if splitsRows { return 0..<total }
     let columns = team.share(of: total, worker: worker, multiple: WeightType.tileRows)

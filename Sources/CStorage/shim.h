@@ -4,7 +4,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/// Swaps what stands at two paths, atomically. Returns 0, or -1 with errno set.
+/// Swaps what is at two paths, atomically. Returns 0, or -1 with errno set.
 static inline int minimind_exchange_paths(const char *first, const char *second) {
   const unsigned rename_exchange = 2;  // RENAME_EXCHANGE, which glibc shows only under _GNU_SOURCE
   return (int)syscall(SYS_renameat2, AT_FDCWD, first, AT_FDCWD, second, rename_exchange);

@@ -35,7 +35,7 @@ package struct AdamWStep: Sendable {
 ///     p ← p·(1 - η·λ) - η·(m/(1 - β₁ᵗ)) / (√(v/(1 - β₂ᵗ)) + ε)
 ///
 /// With c = √(1 - β₂ᵗ) above and below, the quotient is [η·c/(1 - β₁ᵗ)] · m / (√v + ε·c): one factor and one ε for the
-/// whole pass. Every element stands alone, so any split gives the same bits.
+/// whole pass. Elements are independent of each other, so any split gives the same bits.
 ///
 /// - Parameters:
 ///   - weights: p, [count], updated.

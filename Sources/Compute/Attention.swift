@@ -91,7 +91,7 @@ struct AttentionGroup {
     matrix.row(firstToken + token) + column * type.byteCount
   }
 
-  /// Asks for `count` rows of some columns from a token of the document on, as far as the document goes.
+  /// Prefetches some columns of `count` rows, from a token of the document on, up to the document's end.
   ///
   /// A head's rows lie a whole row of the matrix apart, each in another page or nearly so. The processor sees no stream
   /// to follow and would wait for every one of them.
@@ -102,13 +102,13 @@ struct AttentionGroup {
       columns * type.byteCount, forWriting)
   }
 
-  /// Asks for some keys and values.
+  /// Prefetches some keys and values.
   func prefetchKeysAndValues(_ matrix: MatrixView, token: Int, count: Int, forWriting: Bool = false) {
     prefetch(matrix, token: token, count: count, column: keyColumn, columns: shape.headSize, forWriting: forWriting)
     prefetch(matrix, token: token, count: count, column: valueColumn, columns: shape.headSize, forWriting: forWriting)
   }
 
-  /// Asks for some rows of all query heads of the group.
+  /// Prefetches some rows of all query heads of the group.
   func prefetchQueries(_ matrix: MatrixView, token: Int, count: Int, forWriting: Bool = false) {
     prefetch(
       matrix, token: token, count: count, column: head(0) * shape.headSize, columns: shape.groupSize * shape.headSize,
@@ -139,7 +139,7 @@ struct QueryTile {
   /// The position of a vector's first query in the document.
   func query(_ vector: Int) -> Int { first + 16 * (vector / group.shape.groupSize) }
 
-  /// The queries in a vector: 16 but at the document's end.
+  /// The queries in a vector: 16 except at the document's end.
   func queryCount(_ vector: Int) -> Int { min(16, group.length - query(vector)) }
 
   /// The end of the keys within a block that a vector reaches.

@@ -11,7 +11,8 @@ import VectorMath
 ///   - queriesKeysValues: [tokens, (headCount + 2·keyValueHeadCount)·headSize], queries and keys rotated; read.
 ///   - documents: the row at which each document begins, and at last the end: [documents + 1].
 ///   - output: [tokens, headCount·headSize] of the same type; the document's rows and the group's columns overwritten.
-///   - logSumExp: [tokens, headCount], overwritten in the same places: log Σ e^score of each query, which the way back needs.
+///   - logSumExp: [tokens, headCount], overwritten in the same places: log Σ e^score of each query, which the backward
+///     pass needs.
 package func attentionForward(
   queriesKeysValues: MatrixView, shape: AttentionShape, documents: UnsafeBufferPointer<Int32>, keyValueHead: Int,
   document: Int, output: MatrixView, logSumExp: UnsafeMutablePointer<Float>,

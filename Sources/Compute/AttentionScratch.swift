@@ -7,7 +7,7 @@ import Machine
 package final class AttentionScratch {
   package let shape: AttentionShape
   package let maximumSequenceLength: Int
-  /// Pieces of 16 queries in a tile: with the heads of the group about four vectors, as many as the product likes.
+  /// Pieces of 16 queries in a tile: with the heads of the group about four vectors, with which the product is fastest.
   let pieces: Int
   /// Queries of each head in a tile.
   var tileQueries: Int { 16 * pieces }
@@ -38,7 +38,7 @@ package final class AttentionScratch {
   let columns: UnsafeMutablePointer<Float>
   /// Rows on the way between a matrix and its transpose: [64, padded head size].
   let rows: UnsafeMutablePointer<Float>
-  /// One number a lane: maximum and sum of the softmax; log-sum-exp and delta on the way back.
+  /// One number a lane: maximum and sum of the softmax; log-sum-exp and delta in the backward pass.
   let maximumOrLogSumExp: UnsafeMutablePointer<Float>
   let sumOrDelta: UnsafeMutablePointer<Float>
   /// Keys or values of the document, transposed block by block: [blocks, head size, key block] elements.
@@ -94,7 +94,7 @@ package final class AttentionScratch {
   }
 }
 
-/// Bringing heads into the order that products want, and back.
+/// Bringing heads into the order in which products read them, and back.
 extension AttentionGroup {
   /// The rows of a tile's queries, or of another matrix of that shape, as columns: [head units, lanes]. Unused lanes are zero.
   func packColumns(

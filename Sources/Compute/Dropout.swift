@@ -1,8 +1,8 @@
 import Model
 import VectorMath
 
-/// Which elements dropout zeroes: a pure function of a seed and an element's place, so that the backward pass finds the
-/// forward pass's choice again without anything being kept, whoever computes the row and whenever.
+/// Which elements dropout zeroes: a pure function of a seed and an element's place, so that the backward pass repeats
+/// the forward pass's choice without storing it, whichever worker computes the row.
 ///
 /// A row has a key of 64 bits, from SplitMix64's finaliser; an element is hashed from the key and its column by a 32-bit
 /// finaliser of the same kind (Wellons, "hash-prospector", lowbias32), sixteen at a time.
@@ -34,7 +34,8 @@ package struct DropoutMask: Sendable {
 
   /// Whether an element becomes zero.
   ///
-  /// - Parameter row: counted from the first row that the mask covers, which may be long before a matrix.
+  /// - Parameter row: counted from the first row that the mask covers, which may be far above the first row of a
+  ///   matrix.
   package func isDropped(row: Int, column: Int) -> Bool {
     let key = key(ofRow: row)
     var bits = key.low &+ UInt32(truncatingIfNeeded: column) &* 0x9E37_79B9

@@ -3,7 +3,7 @@
 ///
 ///     fₑ = (choices of expert e) · E / (k·T)        Pₑ = mean of pₑ        loss = Σₑ fₑ·Pₑ
 ///
-/// 1 where all is even, E/k at the worst. f counts, and has no gradient; P has: p̄ₜₑ = fₑ/T.
+/// 1 if all experts get the same, E/k at the worst. f is a count and has no gradient; that of P is p̄ₜₑ = fₑ/T.
 ///
 /// - Parameters:
 ///   - tokens: the document's, at least one.

@@ -1,4 +1,5 @@
-/// Where the tokens of a batch go in one layer of a mixture of experts, and where each expert's tokens stand side by side.
+/// Which experts the tokens of a batch take in one layer of a mixture, and in which row of the experts' matrices each
+/// of them is.
 ///
 /// The experts' matrices have a row for each token and expert that it takes: expert after expert, within an expert worker
 /// after worker, so that a worker finds the rows of its own tokens together and the gradient of an expert's weights is

@@ -98,7 +98,7 @@ package struct PagedHead {
   }
 
   /// Values of one page. A token that shares its unit with one that is still to come puts a zero there: what an earlier
-  /// sequence left may be no number.
+  /// sequence left may be NaN.
   private func storeValues(_ source: MatrixView, _ target: UnsafeMutableRawPointer, _ start: Int) {
     var source = source
     var start = start

@@ -3,7 +3,7 @@
 /// Products accumulate in fp32 whatever the element types. `ProductKernel` computes them: oneDNN, or in a portable
 /// build our own kernel.
 package final class MatrixProducts {
-  /// Who computes the products, as "oneDNN 2.6.3".
+  /// The library that computes the products, as "oneDNN 2.6.3".
   package static var kernelName: String { ProductKernel.name }
 
   /// What the code of the products takes in memory, libraries and compiled products included: measured.
@@ -32,7 +32,7 @@ package final class MatrixProducts {
     kernel.multiply(product)
   }
 
-  /// From now on remembers each product, until `stopRecording`. For measuring what products alone would cost.
+  /// Records each product from now on, until `stopRecording`. For measuring what products alone would cost.
   package func startRecording() { recorded = [] }
 
   package func stopRecording() { recorded = nil }

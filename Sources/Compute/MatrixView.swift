@@ -1,9 +1,9 @@
 import Model
 
-/// A matrix that lies in memory that its caller owns: row-major, rows `rowStride` elements apart.
+/// A matrix [rows, columns] in memory that the caller owns: row-major, rows `rowStride` elements apart.
 ///
-/// - Unchecked Sendable: a view is an address and a shape. Whoever hands one to several workers gives each of them
-///   its own rows or columns to write, and keeps the owner alive until all are done.
+/// - Unchecked Sendable: a view is an address and a shape. A caller that hands one to several workers gives each of
+///   them its own rows or columns to write, and keeps the owner alive until all are done.
 package struct MatrixView: @unchecked Sendable {
   package var base: UnsafeMutableRawPointer
   package var rows: Int

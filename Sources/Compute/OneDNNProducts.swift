@@ -47,7 +47,8 @@
       var flags: UInt8
     }
 
-    /// Enough for every shape of a run; a stream of ever new shapes starts over here instead of filling the memory.
+    /// Enough for every shape of a run; beyond it the cache is emptied, so that an endless series of new shapes does
+    /// not fill the memory.
     private static let capacity = 1024
     private var compiled: [Key: OpaquePointer] = [:]
 

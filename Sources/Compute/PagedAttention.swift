@@ -156,7 +156,7 @@ private struct PagedTile {
     var sum = SIMD16<Float>.zero
     let target = UnsafeMutableRawPointer(scores)
     @inline(__always) func step(_ start: Int, _ count: Int) {
-      // Behind the query a number that is far enough down; the power of two of -∞ would be none.
+      // After the query a score so low that its weight is 0; `powerOfTwo` of -∞ would be NaN.
       let score = ckLoadFloatsOr(scores + start, count, -1e37)
       let weight = powerOfTwo((score - largest) * factor)
       sum += weight

@@ -34,7 +34,8 @@ package func rmsNormForward(
 ///   - dOutput: ȳ, [rows, columns].
 ///   - input: x. Types of (dOutput, input, dInput): all float32, all bfloat16, or bfloat16 dOutput with the other two
 ///     float32, which is the residual stream of a bfloat16 run.
-///   - dInput: x̄, overwritten, or added to if `accumulates`: the way around the norm already left its gradient there.
+///   - dInput: x̄, overwritten, or added to if `accumulates`: the residual connection has already added its gradient
+///     there.
 ///     May be `dOutput` or, overwritten, `input` itself if the types are the same.
 ///   - dWeight: w̄, [columns], added to. Rows divided among workers need one accumulator for each worker, added up in a
 ///     fixed order; everything else here depends on its own row only.

@@ -31,13 +31,13 @@ package final class RowScratch {
     aside = try AlignedBuffer(byteCount: rows * RowScratch.panelRows * 4)
   }
 
-  /// Rows of weights whose products go aside together.
+  /// Rows of weights whose products go to scratch memory together.
   fileprivate static let panelRows = 64
 
   /// The rows for products with weights of a type: as they are, rounded to bfloat16, or as whole numbers of eight bits with
   /// a scale for each 32.
   ///
-  /// - Parameter rows: [rows, columns], of either type; bfloat16 never with float32 weights. To be left alone while the
+  /// - Parameter rows: [rows, columns], of either type; bfloat16 never with float32 weights. Must not change while the
   ///   result is in use.
   package func prepare(_ rows: MatrixView, for type: WeightType) -> RowInput {
     precondition(
@@ -92,7 +92,7 @@ package func multiplyRows(
     "[\(input.rows), \(input.columns)] rows times weights of [\(weights.rows), \(weights.columns)] into "
       + "[\(output.rows), \(output.columns)] of \(output.type)")
   guard input.rows > 0 else { return }
-  // Whole tiles go into floats as they are. Elsewhere sums are gathered aside, some at a time.
+  // Whole tiles go into floats as they are. Elsewhere sums go to scratch memory first, some at a time.
   let direct = output.type == .float32 ? weights.rows / WeightType.tileRows * WeightType.tileRows : 0
   if direct > 0 { multiplyTiles(weights.rows(0..<direct), input, into: output, accumulates) }
   for start in stride(from: direct, to: weights.rows, by: RowScratch.panelRows) {

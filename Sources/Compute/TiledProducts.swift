@@ -55,7 +55,7 @@ package final class TiledProducts {
   /// Computes the product; see `MatrixProducts.multiply`.
   package func multiply(_ product: MatrixProduct) {
     // Floats go into `c` itself where whole vectors fit: all columns in one go, so that `a` is packed once. Elsewhere
-    // sums are gathered aside, one panel at a time.
+    // sums go to scratch memory first, one panel at a time.
     let direct = product.c.type == .float32 ? product.columns / 16 * 16 : 0
     for rowStart in stride(from: 0, to: product.rows, by: Self.blockRows) {
       let rows = rowStart..<min(product.rows, rowStart + Self.blockRows)

@@ -1,7 +1,7 @@
 import CKernels
 import Model
 
-/// How inference keeps the weights of a model: the words of `--type`.
+/// How inference stores the weights of a model: the values of `--type`.
 package enum WeightType: String, Sendable, Codable, CaseIterable {
   case float32 = "fp32"
   case bfloat16 = "bf16"
@@ -10,7 +10,7 @@ package enum WeightType: String, Sendable, Codable, CaseIterable {
   /// Four bits a weight and a scale for each 32 of a row, 4.5 bits in all.
   case q4
 
-  /// What keys, values and activations are kept in beside such weights.
+  /// The type of keys, values and activations with such weights.
   package var activationType: ElementType { self == .float32 ? .float32 : .bfloat16 }
 
   /// Bytes of `count` weights whose rows are whole tiles and blocks.

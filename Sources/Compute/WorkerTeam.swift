@@ -3,7 +3,7 @@ import Synchronization
 
 /// A fixed team of threads that do the same work side by side, each on its own part.
 ///
-/// The calling thread is worker 0; the others wait for `run`. Within `run`, `barrier()` lets everybody catch up.
+/// The calling thread is worker 0; the others wait for `run`. Within `run`, `barrier()` waits for all workers.
 package final class WorkerTeam {
   package let count: Int
   /// The matrix products of each worker.
@@ -46,7 +46,7 @@ package final class WorkerTeam {
     }
   }
 
-  /// Waits until every worker of the running `run` has come here.
+  /// Waits until every worker of the current `run` has called this.
   package func barrier() {
     if count > 1 { state.barrier(count) }
   }
@@ -105,11 +105,11 @@ private final class SharedState: @unchecked Sendable {
 
   /// Waits for the run after generation `seen` and does the worker's part of it; false when the team goes.
   ///
-  /// A call of its own, so that the worker has let go of `body` before it counts as done: `start`'s caller stops the
-  /// program if anybody still holds on to the closure when `finish` returns.
+  /// A call of its own, so that the worker has released `body` before it counts as done: `withoutActuallyEscaping`
+  /// stops the program if the closure is still held when `finish` returns.
   @inline(never)
   private func takePart(as worker: Int, after seen: inout Int) -> Bool {
-    // The next run mostly follows at once: look for some microseconds before sleeping.
+    // The next run mostly follows at once: poll for some microseconds before sleeping.
     var looks = 0
     while announced.load(ordering: .acquiring) == seen && looks < 1 << 14 { looks += 1 }
     condition.lock()

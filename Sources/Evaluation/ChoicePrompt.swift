@@ -1,6 +1,6 @@
 import Tokenization
 
-/// Lays a question out as MiniMind v1 asks C-Eval's: as a user's message behind a system message, the answer's letter
+/// Lays a question out as MiniMind v1 asks C-Eval's: as a user's message after a system message, the answer's letter
 /// being what the model says first.
 ///
 /// Examples come as turns of the conversation before the question, each a user's message in the same form and an
@@ -40,7 +40,7 @@ package struct ChoicePrompt {
       ], tokenizer, template)
   }
 
-  /// A prompt, behind which the next token is the answer.
+  /// A prompt whose next token is the answer.
   ///
   /// - Parameters:
   ///   - examples: encoded by `encode(example:)`. Those that do not fit are left out whole, the first ones first; the

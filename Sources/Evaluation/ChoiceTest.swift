@@ -57,7 +57,7 @@ package struct ChoiceTest {
   private static let batchTokens = 4096
 
   /// - Parameters:
-  ///   - exampleCount: the first so many of each subject's examples come before each question.
+  ///   - exampleCount: this number of each subject's examples, the first ones, come before each question.
   ///   - maximumTokens: of a prompt with examples.
   package init(_ set: QuestionSet, _ prompt: ChoicePrompt, exampleCount: Int, maximumTokens: Int) {
     self.set = set

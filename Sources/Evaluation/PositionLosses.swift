@@ -11,7 +11,7 @@ import Tokenization
 package struct PositionWindows: Sendable {
   /// Tokens that a model reads at once.
   package let length: Int
-  /// [windows] of `length + 1` tokens: what is read, and behind it what the last one predicts.
+  /// [windows] of `length + 1` tokens: those that the model reads, and the target of the last one.
   package private(set) var windows: [[Int32]] = []
   /// Documents with at least one window, and without.
   package private(set) var longDocuments = 0

@@ -4,7 +4,7 @@ import Model
 package struct SamplingSettings: Sendable, Equatable {
   /// Divides the logits: below 1 the likely tokens gain, above 1 the unlikely. 0 takes the most likely token always.
   package var temperature = Float(SamplingDefaults.temperature)
-  /// Only so many of the most likely tokens remain; 0 for all.
+  /// The number of most likely tokens that remain; 0 for all.
   package var topK = SamplingDefaults.topK
   /// Only the most likely tokens remain whose probabilities first add up to this; 1 for all, 0 for the
   /// most likely one.

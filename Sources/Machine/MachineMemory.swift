@@ -29,8 +29,8 @@ package enum MachineMemory {
     return line?.split(whereSeparator: { $0 == " " || $0 == "\t" }).dropFirst().first.flatMap { Int($0) }
   }
 
-  /// Bytes that new work can use without pushing others out: what the system says, or what a container's limit leaves.
-  /// Nil where the system does not say.
+  /// Bytes that new work can use without swapping: what the kernel reports as available, or what a container's limit
+  /// leaves. Nil where the system does not say.
   package static var availableBytes: Int? {
     guard let kilobytes = kilobytes("MemAvailable", in: "/proc/meminfo") else { return nil }
     func number(_ path: String) -> Int? {
@@ -42,7 +42,7 @@ package enum MachineMemory {
     guard let limit = number("/sys/fs/cgroup/memory.max"), let used = number("/sys/fs/cgroup/memory.current") else {
       return kilobytes * 1024
     }
-    // Cached files count as used there, and are given up on demand.
+    // Cached files count as used there, but are reclaimed on demand.
     let statistics = (try? String(contentsOfFile: "/sys/fs/cgroup/memory.stat", encoding: .utf8)) ?? ""
     let cached = statistics.split(separator: "\n").reduce(0) { total, line in
       let isFile = line.hasPrefix("active_file ") || line.hasPrefix("inactive_file ")

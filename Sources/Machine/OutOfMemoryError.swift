@@ -1,4 +1,4 @@
-/// The system does not give the memory that a buffer needs.
+/// The system refused the memory that a buffer needs.
 package struct OutOfMemoryError: Error, Equatable, Sendable, CustomStringConvertible {
   /// Bytes that were asked for.
   package let byteCount: Int

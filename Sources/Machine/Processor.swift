@@ -8,7 +8,8 @@ package enum Processor {
   /// Cores of the machine, or of the part of it that a container may use.
   package static var coreCount: Int { ProcessInfo.processInfo.activeProcessorCount }
 
-  /// Its instructions that matter for this program, by their names in Linux; empty where the system does not say.
+  /// The instruction sets that matter for this program, by their names in /proc/cpuinfo; empty where the system does
+  /// not report them.
   package static var instructionSets: [String] {
     let flags = Set((cpuinfo("flags") ?? cpuinfo("Features") ?? "").split(separator: " ").map(String.init))
     return [

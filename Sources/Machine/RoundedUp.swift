@@ -1,7 +1,8 @@
-/// The Floats of a cache line, and of the longest vectors: what begins at a multiple of them is read without crossing one.
+/// The Floats in a cache line, which is also the longest vector: a read of that many at a multiple of it crosses no
+/// cache line.
 package let cacheLineFloats = 16
 
 extension Int {
-  /// The least multiple of `unit` that is not below this number, which is not negative.
+  /// The smallest multiple of `unit` that is at least this number, which must not be negative.
   package func roundedUp(to unit: Int) -> Int { (self + unit - 1) / unit * unit }
 }

@@ -14,14 +14,14 @@ package struct Batch: Sendable, Equatable {
   package private(set) var documentOffsets: [Int32] = [0]
   /// [documents] the number of each in its split; empty where the documents come from elsewhere.
   package private(set) var documentNumbers: [Int] = []
-  /// Rows that do not come from the embedding table, in rising order.
+  /// Rows whose values do not come from the embedding table, in ascending order.
   package private(set) var embedded: [EmbeddedSpan] = []
   private var tokenColumns: [TokenColumn: [Float]] = [:]
   private var documentColumns: [DocumentColumn: [Float]] = [:]
 
   package init() {}
 
-  /// A batch whose targets are not the tokens that follow.
+  /// A batch with targets of the caller's choice, rather than the tokens that follow.
   ///
   /// - Precondition: `targets` and `lossWeights` are [tokens]; the offsets rise from 0 to the number of tokens;
   ///   `documentNumbers` is [documents] or empty.

@@ -16,7 +16,7 @@ package protocol InferenceEngine: AnyObject {
   /// Bytes of the keys and values of one page.
   var pageByteCount: Int { get }
 
-  /// Memory for the keys and values of so many pages.
+  /// Memory for the keys and values of `count` pages.
   ///
   /// - Throws: `OutOfMemoryError`.
   func makePages(_ count: Int) throws(OutOfMemoryError) -> any KeyValuePages
@@ -57,7 +57,7 @@ package struct StepLimits: Sendable, Equatable {
 
   /// The most sequences that can be written at the same time.
   package var sequences: Int { rows - promptRows }
-  /// Pages that so many tokens take.
+  /// The number of pages that `tokens` tokens take.
   package func pages(_ tokens: Int) -> Int { (tokens + pageTokens - 1) / pageTokens }
 }
 
@@ -92,8 +92,8 @@ package struct StepPiece {
 }
 
 extension InferenceEngine {
-  /// Tokens of a pool in which so many sequences can become as long as the context; fewer where that takes more than
-  /// `byteLimit` bytes, but never less than one sequence.
+  /// Tokens of a pool in which `sequences` sequences can become as long as the context; fewer where that takes more
+  /// than `byteLimit` bytes, but never less than one sequence.
   package func cacheTokens(sequences: Int, byteLimit: Int = .max) -> Int {
     let sequenceTokens = limits.pages(contextLength) * limits.pageTokens
     return max(sequenceTokens, min(sequences * sequenceTokens, byteLimit / pageByteCount * limits.pageTokens))

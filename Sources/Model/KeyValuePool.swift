@@ -13,7 +13,7 @@ package final class KeyValuePool {
   private let limits: StepLimits
   /// Holders of each page.
   private var holders: [Int32]
-  /// Pages that nobody holds, the next one last.
+  /// Pages without a holder, the next one to be taken last.
   private var free: [Int32]
 
   /// - Parameter tokens: whose keys and values fit, rounded up to whole pages.
@@ -28,7 +28,7 @@ package final class KeyValuePool {
     memory = try engine.makePages(pageCount)
   }
 
-  /// Pages that so many tokens take.
+  /// The number of pages that `tokens` tokens take.
   package func pages(_ tokens: Int) -> Int { limits.pages(tokens) }
 
   package var freeCount: Int { free.count }

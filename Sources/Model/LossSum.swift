@@ -4,7 +4,7 @@ package struct LossSum: Sendable, Equatable {
   package var loss: Double
   /// Σ weight: the mean loss is `loss / weight`.
   package var weight: Double
-  /// Tokens that the batch held, with and without loss.
+  /// Tokens in the batch, with and without loss.
   package var tokens: Int
 
   package init(loss: Double = 0, weight: Double = 0, tokens: Int = 0) {

@@ -1,8 +1,9 @@
 /// Named numbers that add up over micro-batches, steps and processes. Each is kept as a sum and the weight that makes a
 /// mean of it: a loss and its tokens, a reward and its pairs, the choices of an expert and those of all.
 ///
-/// Whatever an objective or an engine reports is an entry here; adding, reducing over processes, dividing and coding are
-/// the same for all. What is not additive (a largest share, an entropy) is derived from the sums when they are complete.
+/// Everything that an objective or an engine reports is an entry here; adding, reducing over processes, dividing and
+/// coding are the same for all. What is not additive (a largest share, an entropy) is derived from the sums when they
+/// are complete.
 package struct MetricSums: Sendable, Equatable {
   private struct Entry: Codable, Equatable {
     var name: String
@@ -40,16 +41,16 @@ package struct MetricSums: Sendable, Equatable {
     }
   }
 
-  /// 0 for a name that nothing was added under.
+  /// 0 for a name under which nothing was added.
   package func sum(_ name: String) -> Double { entry(name)?.sum ?? 0 }
   package func weight(_ name: String) -> Double { entry(name)?.weight ?? 0 }
 
-  /// Nil without weight: a mean over nothing has no meaning.
+  /// Nil if the weight is 0: there is no mean over nothing.
   package func mean(_ name: String) -> Double? {
     entry(name).flatMap { $0.weight != 0 ? $0.sum / $0.weight : nil }
   }
 
-  /// All that have a mean.
+  /// The means of all entries whose weight is not 0.
   package var means: [(name: String, value: Double)] {
     entries.compactMap { $0.weight != 0 ? ($0.name, $0.sum / $0.weight) : nil }
   }

@@ -74,7 +74,7 @@ public struct ModelConfiguration: Sendable, Equatable {
       + layerCount * (attention + feedForwards + router + 2 * hiddenSize) + hiddenSize
   }
 
-  /// The learned values that one token meets: all except those of experts that it does not take.
+  /// The learned values that one token meets: all except those of the experts that it is not routed to.
   public var activeParameterCount: Int {
     parameterCount - 3 * layerCount * hiddenSize * intermediateSize * (isMixture ? expertCount - expertsPerToken : 0)
   }

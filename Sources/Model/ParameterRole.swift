@@ -1,5 +1,5 @@
-/// What a weight is for. Rules about weights are switches over it, complete by the compiler's word; a weight's key is
-/// only its name.
+/// What a weight is for. Rules about weights are switches over it, which the compiler checks for completeness; a
+/// weight's key is only its name.
 package enum ParameterRole: Hashable, Sendable {
   /// [vocabulary, hidden]
   case embedding
@@ -73,7 +73,7 @@ extension ParameterRole {
     }
   }
 
-  /// Whether rotary embedding turns the outputs of the matrix, so that its rows have an order that formats differ in.
+  /// Whether rotary embedding turns the outputs of the matrix, so that the order of its rows differs between formats.
   package var isRotated: Bool {
     switch self {
     case .query, .key, .loraB(.query), .loraB(.key): true

@@ -1,7 +1,7 @@
 /// The weights of one model in fp32.
 public final class Parameters {
   public let configuration: ModelConfiguration
-  /// The weights themselves and what lies where.
+  /// The weights themselves and where each of them is.
   package let block: ParameterBlock
 
   public var table: ParameterTable { block.table }

@@ -12,8 +12,8 @@ package enum RotaryScaling: Sendable, Equatable {
   case yarn(YaRN)
 }
 
-/// YaRN: fast pairs turn as ever, slow ones `factor` times slower, those between in between, and attention becomes
-/// sharper; Peng et al. 2023 (arXiv 2309.00071), sections 3.2 and 3.4.
+/// YaRN: fast pairs turn as before, slow ones `factor` times slower, those between are interpolated, and attention
+/// becomes sharper; Peng et al. 2023 (arXiv 2309.00071), sections 3.2 and 3.4.
 package struct YaRN: Sendable, Equatable {
   package var factor: Double
   /// The sequence length of the training before the change.
@@ -87,7 +87,7 @@ package struct RotarySettings: Sendable, Equatable {
     }
   }
 
-  /// The pairs at which a head is no longer fast, and slow.
+  /// The pairs where the fast ones of a head end, and where the slow ones begin.
   private func bounds(_ yarn: YaRN) -> (fast: Double, slow: Double) {
     // Pair i turns originalLength·θ^(-2i/d)/2π times; solved for i.
     func pair(turns: Double) -> Double {

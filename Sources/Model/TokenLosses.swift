@@ -1,4 +1,4 @@
-/// What the forward pass of a batch found: how surprised the model was by each target.
+/// The loss of each token of a batch, as the forward pass computes it.
 package struct TokenLosses: Sendable, Equatable {
   /// [tokens] the cross-entropy in nats, which is minus the log-probability of the target. 0 where the loss weight that
   /// the pass was given is 0: such rows skip the output layer.

@@ -39,7 +39,7 @@ package protocol TrainingEngine: AnyObject {
   /// Changes weights and moments by the gradients, which it may overwrite.
   func step(_ step: OptimizerStep)
 
-  /// Whether there are such values of a trained weight: Muon keeps no second moment.
+  /// Whether such values of a trained weight exist: Muon keeps no second moment.
   func keeps(_ values: EngineValues, of entry: ParameterEntry) -> Bool
 
   /// [entry.count] values of a trained weight, in fp32 and in the order of its shape. With `SharedTrainingEngine`, moments

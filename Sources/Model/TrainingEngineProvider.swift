@@ -29,7 +29,7 @@ package struct EngineSettings: Sendable {
   }
 }
 
-/// Makes engines of one kind: what the program chooses and training is given.
+/// Makes engines of one kind. The program chooses one and passes it to training.
 package protocol TrainingEngineProvider {
   /// - Throws: `OutOfMemoryError`, and what reading an adapter's base throws.
   func makeEngine(_ model: TrainableModel, _ settings: EngineSettings) throws -> any TrainingEngine

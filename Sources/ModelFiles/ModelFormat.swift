@@ -1,18 +1,18 @@
 import Foundation
 import Model
 
-/// A format of model files: what `convert` and `info` know of it. One folder holds its bytes, names, shapes and settings,
-/// and one line of `ModelFormats.all` makes it known.
+/// A format of model files, as `convert` and `info` use it. One folder holds its bytes, names, shapes and settings, and
+/// one line of `ModelFormats.all` registers it.
 package protocol ModelFormat: Sendable {
-  /// The word of `--format`.
+  /// The value of `--format`.
   var name: String { get }
   /// What docs/formats.md calls it.
   var title: String { get }
   /// How the name of such a file ends, with the dot; nil for a directory.
   var ending: String? { get }
-  /// Whether `read` is there.
+  /// Whether `read` is supported.
   var isRead: Bool { get }
-  /// How `write` can store weights, the first where nothing says another; empty where `convert` does not write the format.
+  /// The encodings in which `write` can store weights, the default first; empty if `convert` does not write the format.
   var encodings: [WeightEncoding] { get }
   var tokenizer: TokenizerPlace { get }
   /// Whether its weights can be cut into several files.
@@ -20,9 +20,9 @@ package protocol ModelFormat: Sendable {
   /// Whether the files leave out how many query heads there are, and how many experts a token passes.
   var lacksHeadCounts: Bool { get }
 
-  /// Whether what is at a path is to be read as this format.
+  /// Whether the file or directory at a path is of this format.
   func isFormat(ofPath path: String) -> Bool
-  /// Whether a weight is stored in the encoding that is asked for, rather than always in fp32.
+  /// Whether a weight is stored in the requested encoding, rather than always in fp32.
   func encodes(_ entry: ParameterEntry) -> Bool
   /// The files that writing to `path` makes, with what a report calls each.
   func files(writtenTo path: String) -> [(name: String, path: String)]
@@ -31,14 +31,14 @@ package protocol ModelFormat: Sendable {
   func read(_ path: String, _ missing: MissingSettings) throws -> StoredParameters
   /// Writes the model; what appears at `path` appears whole or not at all.
   ///
-  /// - Throws: `ModelFileError` when the format cannot say the model, or a weight does not fit into the encoding;
+  /// - Throws: `ModelFileError` when the format cannot express the model, or a weight does not fit into the encoding;
   ///   `FileError`.
   func write(_ model: StoredParameters, to path: String, _ settings: WriteSettings) throws
 }
 
 /// Where a format keeps a model's tokenizer.
 package enum TokenizerPlace: Sendable {
-  /// Nowhere.
+  /// The format has no place for one.
   case none
   /// In files beside the weights, if the model has one.
   case beside
@@ -80,9 +80,9 @@ package struct StoredParameters {
   package var settingsDirectory: String?
   /// Where its tokenizer is, if it has one.
   package var tokenizerDirectory: String?
-  /// What tells of the adapters that are merged into its weights.
+  /// The metadata that record the adapters merged into its weights.
   package var metadata: [String: String] = [:]
-  /// What a report says of settings that the files leave open.
+  /// Settings that the files leave open and how they were chosen, for a report.
   package var notes: [(name: String, value: String)] = []
 
   package init(_ parameters: Parameters, types: [TensorType?]) {
@@ -92,7 +92,7 @@ package struct StoredParameters {
 }
 
 package enum ModelFormats {
-  /// In the order in which they are offered, and asked whether a path is theirs.
+  /// In the order in which they are listed, and in which they are tried on a path.
   package static let all: [any ModelFormat] = [HuggingFaceFormat(), MiniMindV1Format(), GGUFFormat(), PEFTFormat()]
 
   /// Those that `convert` writes.
@@ -116,7 +116,8 @@ extension ModelFormat {
 
   package func files(writtenTo path: String) -> [(name: String, path: String)] { [("written", path)] }
 
-  /// The encoding in which nothing is lost of a model: that of all weights which the format stores in the encoding that is asked for.
+  /// The encoding that loses nothing of a model: the common one of all weights that the format stores in the requested
+  /// encoding.
   package func exactEncoding(of model: StoredParameters) -> WeightEncoding {
     let stored = zip(model.parameters.table.entries, model.types).filter { encodes($0.0) }
     let kinds = Set(stored.map(\.1))

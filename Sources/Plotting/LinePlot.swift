@@ -5,14 +5,14 @@ import Storage
 package struct LinePlot: Sendable {
   package struct Line: Sendable {
     package var name: String
-    /// Those whose y is no finite number are left out.
+    /// Points whose y is not finite are left out.
     package var points: [(x: Double, y: Double)]
     /// As SVG writes it: "#1f6fb4".
     package var color: String
     package var width = 2.0
     package var opacity = 1.0
     package var isDashed = false
-    /// Whether each point is a circle that tells its numbers.
+    /// Whether each point is a circle that shows its numbers in a tooltip.
     package var hasCircles = false
 
     package init(_ name: String, _ points: [(x: Double, y: Double)], color: String) {
@@ -39,8 +39,8 @@ package struct LinePlot: Sendable {
   private let ys: ClosedRange<Double>
 
   /// - Parameters:
-  ///   - xs: the horizontal axis, which counts something: its numbers are whole. It has some length.
-  ///   - lines: drawn one over the other in this order; the vertical axis, never below 0, is made for them.
+  ///   - xs: the range of the horizontal axis, in whole numbers; not empty.
+  ///   - lines: drawn one over the other in this order; the vertical axis, never below 0, is scaled to them.
   package init(title: String, xTitle: String, yTitle: String, xs: ClosedRange<Double>, lines: [Line]) {
     self.title = title
     self.xTitle = xTitle

@@ -1,7 +1,7 @@
 import Foundation
 import Machine
 
-/// The processor cores that are for this process, where others of its group may compute on the same machine.
+/// The processor cores that this process may use, when other processes of its group compute on the same machine.
 package struct CoreShare: Equatable, Sendable {
   /// Cores that this process may run on.
   package let allowed: Int
@@ -23,13 +23,14 @@ package struct CoreShare: Equatable, Sendable {
   /// Whether it is bound to fewer cores than its share.
   package var isBound: Bool { allowed < fair }
 
-  /// That of this process. What it is bound to is asked of the system, since Foundation counts the machine's cores.
+  /// The share of this process. The system is asked for the cores it is bound to, since Foundation counts the
+  /// machine's.
   package static var own: CoreShare {
     let allowed = status("self", "Cpus_allowed_list").flatMap(count(inList:)) ?? Processor.coreCount
     guard let processes = Launcher.localCount else {
       return CoreShare(machine: min(allowed, Processor.coreCount), allowed: allowed, processes: 1)
     }
-    // What the launcher may use itself, in a container or by a scheduler's leave, is what its processes share.
+    // The launcher's own cores, which a container or scheduler may limit, are what its processes share.
     let machine = launcher.flatMap { status($0, "Cpus_allowed_list") }.flatMap(count(inList:)) ?? Processor.coreCount
     return CoreShare(machine: min(machine, Processor.coreCount), allowed: allowed, processes: processes)
   }

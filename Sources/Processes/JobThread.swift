@@ -17,7 +17,7 @@ final class JobThread: @unchecked Sendable {
     thread.start()
   }
 
-  /// Whether somebody waits for the jobs to end, so that haste is worth the processor's time.
+  /// Whether a thread waits for the jobs to end, so that polling without pauses is worth the processor time.
   var isAwaited: Bool { awaited.load(ordering: .relaxed) }
 
   /// Queues a job.
@@ -65,7 +65,7 @@ final class JobThread: @unchecked Sendable {
     }
   }
 
-  /// Does the next job, and has let go of it when it returns; false when the thread is to end.
+  /// Does the next job and releases it before returning; false when the thread is to end.
   @inline(never)
   private func takeJob() -> Bool {
     condition.lock()

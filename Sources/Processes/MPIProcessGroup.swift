@@ -70,7 +70,7 @@ package final class MPIProcessGroup: ProcessGroup {
   package func close() { cmFinalize() }
 }
 
-/// What the one who started this process says of it.
+/// What the launcher of this process says of it, in the environment.
 package enum Launcher {
   private static func integer(_ name: String) -> Int? { ProcessInfo.processInfo.environment[name].flatMap { Int($0) } }
 

@@ -1,8 +1,9 @@
-/// Messages whose length only their sender knows. The calling thread waits; the others of its process go on computing.
+/// Messages whose length only the sender knows. The calling thread waits; other threads of the process go on computing.
 ///
-/// What `check` throws, which is called while waiting, ends the wait; then the exchange can only be closed.
+/// `check` is called while waiting; an error that it throws ends the wait, and then the exchange can only be closed.
 extension ProcessExchange {
-  /// Gives each rank bytes, `outgoing[r]` to rank r, and returns what each rank has for this one, in the order of ranks.
+  /// Sends `outgoing[r]` to rank r and returns what each rank sent to this one, in the order of ranks (MPI's
+  /// all-to-all).
   package func exchange(_ outgoing: [[UInt8]], check: () throws -> Void) throws -> [[UInt8]] {
     precondition(outgoing.count == count, "bytes for \(outgoing.count) of \(count) ranks")
     guard !isAlone else { return outgoing }
@@ -27,7 +28,8 @@ extension ProcessExchange {
     }
   }
 
-  /// Sends what is not empty to the others, and receives as many bytes from each as `lengths` says; its own goes along.
+  /// Sends what is not empty to the others, and receives as many bytes from each as `lengths` says; its own bytes are
+  /// copied.
   private func transfer(
     _ outgoing: [[UInt8]], lengths: [(peer: Int, count: Int)], _ check: () throws -> Void
   ) throws -> [[UInt8]] {

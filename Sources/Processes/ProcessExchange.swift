@@ -2,19 +2,19 @@ import Foundation
 import Machine
 import Synchronization
 
-/// Which elements of a block each rank answers for: for each rank, ranges in ascending order.
+/// Which elements of a block each rank owns: for each rank, ranges in ascending order.
 package typealias RankParts = [[Range<Int>]]
 
-/// What the processes of one run tell each other: sums of gradients, new weights, a few numbers a step; in a preparation
-/// of data, bytes (`ProcessExchange+Bytes.swift`).
+/// The communication between the processes of one run: sums of gradients, new weights, a few numbers a step; when data
+/// are prepared, bytes (`ProcessExchange+Bytes.swift`).
 ///
 /// Sums are added in the order of ranks, by one process each, so their bits are the same in every run with as many ranks.
-/// One process alone is the same object with nothing to do. A thread of its own makes all calls of the group
-/// (MPI_THREAD_FUNNELED), so that messages go on while the model's threads compute. All ranks must call the same
-/// operations in the same order; one that keeps the others waiting for longer than the time limit ends the run.
+/// With one process every operation is a no-op. A thread of its own makes all calls of the group (MPI_THREAD_FUNNELED),
+/// so that messages go on while the model's threads compute. All ranks must call the same operations in the same order;
+/// one that keeps the others waiting for longer than the time limit ends the run.
 ///
-/// - Unchecked Sendable: what the thread and its owner share is behind a lock (`failure`, `counts`) or constant; `group`,
-///   `isAbandoned` and `scratch` belong to the thread.
+/// - Unchecked Sendable: what the thread and its owner share is guarded by a lock (`failure`, `counts`) or constant;
+///   `group`, `isAbandoned` and `scratch` belong to the thread.
 package final class ProcessExchange: @unchecked Sendable {
   package let rank: Int
   package let count: Int
@@ -24,9 +24,9 @@ package final class ProcessExchange: @unchecked Sendable {
   private let report: @Sendable (String) -> Void
   private let failure = Mutex<String?>(nil)
   private let counts = Mutex(ExchangeCounts())
-  /// Whether messages were given up, so that the group can no longer take leave. The thread's.
+  /// Whether messages were abandoned, so that the group can no longer be left in order. Only the thread uses it.
   private var isAbandoned = false
-  /// Room for what the other ranks send of this rank's part.
+  /// Receives what the other ranks send for this rank's part.
   private var scratch: AlignedBuffer?
 
   /// One process.
@@ -56,7 +56,7 @@ package final class ProcessExchange: @unchecked Sendable {
 
   // MARK: - Numbers
 
-  /// What each rank gives, in the order of ranks; all give as many numbers.
+  /// The numbers of every rank, in the order of ranks (MPI's all-gather); all give the same count.
   package func gather(_ values: [Double]) -> [[Double]] {
     guard let thread, !isAlone else { return [values] }
     return thread.run { [self] in
@@ -81,12 +81,13 @@ package final class ProcessExchange: @unchecked Sendable {
     }
   }
 
-  /// Whether any rank says so.
+  /// Whether the flag is set in any rank.
   package func any(_ condition: Bool) -> Bool { sum([condition ? 1 : 0])[0] > 0 }
 
   // MARK: - Blocks
 
-  /// Begins to make each rank's part of `values` the sum over all ranks. What others answer for stays as it is.
+  /// Begins to replace each rank's part of `values`, [the block's elements], with the sum over all ranks (MPI's
+  /// reduce-scatter). Parts that other ranks own stay as they are.
   ///
   /// `values` must be valid, and the parts untouched, until `finishReductions` has returned.
   package func beginReduction(_ values: UnsafeMutablePointer<Float>, _ parts: RankParts) {
@@ -97,7 +98,7 @@ package final class ProcessExchange: @unchecked Sendable {
   /// Waits for all reductions.
   package func finishReductions() { wait { thread?.finish() } }
 
-  /// Gives each rank's part of `values` to all the others.
+  /// Broadcasts each rank's part of `values`, [the block's elements], to all the others (MPI's all-gather).
   package func distribute(_ values: UnsafeMutablePointer<Float>, _ parts: RankParts) {
     guard let thread, !isAlone else { return }
     wait {
@@ -109,10 +110,11 @@ package final class ProcessExchange: @unchecked Sendable {
     }
   }
 
-  /// Brings values that are spread over ranks together in the first one.
+  /// Gathers values that are spread over ranks in the first one.
   ///
   /// - Parameters:
-  ///   - stretches: who has the values, how many, and where if it is this rank; in the order in which they come to lie.
+  ///   - stretches: which rank has the values, how many, and their address if it is this rank; in the order of the
+  ///     result.
   ///   - target: room for all of them; read in the first rank only.
   package func collect(_ stretches: [Stretch], into target: UnsafeMutablePointer<Float>?) {
     var place = 0
@@ -221,16 +223,17 @@ package final class ProcessExchange: @unchecked Sendable {
 
   /// Ends the run of all ranks, whatever they are doing, and says why.
   ///
-  /// What is wrong in all of them is said once: the first rank speaks at once, the others wait for it to end them.
+  /// An error that all of them meet is reported once: the first rank reports it, the others wait to be ended by it.
   package func fail(_ reason: String) -> Never {
     letFirstSpeak()
     failure.withLock { $0 = isFirst ? reason : "process \(rank) of \(count): \(reason)" }
-    // The thread looks at it in its pauses; where it has none, here is one.
+    // The thread checks it in its pauses; if it is idle, this job makes it check.
     thread?.begin { [self] in if let reason = failure.withLock({ $0 }) { end(reason) } }
     while true { sleep(1) }
   }
 
-  /// What all processes would say, the first one says at once, and ends the others. They wait for that.
+  /// Waits two seconds in all ranks except the first: an error that all meet is reported by the first one, which then
+  /// ends the others.
   private func letFirstSpeak() {
     let end = monotonicSeconds() + 2
     // In small pieces, since a signal cuts a sleep short.
@@ -244,7 +247,7 @@ package final class ProcessExchange: @unchecked Sendable {
     group.abort()
   }
 
-  /// Takes leave of the other ranks, all of which must do so.
+  /// Leaves the group in order (`MPI_Finalize`); all ranks must do so.
   package func close() {
     thread?.run { if isAbandoned { group?.abort() } else { group?.close() } }
     thread?.stop()
@@ -268,9 +271,9 @@ package struct Stretch {
 /// What an exchange has done so far.
 package struct ExchangeCounts: Sendable, Equatable {
   package var sentBytes = 0
-  /// Seconds that gradients and weights were under way.
+  /// Seconds in which gradients or weights were being exchanged.
   package var seconds = 0.0
-  /// Seconds of them that the model's threads waited.
+  /// Seconds of these in which the model's threads waited.
   package var waitedSeconds = 0.0
 
   package init() {}

@@ -271,8 +271,8 @@ package struct ReferenceTrainingProvider: TrainingEngineProvider {
     return try ReferenceTrainingEngine(model, optimizer: settings.optimizer)
   }
 
-  /// The arrays of weights, gradients and moments. What a layer's activations take besides is a few kilobytes for each token
-  /// of a model that this engine is meant for.
+  /// The arrays of weights, gradients and moments. A layer's activations add a few kilobytes for each token of a model
+  /// that this engine is meant for.
   package func memoryBytes(
     _ configuration: ModelConfiguration, lora: LoRAConfiguration?, _ settings: EngineSettings
   ) throws -> Int {

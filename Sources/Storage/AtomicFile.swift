@@ -2,12 +2,12 @@ import Foundation
 
 /// Writes a file so that its path holds either the old content or the whole new content, whatever happens.
 ///
-/// The bytes go to a temporary file beside the target; `commit()` flushes them to the disk and renames.
-/// Without `commit()` the temporary file is removed and the target is left as it was. What a writer that was killed has
-/// left beside the target is removed first.
+/// The bytes go to a temporary file next to the target; `commit()` flushes them to the disk and renames. Without
+/// `commit()` the temporary file is removed and the target is left as it was. What a writer that was killed has left
+/// beside the target is removed first.
 public final class AtomicFile {
   public let path: String
-  /// `path`, or where it leads to as a symbolic link.
+  /// `path`, or the target if it is a symbolic link.
   private let target: String
   private let temporaryPath: String
   private var descriptor: Int32
@@ -56,6 +56,8 @@ public final class AtomicFile {
   }
 
   /// Appends bytes.
+  ///
+  /// - Throws: `FileError`; then `path` is as it was.
   public func write(_ bytes: UnsafeRawBufferPointer) throws(FileError) {
     var remaining = bytes[...]
     while !remaining.isEmpty {
@@ -80,6 +82,8 @@ public final class AtomicFile {
   }
 
   /// Flushes to the disk and puts the file in place.
+  ///
+  /// - Throws: `FileError`; then `path` is as it was.
   public func commit() throws(FileError) {
     guard fsync(descriptor) == 0 else { throw FileError("cannot write", path, errno: errno) }
     // Closed last: the descriptor's lock shows others that the file is not abandoned.
@@ -104,6 +108,8 @@ public final class AtomicFile {
   }
 
   /// Writes `bytes` to `path` in one go.
+  ///
+  /// - Throws: `FileError`; then `path` is as it was.
   public static func write(_ bytes: [UInt8], to path: String) throws(FileError) {
     let file = try AtomicFile(path)
     try file.write(bytes)

@@ -18,7 +18,7 @@ public enum AtomicDirectory {
     try write(path, exchange: { minimind_exchange_paths($0, $1) }, body)
   }
 
-  /// - Parameter exchange: swaps what stands at two paths, or returns -1 with `errno` set; tests give others.
+  /// - Parameter exchange: swaps what is at two paths, or returns -1 with `errno` set; tests give others.
   package static func write(
     _ path: String, exchange: (String, String) -> Int32, _ body: (_ temporaryPath: String) throws -> Void
   ) throws {
@@ -97,7 +97,7 @@ public enum AtomicDirectory {
       return
     }
     try? FileManager.default.removeItem(atPath: replaced)
-    // NFS and FUSE keep a directory with files that somebody has open. It may not stand in the way of the next one.
+    // NFS and FUSE keep a directory while a process has one of its files open. It must not block the next write.
     guard lstat(replaced, &status) == 0 else { return }
     _ = try? temporaryName(beside: path) { rename(replaced, $0) }
   }
@@ -110,7 +110,7 @@ package func withoutTrailingSlashes(_ path: String) -> String {
   return path
 }
 
-/// The directory that `path` lies in: "." for a bare name, "/" for the root itself.
+/// The directory that contains `path`: "." for a bare name, "/" for the root itself.
 ///
 /// Foundation's `deletingLastPathComponent` is not used, since it traps on a relative path of one character (6.3).
 package func parentDirectory(of path: String) -> String {
@@ -155,7 +155,7 @@ public final class DirectoryLock {
     try createDirectory(directory)
     let file = open(directory + "/.lock", O_RDWR | O_CREAT | O_CLOEXEC, 0o644)
     guard file >= 0 else { throw FileError("cannot write into", directory, errno: errno) }
-    // Somebody may just be looking whether it is held (`isHeld`).
+    // Another process may be checking at this moment whether it is held (`isHeld`).
     var attempts = 5
     while lock(file, LOCK_EX | LOCK_NB) != 0 {
       let code = errno

@@ -1,6 +1,6 @@
 import Foundation
 
-/// A failure of the file system, told with the path and what to do.
+/// A failure of the file system: the path, what went wrong, and what to do.
 public struct FileError: Error, Equatable, Sendable, CustomStringConvertible {
   public var description: String
 

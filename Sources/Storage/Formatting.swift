@@ -1,13 +1,13 @@
 import Foundation
 
-/// A count for people: "812", "1.23 k", "26.88 M", "1.20 G". Three or four digits that matter.
+/// A count for people: "812", "1.23 k", "26.88 M", "1.20 G". Three or four significant digits.
 package func formatCount(_ count: Int) -> String { formatCount(Double(count)) }
 
 /// The same of a number from a file, which may be any.
 package func formatCount(_ count: Double) -> String { scaled(count, step: 1000, units: ["", "k", "M", "G", "T"]) }
 
-/// Bytes for people, in powers of 1024 by their exact names (IEC 80000-13): "12.30 MiB". The one way to say how large
-/// something is.
+/// Bytes for people, in powers of 1024 with their exact names (IEC 80000-13): "12.30 MiB". Used wherever a size is
+/// printed.
 package func formatBytes(_ count: Int) -> String { formatBytes(Double(count)) }
 
 /// The same of a number from a file, which may be any.

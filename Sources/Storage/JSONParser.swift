@@ -104,7 +104,7 @@ private struct JSONParser {
 
   private mutating func object() throws(JSONError) -> JSON {
     var members: [JSON.Member] = []
-    // By bytes: Swift's own string equality takes different spellings of "é" for one, a vocabulary has both.
+    // By bytes: Swift's own string equality treats different encodings of "é" as equal; a vocabulary can have both.
     var keys: Set<[UInt8]> = []
     skipSpace()
     if current == UInt8(ascii: "}") {

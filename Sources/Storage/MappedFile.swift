@@ -35,8 +35,8 @@ public final class MappedFile: @unchecked Sendable {
     if let base = bytes.baseAddress { munmap(UnsafeMutableRawPointer(mutating: base), bytes.count) }
   }
 
-  /// Says that some bytes will not be read again soon, so that they no longer count as this program's memory. They can be
-  /// read as before.
+  /// Advises the kernel that some bytes will not be read again soon, so that they no longer count as this program's
+  /// memory. Reading them again is allowed and maps them in again.
   package func release(_ range: Range<Int>) {
     let page = Int(getpagesize())
     let first = (range.lowerBound + page - 1) / page * page

@@ -1,9 +1,9 @@
 import Foundation
 
-/// Finds a name for a temporary file or directory beside `path` that nobody has: `NAME.partial-PROCESS-NUMBER`.
+/// Makes a temporary file or directory next to `path` under a name that is not in use: `NAME.partial-PROCESS-NUMBER`.
 ///
-/// - Parameter make: makes what has the name, and returns -1 with `errno` set if it cannot.
-/// - Throws: `FileError` when it fails, not because the name is taken.
+/// - Parameter make: creates the file or directory of that name, or returns -1 with `errno` set.
+/// - Throws: `FileError` when `make` fails for another reason than that the name is taken.
 func temporaryName(beside path: String, make: (_ name: String) -> Int32) throws(FileError) -> String {
   // Another writer of this process, or a process with its number in another container, may be at the same path.
   for number in 0... {
@@ -14,7 +14,7 @@ func temporaryName(beside path: String, make: (_ name: String) -> Int32) throws(
   throw FileError("cannot create", path, errno: errno)
 }
 
-/// Removes what writers that are gone have left beside `path` under such names, and what a library has put beside them,
+/// Removes the temporary files next to `path` whose writers have ended, and what a library has put next to them,
 /// `…-NUMBER.SUFFIX`.
 ///
 /// A process on another machine or in another container has a number that says nothing here, but holds a lock on what
@@ -36,7 +36,7 @@ func removeAbandoned(beside path: String) {
   }
 }
 
-/// A descriptor of a file or directory that holds it for this process; nil where that is not to be had.
+/// A descriptor that holds a lock on a file or directory for this process; nil where it cannot be locked.
 func lockedDescriptor(_ path: String) -> Int32? {
   // NFS locks a file only if it is open for writing; a directory cannot be.
   var descriptor = open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC)

@@ -9,7 +9,7 @@ struct Grammar: Sendable {
     case sequence([NodeID])
     /// Exactly these bytes, at least one; `depth` brackets are open at most.
     case literal([UInt8], depth: Int)
-    /// A JSON string of so many characters.
+    /// A JSON string whose number of characters is in this range.
     case string(minimum: Int32, maximum: Int32)
     case number(NumberFormat)
     case array(items: NodeID, minimum: Int32, maximum: Int32)
@@ -19,7 +19,7 @@ struct Grammar: Sendable {
   struct ObjectNode: Sendable {
     struct Property: Sendable {
       let key: [UInt8]
-      /// The key as it stands in the text, with quotes and colon.
+      /// The key as it is in the text, with quotes and colon.
       let spelling: [UInt8]
       let value: NodeID
       let isRequired: Bool
@@ -43,7 +43,7 @@ struct Grammar: Sendable {
     }
   }
 
-  /// Objects and arrays may be open inside each other to this depth: half of what the project's own reader takes.
+  /// The greatest depth of open objects and arrays: half of what the project's own reader accepts.
   static let maximumDepth = 32
 
   let nodes: [Node]

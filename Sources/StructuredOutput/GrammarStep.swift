@@ -1,7 +1,7 @@
 import Synchronization
 
 extension GrammarThread {
-  /// What a thread goes back to when the part that it reads is complete.
+  /// Where a thread continues when the part that it reads is complete: a link to the frames around it.
   ///
   /// Threads that read the same part inside different ones are one thread with several alternatives here: a
   /// graph-structured stack (Tomita, "Efficient Parsing for Natural Language", 1985). So the number of threads is bounded
@@ -16,7 +16,7 @@ extension GrammarThread {
 
     fileprivate init(_ alternatives: [Alternative]) { self.alternatives = alternatives }
 
-    /// A table makes equal links once, so that nothing need be compared in depth.
+    /// A table keeps one object for equal links, so that comparing them compares addresses.
     static func == (left: Link, right: Link) -> Bool { left === right }
     func hash(into hasher: inout Hasher) { hasher.combine(ObjectIdentifier(self)) }
   }
@@ -26,7 +26,7 @@ extension GrammarThread {
     private let links = Mutex<[[Link.Alternative]: Link]>([:])
     private static let rememberedLinks = 4096
 
-    /// The link with these alternatives. Rarely there are two: then only work is done twice.
+    /// The link with these alternatives. In rare cases there are two, which costs time and changes nothing.
     func link(_ alternatives: [Link.Alternative]) -> Link {
       links.withLock { links in
         if let known = links[alternatives] { return known }
@@ -39,7 +39,7 @@ extension GrammarThread {
   }
 }
 
-/// The ways in which one byte goes on, gathered from all threads.
+/// The ways in which one byte can be read, collected from all threads.
 struct GrammarStep {
   private struct Place: Hashable {
     let node: Grammar.NodeID
@@ -54,14 +54,14 @@ struct GrammarStep {
   private struct Ending: Hashable {
     let link: GrammarThread.Link?
     let depth: Int32
-    /// Whether the byte is still to be read behind the part that ends.
+    /// Whether the byte is still to be read, by what follows the part that ends.
     let readsByte: Bool
   }
 
   private let links: GrammarThread.LinkTable
   private var threads: [GrammarThread] = []
   private var places: [Place] = []
-  /// For each place, what is to be gone back to behind it.
+  /// For each place, the links to continue at after it.
   private var alternatives: [Place: [GrammarThread.Link.Alternative]] = [:]
   private var endings: Set<Ending> = []
 
@@ -69,12 +69,12 @@ struct GrammarStep {
 
   mutating func add(_ thread: GrammarThread) { threads.append(thread) }
 
-  /// What a part goes back to that stands alone inside a frame.
+  /// The link for a part with a single frame around it.
   func link(_ frame: GrammarThread.Frame, _ parent: GrammarThread.Link?) -> GrammarThread.Link {
     links.link([.init(frame: frame, parent: parent)])
   }
 
-  /// Begins a node with the byte, behind which `frame` goes on. One node inside many frames is begun once.
+  /// Begins a node with the byte; `frame` continues after the node. One node inside many frames is begun once.
   mutating func begin(
     _ node: Grammar.NodeID, inside frame: GrammarThread.Frame, _ parent: GrammarThread.Link?, depth: Int32
   ) {
@@ -83,12 +83,12 @@ struct GrammarStep {
     alternatives[place, default: []].append(.init(frame: frame, parent: parent))
   }
 
-  /// Adds the threads behind the part that a thread reads.
+  /// Adds the threads that continue after the part that a thread reads.
   mutating func addEnded(_ thread: GrammarThread, closing brackets: Int32 = 0) {
     threads += ended(thread, closing: brackets)
   }
 
-  /// The threads behind the part that a thread reads, each once for all threads that end there.
+  /// The threads that continue after the part that a thread reads, each once for all threads that end there.
   mutating func ended(
     _ thread: GrammarThread, closing brackets: Int32 = 0, readsByte: Bool = false
   ) -> [GrammarThread] {

@@ -5,7 +5,7 @@ struct GrammarThread: Hashable, Sendable {
   /// Objects and arrays that are open.
   var depth: Int32
 
-  /// Where a reading stands in one part of the text.
+  /// How far one part of the text is read.
   enum Frame: Hashable, Sendable {
     /// The text is complete.
     case end
@@ -17,18 +17,18 @@ struct GrammarThread: Hashable, Sendable {
     case number(Grammar.NodeID, NumberState)
     case array(Grammar.NodeID, count: Int32, Phase)
     case object(ObjectPlace, Phase)
-    /// In the key of a property of the schema, or the colon behind it.
+    /// In the key of a property of the schema, or the colon after it.
     case property(ObjectPlace, index: Int32, read: Int32)
     /// In a key that the schema does not name.
     case freeKey(ObjectPlace, key: [UInt8], TextState)
-    /// Behind such a key, before the colon.
+    /// After such a key, before the colon.
     case colon(ObjectPlace)
-    /// Behind a colon, before the value.
+    /// After a colon, before the value.
     case memberValue(ObjectPlace, Grammar.NodeID, allowsSpace: Bool)
   }
 
-  /// Where an array or an object stands between its parts. One space may follow a comma or a colon, and none elsewhere:
-  /// a model cannot fill its answer with spaces.
+  /// How far an array or an object is read, between its parts. One space may follow a comma or a colon, and none
+  /// elsewhere: a model cannot fill its answer with spaces.
   enum Phase: Hashable, Sendable { case opened, behindComma, behindSpace, behindPart }
 
   struct ObjectPlace: Hashable, Sendable {

@@ -31,7 +31,7 @@ struct NumberState: Hashable, Sendable {
 
   init() {}
 
-  /// - Returns: whether the byte goes on in the number, and a number in the bounds can still come of it.
+  /// - Returns: whether the byte continues the number, and the number can still end within the bounds.
   mutating func step(_ byte: UInt8, _ format: NumberFormat) -> Bool {
     guard advance(byte, format) else { return false }
     return format.bounds == nil || shortestRest(format) != nil
@@ -124,7 +124,7 @@ struct NumberState: Hashable, Sendable {
     }.min()
   }
 
-  /// The shortest rest in the integer part, where so many digits may still come.
+  /// The shortest completion of the integer part, when at most this number of digits may follow.
   private func shortestRest(
     _ magnitudes: ClosedRange<Int>, _ format: NumberFormat, integerDigits: UInt8
   ) -> Int? {

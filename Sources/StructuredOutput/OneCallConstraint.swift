@@ -1,4 +1,4 @@
-/// Lets any text through, and ends it behind its first call of a tool: `parallel_tool_calls: false` of OpenAI's API.
+/// Allows any text, and ends it after its first call of a tool: `parallel_tool_calls: false` of OpenAI's API.
 package struct OneCallConstraint: TokenConstraint {
   private let vocabulary: TokenVocabulary
   private let everything: TokenSet

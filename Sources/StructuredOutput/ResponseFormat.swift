@@ -5,7 +5,7 @@ package enum ResponseFormat: Sendable, Equatable {
   case text
   /// Any JSON object.
   case jsonObject
-  /// JSON that is valid by a schema. It is always kept to, with `strict` or without.
+  /// JSON that is valid by a schema. It is always enforced, with `strict` or without.
   case jsonSchema(JSON)
 
   /// - Parameter json: the member of the request; nil when it is absent.
@@ -31,7 +31,7 @@ package enum ResponseFormat: Sendable, Equatable {
     }
   }
 
-  /// What keeps an answer to the format; nil for a text, which may be anything.
+  /// The constraint that enforces the format; nil for a text, which may be anything.
   package func constraint(_ vocabulary: TokenVocabulary) throws(StructuredOutputError) -> JSONConstraint? {
     switch self {
     case .text: nil

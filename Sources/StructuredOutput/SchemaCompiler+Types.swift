@@ -137,13 +137,13 @@ extension SchemaCompiler {
 }
 
 extension Grammar {
-  /// Whether it is plain that no text meets both nodes: other types, other values, or a property that both require and
-  /// that tells them apart.
+  /// Whether it is certain that no text matches both nodes: other types, other values, or a property that both require
+  /// and that tells them apart.
   ///
-  /// - Parameter comparisons: how many may still be made; without them nothing is plain.
+  /// - Parameter comparisons: how many may still be made; when none are left, the answer is false.
   func areDisjoint(_ left: NodeID, _ right: NodeID, comparisons: inout Int, depth: Int = 0) -> Bool {
     comparisons -= 1
-    // Schemas may go round in circles.
+    // Schemas may be recursive.
     guard depth <= 8, comparisons > 0 else { return false }
     switch (node(left), node(right)) {
     case (.alternatives(let choices), _):
@@ -166,7 +166,7 @@ extension Grammar {
     }
   }
 
-  /// The first byte of a value tells its type; of all numbers it is taken to be a digit.
+  /// The type of a value by its first byte; "-" counts as a digit.
   private static func kind(_ node: Node) -> UInt8? {
     switch node {
     case .literal(let text, _): isNumber(text) ? UInt8(ascii: "0") : text[0]

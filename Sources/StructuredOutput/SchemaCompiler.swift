@@ -1,7 +1,7 @@
 import Foundation
 import Storage
 
-/// What of a request for structured output cannot be met, and where.
+/// What a request for structured output asks for and cannot get, and where in the request.
 package struct StructuredOutputError: Error, Equatable, Sendable, CustomStringConvertible {
   /// Where in the request: "response_format.json_schema.schema#/properties/a".
   package var place: String
@@ -22,7 +22,7 @@ package struct StructuredOutputError: Error, Equatable, Sendable, CustomStringCo
   package var description: String { "\(place): \(reason)" }
 }
 
-/// Makes a grammar of a JSON Schema (draft 2020-12), or says by name what of it is not supported.
+/// Makes a grammar of a JSON Schema (draft 2020-12), or refuses by name a keyword that is not supported.
 ///
 /// Every text of the grammar is valid by the schema; the reverse does not hold: properties come in the schema's order,
 /// and where a schema names properties and is silent about others, there are none.
@@ -36,11 +36,11 @@ struct SchemaCompiler {
   private var references: [String: Grammar.NodeID] = [:]
   /// Places whose nodes are still to be made. A list, because calls within calls would let a request choose the depth.
   private var openReferences: [(pointer: String, node: Grammar.NodeID)] = []
-  /// `oneOf`s, to be looked at when all nodes are there.
+  /// `oneOf`s, which are checked when all nodes exist.
   private var exclusive: [(place: String, choices: [Grammar.NodeID])] = []
 
   static let maximumNodes = 4096
-  /// What telling the schemas of all `oneOf` apart may take: about a tenth of a second.
+  /// The most comparisons for telling the schemas of all `oneOf` apart: about a tenth of a second.
   private static let maximumComparisons = 1_000_000
   /// They say something about the value and do not restrict it; `format` is one of them in this draft.
   private static let annotations: Set = [
@@ -155,7 +155,7 @@ struct SchemaCompiler {
     StructuredOutputError(place: place + pointer, reason: reason)
   }
 
-  /// Adds the nodes of a schema that stands at `pointer`.
+  /// Adds the nodes of the schema at `pointer`.
   mutating func compile(_ schema: JSON, _ pointer: String) throws(StructuredOutputError) -> Grammar.NodeID {
     guard nodes.count < Self.maximumNodes else {
       throw failure(pointer, "the schema is too large: more than \(Self.maximumNodes) parts.")
@@ -221,7 +221,7 @@ struct SchemaCompiler {
     return node
   }
 
-  /// What stands at a JSON pointer (RFC 6901) that begins with "#".
+  /// The value at a JSON pointer (RFC 6901) that begins with "#".
   private static func resolve(_ pointer: String, in document: JSON) -> JSON? {
     pointer.split(separator: "/", omittingEmptySubsequences: false).dropFirst().reduce(Optional(document)) {
       value, part in

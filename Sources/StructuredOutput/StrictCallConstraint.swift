@@ -1,10 +1,10 @@
 import Storage
 
-/// Lets any text through, but holds every call of a tool in it to the schemas of the tools: `strict` of a function in
+/// Allows any text, but every call of a tool in it must match the schemas of the tools: `strict` of a function in
 /// OpenAI's API. A tool without `strict` may have any object for its arguments.
 package struct StrictCallConstraint: TokenConstraint {
   private enum Place {
-    /// In text that ends in so many bytes of `<tool_call>`: fewer than all.
+    /// In text that ends in this number of bytes of `<tool_call>`: fewer than all.
     case text(matched: Int)
     case call(JSONConstraint)
     case end
@@ -17,12 +17,12 @@ package struct StrictCallConstraint: TokenConstraint {
   private let everything: TokenSet
   /// The tokens in which a call may begin: those with the last byte of `<tool_call>` in them.
   private let openers: [Int32]
-  /// A call behind its `<tool_call>`.
+  /// A call, after its `<tool_call>`.
   private let call: JSONConstraint
   private let endsBehindCall: Bool
   private var place = Place.text(matched: 0)
 
-  /// - Parameter allowsSeveralCalls: whether the text may go on behind a call.
+  /// - Parameter allowsSeveralCalls: whether the text may go on after a call.
   /// - Throws: `StructuredOutputError` for a schema of a strict tool that is not supported.
   package init(
     _ tools: [Tool], vocabulary: TokenVocabulary, allowsSeveralCalls: Bool
@@ -66,11 +66,11 @@ package struct StrictCallConstraint: TokenConstraint {
     }
   }
 
-  /// Where a token leads from text; nil when it begins a call that goes against the schemas.
+  /// The state after a token of text; nil when it begins a call that violates the schemas.
   private static func read(_ bytes: [UInt8], matched: Int, call: JSONConstraint) -> Place? {
     var matched = matched
     for (index, byte) in bytes.enumerated() {
-      // "<" stands only at the beginning of the tag, so a mismatch can begin anew at this byte alone.
+      // "<" is only the first byte of the tag, so after a mismatch a tag can begin at this byte only.
       matched = byte == opening[matched] ? matched + 1 : byte == opening[0] ? 1 : 0
       guard matched == opening.count else { continue }
       guard let call = call.advanced(by: bytes[(index + 1)...]) else { return nil }

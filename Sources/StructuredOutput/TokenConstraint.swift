@@ -60,9 +60,9 @@ package struct TextEnding: Sendable, Equatable {
   }
 }
 
-/// What a generated text may be: it says which tokens may come next, and is told which one came.
+/// What a generated text may be: it gives the tokens that may come next, and advances by the one that came.
 ///
-/// A value: a copy goes its own way, so one constraint serves several choices, and a draft can be tried on a copy.
+/// A value: copies are independent, so one constraint serves several choices, and a draft can be tried on a copy.
 package protocol TokenConstraint: Sendable {
   /// The tokens that may come next, never none. The model's end tokens are among them where the text may end.
   mutating func allowedTokens() -> TokenSet

@@ -5,8 +5,8 @@ import Tokenization
 ///
 /// Make one for a model and share it: it remembers what it found for the insides of strings.
 package final class TokenVocabulary: Sendable {
-  /// A tree of the tokens' bytes, in the order of a walk: a node's first child stands behind it, and what follows its
-  /// last descendant at `ends`. Node 0 is the root, the empty text.
+  /// A tree of the tokens' bytes, in the order of a walk: a node's first child follows it, and `ends` gives the node
+  /// after its last descendant. Node 0 is the root, the empty text.
   let nodeBytes: [UInt8]
   let ends: [Int32]
   /// The tokens that end at node n are `tokens[tokenOffsets[n] ..< tokenOffsets[n + 1]]`.
@@ -116,7 +116,7 @@ private struct TreeBuilder {
     offsets.append(Int32(tokens.count))
   }
 
-  /// Ends the nodes of the path behind the first `count`.
+  /// Ends the nodes of the path after the first `count`.
   private mutating func close(to count: Int) {
     while path.count > count { ends[path.removeLast()] = Int32(bytes.count) }
   }

@@ -3,7 +3,7 @@ import Storage
 /// Finds calls of tools in an answer that comes in pieces, and passes on texts and calls as they come.
 ///
 /// What could become a `<tool_call>` is held back until it is decided. Texts and arguments are whole characters when the
-/// pieces are. What only looks like a call (no JSON, no name, or a name of no tool) is text. Space behind calls is left
+/// pieces are. What only looks like a call (no JSON, no name, or a name of no tool) is text. Space after calls is left
 /// out.
 package struct ToolCallParser {
   package enum Event: Sendable, Equatable {
@@ -31,7 +31,7 @@ package struct ToolCallParser {
     /// In a call that has not been announced.
     case head
     case announced
-    /// Behind a call's JSON, before `</tool_call>`.
+    /// After a call's JSON, before `</tool_call>`.
     case tail
   }
 
@@ -165,7 +165,7 @@ private struct CallReader {
   private var key: [UInt8] = []
   private var value: [UInt8] = []
   private var arguments: [UInt8] = []
-  // Where the value stands: open brackets, and whether in a string and behind a backslash of it.
+  // How far the value is read: its open brackets, whether in a string, and whether after a backslash in it.
   private var depth = 0
   private var isString = false
   private var isEscaped = false

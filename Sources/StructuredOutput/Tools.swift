@@ -118,13 +118,13 @@ extension JSONConstraint {
   }
 }
 
-/// How tools, calls and results stand in the text of a conversation: as the Hermes models have them, since the chat
-/// template has no place for tools.
+/// How tools, calls and results are written in the text of a conversation: as the Hermes models have them, since the
+/// chat template has no place for tools.
 package enum ToolText {
   static let opening = "<tool_call>"
   static let closing = "</tool_call>"
 
-  /// What a model is told about its tools: to stand at the end of the system message.
+  /// The description of the tools for the model, for the end of the system message.
   package static func instructions(_ tools: [Tool]) -> String {
     """
     You may call functions to answer the user. These are their signatures, as JSON Schemas:
@@ -146,7 +146,7 @@ package enum ToolText {
     return prefix + arguments + suffix
   }
 
-  /// What a function returned: to stand in a user's message.
+  /// What a function returned, for a user's message.
   package static func result(_ content: String) -> String { "<tool_response>\n\(content)\n</tool_response>" }
 
   static func around(_ name: String) -> (prefix: String, suffix: String) {

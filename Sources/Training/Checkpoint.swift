@@ -15,7 +15,8 @@ package enum Checkpoint {
   static let optimizerFile = "optimizer.safetensors"
   static let stateFile = "state.json"
 
-  /// Bytes that checkpoints of so many trained values take at most, with room for the small files.
+  /// The most bytes that `checkpoints` checkpoints of `parameterCount` trained values take, with room for the small
+  /// files.
   static func byteCount(parameterCount: Int, checkpoints: Int = 1) -> Int {
     parameterCount * 12 * checkpoints + 16 << 20
   }
@@ -115,7 +116,7 @@ package enum Checkpoint {
   private static func state(of path: String, totalSteps: Int) throws -> TrainingState {
     let file = path + "/" + stateFile
     let bytes = try MappedFile.contents(of: file)
-    // No run has read so many tokens, and adding to them stays within 64 bits.
+    // More than any run reads, and sums with it stay within 64 bits.
     let tokens = 0...1 << 60
     guard let state = try? JSONDecoder().decode(TrainingState.self, from: Data(bytes)),
       (0...totalSteps).contains(state.step), tokens.contains(state.tokens), tokens.contains(state.position.tokens)

@@ -11,7 +11,7 @@ package struct LossHistory: Sendable {
 
 /// Draws `loss.svg`.
 package struct LossPlot {
-  /// Points of a line: more could not be told apart.
+  /// Points of a line: more could not be distinguished.
   private static let maximumPoints = 700
 
   private let plot: LinePlot

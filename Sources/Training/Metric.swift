@@ -126,7 +126,7 @@ extension Metric {
     "exchange_hidden_share", unit: "share", format: .percent, smallerIsBetter: false,
     "several processes: the share of that time in which this one computed")
 
-  /// The table. What a stage reports besides is in its own list.
+  /// The table. What a stage reports in addition is in its own list.
   package static let all: [Metric] =
     [
       step, epoch, loss, perplexity, bitsPerByte, learningRate, gradientNorm, tokens, tokensPerSecond, peakMemory,

@@ -1,7 +1,7 @@
 import Model
 import Processes
 
-/// Something that happened in a run and that somebody may want to show or keep.
+/// An event of a run, for the sinks that show or store it.
 package enum TrainingEvent: Sendable {
   case step(StepReport)
   case evaluation(Evaluation, epoch: Double)
@@ -31,7 +31,7 @@ package struct StepReport: Sendable {
   /// Of the mean loss, before clipping.
   package var gradientNorm: Double
   package var tokensPerSecond: Double
-  /// For the rest of the run, evaluations and checkpoints included; nil before it can be told.
+  /// For the rest of the run, evaluations and checkpoints included; nil before it can be estimated.
   package var secondsLeft: Double?
   package var peakMemoryBytes: Int
   /// Nil for one process.
@@ -44,7 +44,7 @@ package struct ExchangeReport: Sendable {
   package var count: Int
   /// Bytes that the first process has sent.
   package var sentBytes: Int
-  /// Seconds that gradients and weights were under way, and those of them that nobody computed meanwhile.
+  /// Seconds in which gradients or weights were being exchanged, and those of them in which the model's threads waited.
   package var seconds: Double
   package var waitedSeconds: Double
 

@@ -24,7 +24,7 @@ package struct Stage: Sendable, Equatable {
   /// Options that no other stage has.
   package var ownSettings: [SettingDescription] = []
 
-  /// Stages are told apart by their names.
+  /// Stages are equal if their names are.
   package static func == (left: Stage, right: Stage) -> Bool { left.name == right.name }
 
   /// Whether it begins with a model, rather than from nothing.

@@ -3,9 +3,9 @@ import Storage
 
 /// Event files for TensorBoard: a directory of them, one a session of the run.
 ///
-/// A file is a sequence of TFRecords, each an `Event` of tensorflow/core/util/event.proto. The first says the version; on
-/// a resumed run the second says that the session starts anew at its first step, at which TensorBoard forgets what an
-/// earlier session has written of this step and later ones.
+/// A file is a sequence of TFRecords, each an `Event` of tensorflow/core/util/event.proto. The first gives the version;
+/// on a resumed run the second marks the first step of the new session, upon which TensorBoard drops what an earlier
+/// session has written for this step and later ones.
 package final class TensorBoardFile: MetricsSink {
   private let file: GrowingFile
 

@@ -43,7 +43,7 @@ package final class Trainer {
   /// - Parameters:
   ///   - engines: make what computes.
   ///   - exchange: with the other processes of the run.
-  ///   - sinks: who is told of what happens, besides the files of the run directory.
+  ///   - sinks: receive the run's events, in addition to the files of the run directory.
   package init(
     _ plan: TrainingPlan, run: RunDirectory, engines: any TrainingEngineProvider,
     exchange: ProcessExchange = ProcessExchange(), sinks: [any MetricsSink], continuations: Continuations? = nil
@@ -264,7 +264,7 @@ package final class Trainer {
 
   // MARK: - The stage's loss
 
-  /// Finds what the loss needs besides batches, from the run's directory or anew.
+  /// Finds what the loss needs in addition to batches: reads it from the run's directory, or computes it.
   ///
   /// - Parameter isWanted: asked now and then whether to go on.
   /// - Returns: false when it was not.
@@ -303,7 +303,7 @@ package final class Trainer {
 
   private var isEvaluationDue: Bool { isCheckpointDue || state.step.isMultiple(of: plan.evalInterval) }
 
-  /// Whether an interruption has cut the evaluation of the weights at hand short.
+  /// Whether an interruption has abandoned the evaluation of the current weights.
   private var lacksEvaluation: Bool {
     isEvaluationDue && state.lastEvaluation?.step != state.step && plan.dataset.heldOut.trainedTokenCount > 0
   }

@@ -79,7 +79,7 @@ extension Evaluation {
 }
 
 extension MetricSums {
-  /// The means of all but the loss and the experts', which are shown with what is derived from them.
+  /// The means of all sums except the loss and those of the experts, which are shown with what is derived from them.
   fileprivate func values(_ side: Metric.Side) -> [MetricValue] {
     means.filter {
       $0.name != Metric.loss.name && $0.name != ExpertSums.balance && !$0.name.hasPrefix(ExpertSums.sharePrefix)

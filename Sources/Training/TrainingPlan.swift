@@ -117,7 +117,7 @@ package struct TrainingPlan {
     configuration =
       try source.directory.map { try ModelConfiguration(modelDirectory: $0) }
       ?? Self.newModel(asked, data, manifest)
-    // What a checkpoint's run began with cannot be told from its weights.
+    // The model that a checkpoint's run began with does not follow from its weights.
     startModelHash = checkpoint != nil ? record?.startModelHash : try asked.from.map(Self.startModelHash)
     if let expected = record?.startModelHash, expected != startModelHash { throw Self.otherStartModel(asked) }
     guard configuration.vocabularySize >= manifest.vocabularySize else {
@@ -255,14 +255,14 @@ package struct TrainingPlan {
   /// What the program and its libraries take, except the engine's: measured.
   private static let programBytes = 38 << 20
 
-  /// Bytes that the run will hold in the first of so many processes: pass, weights, optimizer, and the tokens that are
-  /// mapped.
+  /// Bytes that the run will hold in the first of `processes` processes: pass, weights, optimizer, and the tokens that
+  /// are mapped.
   package func memoryBytes(_ engines: any TrainingEngineProvider, processes: Int = 1) throws -> Int {
     try engines.memoryBytes(configuration, lora: settings.lora, engineSettings(ranks: processes))
       + dataset.training.tokenCount * 2 + Self.programBytes
   }
 
-  /// How the run's engine works, in one of so many processes.
+  /// The settings of the run's engine in process `rank` of `ranks`.
   func engineSettings(rank: Int = 0, ranks: Int = 1) -> EngineSettings {
     engineSettings(optimizer: settings.optimizer, rank: rank, ranks: ranks)
   }

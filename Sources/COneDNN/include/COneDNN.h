@@ -1,6 +1,6 @@
 #pragma once
 
-// oneDNN's matrix product, with its two major C APIs (2 and 3) hidden behind four functions.
+// oneDNN's matrix product, with its two major C APIs (2 and 3) made one by four functions.
 
 #include <stdint.h>
 

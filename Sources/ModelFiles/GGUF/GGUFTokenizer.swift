@@ -1,7 +1,6 @@
 import Tokenization
 
-/// A tokenizer as a GGUF file's metadata say it to llama.cpp: a byte-level BPE that is split as GPT-2 does, and to which no
-/// token is added by itself.
+/// A tokenizer as GGUF metadata for llama.cpp: a byte-level BPE with GPT-2's splitting, which adds no token by itself.
 package struct GGUFTokenizer {
   /// `tokenizer.ggml.*` and `tokenizer.chat_template`.
   package let metadata: [(key: String, value: GGUFValue)]

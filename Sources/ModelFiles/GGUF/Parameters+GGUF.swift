@@ -10,7 +10,7 @@ extension Parameters {
   /// - Parameters:
   ///   - name: what the file calls the model.
   ///   - tokenizer: its metadata, from `GGUFTokenizer`.
-  /// - Throws: `ModelFileError` when the model cannot be said in this format; `FileError`.
+  /// - Throws: `ModelFileError` when the format cannot express the model; `FileError`.
   package func saveGGUF(
     _ path: String, name: String, encoding: WeightEncoding, tokenizer: [(key: String, value: GGUFValue)]
   ) throws {

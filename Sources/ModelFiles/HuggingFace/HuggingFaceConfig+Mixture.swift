@@ -53,7 +53,7 @@ extension HuggingFaceConfig {
     return result
   }
 
-  /// Refuses a model in which some layers have no experts, or whose chosen probabilities are divided by something else
+  /// Refuses a model in which some layers have no experts, or whose chosen probabilities are divided by anything other
   /// than their sum.
   private func refuseDenseLayers(of configuration: ModelConfiguration) throws {
     let start = try integer("moe_layer_start_index", default: 1)

@@ -96,7 +96,7 @@ extension ModelConfiguration {
   }
 }
 
-/// The models of `transformers` that a configuration can say.
+/// The models of `transformers` that a configuration can express.
 enum Architecture: String, CaseIterable {
   case llama = "LlamaForCausalLM"
   case qwen3 = "Qwen3ForCausalLM"

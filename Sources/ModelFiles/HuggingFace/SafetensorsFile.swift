@@ -131,7 +131,8 @@ public final class SafetensorsFile: Sendable {
     UnsafeRawBufferPointer(rebasing: file.bytes[tensor.offset..<tensor.offset + tensor.byteCount])
   }
 
-  /// Says that a tensor's bytes will not be read again soon, so that they no longer count as this program's memory.
+  /// Advises the kernel that a tensor's bytes will not be read again soon, so that they no longer count as this
+  /// program's memory.
   func release(_ tensor: Tensor) { file.release(tensor.offset..<tensor.offset + tensor.byteCount) }
 
   /// The values of a tensor of this file in fp32.

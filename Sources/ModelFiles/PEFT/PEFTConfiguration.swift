@@ -12,7 +12,7 @@ package struct PEFTConfiguration: Equatable, Sendable {
   package var rank: Int
   package var alpha: Double
   package var dropout: Double
-  /// Names of modules, or ends of names; empty when they are given as a pattern: then the weights tell.
+  /// Names of modules, or ends of names; empty when they are given as a pattern: then the names of the weights decide.
   package var targets: [String]
   /// Modules whose alpha is another, by the ends of their names.
   package var alphaPattern: [(name: String, alpha: Double)] = []
@@ -67,7 +67,7 @@ package struct PEFTConfiguration: Equatable, Sendable {
 
   // MARK: - Reading
 
-  /// Settings that leave the arithmetic alone, or are looked at below.
+  /// Settings that do not change the arithmetic, or are checked below.
   private static let known: Set<String> = [
     "alpha_pattern", "auto_mapping", "base_model_name_or_path", "bias", "ensure_weight_tying", "exclude_modules",
     "eva_config", "fan_in_fan_out", "inference_mode", "init_lora_weights", "layers_pattern", "layers_to_transform",
@@ -143,7 +143,7 @@ package struct PEFTConfiguration: Equatable, Sendable {
     }
   }
 
-  /// Whether a setting has a value that asks for nothing.
+  /// Whether a setting has a value that changes nothing: null, false or empty.
   private static func isOff(_ value: JSON) -> Bool {
     switch value {
     case .null, .bool(false): true

@@ -11,7 +11,7 @@ package struct MiniMindV1Format: ModelFormat {
 
   package init() {}
 
-  /// Whatever else a file is, reading it as a checkpoint says so.
+  /// Any other file is refused when it is read as a checkpoint, with the reason.
   package func isFormat(ofPath path: String) -> Bool { isFile(path) && !path.hasSuffix(".gguf") }
 
   package func encodes(_ entry: ParameterEntry) -> Bool { true }

@@ -6,7 +6,7 @@ extension ModelConfiguration {
   /// - Parameters:
   ///   - weights: by v1's name, without prefixes.
   ///   - path: the file, for messages.
-  ///   - headCount: query heads, which no shape tells.
+  ///   - headCount: query heads, which do not follow from the shapes.
   ///   - expertsPerToken: the same of the experts that a token passes; only a mixture has them.
   /// - Throws: `ModelFileError` when they are not those of a v1 model, `ConfigurationError` when they are impossible.
   init(
@@ -57,7 +57,7 @@ extension ModelConfiguration {
     try validate(source: path)
   }
 
-  /// Refuses what a MiniMind v1 checkpoint cannot say: v1's code has these fixed.
+  /// Refuses a model that a MiniMind v1 checkpoint cannot express: these settings are fixed in v1's code.
   ///
   /// - Parameter path: the file that would be written, for the message.
   func checkMiniMindV1(path: String) throws(ModelFileError) {

@@ -105,7 +105,7 @@ extension Parameters {
   package func saveMiniMindV1(_ path: String, type: TensorType) throws {
     try configuration.checkMiniMindV1(path: path)
     let weights = table.miniMindV1Weights(of: configuration)
-    // Elements of a file are written at its end, from memory: all of them are laid out first.
+    // libzip reads the elements from memory when the archive is closed, so all of them are laid out first.
     let byteCounts = weights.map { $0.count * type.byteCount }
     let block = UnsafeMutableRawBufferPointer.allocate(byteCount: byteCounts.reduce(0, +), alignment: 64)
     defer { block.deallocate() }

@@ -24,7 +24,7 @@ package struct PickleReader {
     indirect case tensor(StridedTensor)
   }
 
-  /// What is refused, and the byte of the pickle where it stands.
+  /// What is refused, and its byte position in the pickle.
   package struct Fault: Error, Equatable {
     package var offset: Int
     package var text: String

@@ -26,7 +26,7 @@ package final class TorchCheckpoint {
 
   /// Reads the description of the weights in the file at `path`; the elements are not read yet.
   ///
-  /// - Throws: `FileError`, or `ModelFileError` that names the fault, and for a pickle the byte where it stands.
+  /// - Throws: `FileError`, or `ModelFileError` that names the fault, and for a pickle its byte position.
   package convenience init(_ path: String) throws {
     let file = try MappedFile(path)
     try self.init(file.bytes, path: path, file: file)

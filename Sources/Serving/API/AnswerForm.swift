@@ -9,7 +9,8 @@ struct AnswerForm {
   /// What the text may be; nil for anything.
   var constraint: (any TokenConstraint)?
 
-  /// Reads `response_format`, `tools`, `tool_choice` and `parallel_tool_calls`. A call that must be made goes before a format.
+  /// Reads `response_format`, `tools`, `tool_choice` and `parallel_tool_calls`. A call that must be made takes
+  /// precedence over a format.
   init(_ fields: RequestFields, _ vocabulary: TokenVocabulary) throws(APIError) {
     let allowsSeveralCalls = try fields.bool("parallel_tool_calls") ?? true
     do throws(StructuredOutputError) {
@@ -29,7 +30,7 @@ struct AnswerForm {
     }
   }
 
-  /// The conversation with a message that tells the model of its tools.
+  /// The conversation with a message that describes the tools to the model.
   func instructing(_ messages: [ChatMessage]) -> [ChatMessage] {
     if tools.isEmpty { return messages }
     var messages = messages

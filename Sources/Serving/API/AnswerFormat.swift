@@ -62,7 +62,7 @@ struct CallPiece: Sendable {
   }
 }
 
-/// Tokens that a request took.
+/// The numbers of tokens that a request used.
 struct Usage: Sendable {
   var prompt = 0
   var cached = 0
@@ -162,7 +162,7 @@ struct AnswerFormat: Sendable {
 /// One event of a stream (HTML standard, section 9.2, "Server-sent events").
 func serverSentEvent(_ data: String) -> [UInt8] { Array("data: \(data)\n\n".utf8) }
 
-/// Letters and digits that nobody guesses.
+/// Random letters and digits that cannot be guessed.
 func randomName() -> String {
   let letters = Array("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
   return String((0..<24).map { _ in letters.randomElement()! })

@@ -1,11 +1,11 @@
 import Generation
 
-/// How large an answer can become. It must not take memory as a client likes: one that is not streamed is kept until
-/// its end.
+/// The limits of an answer's size, so that clients cannot make the server use any amount of memory: an answer that is
+/// not streamed is kept until its end.
 extension GenerationCall {
   /// The most parts of an answer: as many as a request may have prompts.
   private static let partLimit = TextInputReader.limit
-  /// The most bytes of an answer that is not streamed, reckoned with a usual length of a token's text, and of a
+  /// The most bytes of an answer that is not streamed, estimated with a usual length of a token's text, and of a
   /// log-probability with the token that it is of, both as they stand in the JSON.
   private static let byteLimit = 48 << 20
   private static let textBytes = 8

@@ -47,7 +47,7 @@ extension GenerationCall {
     try fields.refuse("audio", unless: { _ in false }, "the model writes text only.")
     try fields.refuse("web_search_options", unless: { _ in false }, "the model knows only what it was trained on.")
     try fields.refuse("reasoning_effort", unless: { $0 == .string("none") }, "the model does not reason apart.")
-    try fields.refuse("moderation", unless: { _ in false }, "nobody judges what is asked and answered.")
+    try fields.refuse("moderation", unless: { _ in false }, "requests and answers are not moderated.")
     try fields.refuse(
       "service_tier", unless: { [.string("auto"), .string("default")].contains($0) }, "all requests wait in one queue.")
     try fields.refuse("verbosity", unless: { $0 == .string("medium") }, "the model has one manner.")
@@ -62,12 +62,12 @@ extension GenerationCall {
       let place = "messages[\(index)]"
       guard value.isObject else { throw APIError.invalid(place, "'\(place)' must be an object.") }
       let message = try Self.message(value, place)
-      // Several instructions at the beginning are one; the template knows no other place for them. And what several
-      // tools returned is one message, as an answer is opened after each.
+      // Several instructions at the beginning become one, since the template has one place for them. The results of
+      // several tools become one message, since the template opens an answer after each message.
       let isInstruction = message.role == .system && !messages.isEmpty
       if isInstruction && (messages.count > 1 || messages[0].role != .system) {
         throw APIError.invalid(
-          place, "'\(place)' is a system message behind others; this model's template has it only at the beginning.")
+          place, "'\(place)' is a system message after others; this model's template has it only at the beginning.")
       }
       let isResult = Self.isToolResult(value) && index > 0 && Self.isToolResult(list[index - 1])
       if isInstruction || isResult {

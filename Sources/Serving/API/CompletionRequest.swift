@@ -10,7 +10,7 @@ extension GenerationCall {
     self.echoes = echoes
     request.topLogProbabilities = logProbabilities
     request.reportsPromptLogProbabilities = echoes && logProbabilities != nil
-    // Somebody measures texts: the list of tokens must be as long as was asked for, and an end token is one of them.
+    // The client measures texts: the list of tokens must be as long as was asked for, and an end token is one of them.
     if request.reportsPromptLogProbabilities { request.ignoresEndTokens = true }
     try readLogitBias(fields, reader.tokenizer)
     try checkSize(contextLength: reader.contextLength)

@@ -22,7 +22,7 @@ package struct GenerationCall: Sendable {
   var echoes = false
   /// Functions that the answer may call.
   package var tools: [Tool] = []
-  /// All but the prompt.
+  /// Everything except the prompt.
   package var request: GenerationRequest
 
   /// The parts of the answer, one for each choice.
@@ -84,7 +84,7 @@ package struct GenerationCall: Sendable {
     return texts.filter { !$0.isEmpty }
   }
 
-  /// Fields that are absent are as in `minimind generate`, but for the seed.
+  /// Fields that are absent are as in `minimind generate`, except the seed.
   private mutating func readSampling(_ fields: RequestFields) throws(APIError) {
     var sampling = SamplingSettings()
     sampling.temperature = try fields.number("temperature", in: 0...2) ?? sampling.temperature

@@ -2,7 +2,7 @@ import Generation
 import Storage
 import Tokenization
 
-/// A token of an answer, as clients are told of it.
+/// A token of an answer, as it is reported to clients.
 struct TokenReport: Sendable {
   var token: Int32
   /// Nil for the first token of a prompt, which nothing predicts.
@@ -44,8 +44,8 @@ struct LogProbabilityReport {
     ])
   }
 
-  /// The likeliest tokens by their text, with the one that stands there, likely or not. Of tokens with the same text the
-  /// likeliest counts.
+  /// The most likely tokens by their text, and the token at this place, likely or not. Of tokens with the same text the
+  /// most likely one counts.
   private func top(_ report: TokenLogProbability) -> JSON {
     var members: [JSON.Member] = []
     let own = (report.token, report.logProbability)

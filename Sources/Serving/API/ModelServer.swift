@@ -12,7 +12,7 @@ package final class ModelServer: Sendable {
     /// The name by which clients know it.
     package var name: String
     package var tokenizer: Tokenizer
-    /// How conversations become text; or why this model only continues texts, in words for clients.
+    /// How conversations become text; or why this model only continues texts, in a sentence for clients.
     package var template: Result<ChatTemplate, any Error>
     package var contextLength: Int
     package var hiddenSize: Int

@@ -1,5 +1,6 @@
-/// Takes the reasoning off an answer that comes in pieces: what stands in `<think>` at its very beginning, as models write it
-/// that were taught to. Space around either part is left out; an answer that begins otherwise is passed on as it is.
+/// Separates the reasoning from an answer that comes in pieces: the text in `<think>` at its very beginning, as models
+/// that were trained to reason write it. Space around either part is left out; an answer that begins otherwise is
+/// passed on as it is.
 package struct ReasoningSplitter {
   private enum Place {
     /// Nothing but space and what may become `<think>` has come.

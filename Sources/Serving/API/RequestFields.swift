@@ -2,7 +2,7 @@ import Storage
 
 /// The fields of a request's JSON object, each read with a check of its type and range.
 ///
-/// A field that is null counts as absent. Fields that nobody asks for are accepted, as clients send many.
+/// A field that is null counts as absent. Fields that the server does not know are accepted, as clients send many.
 package struct RequestFields {
   let object: JSON
 
@@ -78,7 +78,7 @@ package struct RequestFields {
     return values
   }
 
-  /// Refuses a field that asks for what this server does not do, unless its value asks for nothing.
+  /// Refuses a field for something that this server does not do, unless its value turns it off.
   func refuse(_ name: String, unless harmless: (JSON) -> Bool, _ reason: String) throws(APIError) {
     guard let value = self[name], !harmless(value) else { return }
     throw APIError.unsupported(name, "'\(name)' is not supported: \(reason)")

@@ -53,7 +53,7 @@ final class ServingMetrics: Sendable {
   func observeFirstToken(_ seconds: Double) { state.withLock { $0.firstToken.observe(seconds) } }
   func observeTokenGap(_ seconds: Double) { state.withLock { $0.tokenGap.observe(seconds) } }
 
-  /// All of it, in Prometheus' text format 0.0.4.
+  /// All metrics, in Prometheus' text format 0.0.4.
   func text(_ scheduler: SchedulerStatistics) -> String {
     var text = ""
     func add(_ name: String, _ type: String, _ help: String, _ lines: String) {

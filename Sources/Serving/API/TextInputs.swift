@@ -30,7 +30,7 @@ package struct TextInputReader: Sendable {
   ///
   /// Strings are documents, which begin with `<s>` as in training. Tokens are taken as they are.
   /// - Parameters:
-  ///   - specialTokens: what `<s>` and the like in a string are.
+  ///   - specialTokens: how `<s>` and the like in a string are encoded.
   ///   - longest: the most tokens of a text.
   func read(
     _ fields: RequestFields, _ name: String, specialTokens: SpecialTokenHandling, longest: Int

@@ -2,7 +2,7 @@ import CMicroHTTPD
 import Foundation
 import Synchronization
 
-/// What the HTTP library calls a daemon or a connection.
+/// The HTTP library's handle of a daemon or a connection.
 ///
 /// - Unchecked Sendable: a name for something that libmicrohttpd guards itself.
 struct LibraryHandle: Hashable, @unchecked Sendable {

@@ -23,7 +23,7 @@ final class HTTPExchange: ResponseSink {
     var largestWrite = 0
     /// Nothing will be added to `unsent`.
     var isComplete = false
-    /// The client has gone, or has been given up, or has everything.
+    /// The client has disconnected, or was given up on, or has received everything.
     var isClosed = false
     var isSuspended = false
     var lastWrite = 0.0

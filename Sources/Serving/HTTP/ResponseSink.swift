@@ -15,7 +15,7 @@ package protocol ResponseSink: Sendable {
   /// Ends a stream.
   func end()
 
-  /// Whether the client has gone, or has been given up, or has everything.
+  /// Whether the client has disconnected, or was given up on, or has received everything.
   var isClosed: Bool { get }
 
   /// Sets what to do if the client goes before the answer is complete; does it at once if the client has gone.

@@ -12,7 +12,7 @@ export function svgElement(name, attributes = {}, text = "") {
   return element;
 }
 
-/// A number as short as it can be told: 12000 is "12k", 0.00031 is "3.1e-4".
+/// A number in its shortest form: 12000 is "12k", 0.00031 is "3.1e-4".
 export function short(value) {
   const size = Math.abs(value);
   if (size === 0) return "0";

@@ -16,7 +16,7 @@ export function text(name, values = {}) {
   return words[language][name].replace(/\{(\w+)\}/g, (_, key) => values[key]);
 }
 
-/// Switches the language and writes all fixed texts of the document anew.
+/// Switches the language and rewrites all fixed texts of the document.
 export function speak(code) {
   language = code in words ? code : "en";
   document.documentElement.lang = language;

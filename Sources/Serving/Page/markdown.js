@@ -1,5 +1,5 @@
-// Markdown as DOM nodes. Text becomes text nodes and nothing else: no HTML of a message is ever parsed, so a model, or
-// whoever wrote its prompt, cannot put markup or scripts into the page.
+// Markdown as DOM nodes. Text becomes text nodes and nothing else: no HTML of a message is ever parsed, so neither a
+// model nor the author of its prompt can put markup or scripts into the page.
 //
 // Of CommonMark: headings, paragraphs, lists, quotations, fenced code, rules, emphasis, code, links, escapes; of GitHub:
 // tables, struck text, bare addresses. An image becomes a link to it, since the page asks nothing of other servers.
@@ -89,7 +89,7 @@ function codeBlock(code, language, copyButton) {
   return node("figure", [head, node("pre", [node("code", [code])], { tabindex: "0" })], { class: "code" });
 }
 
-/// A list and the line behind it. What is indented below an item belongs to it.
+/// A list and the line after it. What is indented below an item belongs to it.
 function listAt(lines, start, copyButton, depth) {
   const [, margin, marker] = listItem.exec(lines[start]);
   const isNumbered = /\d/.test(marker);

@@ -54,7 +54,7 @@ private func commandHelp(_ command: Command) -> String {
     """
 }
 
-/// Two columns, the right one wrapped to 100 characters a line.
+/// Two columns, the right one wrapped so that lines have at most 100 characters.
 private func columns(_ rows: [(left: String, right: String)]) -> String {
   let width = min(34, rows.map { displayWidth($0.left) }.max() ?? 0) + 2
   return rows.map { row in

@@ -18,8 +18,9 @@ package enum Interruption {
   /// on.
   private static let signals = [SIGINT, SIGTERM, SIGHUP, SIGUSR1]
 
-  /// From now on the first of these signals sets the flag, and the second ends the process at once; but SIGHUP, which
-  /// both the shell and the system may send for one closed terminal, ends nothing, and stays ignored under `nohup`.
+  /// From now on the first of these signals sets the flag, and the second ends the process at once; except that SIGHUP,
+  /// which both the shell and the system may send for one closed terminal, never ends the process, and stays ignored
+  /// under `nohup`.
   ///
   /// Only commands that look at the flag call this; for the others Ctrl-C keeps its usual meaning.
   package static func watch() {

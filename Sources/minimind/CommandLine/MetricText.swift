@@ -3,7 +3,7 @@ import Storage
 import Training
 
 extension Metric {
-  /// A value for people, with its unit where the number does not say it.
+  /// A value for people, with its unit where the number alone is unclear.
   func text(_ value: Double) -> String {
     switch format {
     case .decimals(let digits): String(format: "%.\(digits)f", value)
@@ -15,7 +15,7 @@ extension Metric {
     }
   }
 
-  /// "-" for none.
+  /// "-" if there is no value.
   func text(_ value: Double?) -> String { value.map { text($0) } ?? "-" }
 
   /// "held-out loss" of evaluations, "loss" of training.

@@ -51,7 +51,7 @@ package struct Option<Value: Sendable>: OptionDescription {
 
   package func value(of texts: [String]) throws -> any Sendable { Parsed(value: try parse(texts)) }
 
-  /// A value in a box, since what is nil would lose its type without one.
+  /// A value in a box, since a nil in `Any` would lose its type without one.
   struct Parsed: Sendable { let value: Value }
 }
 

@@ -15,7 +15,7 @@ package enum ProgressUnit: Sendable, Equatable {
 
 /// Shows how far a long task is: one redrawn line on a terminal, now and then a plain line elsewhere.
 ///
-/// May be updated from any thread, as often as convenient: most updates cost a clock reading.
+/// May be updated from any thread, as often as convenient: most updates cost only a reading of the clock.
 package final class ProgressLine: Sendable {
   private let title: String
   private let total: Int?

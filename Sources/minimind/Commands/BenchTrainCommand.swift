@@ -7,7 +7,7 @@ import Model
 import Storage
 import Training
 
-/// `minimind bench train`: the speed of optimizer steps, beside what their matrix products alone would reach.
+/// `minimind bench train`: the speed of optimizer steps, compared with that of their matrix products alone.
 let benchTrainCommand: Command = {
   let model = Option.text("model", "NAME|FILE", default: "small", help: "tiny, small, moe, base, or a config.json.")
   let data = Option.optional("data", "DIR", help: "Prepared data to train on, instead of random full sequences.")

@@ -132,8 +132,8 @@ private func inWords(_ kind: DataManifest.Kind) -> String {
   }
 }
 
-/// The training document as text, in stretches of equal training. Control characters but line ends and tabs are shown as U+FFFD,
-/// so that no text can steer the terminal.
+/// The training document as text, in stretches of equal training. Control characters except line ends and tabs are
+/// shown as U+FFFD, so that no text can steer the terminal.
 private func sample(
   _ number: Int, of data: TokenShardDataset, _ tokenizer: Tokenizer, maximumTokens: Int = Int.max
 ) -> Report.Sample {

@@ -38,7 +38,7 @@ let runsListCommand: Command = {
   }
 }()
 
-/// `minimind runs compare`: what was different, and what came of it.
+/// `minimind runs compare`: what was set differently, and the results.
 let runsCompareCommand: Command = {
   let first = Option.positional("A", help: "A run.")
   let second = Option.positional("B", help: "Another run.")

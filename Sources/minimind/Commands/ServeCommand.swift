@@ -102,7 +102,7 @@ private func fingerprint(_ loaded: LoadedModel, type: String) throws -> String {
   return "fp_" + Array(text.utf8).withUnsafeBytes { SHA256.hexadecimalDigest($0) }.prefix(12)
 }
 
-/// Who may use a server: the options, and what they come to.
+/// Who may use a server: the options, and the policy that they make.
 private enum ServeAccess {
   static let key = Option.optional(
     "api-key", "KEY", help: "What clients must send as their API key. Other users of this machine can see it here.")

@@ -63,7 +63,7 @@ let tokenizerEncodeCommand: Command = {
     return { line in
       let ids: [Int32]
       if isJSONL && line.withUnsafeBytes(RowReader.isBlank) {
-        // Answered all the same: line by line the output belongs to the input.
+        // Such a line gets an empty answer, so that line N of the output belongs to line N of the input.
         ids = []
       } else if isJSONL {
         ids = tokenizer.encode(try line.withUnsafeBytes(documentText(ofJSONLine:)), specialTokens: handling)

@@ -59,7 +59,7 @@ private func resume(
   _ path: String, _ stage: Stage, _ exchange: ProcessExchange, change: (TrainingSettings) -> TrainingSettings
 ) throws {
   let held = exchange.isFirst ? try RunDirectory(resuming: path) : nil
-  // The others look into the directory when the first one has made it tidy.
+  // The other processes read the directory after the first one has removed what earlier writers left.
   _ = exchange.any(false)
   let run = held ?? RunDirectory(following: path)
   let record = try RunRecord(of: run)
@@ -81,8 +81,8 @@ private func memoryBytes(
 
 /// Trains as planned and shows it.
 ///
-/// - Parameter openRun: called when nothing but the training itself can fail any more, so that a run that cannot begin
-///   leaves no directory behind.
+/// - Parameter openRun: called when only the training itself can still fail, so that a run that cannot begin leaves no
+///   directory.
 private func train(
   _ plan: TrainingPlan, _ engines: CPUEngineProvider, panel: String, _ exchange: ProcessExchange,
   openRun: () throws -> RunDirectory

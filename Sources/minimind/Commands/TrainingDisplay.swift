@@ -65,7 +65,7 @@ func stepText(_ report: StepReport, barWidth: Int) -> String {
   var parts = [stepLabel(report.step, of: report.totalSteps)]
   if barWidth > 0 { parts.append(progressBar(share: share, width: barWidth)) }
   parts.append(String(format: "%3.0f%%", share * 100))
-  // In front of what a narrow terminal cuts off.
+  // Before the fields that a narrow terminal cuts off.
   if let left = report.secondsLeft, report.step < report.totalSteps { parts.append("\(formatDuration(left)) left") }
   parts.append(report.smoothedLoss.map { String(format: "loss %.4f", $0) } ?? "loss -")
   parts += report.values.progressTexts

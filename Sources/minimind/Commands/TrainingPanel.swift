@@ -4,7 +4,7 @@ import Machine
 import Storage
 import Training
 
-/// What a run is about to do, in names and values, before its first step.
+/// The settings of a run as names and values, shown before its first step.
 ///
 /// - Parameters:
 ///   - memoryBytes: what the run needs in each process.

@@ -5,7 +5,7 @@ import Model
 import Tokenization
 import Training
 
-/// What a model in training makes of the texts of `--sample-prompt`: greedy, so that differences are the model's.
+/// The continuations of `--sample-prompt` by a model in training: greedy, so that differences come from the model.
 struct TrainingSamples {
   private let tokenizer: Tokenizer
   private let team: WorkerTeam
