@@ -26,7 +26,8 @@ package struct BatchPosition: Codable, Equatable, Sendable {
 /// A sample is one document, or several that must not be torn apart, such as the two of a preference pair: they lie
 /// side by side in the data, keep their order in the shuffle, and go into the same batch.
 package struct BatchSequence: Sendable {
-  package private(set) var position: BatchPosition
+  /// Set only to a position that a sequence over the same data with the same settings has had.
+  package var position: BatchPosition
   private let split: TokenSplit
   private let sequenceLength: Int
   private let documentsPerSample: Int

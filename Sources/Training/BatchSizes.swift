@@ -2,7 +2,7 @@ import Corpus
 import Model
 
 /// How many tokens a step, a micro-batch and a sequence of a run have at most: as asked for, or to suit the data.
-struct BatchSizes {
+struct BatchSizes: Sendable {
   let batch: Int
   let microBatch: Int
   let sequence: Int
@@ -35,15 +35,11 @@ struct BatchSizes {
   /// Packs the whole run without reading a token, since the schedule needs to know where the end is.
   func stepCount(_ length: ResolvedSettings.Length, _ dataset: TokenShardDataset, seed: Int) throws -> Int {
     if case .steps(let count) = length { return count }
-    var documents = try BatchSequence(
-      dataset.training, sequenceLength: sequence, documentsPerSample: dataset.manifest.kind.documentsPerSample,
-      shuffleSeed: UInt64(truncatingIfNeeded: seed))
+    var source = try ShardSource(
+      dataset.training, documentsPerSample: dataset.manifest.kind.documentsPerSample, self, length, seed: seed)
     var steps = 0
-    while !length.isEnd(documents.position, of: dataset.training) {
-      var tokens = 0
-      repeat {
-        tokens += documents.skip(maximumTokens: microBatch)
-      } while tokens + microBatch <= batch && !length.isEnd(documents.position, of: dataset.training)
+    while !source.isAtEnd {
+      source.skipStep()
       steps += 1
     }
     return steps

@@ -126,13 +126,13 @@ extension Metric {
     "exchange_hidden_share", unit: "share", format: .percent, smallerIsBetter: false,
     "several processes: the share of that time in which this one computed")
 
-  /// The table. What a stage reports in addition is in its own list.
+  /// The table: what all runs report, then what each stage does.
   package static let all: [Metric] =
     [
       step, epoch, loss, perplexity, bitsPerByte, learningRate, gradientNorm, tokens, tokensPerSecond, peakMemory,
       balanceLoss, busiestExpert, expertEntropy, expertShares, processes, exchangeBytes, exchangeSeconds,
       exchangeHiddenShare,
-    ] + PreferenceLoss.metrics
+    ] + Stage.all.flatMap(\.metrics)
 
   // MARK: - Lines of metrics.jsonl
 

@@ -34,7 +34,7 @@ package final class MetricsFile: MetricsSink {
       if let loss = report.loss { history.training.append((report.step, loss)) }
       peakMemoryBytes = max(peakMemoryBytes, report.peakMemoryBytes)
     case .evaluation(let evaluation, _): history.heldOut.append((evaluation.step, evaluation.loss))
-    case .checkpoint, .samples, .readingReference: break
+    case .checkpoint, .samples, .preparing: break
     }
     try file.write(line + "\n")
   }

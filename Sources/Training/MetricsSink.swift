@@ -8,8 +8,8 @@ package enum TrainingEvent: Sendable {
   /// A checkpoint is on the disk.
   case checkpoint(path: String, step: Int, isBest: Bool)
   case samples(SampleReport)
-  /// Before the first step of a stage that compares with its starting model: this share of the documents is read.
-  case readingReference(share: Double)
+  /// Before the first step: this share of what the stage has to find first is done.
+  case preparing(what: String, share: Double)
 }
 
 /// One optimizer step.

@@ -18,6 +18,28 @@ struct ReferenceLogProbabilities: Codable, Equatable {
   var training: [Double]
   var heldOut: [Double]
 
+  private static func path(of run: RunDirectory) -> String { run.path + "/" + fileName }
+
+  /// From the run's directory, or computed and kept there.
+  ///
+  /// - Returns: nil when any rank was stopped.
+  /// - Throws: `TrainingError` as below.
+  static func prepared(_ context: StageContext) throws -> ReferenceLogProbabilities? {
+    let (plan, exchange) = (context.plan, context.exchange)
+    let saved = try ReferenceLogProbabilities(of: context.run, plan)
+    guard exchange.any(saved == nil) else { return saved }
+    // Without a checkpoint the model in training is still the one that it began as.
+    let reference =
+      plan.checkpoint == nil
+      ? context.engine
+      : try context.engines.makeEngine(.whole(plan.makeStartParameters()), plan.engineSettings(optimizer: nil))
+    let values = try ReferenceLogProbabilities(plan, engine: reference, exchange: exchange) { share in
+      try context.progress("log-probabilities of the model as it is", share)
+    }
+    if exchange.isFirst { try values?.write(to: context.run) }
+    return values
+  }
+
   /// Reads all documents.
   ///
   /// - Parameters:
@@ -69,7 +91,7 @@ struct ReferenceLogProbabilities: Codable, Equatable {
   /// - Returns: nil when there is none.
   /// - Throws: `TrainingError` when it is damaged, or of another model or other data.
   init?(of run: RunDirectory, _ plan: TrainingPlan) throws {
-    let path = run.referencePath
+    let path = Self.path(of: run)
     guard FileManager.default.fileExists(atPath: path) else { return nil }
     let bytes = try MappedFile.contents(of: path)
     guard let values = try? JSONDecoder().decode(Self.self, from: Data(bytes)),
@@ -87,6 +109,6 @@ struct ReferenceLogProbabilities: Codable, Equatable {
   func write(to run: RunDirectory) throws {
     let encoder = JSONEncoder()
     encoder.outputFormatting = .sortedKeys
-    try AtomicFile.write(Array(try encoder.encode(self)), to: run.referencePath)
+    try AtomicFile.write(Array(try encoder.encode(self)), to: Self.path(of: run))
   }
 }

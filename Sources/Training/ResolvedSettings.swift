@@ -21,12 +21,13 @@ package struct ResolvedSettings: Sendable {
   /// The directory of the data.
   package let data: String
   package let length: Length
+  let sizes: BatchSizes
   /// The most tokens of an optimizer step, which takes micro-batches as long as another one fits.
-  package let batchTokens: Int
+  package var batchTokens: Int { sizes.batch }
   /// The most tokens that go through the model at once; decides the memory of activations.
-  package let microBatchTokens: Int
+  package var microBatchTokens: Int { sizes.microBatch }
   /// The most tokens of a document that the model sees at once.
-  package let sequenceLength: Int
+  package var sequenceLength: Int { sizes.sequence }
   /// Threads of this process.
   package let threads: Int
   /// The adapter that is trained; nil for the whole model.
@@ -66,8 +67,7 @@ package struct ResolvedSettings: Sendable {
     wandb = asked.wandb
     lora = try Self.adapter(asked, stage, configuration)
 
-    let sizes = try BatchSizes(asked, stage, configuration, dataset, data: data)
-    (batchTokens, microBatchTokens, sequenceLength) = (sizes.batch, sizes.microBatch, sizes.sequence)
+    sizes = try BatchSizes(asked, stage, configuration, dataset, data: data)
     length = asked.steps.map { .steps($0) } ?? .epochs(asked.epochs ?? stage.defaultEpochs)
     let seed = asked.seed ?? SettingList.shared.seed.standard(of: stage)
     totalSteps = try sizes.stepCount(length, dataset, seed: seed)
@@ -77,7 +77,7 @@ package struct ResolvedSettings: Sendable {
     evalInterval =
       asked.evalInterval
       ?? Self.evalInterval(
-        totalSteps: totalSteps, batchTokens: batchTokens, evalTokens: evalTokens,
+        totalSteps: totalSteps, batchTokens: sizes.batch, evalTokens: evalTokens,
         heldOutTokens: dataset.heldOut.inputTokenCount)
     checkpointInterval = asked.checkpointInterval ?? evalInterval
 
@@ -89,9 +89,9 @@ package struct ResolvedSettings: Sendable {
     case .epochs(let count): recorded.epochs = count
     case .steps(let count): recorded.steps = count
     }
-    recorded.batchTokens = batchTokens
-    recorded.microBatchTokens = microBatchTokens
-    recorded.sequenceLength = sequenceLength
+    recorded.batchTokens = sizes.batch
+    recorded.microBatchTokens = sizes.microBatch
+    recorded.sequenceLength = sizes.sequence
     recorded.threads = threads
     recorded.warmupSteps = warmupSteps
     recorded.evalInterval = evalInterval
@@ -124,11 +124,6 @@ package struct ResolvedSettings: Sendable {
   private static func evalInterval(totalSteps: Int, batchTokens: Int, evalTokens: Int, heldOutTokens: Int) -> Int {
     let tokens = evalTokens == 0 ? heldOutTokens : min(evalTokens, heldOutTokens)
     return max(1, min(250, totalSteps / 20), min(totalSteps, tokens / batchTokens * 20 / 3))
-  }
-
-  /// Whether no other micro-batch is sure to fit into the step, or nothing is left.
-  func isStepComplete(tokens: Int, position: BatchPosition, of split: TokenSplit) -> Bool {
-    tokens + microBatchTokens > batchTokens || length.isEnd(position, of: split)
   }
 }
 

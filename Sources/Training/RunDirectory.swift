@@ -20,7 +20,6 @@ package final class RunDirectory {
   package var samplesPath: String { path + "/samples.txt" }
   package var tensorBoardPath: String { path + "/tensorboard" }
   package var plotPath: String { path + "/loss.svg" }
-  var referencePath: String { path + "/" + ReferenceLogProbabilities.fileName }
   private var checkpointsPath: String { path + "/checkpoints" }
 
   package func checkpointPath(_ step: Int) -> String { "\(checkpointsPath)/step-\(step)" }

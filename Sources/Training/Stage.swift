@@ -1,28 +1,26 @@
-import Model
 import Corpus
+import Model
 
-/// A kind of training: which data it takes, what it minimises, and the defaults that suit it. The loop is the same for
-/// all.
+/// A kind of training: which data it takes, what it minimises and reports, and the settings that are its own. The loop is
+/// the same for all.
 package struct Stage: Sendable, Equatable {
-  package enum Loss: Sendable {
-    /// Of each token, weighted by the data's loss mask: 1 everywhere for pretraining, on the assistant's tokens for
-    /// fine-tuning.
-    case crossEntropy
-    /// Of pairs of documents, by `PreferenceLoss`: compares the model with the one that the run began with.
-    case preference
-  }
-
   /// The name of its command and in `training.json`.
   package let name: String
   package let dataKind: DataManifest.Kind
-  package let loss: Loss
   package let defaultEpochs: Int
   package let defaultOptimizer: OptimizerKind
   package let defaultLearningRate: Double
   /// The rank of the adapter that is trained; 0: the whole model is.
-  package let defaultLoRARank: Int
+  package var defaultLoRARank = 0
   /// Options that no other stage has.
   package var ownSettings: [SettingDescription] = []
+  /// What it reports in addition to what all stages do.
+  package var metrics: [Metric] = []
+  /// Nil when it was stopped (`StageContext.progress`).
+  package var makeObjectives: @Sendable (StageContext) throws -> StageObjectives? = { _ in .crossEntropy }
+  package var makeSource: @Sendable (StageContext) throws -> any BatchSource = { context in
+    try context.plan.shardSource(position: context.position)
+  }
 
   /// Stages are equal if their names are.
   package static func == (left: Stage, right: Stage) -> Bool { left.name == right.name }
@@ -30,22 +28,16 @@ package struct Stage: Sendable, Equatable {
   /// Whether it begins with a model, rather than from nothing.
   package var hasStartModel: Bool { dataKind != .pretrain }
 
+  package static let all: [Stage] = [.pretrain, .sft, .lora, .dpo]
+
   /// From nothing, on plain documents. Optimizer and rate are those that learned most: docs/LOG.md.
   package static let pretrain = Stage(
-    name: "pretrain", dataKind: .pretrain, loss: .crossEntropy, defaultEpochs: 1, defaultOptimizer: .muon,
-    defaultLearningRate: 3e-3, defaultLoRARank: 0)
+    name: "pretrain", dataKind: .pretrain, defaultEpochs: 1, defaultOptimizer: .muon, defaultLearningRate: 3e-3)
   /// From a pretrained model, on conversations. Lower, so that what was learned stays.
   package static let sft = Stage(
-    name: "sft", dataKind: .sft, loss: .crossEntropy, defaultEpochs: 3, defaultOptimizer: .adamW,
-    defaultLearningRate: 3e-4, defaultLoRARank: 0)
+    name: "sft", dataKind: .sft, defaultEpochs: 3, defaultOptimizer: .adamW, defaultLearningRate: 3e-4)
   /// The same with an adapter. Higher, as an adapter begins at nothing and moves few values.
   package static let lora = Stage(
-    name: "lora", dataKind: .sft, loss: .crossEntropy, defaultEpochs: 3, defaultOptimizer: .adamW,
-    defaultLearningRate: 3e-3, defaultLoRARank: 8)
-  /// From a model that answers, on pairs of answers (Direct Preference Optimization).
-  package static let dpo = Stage(
-    name: "dpo", dataKind: .dpo, loss: .preference, defaultEpochs: 1, defaultOptimizer: .adamW,
-    defaultLearningRate: 5e-5, defaultLoRARank: 0, ownSettings: SettingList.shared.preferenceSettings)
-
-  package static let all: [Stage] = [.pretrain, .sft, .lora, .dpo]
+    name: "lora", dataKind: .sft, defaultEpochs: 3, defaultOptimizer: .adamW, defaultLearningRate: 3e-3,
+    defaultLoRARank: 8)
 }

@@ -27,11 +27,9 @@ package final class Trainer {
   private let continuations: Continuations?
   /// Where checkpoints get the tokenizer's files from: the run's own model as soon as it has one, since checkpoints go.
   private var tokenizerDirectory: String
-  /// The stage's loss on either split.
-  private var objectives: (training: any Objective, heldOut: any Objective) = (
-    CrossEntropyObjective(), CrossEntropyObjective()
-  )
-  private var documents: BatchSequence
+  /// The stage's, prepared when training begins.
+  private var objectives = StageObjectives.crossEntropy
+  private var source: any BatchSource
   private var batch = Batch()
   private var heldOutBatch = Batch()
   private var clock: RunClock
@@ -65,10 +63,10 @@ package final class Trainer {
       try plan.checkpoint.map { try Checkpoint.load($0, into: engine, totalSteps: plan.totalSteps) }
       ?? TrainingState()
     self.state = state
-    documents = try BatchSequence(
-      plan.dataset.training, sequenceLength: plan.sequenceLength,
-      documentsPerSample: plan.stage.dataKind.documentsPerSample,
-      shuffleSeed: UInt64(truncatingIfNeeded: plan.settings.seed), position: state.position)
+    source = try plan.stage.makeSource(
+      StageContext(
+        plan: plan, position: state.position, run: run, exchange: exchange, engine: engine, engines: engines
+      ) { _, _ in true })
     schedule = plan.schedule
     tokenizerDirectory = plan.tokenizerDirectory
     // Without a checkpoint everything comes again, the evaluation before the first step included.
@@ -131,13 +129,13 @@ package final class Trainer {
     let rate = schedule.rate(step: number)
     let began = clock.seconds
     let traffic = exchange.traffic
-    let (sums, tokens) = accumulateGradients()
+    let (sums, tokens) = try accumulateGradients()
     guard sums.sum(Metric.loss.name).isFinite else { throw nonFinite("the loss", step: number, rate: rate) }
     let norm = try update(step: number, rate: rate, weight: sums.weight(Metric.loss.name))
     clock.lap(\.optimizer)
 
     state.step = number
-    state.position = documents.position
+    state.position = source.position
     state.tokens += tokens
     let loss = sums.mean(Metric.loss.name)
     if let loss { state.smoothedLoss.add(loss) }
@@ -154,45 +152,32 @@ package final class Trainer {
   /// Sums gradients of the loss, not yet its mean, over the process's share of the step's micro-batches, and then over the
   /// processes, beginning with the last layer as soon as that is complete.
   ///
-  /// Each process takes as many whole micro-batches as all others; those that are too few to go round come first and are
-  /// shared out by documents.
-  ///
   /// - Returns: what was reported of all micro-batches, and their tokens. Each process has the gradients of its part of the
   ///   weights.
-  private func accumulateGradients() -> (sums: MetricSums, tokens: Int) {
+  private func accumulateGradients() throws -> (sums: MetricSums, tokens: Int) {
     engine.zeroGradients()
     clock.lap(\.optimizer)
-    let share = BatchShare(rank: exchange.rank, count: exchange.count)
-    let batchCount = countMicroBatches()
-    let splitCount = batchCount % share.count
-    let splitTokens = tokenCount(ofMicroBatches: splitCount)
-    let last = (0..<batchCount).last { $0 < splitCount || share.contains($0 - splitCount) }
+    let microBatches = try source.prepareStep()
+    let share = StepShare(microBatches, rank: exchange.rank, ranks: exchange.count)
     let objective = objectives.training
     var sums = objective.noSums
-    var tokens = 0
     var unitsBegun = 0
     func beginUnit() {
       guard let shared else { return }
       exchange.beginReduction(shared.gradientBlock, shared.units[unitsBegun])
       unitsBegun += 1
     }
-    for index in 0..<batchCount {
-      guard index < splitCount || share.contains(index - splitCount) else {
-        tokens += documents.skip(maximumTokens: plan.microBatchTokens)
+    for index in microBatches.indices {
+      guard share.contains(index) else {
+        try source.skip()
         continue
       }
-      _ = documents.next(maximumTokens: plan.microBatchTokens, into: &batch)
-      let end = tokens + batch.tokenCount
-      if index < splitCount {
-        tokens += batch.keep(
-          share, before: tokens, of: splitTokens, documentsPerSample: plan.stage.dataKind.documentsPerSample)
-      }
+      try source.next(into: &batch)
+      let tokensBefore = share.keepOwn(of: &batch, index, documentsPerSample: source.documentsPerSample)
       clock.lap(\.data)
-      if batch.tokenCount > 0 {
-        if index == last { shared?.onUnitComplete = beginUnit }
-        objective.forwardBackward(engine, batch, tokensBefore: state.tokens + tokens, addingTo: &sums)
-      }
-      tokens = end
+      guard batch.tokenCount > 0 else { continue }
+      if index == share.last { shared?.onUnitComplete = beginUnit }
+      objective.forwardBackward(engine, batch, tokensBefore: state.tokens + tokensBefore, addingTo: &sums)
       clock.lap(\.passes)
     }
     shared?.onUnitComplete = nil
@@ -201,25 +186,7 @@ package final class Trainer {
     sums = sums.summed(over: exchange)
     exchange.finishReductions()
     clock.lap(\.exchange)
-    return (sums, tokens)
-  }
-
-  /// Micro-batches of the step: until it has its tokens or the data end.
-  private func countMicroBatches() -> Int {
-    var ahead = documents
-    var tokens = 0
-    var count = 0
-    repeat {
-      tokens += ahead.skip(maximumTokens: plan.microBatchTokens)
-      count += 1
-    } while !plan.isStepComplete(tokens: tokens, position: ahead.position)
-    return count
-  }
-
-  /// Tokens of the next `count` micro-batches.
-  private func tokenCount(ofMicroBatches count: Int) -> Int {
-    var ahead = documents
-    return (0..<count).reduce(0) { tokens, _ in tokens + ahead.skip(maximumTokens: plan.microBatchTokens) }
+    return (sums, share.tokenCount)
   }
 
   /// Makes the sum the gradient of the mean loss, clips it by its norm, and steps.
@@ -262,37 +229,24 @@ package final class Trainer {
     Double(state.position.epoch) + Double(state.position.tokens) / Double(max(1, plan.dataset.training.inputTokenCount))
   }
 
-  // MARK: - The stage's loss
+  // MARK: - The stage's objectives
 
-  /// Finds what the loss needs in addition to batches: reads it from the run's directory, or computes it.
-  ///
   /// - Parameter isWanted: asked now and then whether to go on.
   /// - Returns: false when it was not.
   private func prepareObjectives(isWanted: () -> Bool) throws -> Bool {
-    guard plan.stage.loss == .preference else { return true }
-    let saved = try ReferenceLogProbabilities(of: run, plan)
-    let isMissing = exchange.any(saved == nil)
-    guard let reference = isMissing ? try computeReference(isWanted) : saved else { return false }
-    let loss = PreferenceLoss(plan.settings)
-    objectives = (
-      PreferenceObjective(loss, reference: reference.training), PreferenceObjective(loss, reference: reference.heldOut)
-    )
-    return true
-  }
-
-  private func computeReference(_ isWanted: () -> Bool) throws -> ReferenceLogProbabilities? {
-    // Without a checkpoint the model in training is still the one that it began as.
-    let reference =
-      plan.checkpoint == nil
-      ? engine
-      : try engines.makeEngine(.whole(plan.makeStartParameters()), plan.engineSettings(optimizer: nil))
-    let values = try ReferenceLogProbabilities(plan, engine: reference, exchange: exchange) { share in
-      try record(.readingReference(share: share))
-      return isWanted()
+    defer { clock.lap(\.evaluation) }
+    let prepared = try withoutActuallyEscaping(isWanted) { isWanted in
+      try plan.stage.makeObjectives(
+        StageContext(
+          plan: plan, position: state.position, run: run, exchange: exchange, engine: engine, engines: engines
+        ) { [self] what, share in
+          try record(.preparing(what: what, share: share))
+          return isWanted()
+        })
     }
-    if exchange.isFirst { try values?.write(to: run) }
-    clock.lap(\.evaluation)
-    return values
+    guard let prepared else { return false }
+    objectives = prepared
+    return true
   }
 
   // MARK: - Between steps

@@ -25,7 +25,7 @@ extension TrainingEvent {
     case .step(let report): (report.step, report.values)
     case .evaluation(let evaluation, let epoch):
       (evaluation.step, [MetricValue(.epoch, .number(epoch))] + evaluation.values)
-    case .checkpoint, .samples, .readingReference: nil
+    case .checkpoint, .samples, .preparing: nil
     }
   }
 

@@ -202,8 +202,13 @@ package struct TrainingPlan {
       shape: settings.schedule, peak: settings.learningRate, warmupSteps: settings.warmupSteps, totalSteps: totalSteps)
   }
 
-  func isStepComplete(tokens: Int, position: BatchPosition) -> Bool {
-    settings.isStepComplete(tokens: tokens, position: position, of: dataset.training)
+  /// The documents for training, from a position on.
+  ///
+  /// - Throws: `CorpusError` when it does not lie in the data.
+  func shardSource(position: BatchPosition) throws -> ShardSource {
+    try ShardSource(
+      dataset.training, documentsPerSample: stage.dataKind.documentsPerSample, settings.sizes, settings.length,
+      seed: settings.seed, position: position)
   }
 
   func makeModel() throws -> TrainableModel {

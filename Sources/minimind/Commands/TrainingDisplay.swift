@@ -36,8 +36,8 @@ final class TrainingDisplay: MetricsSink {
         parts.append(String(format: "perplexity %.2f  %.3f bits/byte", exp(evaluation.loss), bitsPerByte))
       }
       progress.note((parts + evaluation.values.progressTexts).joined(separator: "  "))
-    case .readingReference(let share):
-      progress.update { _ in String(format: "log-probabilities of the model as it is  %3.0f%%", share * 100) }
+    case .preparing(let what, let share):
+      progress.update { _ in what + String(format: "  %3.0f%%", share * 100) }
     case .checkpoint(let path, let step, let isBest):
       progress.note("\(stepName(step))  saved \(path)\(isBest ? ", the best so far" : "")")
     case .samples(let report):

@@ -191,6 +191,6 @@ func lossText(_ evaluation: Evaluation) -> String {
 }
 
 private func nextCommand(_ plan: TrainingPlan, _ run: RunDirectory) -> String {
-  plan.stage.dataKind == .pretrain
-    ? "minimind generate --model \(run.path) --prompt \"…\"" : "minimind chat --model \(run.path)"
+  plan.stage.hasStartModel
+    ? "minimind chat --model \(run.path)" : "minimind generate --model \(run.path) --prompt \"…\""
 }
