@@ -66,7 +66,7 @@ let package = Package(
       "Generation", imports: ["Storage", "Machine", "Model", "VectorMath", "Tokenization", "StructuredOutput"]),
     room(
       "Evaluation",
-      imports: ["Machine", "Model", "VectorMath", "Compute", "CPUEngine", "Tokenization", "Corpus", "Plotting"]),
+      imports: ["Machine", "Model", "VectorMath", "Tokenization", "Corpus", "Plotting"]),
     room(
       "Serving", imports: ["Storage", "Machine", "Tokenization", "StructuredOutput", "Generation", "CMicroHTTPD"],
       resources: [.embedInCode("Page")]),
@@ -102,7 +102,8 @@ let package = Package(
     tests(
       of: "Training",
       imports: [
-        "TestSupport", "AllocationCounter", "Storage", "Machine", "Model", "Compute", "CPUEngine", "Processes",
+        "TestSupport", "AllocationCounter", "Storage", "Machine", "Model", "Compute", "CPUEngine", "Reference",
+        "Processes",
         "Corpus",
         "Tokenization", "ModelFiles",
       ]),
@@ -112,7 +113,7 @@ let package = Package(
       imports: ["TestSupport", "Model", "Compute", "CPUEngine", "Reference", "Tokenization", "StructuredOutput"]),
     tests(
       of: "Evaluation",
-      imports: ["TestSupport", "Model", "Compute", "CPUEngine", "Corpus", "Generation", "Tokenization"]),
+      imports: ["TestSupport", "Model", "Compute", "CPUEngine", "Reference", "Corpus", "Generation", "Tokenization"]),
     tests(
       of: "Serving",
       imports: [

@@ -15,7 +15,8 @@ package final class CPUTrainingEngine: SharedTrainingEngine {
     self.team = team
     pass = try TrainingPass(
       model, precision: settings.precision, maximumTokens: settings.maximumTokens, team: team,
-      trains: settings.optimizer != nil, recomputes: settings.recomputesActivations, seed: settings.seed)
+      trains: settings.optimizer != nil, recomputes: settings.recomputesActivations,
+      rotaryScaling: settings.rotaryScaling, seed: settings.seed)
     var isWhole = true
     if case .adapter = model { isWhole = false }
     optimizer = try settings.optimizer.map {
@@ -35,6 +36,8 @@ package final class CPUTrainingEngine: SharedTrainingEngine {
     _ = pass.forward(batch, lossWeights: lossWeights)
     return pass.losses
   }
+
+  package func logits(_ batch: Batch, rows: [Int]) -> [Float] { pass.logits(batch, rows: rows) }
 
   package func zeroGradients() { pass.zeroGradients() }
 

@@ -1,5 +1,3 @@
-import CPUEngine
-import Compute
 import Corpus
 import Model
 import Tokenization
@@ -74,18 +72,20 @@ package struct ChoiceTest {
   /// The tokens of all prompts.
   package var tokenCount: Int { prompts.reduce(0) { $0 + $1.tokens.count } }
 
-  /// - Parameter progress: called after each batch with the questions answered so far; what it throws ends the test.
+  /// - Parameters:
+  ///   - engines: make the engine that computes.
+  ///   - progress: called after each batch with the questions answered so far; what it throws ends the test.
   /// - Returns: the answers in the order of the questions.
   /// - Throws: `OutOfMemoryError`, and what `progress` throws.
   package func run(
-    _ parameters: Parameters, precision: ElementType, rotaryScaling: RotaryScaling? = nil, team: WorkerTeam,
-    progress: (_ questions: Int) throws -> Void = { _ in }
+    _ parameters: Parameters, precision: ElementType, rotaryScaling: RotaryScaling? = nil,
+    engines: any TrainingEngineProvider, progress: (_ questions: Int) throws -> Void = { _ in }
   ) throws -> [ChoiceAnswer] {
     let longest = prompts.map(\.tokens.count).max() ?? 1
     let batchTokens = max(longest, min(Self.batchTokens, tokenCount))
-    let pass = try TrainingPass(
-      parameters, precision: precision, maximumTokens: batchTokens, team: team, trains: false,
-      rotaryScaling: rotaryScaling)
+    let engine = try engines.makeEngine(
+      .whole(parameters),
+      EngineSettings(precision: precision, maximumTokens: batchTokens, optimizer: nil, rotaryScaling: rotaryScaling))
     var answers: [ChoiceAnswer] = []
     while answers.count < prompts.count {
       var batch = Batch()
@@ -94,7 +94,7 @@ package struct ChoiceTest {
         batch.append(prompt: next.tokens)
         rest.removeFirst()
       }
-      let logits = pass.logits(batch, rows: batch.documentOffsets.dropFirst().map { Int($0) - 1 })
+      let logits = engine.logits(batch, rows: batch.documentOffsets.dropFirst().map { Int($0) - 1 })
       let vocabulary = parameters.configuration.vocabularySize
       for row in 0..<batch.documentCount {
         let prompt = prompts[answers.count]

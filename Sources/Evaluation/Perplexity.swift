@@ -1,5 +1,3 @@
-import CPUEngine
-import Compute
 import Corpus
 import Foundation
 import Machine
@@ -51,21 +49,26 @@ package final class PerplexityMeter {
   /// Enough rows for the products to run at full speed.
   private static let leastBatchTokens = 2048
 
-  /// Measures with the products of training.
+  /// Measures as training computes.
   ///
   /// - Parameters:
   ///   - tokenizer: its tokens are all in the model's vocabulary.
   ///   - sequenceLength: the most tokens that the model sees at once.
   ///   - rotaryScaling: the model's own when nil.
+  ///   - engines: make the engine that computes.
   /// - Throws: `OutOfMemoryError`.
   package convenience init(
     _ parameters: Parameters, _ tokenizer: Tokenizer, precision: ElementType, sequenceLength: Int,
-    rotaryScaling: RotaryScaling? = nil, team: WorkerTeam
-  ) throws(OutOfMemoryError) {
-    let pass = try TrainingPass(
-      parameters, precision: precision, maximumTokens: Self.batchTokens(sequenceLength), team: team, trains: false,
-      rotaryScaling: rotaryScaling)
-    self.init(tokenizer, parameters.configuration, sequenceLength: sequenceLength) { pass.forward($0) }
+    rotaryScaling: RotaryScaling? = nil, engines: any TrainingEngineProvider
+  ) throws {
+    let engine = try engines.makeEngine(
+      .whole(parameters),
+      EngineSettings(
+        precision: precision, maximumTokens: Self.batchTokens(sequenceLength), optimizer: nil,
+        rotaryScaling: rotaryScaling))
+    self.init(tokenizer, parameters.configuration, sequenceLength: sequenceLength) {
+      engine.forward($0, lossWeights: nil).sum($0)
+    }
   }
 
   /// Measures as answers are written, with the weights' type and the cache of a model in use. The most tokens that it sees

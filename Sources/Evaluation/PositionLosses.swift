@@ -1,5 +1,3 @@
-import CPUEngine
-import Compute
 import Model
 import Plotting
 import Tokenization
@@ -54,23 +52,25 @@ package struct PositionLosses: Sendable {
   /// - Parameters:
   ///   - name: what the result is called.
   ///   - windows: at least one, of at least `bucketCount` tokens, each in the model's vocabulary.
+  ///   - engines: make the engine that computes.
   ///   - progress: called after each window with the tokens read so far; what it throws ends the measurement.
   /// - Throws: `OutOfMemoryError`, and what `progress` throws.
   package init(
     _ name: String, _ parameters: Parameters, _ windows: PositionWindows, precision: ElementType,
-    rotaryScaling: RotaryScaling, team: WorkerTeam, progress: (_ tokens: Int) throws -> Void = { _ in }
+    rotaryScaling: RotaryScaling, engines: any TrainingEngineProvider,
+    progress: (_ tokens: Int) throws -> Void = { _ in }
   ) throws {
     self.name = name
     let length = windows.length
     let buckets = Self.buckets(length: length)
-    let pass = try TrainingPass(
-      parameters, precision: precision, maximumTokens: length, team: team, trains: false, rotaryScaling: rotaryScaling)
+    let engine = try engines.makeEngine(
+      .whole(parameters),
+      EngineSettings(precision: precision, maximumTokens: length, optimizer: nil, rotaryScaling: rotaryScaling))
     var sums = [Double](repeating: 0, count: buckets.count)
     for (index, window) in windows.windows.enumerated() {
       var batch = Batch()
       batch.append(document: window)
-      _ = pass.forward(batch)
-      let losses = pass.losses.values
+      let losses = engine.forward(batch, lossWeights: nil).values
       for (bucket, positions) in buckets.enumerated() {
         sums[bucket] += losses[positions].reduce(0) { $0 + Double($1) }
       }

@@ -18,6 +18,11 @@ package protocol TrainingEngine: AnyObject {
   /// - Parameter lossWeights: [tokens] in place of the batch's own; tokens of weight 0 skip the output layer.
   func forward(_ batch: Batch, lossWeights: [Float]?) -> TokenLosses
 
+  /// The logits of some tokens of a batch: [rows, vocabularySize], fp32.
+  ///
+  /// - Parameter rows: in rising order, each below the number of tokens; the others skip the output layer.
+  func logits(_ batch: Batch, rows: [Int]) -> [Float]
+
   /// Makes gradients and `sums` zero.
   func zeroGradients()
 

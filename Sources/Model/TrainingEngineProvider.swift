@@ -9,6 +9,8 @@ package struct EngineSettings: Sendable {
   package var recomputesActivations: Bool
   /// Nil for an engine that only computes losses.
   package var optimizer: OptimizerKind?
+  /// The model's own when nil.
+  package var rotaryScaling: RotaryScaling?
   /// Of an adapter's dropout.
   package var seed: UInt64
   /// This process among those that share the work; above one only for a `SharedTrainingEngine`.
@@ -17,12 +19,13 @@ package struct EngineSettings: Sendable {
 
   package init(
     precision: ElementType, maximumTokens: Int, recomputesActivations: Bool = false, optimizer: OptimizerKind?,
-    seed: UInt64 = 0, rank: Int = 0, ranks: Int = 1
+    rotaryScaling: RotaryScaling? = nil, seed: UInt64 = 0, rank: Int = 0, ranks: Int = 1
   ) {
     self.precision = precision
     self.maximumTokens = maximumTokens
     self.recomputesActivations = recomputesActivations
     self.optimizer = optimizer
+    self.rotaryScaling = rotaryScaling
     self.seed = seed
     self.rank = rank
     self.ranks = ranks

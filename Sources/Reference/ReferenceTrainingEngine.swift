@@ -28,10 +28,14 @@ package final class ReferenceTrainingEngine: TrainingEngine {
     var pairs: [(a: ParameterEntry, b: ParameterEntry, weight: ParameterEntry)]
   }
 
-  /// - Parameter optimizer: nil for an engine that only computes losses.
+  /// - Parameters:
+  ///   - optimizer: nil for an engine that only computes losses.
+  ///   - rotaryScaling: the model's own when nil.
   /// - Throws: `ReferenceEngineError` for an adapter with dropout; what reading the base throws.
-  package init(_ trainable: TrainableModel, optimizer: OptimizerKind?) throws {
-    configuration = trainable.configuration
+  package init(_ trainable: TrainableModel, optimizer: OptimizerKind?, rotaryScaling: RotaryScaling? = nil) throws {
+    var configuration = trainable.configuration
+    if let rotaryScaling { configuration.rotaryScaling = rotaryScaling }
+    self.configuration = configuration
     trained = trainable.trained.table
     self.optimizer = optimizer
     weights = (0..<trained.totalCount).map { Double(trainable.trained.values[$0]) }
@@ -68,6 +72,12 @@ package final class ReferenceTrainingEngine: TrainingEngine {
   package func forward(_ batch: Batch, lossWeights: [Float]?) -> TokenLosses {
     let lossWeights = lossWeights ?? batch.lossWeights
     return losses(model.forward(batch), batch, lossWeights).losses
+  }
+
+  package func logits(_ batch: Batch, rows: [Int]) -> [Float] {
+    let all = model.forward(batch).logits
+    let width = configuration.vocabularySize
+    return rows.flatMap { all[$0 * width..<($0 + 1) * width].map(Float.init) }
   }
 
   package func zeroGradients() {
@@ -268,7 +278,8 @@ package struct ReferenceTrainingProvider: TrainingEngineProvider {
   package func makeEngine(_ model: TrainableModel, _ settings: EngineSettings) throws -> any TrainingEngine {
     guard settings.precision == .float32 else { throw ReferenceEngineError.precision(settings.precision) }
     guard settings.ranks == 1 else { throw ReferenceEngineError.ranks(settings.ranks) }
-    return try ReferenceTrainingEngine(model, optimizer: settings.optimizer)
+    return try ReferenceTrainingEngine(
+      model, optimizer: settings.optimizer, rotaryScaling: settings.rotaryScaling)
   }
 
   /// The arrays of weights, gradients and moments. A layer's activations add a few kilobytes for each token of a model

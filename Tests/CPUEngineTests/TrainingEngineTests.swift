@@ -1,3 +1,4 @@
+import CPUEngine
 import Foundation
 import Model
 import Reference
@@ -8,13 +9,14 @@ import Testing
 @Suite("Training engines")
 struct TrainingEngineTests {
   enum Kind: String, CaseIterable, CustomTestStringConvertible {
-    case reference
+    case reference, cpu, recomputing
 
     var testDescription: String { rawValue }
 
     var provider: any TrainingEngineProvider {
       switch self {
       case .reference: ReferenceTrainingProvider()
+      case .cpu, .recomputing: CPUEngineProvider(threads: 2)
       }
     }
 
@@ -22,12 +24,15 @@ struct TrainingEngineTests {
     /// terms, each rounded to 6e-8 of its size, through two layers.
     var tolerance: Double {
       switch self {
-      case .reference: 1e-4
+      case .reference, .cpu, .recomputing: 1e-4
       }
     }
 
     func engine(_ model: TrainableModel, _ optimizer: OptimizerKind = .adamW) throws -> any TrainingEngine {
-      try provider.makeEngine(model, EngineSettings(precision: .float32, maximumTokens: 128, optimizer: optimizer))
+      try provider.makeEngine(
+        model,
+        EngineSettings(
+          precision: .float32, maximumTokens: 128, recomputesActivations: self == .recomputing, optimizer: optimizer))
     }
   }
 

@@ -177,7 +177,9 @@ private let numbers = """
     #expect(test.tokenCount > 2 * 4096)
     let team = WorkerTeam(count: 2)
     var reported: [Int] = []
-    let answers = try test.run(parameters, precision: .float32, team: team) { reported.append($0) }
+    let answers = try test.run(parameters, precision: .float32, engines: CPUEngineProvider(threads: 2)) {
+      reported.append($0)
+    }
     #expect(reported.last == 120 && reported.count > 2)
 
     let pass = try TrainingPass(parameters, precision: .float32, maximumTokens: 4096, team: team, trains: false)

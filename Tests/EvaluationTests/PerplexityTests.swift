@@ -5,6 +5,7 @@ import Evaluation
 import Foundation
 import Generation
 import Model
+import Reference
 import TestSupport
 import Testing
 import Tokenization
@@ -33,10 +34,11 @@ import Tokenization
   }
 
   static func measure(
-    _ parameters: Parameters, sequenceLength: Int = 512, precision: ElementType = .float32
+    _ parameters: Parameters, sequenceLength: Int = 512, precision: ElementType = .float32,
+    engines: any TrainingEngineProvider = CPUEngineProvider(threads: 2)
   ) throws -> Perplexity {
     let meter = try PerplexityMeter(
-      parameters, tokenizer, precision: precision, sequenceLength: sequenceLength, team: WorkerTeam(count: 2))
+      parameters, tokenizer, precision: precision, sequenceLength: sequenceLength, engines: engines)
     for text in texts { Array(text.utf8).withUnsafeBytes { meter.add($0) } }
     return try #require(meter.finish())
   }
@@ -76,6 +78,20 @@ import Tokenization
     #expect(abs(result.lossSum - expected.loss) < 1e-5 * expected.loss)
     #expect(abs(result.perplexity - exp(expected.loss / Double(expected.tokens))) < 1e-3 * result.perplexity)
     #expect(abs(result.bitsPerByte - expected.loss / log(2) / Double(result.textBytes)) < 1e-5 * result.bitsPerByte)
+  }
+
+  @Test("the model on one page measures the same", arguments: [512, 7])
+  func reference(sequenceLength: Int) throws {
+    let parameters = try Self.parameters()
+    let result = try Self.measure(parameters, sequenceLength: sequenceLength)
+    let expected = try Self.measure(
+      parameters, sequenceLength: sequenceLength, engines: ReferenceTrainingProvider())
+    #expect(result.tokens == expected.tokens && abs(result.loss / expected.loss - 1) < 1e-5)
+    let model = ReferenceInferenceEngine(parameters, contextLength: sequenceLength)
+    let meter = try PerplexityMeter(model, Self.tokenizer)
+    for text in Self.texts { Array(text.utf8).withUnsafeBytes { meter.add($0) } }
+    let written = try #require(meter.finish())
+    #expect(written.tokens == expected.tokens && abs(written.loss / expected.loss - 1) < 1e-5)
   }
 
   @Test("a model in use measures the same, a little apart with weights of fewer bits", arguments: WeightType.allCases)
@@ -131,7 +147,7 @@ import Tokenization
       let parameters = try Self.parameters()
       func meter() throws -> PerplexityMeter {
         try PerplexityMeter(
-          parameters, tokenizer, precision: .float32, sequenceLength: 30, team: WorkerTeam(count: 2))
+          parameters, tokenizer, precision: .float32, sequenceLength: 30, engines: CPUEngineProvider(threads: 2))
       }
       let fromShards = try meter()
       try fromShards.add(dataset.heldOut)
@@ -150,7 +166,8 @@ import Tokenization
   @Test("nothing added is nothing measured")
   func nothing() throws {
     let meter = try PerplexityMeter(
-      try Self.parameters(), Self.tokenizer, precision: .float32, sequenceLength: 8, team: WorkerTeam(count: 1))
+      try Self.parameters(), Self.tokenizer, precision: .float32, sequenceLength: 8,
+      engines: CPUEngineProvider(threads: 1))
     #expect(meter.finish() == nil)
   }
 }

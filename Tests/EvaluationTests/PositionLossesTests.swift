@@ -52,7 +52,7 @@ import Testing
     }
     var reported = 0
     let result = try PositionLosses(
-      "x", parameters, windows, precision: .float32, rotaryScaling: scaling, team: team
+      "x", parameters, windows, precision: .float32, rotaryScaling: scaling, engines: CPUEngineProvider(threads: 2)
     ) { reported = $0 }
     #expect(reported == windows.windows.count * Self.length)
     for (bucket, positions) in PositionLosses.buckets(length: Self.length).enumerated() {
@@ -70,7 +70,7 @@ import Testing
     let windows = Self.windows([String(repeating: "hello there ", count: 60)])
     let results = try ["none", "a < b"].map {
       try PositionLosses(
-        $0, parameters, windows, precision: .float32, rotaryScaling: .none, team: WorkerTeam(count: 1))
+        $0, parameters, windows, precision: .float32, rotaryScaling: .none, engines: CPUEngineProvider(threads: 1))
     }
     let svg = PositionLosses.plot(results, title: "t", length: Self.length, trainedLength: 24).svg()
     for text in [">none<", ">a &lt; b<", ">trained length<", ">position<"] { #expect(svg.contains(text), "\(text)") }

@@ -97,42 +97,47 @@ struct TinyRun {
   @discardableResult
   func train(
     _ settings: TrainingSettings, stage: Stage = .pretrain, output: String, stopAfter: Int = .max,
-    sinks: [any MetricsSink] = [], sampler: Trainer.Continuations? = nil
+    sinks: [any MetricsSink] = [], sampler: Trainer.Continuations? = nil, engines: (any TrainingEngineProvider)? = nil
   ) throws -> (summary: TrainingSummary, path: String) {
-    try train(settings, stage: stage, output: output, sinks: sinks, sampler: sampler) { $0 >= stopAfter }
+    try train(settings, stage: stage, output: output, sinks: sinks, sampler: sampler, engines: engines) {
+      $0 >= stopAfter
+    }
   }
 
   /// Trains to the end, or until `isStopRequested`, which gets the steps that are done.
   func train(
     _ settings: TrainingSettings, stage: Stage = .pretrain, output: String, sinks: [any MetricsSink] = [],
-    sampler: Trainer.Continuations? = nil, isStopRequested: (_ stepsDone: Int) -> Bool
+    sampler: Trainer.Continuations? = nil, engines: (any TrainingEngineProvider)? = nil,
+    isStopRequested: (_ stepsDone: Int) -> Bool
   ) throws -> (summary: TrainingSummary, path: String) {
     let plan = try TrainingPlan(stage, settings)
     let run = try RunDirectory(creating: folder + "/" + output)
     try plan.record(programVersion: "test").write(to: run)
-    return (try train(plan, run, sinks: sinks, sampler: sampler, isStopRequested), run.path)
+    return (try train(plan, run, sinks: sinks, sampler: sampler, engines, isStopRequested), run.path)
   }
 
   /// Goes on with a run, possibly with changed settings.
   @discardableResult
   func resume(
-    _ path: String, stage: Stage = .pretrain, stopAfter: Int = .max, change: (inout TrainingSettings) -> Void = { _ in }
+    _ path: String, stage: Stage = .pretrain, stopAfter: Int = .max, engines: (any TrainingEngineProvider)? = nil,
+    change: (inout TrainingSettings) -> Void = { _ in }
   ) throws -> TrainingSummary {
     let run = try RunDirectory(resuming: path)
     let record = try RunRecord(of: run)
     var settings = record.options
     change(&settings)
     return try train(
-      try TrainingPlan(resuming: run, record: record, stage, settings), run, sinks: [], sampler: nil
+      try TrainingPlan(resuming: run, record: record, stage, settings), run, sinks: [], sampler: nil, engines
     ) { $0 >= stopAfter }
   }
 
   private func train(
     _ plan: TrainingPlan, _ run: RunDirectory, sinks: [any MetricsSink], sampler: Trainer.Continuations?,
-    _ isStopRequested: (_ stepsDone: Int) -> Bool
+    _ engines: (any TrainingEngineProvider)?, _ isStopRequested: (_ stepsDone: Int) -> Bool
   ) throws -> TrainingSummary {
     let trainer = try Trainer(
-      plan, run: run, engines: CPUEngineProvider(threads: plan.settings.threads), sinks: sinks, continuations: sampler)
+      plan, run: run, engines: engines ?? CPUEngineProvider(threads: plan.settings.threads), sinks: sinks,
+      continuations: sampler)
     return try trainer.train { isStopRequested(trainer.state.step) }
   }
 }

@@ -1,3 +1,4 @@
+import CPUEngine
 import Compute
 import Evaluation
 import Foundation
@@ -76,7 +77,8 @@ private func ask(
   defer { progress.finish() }
   Interruption.watch()
   let answers = try test.run(
-    parameters, precision: invocation[EvaluationOptions.precision], team: WorkerTeam(count: threadCount(invocation))
+    parameters, precision: invocation[EvaluationOptions.precision],
+    engines: CPUEngineProvider(threads: threadCount(invocation))
   ) { questions in
     try Interruption.check()
     progress.update(completed: questions)

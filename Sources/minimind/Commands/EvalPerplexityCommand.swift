@@ -1,3 +1,4 @@
+import CPUEngine
 import Compute
 import Corpus
 import Evaluation
@@ -60,7 +61,7 @@ let evalPerplexityCommand: Command = {
     let tokenizer = try modelTokenizer(directory)
     let configuration = try ModelConfiguration(modelDirectory: directory)
     try checkVocabulary(tokenizer, configuration.vocabularySize, directory)
-    let team = WorkerTeam(count: threadCount(invocation))
+    let engines = CPUEngineProvider(threads: threadCount(invocation))
     Interruption.watch()
     if isByPosition {
       let factor = invocation[RotaryOptions.factor]
@@ -72,7 +73,7 @@ let evalPerplexityCommand: Command = {
         length: max(
           PositionLosses.bucketCount,
           invocation[sequenceLength] ?? Int(Double(configuration.maximumSequenceLength) * factor)),
-        factor: factor, precision: invocation[EvaluationOptions.precision], team: team)
+        factor: factor, precision: invocation[EvaluationOptions.precision], engines: engines)
       try plotFile?.write(report.plot)
       try plotFile?.commit()
       return try invocation[Option.json] ? printJSON(report) : Console.standardOutput.write(report.text)
@@ -82,12 +83,12 @@ let evalPerplexityCommand: Command = {
     let meter: PerplexityMeter
     if let type = invocation[type] {
       let model = try loadInferenceEngine(
-        modelDirectory: directory, type: type, contextLength: length, rotaryScaling: scaling, team: team)
+        modelDirectory: directory, type: type, contextLength: length, rotaryScaling: scaling, team: engines.team)
       meter = try PerplexityMeter(model, tokenizer)
     } else {
       meter = try PerplexityMeter(
         Parameters(modelDirectory: directory), tokenizer, precision: invocation[EvaluationOptions.precision],
-        sequenceLength: length, rotaryScaling: scaling, team: team)
+        sequenceLength: length, rotaryScaling: scaling, engines: engines)
     }
     let start = monotonicSeconds()
     if let path = invocation[data] {

@@ -1,4 +1,3 @@
-import Compute
 import Corpus
 import Evaluation
 import Foundation
@@ -22,7 +21,7 @@ struct PositionReport: Encodable {
   /// - Throws: `CommandError` when no document is as long as a window; `Interrupted`.
   init(
     _ model: String, _ parameters: Parameters, _ tokenizer: Tokenizer, _ reader: DocumentReader, length: Int,
-    factor: Double, precision: ElementType, team: WorkerTeam
+    factor: Double, precision: ElementType, engines: any TrainingEngineProvider
   ) throws {
     self.model = model
     self.factor = factor
@@ -49,7 +48,7 @@ struct PositionReport: Encodable {
       results.append(
         try PositionLosses(
           mode.rawValue, parameters, windows, precision: precision,
-          rotaryScaling: RotaryOptions.scaling(mode, factor: factor, parameters.configuration), team: team
+          rotaryScaling: RotaryOptions.scaling(mode, factor: factor, parameters.configuration), engines: engines
         ) { tokens in
           try Interruption.check()
           progress.update(completed: results.count * perMode + tokens, detail: mode.rawValue)

@@ -1,0 +1,97 @@
+import CPUEngine
+import Foundation
+import Model
+import Reference
+import TestSupport
+import Testing
+import Training
+
+/// Whole runs of the trainer by the model on one page, against those of the processor's engine: what training knows of an
+/// engine is enough for another one.
+@Suite("Runs by another engine")
+struct EngineRunTests {
+  enum Case: String, CaseIterable, CustomTestStringConvertible {
+    case dense, muon, mixture, lora, preferences
+
+    var testDescription: String { rawValue }
+    var stage: Stage {
+      switch self {
+      case .dense, .muon, .mixture: .pretrain
+      case .lora: .lora
+      case .preferences: .dpo
+      }
+    }
+  }
+
+  @Test("losses, norms, evaluations and weights are those of the CPU's engine in fp32", arguments: Case.allCases)
+  func curves(test: Case) throws {
+    try TinyRun.inFolder { tiny in
+      var settings = tiny.settings(test.stage)
+      settings.precision = .float32
+      settings.batchTokens = 256
+      settings.steps = 4
+      settings.evalInterval = 2
+      settings.learningRate = 0.003
+      switch test {
+      case .dense, .preferences: break
+      case .muon: settings.optimizer = .muon
+      case .mixture: settings.model = tiny.mixtureConfiguration
+      case .lora: settings.loraDropout = 0
+      }
+      if test.stage != .pretrain {
+        var base = tiny.settings()
+        base.steps = 3
+        settings.from = try tiny.train(base, output: "base").path
+      }
+      func run(_ engines: (any TrainingEngineProvider)?, _ output: String) throws -> (EventList, String) {
+        let events = EventList()
+        let path = try tiny.train(settings, stage: test.stage, output: output, sinks: [events], engines: engines).path
+        return (events, path)
+      }
+      let (cpu, cpuPath) = try run(nil, "cpu")
+      let (reference, referencePath) = try run(ReferenceTrainingProvider(), "reference")
+      // The CPU's sums in fp32 err by some 1e-6 of their size; a step's AdamW divides gradients by their own size, so that
+      // errors of small gradients grow, and four steps add up.
+      let bound = 1e-3
+      #expect(cpu.steps.count == 4 && reference.steps.count == 4)
+      for (one, other) in zip(cpu.steps, reference.steps) {
+        let (loss, otherLoss) = (try #require(one.loss), try #require(other.loss))
+        #expect(abs(loss - otherLoss) <= bound * abs(loss), "step \(one.step)")
+        #expect(abs(one.gradientNorm - other.gradientNorm) <= 10 * bound * one.gradientNorm, "step \(one.step)")
+        #expect(one.tokens == other.tokens && one.learningRate == other.learningRate)
+      }
+      #expect(!cpu.evaluations.isEmpty && cpu.evaluations.count == reference.evaluations.count)
+      for (one, other) in zip(cpu.evaluations, reference.evaluations) {
+        #expect(abs(one.loss - other.loss) <= bound * abs(one.loss))
+      }
+      // What was published is there, under the same names.
+      for file in try FileManager.default.contentsOfDirectory(atPath: cpuPath + "/model") {
+        #expect(try bytes(cpuPath + "/model/" + file).count == bytes(referencePath + "/model/" + file).count, "\(file)")
+      }
+    }
+  }
+
+  @Test("a run by the reference engine that is stopped and resumed has the weights of one that was not")
+  func resume() throws {
+    try TinyRun.inFolder { tiny in
+      var settings = tiny.settings()
+      settings.precision = .float32
+      settings.batchTokens = 256
+      settings.steps = 4
+      let engines = ReferenceTrainingProvider()
+      let whole = try tiny.train(settings, output: "whole", engines: engines).path
+      let parts = try tiny.train(settings, output: "parts", stopAfter: 2, engines: engines).path
+      try tiny.resume(parts, engines: engines)
+      #expect(try bytes(whole + "/model/model.safetensors") == bytes(parts + "/model/model.safetensors"))
+    }
+  }
+
+  @Test("what the reference engine does not do is refused by name")
+  func refused() throws {
+    try TinyRun.inFolder { tiny in
+      _ = #expect(throws: ReferenceEngineError.precision(.bfloat16)) {
+        try tiny.train(tiny.settings(), output: "run", engines: ReferenceTrainingProvider())
+      }
+    }
+  }
+}
