@@ -51,7 +51,7 @@ package struct ShardSource: BatchSource {
   package var position: BatchPosition { documents.position }
 
   /// Whether the last epoch is over. A run of a given number of steps reads on.
-  var isAtEnd: Bool { length.isEnd(documents.position, of: split) }
+  package var isAtEnd: Bool { length.isEnd(documents.position, of: split) }
 
   package mutating func prepareStep() -> [Int] {
     var ahead = documents
@@ -75,7 +75,7 @@ package struct ShardSource: BatchSource {
   }
 
   /// Passes over a whole step.
-  mutating func skipStep() {
+  package mutating func skipStep() {
     for _ in prepareStep() { skip() }
   }
 }

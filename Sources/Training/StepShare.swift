@@ -3,16 +3,16 @@ import Model
 
 /// What one process takes of a step's micro-batches: as many whole ones as all others. Those that are too few to go round
 /// come first and are shared out by documents.
-struct StepShare {
+package struct StepShare {
   /// The tokens of all micro-batches.
-  let tokenCount: Int
+  package let tokenCount: Int
   private let share: BatchShare
   private let splitCount: Int
   private let splitTokens: Int
   private let tokensBefore: [Int]
 
   /// - Parameter tokens: of each micro-batch.
-  init(_ tokens: [Int], rank: Int, ranks: Int) {
+  package init(_ tokens: [Int], rank: Int, ranks: Int) {
     share = BatchShare(rank: rank, count: ranks)
     splitCount = tokens.count % ranks
     splitTokens = tokens.prefix(splitCount).reduce(0, +)
@@ -21,15 +21,18 @@ struct StepShare {
   }
 
   /// Whether anything of a micro-batch is this process's.
-  func contains(_ index: Int) -> Bool { index < splitCount || share.contains(index - splitCount) }
+  package func contains(_ index: Int) -> Bool { index < splitCount || share.contains(index - splitCount) }
 
   /// The last micro-batch that is; nil for none.
-  var last: Int? { (0..<tokensBefore.count - 1).last(where: contains) }
+  package var last: Int? { (0..<tokensBefore.count - 1).last(where: contains) }
 
   /// Leaves in a micro-batch what is this process's.
   ///
+  /// - Parameters:
+  ///   - index: the micro-batch's in the step.
+  ///   - documentsPerSample: consecutive documents that stay together, as the two of a pair.
   /// - Returns: tokens of the step before those that are left.
-  func keepOwn(of batch: inout Batch, _ index: Int, documentsPerSample: Int) -> Int {
+  package func keepOwn(of batch: inout Batch, _ index: Int, documentsPerSample: Int) -> Int {
     guard index < splitCount else { return tokensBefore[index] }
     return tokensBefore[index]
       + batch.keep(share, before: tokensBefore[index], of: splitTokens, documentsPerSample: documentsPerSample)

@@ -205,7 +205,7 @@ package struct TrainingPlan {
   /// The documents for training, from a position on.
   ///
   /// - Throws: `CorpusError` when it does not lie in the data.
-  func shardSource(position: BatchPosition) throws -> ShardSource {
+  package func shardSource(position: BatchPosition) throws -> ShardSource {
     try ShardSource(
       dataset.training, documentsPerSample: stage.dataKind.documentsPerSample, settings.sizes, settings.length,
       seed: settings.seed, position: position)

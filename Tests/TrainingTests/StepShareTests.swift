@@ -3,8 +3,7 @@ import Foundation
 import Model
 import TestSupport
 import Testing
-
-@testable import Training
+import Training
 
 @Suite("A step's micro-batches")
 struct StepShareTests {
