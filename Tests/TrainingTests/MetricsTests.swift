@@ -119,6 +119,43 @@ struct MetricsTests {
   }
 }
 
+@Suite("Sums of metrics")
+struct MetricSumsTests {
+  @Test("sums add up by name, become means by their weights, and survive their JSON in order")
+  func sums() throws {
+    var sums = MetricSums(["loss", "rewards/margins"])
+    #expect(sums.mean("loss") == nil && sums.means.isEmpty)
+    sums.add("loss", 6, weight: 3)
+    var more = MetricSums()
+    more.add("rewards/margins", -1, weight: 2)
+    more.add("loss", 2, weight: 1)
+    more.add("another", 1, weight: 4)
+    sums += more
+    #expect(sums.names == ["loss", "rewards/margins", "another"])
+    #expect(sums.mean("loss") == 2 && sums.mean("rewards/margins") == -0.5 && sums.mean("another") == 0.25)
+    #expect(sums.sum("none") == 0 && sums.mean("none") == nil)
+    #expect(try JSONDecoder().decode(MetricSums.self, from: JSONEncoder().encode(sums)) == sums)
+    var doubled = sums
+    doubled.numbers = sums.numbers.map { 2 * $0 }
+    #expect(doubled.sum("loss") == 16 && doubled.mean("loss") == 2)
+  }
+
+  @Test("an evaluation of a checkpoint of the first versions keeps its numbers")
+  func earlierEvaluation() throws {
+    let text = """
+      {"step": 8, "loss": 0.5, "tokens": 20, "preference":
+        {"pairs": 10, "correct": 7, "rewards": [3, -1], "logProbabilities": [-50, -60]}}
+      """
+    let evaluation = try JSONDecoder().decode(Evaluation.self, from: Data(text.utf8))
+    #expect(evaluation.loss == 0.5 && evaluation.tokens == 20 && evaluation.bitsPerByte == nil)
+    #expect(evaluation.sums.mean("rewards/accuracies") == 0.7 && evaluation.sums.mean("rewards/margins") == 0.4)
+    #expect(evaluation.sums.mean("logps/rejected") == -6)
+    let plain = try JSONDecoder().decode(
+      Evaluation.self, from: Data(#"{"step": 8, "loss": 2, "tokens": 20, "bitsPerByte": 1.5}"#.utf8))
+    #expect(plain.bitsPerByte == 1.5 && plain.sums.names.isEmpty)
+  }
+}
+
 @Suite("Clock of a run")
 struct RunClockTests {
   @Test("the time left is for the whole run, and the slow first steps do not count")

@@ -4,7 +4,6 @@ import Foundation
 import Model
 import TestSupport
 import Testing
-import Training
 
 @Suite("Optimizer step")
 struct OptimizerTests {
