@@ -61,6 +61,15 @@ const char *minimind_json_string(MinimindJSONValue value, size_t *length) {
   return text.data();
 }
 
+int minimind_json_boolean(MinimindJSONValue value) {
+  bool boolean;
+  return copied<dom::element>(value).get_bool().get(boolean) ? -1 : boolean ? 1 : 0;
+}
+
+int minimind_json_number(MinimindJSONValue value, double *number) {
+  return copied<dom::element>(value).get_double().get(*number) ? 0 : 1;
+}
+
 MinimindJSONCursor minimind_json_children(MinimindJSONValue value) {
   dom::element element = copied<dom::element>(value);
   MinimindJSONCursor cursor = {};

@@ -81,16 +81,16 @@ private struct StripeMemory {
   var count = 0
 
   init(byteCount: Int) {
-    bytes = .allocate(byteCount: byteCount + JSONParser.padding, alignment: 64)
+    bytes = .allocate(byteCount: byteCount + RowJSONParser.padding, alignment: 64)
   }
 
   var content: UnsafeRawBufferPointer { UnsafeRawBufferPointer(rebasing: bytes[..<count]) }
 
   /// Makes room for `byteCount` bytes in all.
   mutating func grow(to byteCount: Int) {
-    guard byteCount + JSONParser.padding > bytes.count else { return }
+    guard byteCount + RowJSONParser.padding > bytes.count else { return }
     let larger = UnsafeMutableRawBufferPointer.allocate(
-      byteCount: max(byteCount, bytes.count * 3 / 2) + JSONParser.padding, alignment: 64)
+      byteCount: max(byteCount, bytes.count * 3 / 2) + RowJSONParser.padding, alignment: 64)
     larger.copyMemory(from: content)
     bytes.deallocate()
     bytes = larger

@@ -12,7 +12,7 @@ package final class Block: @unchecked Sendable {
   /// The column names of a CSV file.
   let columns: [String]
   package let records: [Record]
-  /// The rows, followed by at least `JSONParser.padding` readable bytes. Freed with the block.
+  /// The rows, followed by at least `RowJSONParser.padding` readable bytes. Freed with the block.
   let bytes: UnsafeRawBufferPointer
   /// Bytes of the input that end with this block, over all files.
   let bytesCompleted: Int
@@ -150,7 +150,7 @@ package final class BlockReader {
     let file = files[fileIndex]
     let isFirst = line == 1 && carry.isEmpty && columns.isEmpty
     var capacity = max(blockBytes, carry.count * 2)
-    var memory = UnsafeMutableRawBufferPointer.allocate(byteCount: capacity + JSONParser.padding, alignment: 64)
+    var memory = UnsafeMutableRawBufferPointer.allocate(byteCount: capacity + RowJSONParser.padding, alignment: 64)
     var isHandedOver = false
     defer { if !isHandedOver { memory.deallocate() } }
     memory.copyBytes(from: carry)
@@ -169,7 +169,7 @@ package final class BlockReader {
         // Not one whole row: read on in a larger block, or give the row up.
         if count - start - used < maximumRecordBytes {
           let larger = UnsafeMutableRawBufferPointer.allocate(
-            byteCount: capacity * 2 + JSONParser.padding, alignment: 64)
+            byteCount: capacity * 2 + RowJSONParser.padding, alignment: 64)
           let rest = count - start - used
           larger.copyBytes(from: memory[start + used..<count])
           memory.deallocate()

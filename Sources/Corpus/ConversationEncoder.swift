@@ -64,9 +64,13 @@ final class ConversationEncoder: RowEncoder {
   private let template: ChatTemplate
   private let filters: ConversationFilters
   private let heldOut: HeldOutSelection
-  private let reader = RowReader()
+  let reader: RowReader
 
-  init(tokenizer: Tokenizer, template: ChatTemplate, filters: ConversationFilters, heldOut: HeldOutSelection) {
+  init(
+    tokenizer: Tokenizer, template: ChatTemplate, filters: ConversationFilters, heldOut: HeldOutSelection,
+    names: FieldNames
+  ) {
+    reader = RowReader(names: names)
     self.tokenizer = tokenizer
     self.template = template
     self.filters = filters
@@ -74,7 +78,14 @@ final class ConversationEncoder: RowEncoder {
   }
 
   func encode(_ record: Record, of block: Block, into output: inout EncodedBlock) throws(RowProblem) -> DropReason? {
-    let messages = try reader.conversation(of: record, in: block)
+    var conversation = try reader.conversation(of: record, in: block)
+    guard !conversation.hasToolTurns else { return .toolTurns }
+    if filters.trainsLastTurnOnly {
+      for index in conversation.isTrained.indices.dropLast() { conversation.isTrained[index] = false }
+    }
+    conversation.endWithLastTrained()
+    let messages = conversation.messages
+    guard !messages.isEmpty else { return .noTrainedAnswer }
     if let reason = filters.reasonToDrop(messages) { return reason }
     var parts = template.answeredParts(of: messages, with: tokenizer)
     var count = parts.reduce(0) { $0 + $1.ids.count }
@@ -84,12 +95,12 @@ final class ConversationEncoder: RowEncoder {
     guard promptCount < filters.maximumTokens else { return .promptTooLong }
     if count < wholeCount { output.counts.change(.oldTurnsRemoved) }
     if count > filters.maximumTokens { output.counts.change(.answerCut) }
+    if conversation.lostOpeningAnswer { output.counts.change(.openingAnswerRemoved) }
 
     let digest = heldOut.digest(of: messages)
     output.append(
-      parts, of: messages, limit: filters.maximumTokens,
-      firstTrained: filters.trainsLastTurnOnly ? messages.count - 1 : 0, isHeldOut: heldOut.contains(digest),
-      tokenizer: tokenizer)
+      parts, of: messages, limit: filters.maximumTokens, isHeldOut: heldOut.contains(digest), tokenizer: tokenizer
+    ) { conversation.isTrained[$0] }
     output.appendRow(digest)
     return nil
   }
@@ -97,16 +108,19 @@ final class ConversationEncoder: RowEncoder {
   /// Removes whole turns from the front, never the system message nor the last turn, until the rest fits.
   ///
   /// - Returns: the tokens left.
+  /// - Complexity: grows with the parts, not with their square: a conversation may have a hundred thousand turns.
   private func removeOldestTurns(_ parts: inout [TemplatePart], of messages: [ChatMessage], _ count: Int) -> Int {
+    var tokens = [Int](repeating: 0, count: messages.count)
+    for part in parts { tokens[part.messageIndex] += part.ids.count }
     let lastQuestion = messages.count - 2
-    var first = messages.first?.role == .system ? 1 : 0
+    let start = messages.first?.role == .system ? 1 : 0
+    var first = start
     var count = count
     while count > filters.maximumTokens && first < lastQuestion {
-      let turn = first..<first + 2
-      count -= parts.reduce(0) { turn.contains($1.messageIndex) ? $0 + $1.ids.count : $0 }
-      parts.removeAll { turn.contains($0.messageIndex) }
+      count -= tokens[first] + tokens[first + 1]
       first += 2
     }
+    parts.removeAll { (start..<first).contains($0.messageIndex) }
     return count
   }
 }
@@ -135,17 +149,17 @@ extension HeldOutSelection {
 extension EncodedBlock {
   /// Appends the first `limit` tokens of `parts` as one document; only the last part may be cut.
   ///
-  /// - Parameter firstTrained: the message from which on answers are trained on.
+  /// - Parameter isTrained: whether the answer of this number is trained on.
   mutating func append(
-    _ parts: [TemplatePart], of messages: [ChatMessage], limit: Int, firstTrained: Int, isHeldOut: Bool,
-    tokenizer: Tokenizer
+    _ parts: [TemplatePart], of messages: [ChatMessage], limit: Int, isHeldOut: Bool, tokenizer: Tokenizer,
+    isTrained: (_ message: Int) -> Bool
   ) {
     let start = tokens.count
     var textBytes = 0
     var characters = 0
     for part in parts {
       let ids = part.ids.prefix(start + limit - tokens.count)
-      let isTrained = part.isAnswer && part.messageIndex >= firstTrained
+      let isTrained = part.isAnswer && isTrained(part.messageIndex)
       tokens.append(contentsOf: ids)
       trained.append(contentsOf: repeatElement(isTrained ? 1 : 0, count: ids.count))
       if isTrained && ids.count == part.ids.count {

@@ -52,6 +52,14 @@ package struct DataManifest: Codable, Equatable, Sendable {
     package var isHeldOut: Bool
   }
 
+  /// A field of kept rows that nothing reads.
+  package struct UnusedField: Codable, Equatable, Sendable {
+    package var name: String
+    package var rows: Int
+    /// `file:line: ` and the beginning of its value in the first such row.
+    package var example: String
+  }
+
   package static let currentFormat = 1
 
   package var format = DataManifest.currentFormat
@@ -74,6 +82,8 @@ package struct DataManifest: Codable, Equatable, Sendable {
   package var rowsDropped: [String: Int] = [:]
   /// Rows that were made to fit, by `RowChange`.
   package var rowsChanged: [String: Int] = [:]
+  /// The commonest of the fields that nothing reads; nil in the manifests of earlier versions.
+  package var unusedFields: [UnusedField]?
   package var training = Totals()
   package var heldOut = Totals()
   package var shards: [Shard] = []

@@ -48,6 +48,8 @@ package struct DataPreparation: Sendable {
   /// A broken row is an error instead of being left out.
   package var isStrict = false
   package var threads = 1
+  /// What the fields of rows are called.
+  package var fieldNames = FieldNames()
 
   package init(task: Task, files: [InputFile], tokenizer: Tokenizer) {
     self.task = task
@@ -59,6 +61,7 @@ package struct DataPreparation: Sendable {
 
   /// Input bytes in work at a time; their tokens take up to twice as much again.
   private static let maximumBytesInWork = 1 << 26
+  private static let mostUnusedFields = 32
 
   /// Prepares the data and puts them at `directory`, which appears whole or not at all.
   ///
@@ -121,6 +124,11 @@ package struct DataPreparation: Sendable {
     manifest.rowsKept = counts.rowsKept
     manifest.rowsBroken = counts.broken.count
     manifest.brokenRows = counts.broken.messages
+    manifest.unusedFields = counts.unused.sorted.prefix(Self.mostUnusedFields).map { name, entry in
+      let first = entry.first
+      return DataManifest.UnusedField(
+        name: name, rows: entry.count, example: "\(first.file):\(first.line): \(first.text)")
+    }
     manifest.rowsDropped = counts.dropped
     manifest.rowsChanged = counts.changed
     guard manifest.rowsKept > 0 else { throw nothingLeft(manifest) }
@@ -151,7 +159,7 @@ package struct DataPreparation: Sendable {
       let failure = block == nil ? readingError : nil
       guard let linesBefore = try group.beginRound(block, failure: failure, isStrict: isStrict) else { return false }
       var block = block ?? EncodedBlock()
-      block.counts.broken.place(inBlock: block.index, afterLines: linesBefore)
+      block.counts.place(inBlock: block.index, afterLines: linesBefore)
       try dropDuplicates(&block, group)
       counts.add(block.counts)
       try group.collect(block, write)
@@ -206,9 +214,11 @@ package struct DataPreparation: Sendable {
   private func makeEncoder() -> any RowEncoder {
     let selection = HeldOutSelection(fraction: heldOutFraction, seed: seed)
     return switch task {
-    case .pretrain(let filters): PretrainEncoder(tokenizer: tokenizer, filters: filters, heldOut: selection)
+    case .pretrain(let filters):
+      PretrainEncoder(tokenizer: tokenizer, filters: filters, heldOut: selection, names: fieldNames)
     case .sft(let filters, let template):
-      ConversationEncoder(tokenizer: tokenizer, template: template, filters: filters, heldOut: selection)
+      ConversationEncoder(
+        tokenizer: tokenizer, template: template, filters: filters, heldOut: selection, names: fieldNames)
     case .dpo(let maximumTokens, let template):
       PreferenceEncoder(tokenizer: tokenizer, template: template, maximumTokens: maximumTokens, heldOut: selection)
     }

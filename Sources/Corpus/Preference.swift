@@ -1,9 +1,11 @@
+import Foundation
 import Tokenization
 
 /// Two conversations that begin alike and differ in their answers: the one that people prefer, and the other.
 struct PreferencePair {
   let chosen: [ChatMessage]
   let rejected: [ChatMessage]
+  let hasToolTurns: Bool
 
   /// Messages that both begin with; the answers after these are what is compared.
   var promptCount: Int { zip(chosen, rejected).prefix { $0 == $1 }.count }
@@ -14,22 +16,34 @@ extension RowReader {
   static let goodPreferenceRow =
     #"{"prompt": "Who are you?", "chosen": "I am MiniMind.", "rejected": "Guess."}"#
 
-  /// Names of a question's field, besides `prompt`, which may also be a list of messages.
-  private static let questionFields: [StaticString] = ["prompt", "instruction", "question", "q"]
+  /// Names of a question's field; `prompt` may also be a list of messages.
+  private static let questionFields: [FieldName] = ["prompt", "instruction", "question", "q", "query", "问题"]
 
   /// The pair of a row.
   ///
-  /// `chosen` and `rejected` are texts, messages, or lists of messages, which may begin with the prompt. The prompt is
-  /// in them, or in `prompt` (a text or a list), in `conversations` or `messages`, or in a question's field with
+  /// `chosen` and `rejected` are texts, messages, or lists of messages. Where both lists hold the question, what they begin
+  /// with alike is the prompt, as trl has it (`extract_prompt` in data_utils.py), and a `prompt` of text beside them is not read.
+  /// Otherwise the prompt is in `prompt` (a text or a list), in `conversations` or `messages`, or in a question's field with
   /// `input` and `history`; each may have `system`, as for fine-tuning.
   func preferencePair(of record: Record, in block: Block) throws(RowProblem) -> PreferencePair {
-    let row = try readFields(record, of: block, asIn: Self.goodPreferenceRow)
-    let prompt = try preferencePrompt(of: row)
+    try readFields(record, of: block, asIn: Self.goodPreferenceRow)
+    let answers = (try answer("chosen"), try answer("rejected"))
+    if answers.0.hasToolTurns || answers.1.hasToolTurns {
+      return PreferencePair(chosen: [], rejected: [], hasToolTurns: true)
+    }
+    let prompt: RowConversation
+    if Self.isWhole(answers.0), Self.isWhole(answers.1), !isListed("prompt") {
+      let hasOwnSystem = [answers.0, answers.1].contains { $0.messages.first?.role == .system }
+      prompt = hasOwnSystem ? RowConversation() : try system()
+      usePrompt(repeatedIn: answers)
+    } else {
+      prompt = try preferencePrompt(answeredBy: answers)
+    }
     let pair = PreferencePair(
-      chosen: try conversation(prompt, answeredBy: "chosen", of: row),
-      rejected: try conversation(prompt, answeredBy: "rejected", of: row))
+      chosen: try conversation(prompt, answeredBy: answers.0, "chosen"),
+      rejected: try conversation(prompt, answeredBy: answers.1, "rejected"), hasToolTurns: prompt.hasToolTurns)
     let first = pair.promptCount
-    guard pair.chosen != pair.rejected else { return pair }
+    guard !pair.hasToolTurns, pair.chosen != pair.rejected else { return pair }
     // Where one has ended the other asks on.
     for messages in [pair.chosen, pair.rejected] where first >= messages.count || messages[first].role != .assistant {
       throw RowProblem(
@@ -39,50 +53,116 @@ extension RowReader {
     return pair
   }
 
-  private func preferencePrompt(of row: Row) throws(RowProblem) -> [ChatMessage] {
-    if let list = row.value("prompt"), list.kind == .array { return try messages(list, key: "prompt", of: row) }
-    if let messages = try listedMessages(of: row) { return messages }
-    for field in Self.questionFields {
-      if let question = try row.text(field) { return try self.prompt(of: row, question: question) }
+  /// Whether an answer is a whole conversation, its question included.
+  private static func isWhole(_ answer: RowConversation) -> Bool {
+    answer.messages.first { $0.role != .system }?.role == .user
+  }
+
+  private func isListed(_ name: FieldName) -> Bool {
+    fields.value(of: name).flatMap { fields.json($0) }?.kind == .array
+  }
+
+  /// Fields that repeat what both lists hold count as used.
+  private func usePrompt(repeatedIn answers: (RowConversation, RowConversation)) {
+    func trimmed(_ text: String) -> String { text.trimmingCharacters(in: .whitespacesAndNewlines) }
+    for name in Self.questionFields {
+      guard let index = fields.value(of: name), let text = fields.json(index)?.string else { continue }
+      let isRepeated = [answers.0, answers.1].allSatisfy { answer in
+        answer.messages.contains { $0.role == .user && trimmed($0.content) == trimmed(text) }
+      }
+      if isRepeated { fields.use(index) }
     }
-    return try row.text("system").map { [ChatMessage(role: .system, content: $0)] } ?? []
+    for name in ["messages", "conversations"] as [FieldName] {
+      guard let index = fields.value(of: name), let list = fields.json(index),
+        let listed = try? messages(list, key: name, followsMarks: false)
+      else { continue }
+      let isRepeated = [answers.0, answers.1].contains { $0.messages.starts(with: listed.messages) }
+      if isRepeated { fields.use(index) }
+    }
+  }
+
+  private func system() throws(RowProblem) -> RowConversation { try withSystem(RowConversation()) }
+
+  private func preferencePrompt(
+    answeredBy answers: (RowConversation, RowConversation)
+  ) throws(RowProblem) -> RowConversation {
+    if let index = fields.value(of: "prompt"), let list = fields.json(index), list.kind == .array {
+      fields.use(index)
+      return try withSystem(try messages(list, key: "prompt", followsMarks: false))
+    }
+    if var listed = try listedMessages(followsMarks: false) {
+      // The list may end with one of the answers.
+      if listed.messages.last?.role == .assistant, !listed.hasToolTurns,
+        [answers.0, answers.1].contains(where: { $0.messages.last == listed.messages.last })
+      {
+        listed.messages.removeLast()
+        listed.isTrained.removeLast()
+        for name in Self.questionFields {
+          guard let index = fields.value(of: name), let text = fields.json(index)?.string else { continue }
+          if listed.messages.last?.content == text { fields.use(index) }
+        }
+      }
+      return listed
+    }
+    for name in Self.questionFields {
+      guard let index = fields.value(of: name) else { continue }
+      return try prompt(question: try fields.text(index))
+    }
+    return try system()
   }
 
   /// The whole conversation that ends with the answer in `key`.
   private func conversation(
-    _ prompt: [ChatMessage], answeredBy key: StaticString, of row: Row
+    _ prompt: RowConversation, answeredBy answer: RowConversation, _ key: String
   ) throws(RowProblem) -> [ChatMessage] {
-    let answer = try answer(key, of: row)
-    var whole = prompt + answer
-    if answer.first?.role == .assistant {
-      guard prompt.contains(where: { $0.role == .user }) else {
+    guard !prompt.hasToolTurns else { return [] }
+    var whole = prompt
+    if answer.messages.first?.role == .assistant {
+      guard prompt.messages.contains(where: { $0.role == .user }) else {
         throw RowProblem(
           "there is no question in it: \"prompt\", \"conversations\" or \"instruction\" is expected beside \"\(key)\", "
-            + "found \(list(row.names)), as in: \(Self.goodPreferenceRow)")
+            + "found \(list(fields.names)), as in: \(Self.goodPreferenceRow)")
       }
+      whole.append(answer)
     } else {
       // A list that begins with the prompt, with or without the system message.
-      let asked = prompt.first?.role == .system && answer.first?.role != .system ? Array(prompt.dropFirst()) : prompt
-      guard answer.isEmpty || answer.starts(with: asked) else {
+      let hasOwnSystem = answer.messages.first?.role == .system
+      let asked =
+        prompt.messages.first?.role == .system && !hasOwnSystem ? Array(prompt.messages.dropFirst()) : prompt.messages
+      // The list's own system message stands where the prompt has none.
+      let begun =
+        hasOwnSystem && prompt.messages.first?.role != .system ? Array(answer.messages.dropFirst()) : answer.messages
+      guard begun.isEmpty || begun.starts(with: asked) else {
         throw RowProblem("\"\(key)\" begins with another question than the prompt")
       }
-      whole = prompt + answer.dropFirst(asked.count)
+      if hasOwnSystem && prompt.messages.first?.role != .system {
+        whole = answer
+      } else {
+        whole.messages += answer.messages.dropFirst(asked.count)
+      }
     }
-    do throws(RowProblem) { try checkTurns(whole) } catch { throw RowProblem("\"\(key)\": \(error.reason)") }
-    guard whole.last?.role == .assistant else { throw RowProblem("there is no answer at the end of \"\(key)\"") }
-    return whole
+    do throws(RowProblem) { try whole.checkTurns() } catch { throw RowProblem("\"\(key)\": \(error.reason)") }
+    guard whole.messages.last?.role == .assistant else {
+      throw RowProblem("there is no answer at the end of \"\(key)\"")
+    }
+    return whole.messages
   }
 
   /// What stands in `chosen` or `rejected`, as messages.
-  private func answer(_ key: StaticString, of row: Row) throws(RowProblem) -> [ChatMessage] {
-    if let value = row.value(key), value.kind == .array || value.kind == .object {
-      do throws(RowProblem) {
-        return value.kind == .array ? try messages(value, key: key) : [try message(value, number: 1)]
-      } catch { throw RowProblem("\"\(key)\": \(error.reason)") }
+  private func answer(_ key: FieldName) throws(RowProblem) -> RowConversation {
+    guard let index = fields.index(of: key), fields.json(index)?.kind != .null else {
+      throw RowProblem("there is no \"\(key)\" but \(list(fields.names)), as in: \(Self.goodPreferenceRow)")
     }
-    guard let text = try row.text(key) else {
-      throw RowProblem("there is no \"\(key)\" but \(list(row.names)), as in: \(Self.goodPreferenceRow)")
+    fields.use(index)
+    var conversation = RowConversation()
+    guard let value = fields.json(index), value.kind == .array || value.kind == .object else {
+      conversation.append(.assistant, try fields.text(index))
+      return conversation
     }
-    return [ChatMessage(role: .assistant, content: text)]
+    do throws(RowProblem) {
+      guard value.kind == .object else { return try messages(value, key: key, followsMarks: false) }
+      try append(value, number: 1, followsMarks: false, to: &conversation)
+    } catch { throw RowProblem("\"\(key)\": \(error.reason)") }
+    return conversation
   }
 }

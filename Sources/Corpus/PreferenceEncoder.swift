@@ -8,7 +8,7 @@ final class PreferenceEncoder: RowEncoder {
   /// Most tokens of either conversation; a longer pair is dropped, since a cut answer is not what people compared.
   private let maximumTokens: Int
   private let heldOut: HeldOutSelection
-  private let reader = RowReader()
+  let reader = RowReader()
 
   init(tokenizer: Tokenizer, template: ChatTemplate, maximumTokens: Int, heldOut: HeldOutSelection) {
     self.tokenizer = tokenizer
@@ -19,6 +19,7 @@ final class PreferenceEncoder: RowEncoder {
 
   func encode(_ record: Record, of block: Block, into output: inout EncodedBlock) throws(RowProblem) -> DropReason? {
     let pair = try reader.preferencePair(of: record, in: block)
+    guard !pair.hasToolTurns else { return .toolTurns }
     guard pair.chosen != pair.rejected else { return .equalAnswers }
     let hasEmptyTurn = (pair.chosen + pair.rejected).contains { message in
       message.role != .system && message.content.utf8.allSatisfy { $0 <= 0x20 }
@@ -29,11 +30,12 @@ final class PreferenceEncoder: RowEncoder {
     }
     guard encoded.allSatisfy({ $0.parts.reduce(0) { $0 + $1.ids.count } <= maximumTokens }) else { return .pairTooLong }
 
+    let promptCount = pair.promptCount
     let digest = heldOut.digest(of: pair.chosen + pair.rejected)
     for (messages, parts) in encoded {
       output.append(
-        parts, of: messages, limit: maximumTokens, firstTrained: pair.promptCount,
-        isHeldOut: heldOut.contains(digest), tokenizer: tokenizer)
+        parts, of: messages, limit: maximumTokens, isHeldOut: heldOut.contains(digest), tokenizer: tokenizer
+      ) { $0 >= promptCount }
     }
     output.appendRow(digest)
     return nil

@@ -6,9 +6,17 @@ struct PreparationCounts: Codable {
   var dropped: [String: Int] = [:]
   var changed: [String: Int] = [:]
   var broken = BrokenRows()
+  /// Fields of rows that are kept which nothing reads, by name.
+  var unused = Tally<String>()
 
   mutating func drop(_ reason: DropReason) { dropped[reason.rawValue, default: 0] += 1 }
   mutating func change(_ change: RowChange) { changed[change.rawValue, default: 0] += 1 }
+
+  /// Says where rows are whose lines were counted from the start of their block.
+  mutating func place(inBlock block: Int, afterLines lines: Int) {
+    broken.place(inBlock: block, afterLines: lines)
+    unused.place(inBlock: block, afterLines: lines)
+  }
 
   /// Adds those of the part that follows.
   mutating func add(_ next: PreparationCounts) {
@@ -17,5 +25,6 @@ struct PreparationCounts: Codable {
     dropped.merge(next.dropped, uniquingKeysWith: +)
     changed.merge(next.changed, uniquingKeysWith: +)
     broken.add(next.broken)
+    unused.add(next.unused)
   }
 }

@@ -36,9 +36,10 @@ final class PretrainEncoder: RowEncoder {
   private let filters: PretrainFilters
   private let heldOut: HeldOutSelection
   private let minHash: MinHash?
-  private let reader = RowReader()
+  let reader: RowReader
 
-  init(tokenizer: Tokenizer, filters: PretrainFilters, heldOut: HeldOutSelection) {
+  init(tokenizer: Tokenizer, filters: PretrainFilters, heldOut: HeldOutSelection, names: FieldNames) {
+    reader = RowReader(names: names)
     self.tokenizer = tokenizer
     self.filters = filters
     self.heldOut = heldOut

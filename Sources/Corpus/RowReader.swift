@@ -1,13 +1,19 @@
 /// Takes rows apart: the fields of a row by name, whatever the file's format. Use one per thread.
 package final class RowReader {
-  private let parser = JSONParser()
-  private var fields = CSVFields()
+  let names: FieldNames
+  private let parser = RowJSONParser()
+  private var csv = CSVFields()
+  /// Of the row that `readFields` took last.
+  var fields = RowFields()
+  /// Fields of messages that nothing reads, and other things in the row that were passed over.
+  var unusedParts: [(name: String, example: String)] = []
+  private var unused = UnusedFields()
 
-  package init() {}
+  package init(names: FieldNames = FieldNames()) { self.names = names }
 
   /// A row with its fields, valid until the reader reads the next.
   package enum Row {
-    case json(JSONValue)
+    case json(RowJSON)
     case csv(columns: [String], CSVFields)
     case text(UnsafeRawBufferPointer)
   }
@@ -15,60 +21,110 @@ package final class RowReader {
   /// Whether a row is nothing but white space: not a row, then.
   package static func isBlank(_ bytes: UnsafeRawBufferPointer) -> Bool { bytes.allSatisfy { $0 <= 0x20 } }
 
+  /// Whether the row that was read last held half a character (a lone surrogate), which has become U+FFFD.
+  private(set) var hasLoneSurrogate = false
+
   package func read(_ record: Record, of block: Block) throws(RowProblem) -> Row {
     let bytes = block.bytes(of: record)
+    hasLoneSurrogate = false
     switch block.file.format {
     case .json, .jsonLines:
       guard isValidUTF8(bytes) else { throw notUTF8("line") }
-      return .json(try parser.parse(bytes))
+      let value = try parser.parse(bytes)
+      hasLoneSurrogate = parser.hasLoneSurrogate
+      return .json(value)
     case .csv:
       guard isValidUTF8(bytes) else { throw notUTF8("row") }
-      try fields.parse(bytes)
-      guard fields.count == block.columns.count else {
+      try csv.parse(bytes)
+      guard csv.count == block.columns.count else {
         throw RowProblem(
-          "the row has \(fields.count) fields, the header has \(block.columns.count) (\(list(block.columns)))")
+          "the row has \(csv.count) fields, the header has \(block.columns.count) (\(list(block.columns)))")
       }
-      return .csv(columns: block.columns, fields)
+      return .csv(columns: block.columns, csv)
     case .text, .wholeFile:
       guard isValidUTF8(bytes) else { throw notUTF8(block.file.format == .text ? "line" : "file") }
       return .text(bytes)
     }
   }
 
-  /// Calls `body` with the document's text of a row: the `text` of JSON and CSV, all of a plain text row.
+  /// Reads a row into `fields`; nil for JSON and CSV, and a row of plain text as it is.
+  @discardableResult
+  func readFields(
+    _ record: Record, of block: Block, asIn goodRow: String
+  ) throws(RowProblem) -> UnsafeRawBufferPointer? {
+    unusedParts.removeAll(keepingCapacity: true)
+    switch try read(record, of: block) {
+    case .text(let bytes): return bytes
+    case .json(let value):
+      guard value.kind == .object else {
+        throw RowProblem("the row is \(value.kind.inWords), an object is expected, as in: \(goodRow)")
+      }
+      try fields.take(value)
+    case .csv(let columns, let csv): fields.take(csv, columns: columns)
+    }
+    return nil
+  }
+
+  /// Calls `body` with the document's text of a row: the field `text` of JSON and CSV, or another name of it, and all of a plain
+  /// text row.
   func withText(
     of record: Record, in block: Block, _ body: (UnsafeRawBufferPointer) throws(RowProblem) -> Void
   ) throws(RowProblem) {
-    switch try read(record, of: block) {
-    case .text(let bytes): try body(bytes)
-    case .json(let value):
-      guard value.kind == .object else {
-        throw RowProblem("the row is \(value.kind.inWords), an object is expected, as in: \(Self.goodTextRow)")
+    if let text = try readFields(record, of: block, asIn: Self.goodTextRow) {
+      fields.removeAll()
+      return try body(text)
+    }
+    var found: Int?
+    for name in names.text where found == nil { found = fields.value(of: name) }
+    for name in names.text where found == nil { found = fields.index(of: name) }
+    guard let found else {
+      let expected = "\"\(names.text[0])\""
+      guard block.file.format == .csv else {
+        throw RowProblem("there is no key \(expected) but \(list(fields.names)). A good row: \(Self.goodTextRow)")
       }
-      guard let text = value["text"] else {
-        throw RowProblem("there is no key \"text\" but \(list(value.keys)). A good row: \(Self.goodTextRow)")
-      }
-      guard let bytes = text.utf8 else {
-        throw RowProblem("\"text\" is \(text.kind.inWords), a string is expected. A good row: \(Self.goodTextRow)")
+      throw RowProblem(
+        "there is no column \(expected) but \(list(fields.names)). The first line must name it; --text-key takes "
+          + "another column for it")
+    }
+    fields.use(found)
+    try fields.withText(found) { (bytes) throws(RowProblem) in
+      guard let bytes else {
+        let name = fields.names[found]
+        let kind = fields.json(found)?.kind.inWords ?? "nothing"
+        throw RowProblem("\"\(name)\" is \(kind), a string is expected. A good row: \(Self.goodTextRow)")
       }
       try body(bytes)
-    case .csv(let columns, let fields):
-      guard let column = columns.firstIndex(of: "text") else {
-        throw RowProblem(
-          "there is no column \"text\" but \(list(columns)). A good file starts with a line that holds: text")
-      }
-      try fields.withField(column) { (bytes) throws(RowProblem) in try body(bytes) }
     }
   }
 
   static let goodTextRow = #"{"text": "Once upon a time…"}"#
+
+  // MARK: - What is not used
+
+  /// Counts what nothing has read of the row that was read last.
+  func noteUnused(_ record: Record, of block: Block) {
+    func example(_ text: String) -> Tally<String>.Example {
+      Tally.Example(file: block.file.path, line: record.line, text: text)
+    }
+    for index in 0..<fields.count where !fields.isUsed(index) && !fields.isEmpty(index) {
+      fields.withName(index) { unused.add($0, example(fields.example(index))) }
+    }
+    for part in unusedParts {
+      var name = part.name
+      name.withUTF8 { unused.add(UnsafeRawBufferPointer($0), example(part.example)) }
+    }
+    unused.endRow()
+  }
+
+  /// Moves what was counted to `tally`.
+  func moveUnused(to tally: inout Tally<String>) { unused.move(to: &tally) }
 }
 
 private func notUTF8(_ what: String) -> RowProblem {
-  RowProblem("the \(what) is not valid UTF-8 (another encoding can be converted: iconv -f GBK -t UTF-8 FILE)")
+  RowProblem("the \(what) is not valid UTF-8 (another encoding can be converted: iconv -f GB18030 -t UTF-8 FILE)")
 }
 
-extension JSONValue.Kind {
+extension RowJSON.Kind {
   var inWords: String {
     switch self {
     case .null: "null"

@@ -120,11 +120,14 @@ struct ConversationTests {
       (#"{"messages": []}"#, "there is no answer in the conversation"),
       (#"{"messages": [{"role": "user", "content": "x"}]}"#, "there is no answer in the conversation"),
       (
-        #"{"messages": [{"role": "tool", "content": "x"}]}"#,
-        #"message 1 is of "tool"; system, user and assistant are understood"#
+        #"{"messages": [{"role": "robot", "content": "x"}]}"#,
+        #"message 1 is of "robot"; system, user and assistant are understood"#
       ),
       (#"{"messages": [{"content": "x"}]}"#, #"message 1 has no "role" (or "from") with a text"#),
-      (#"{"messages": [{"role": "user", "content": ["x"]}]}"#, #"message 1 has no "content" (or "value") with a text"#),
+      (
+        #"{"messages": [{"role": "user", "content": {"x": 1}}]}"#,
+        #"message 1 has no "content" (or "value") with a text"#
+      ),
       (
         #"{"messages": [{"role": "assistant", "content": "x"}]}"#,
         "message 1 is of the assistant, the user is expected: after an optional system message, user and assistant take turns"

@@ -40,6 +40,18 @@ struct PreferenceTests {
       {"conversations": [{"from": "human", "value": "Who?"}], "chosen": {"from": "gpt", "value": "Me."},
       "rejected": {"from": "gpt", "value": "You."}}
       """#,
+      // ultrafeedback_binarized: the prompt as text, and the chosen answer once more.
+      #"""
+      {"prompt": " Who? ", "messages": [{"role": "user", "content": "Who?"}, {"role": "assistant", "content": "Me."}],
+      "chosen": [{"role": "user", "content": "Who?"}, {"role": "assistant", "content": "Me."}],
+      "rejected": [{"role": "user", "content": "Who?"}, {"role": "assistant", "content": "You."}]}
+      """#,
+      // The messages end with the chosen answer.
+      #"""
+      {"prompt": "Who?", "messages": [{"role": "user", "content": "Who?"}, {"role": "assistant", "content": "Me."}],
+      "chosen": "Me.", "rejected": "You."}
+      """#,
+      #"{"messages": null, "conversations": null, "prompt": "Who?", "chosen": "Me.", "rejected": "You."}"#,
     ])
   func shapes(_ row: String) throws {
     #expect(try prepared(row, "a.json", task: dpo()).marked == pair)
@@ -59,6 +71,13 @@ struct PreferenceTests {
       {"system": "Count.", "conversations": [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Ho"},
       {"from": "human", "value": "Who?"}], "chosen": {"from": "gpt", "value": "Me."},
       "rejected": {"from": "gpt", "value": "You."}}
+      """#,
+      #"""
+      {"prompt": "Who?", "chosen": [{"role": "system", "content": "Count."}, {"role": "user", "content": "Hi"},
+      {"role": "assistant", "content": "Ho"}, {"role": "user", "content": "Who?"}, {"role": "assistant",
+      "content": "Me."}], "rejected": [{"role": "system", "content": "Count."}, {"role": "user", "content": "Hi"},
+      {"role": "assistant", "content": "Ho"}, {"role": "user", "content": "Who?"}, {"role": "assistant",
+      "content": "You."}]}
       """#,
       #"""
       {"system": "Count.", "prompt": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ho"},

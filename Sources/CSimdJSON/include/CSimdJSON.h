@@ -46,6 +46,12 @@ MinimindJSONKind minimind_json_kind(MinimindJSONValue value);
 /// The text of a string (UTF-8, escapes resolved); NULL when the value is not a string.
 const char *minimind_json_string(MinimindJSONValue value, size_t *length);
 
+/// 1 or 0 for true or false; -1 when the value is neither.
+int minimind_json_boolean(MinimindJSONValue value);
+
+/// 1 and sets `number`; 0 when the value is no number.
+int minimind_json_number(MinimindJSONValue value, double *number);
+
 /// The children of an array or an object; none for any other value.
 MinimindJSONCursor minimind_json_children(MinimindJSONValue value);
 

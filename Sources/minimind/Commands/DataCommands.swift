@@ -183,6 +183,9 @@ private func report(
   try console.print("Train on it: minimind \(manifest.kind.rawValue) \(model) --data \(directory) --output RUN")
 }
 
+/// Fields that nothing reads which are shown with an example.
+private let shownUnusedFields = 8
+
 /// The counts of prepared data, for people.
 func summary(of manifest: DataManifest) -> [(name: String, value: String)] {
   func documents(_ totals: DataManifest.Totals) -> String {
@@ -201,6 +204,17 @@ func summary(of manifest: DataManifest) -> [(name: String, value: String)] {
   if manifest.rowsBroken > 0 { pairs.append(("broken", "\(manifest.rowsBroken)")) }
   for change in RowChange.allCases {
     if let count = manifest.rowsChanged[change.rawValue] { pairs.append(("changed", "\(count) \(change.inWords)")) }
+  }
+  // Nothing is passed over in silence: whoever brings tools, scores or other texts sees that they are not learned.
+  let unused = manifest.unusedFields ?? []
+  for field in unused.prefix(shownUnusedFields) {
+    let name = printable(field.name)
+    pairs.append(
+      ("not used", "\"\(name)\" in \(field.rows) \(field.rows == 1 ? "row" : "rows"), first \(field.example)"))
+  }
+  if unused.count > shownUnusedFields {
+    let names = unused.dropFirst(shownUnusedFields).map { "\"\(printable($0.name))\"" }
+    pairs.append(("not used", names.joined(separator: ", ")))
   }
   pairs.append(("training", documents(manifest.training)))
   let heldOut = manifest.heldOut

@@ -155,7 +155,7 @@ private func sample(
   return Report.Sample(document: number, answer: answer, tokens: range.count, parts: parts)
 }
 
-private func printable(_ text: String) -> String {
+func printable(_ text: String) -> String {
   var result = String.UnicodeScalarView()
   for scalar in text.unicodeScalars {
     let isControl = scalar.properties.generalCategory == .control && scalar != "\n" && scalar != "\t"

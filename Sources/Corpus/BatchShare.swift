@@ -1,6 +1,6 @@
 import Model
 
-/// Every how many-th batch a process reads of those that several share out.
+/// Which of every `count` batches this process reads: those whose number leaves the remainder `rank`.
 package struct BatchShare: Sendable {
   package static let all = BatchShare(rank: 0, count: 1)
 

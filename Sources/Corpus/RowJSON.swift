@@ -1,11 +1,13 @@
 import CSimdJSON
 
 /// Parses JSON texts one after another, by simdjson. Use one per thread.
-package final class JSONParser {
+package final class RowJSONParser {
   /// Bytes that must be readable after every text given to `parse`.
   package static let padding = Int(MINIMIND_JSON_PADDING)
 
   private let parser: OpaquePointer
+  /// Whether the last text held half a character (a lone surrogate), which has become U+FFFD.
+  private(set) var hasLoneSurrogate = false
 
   package init() {
     guard let parser = minimind_json_parser_create() else { fatalError("there is no memory for a JSON parser") }
@@ -17,13 +19,33 @@ package final class JSONParser {
   /// The root value of `text`, valid until the next call.
   ///
   /// - Parameter text: must be followed by `padding` readable bytes.
-  package func parse(_ text: UnsafeRawBufferPointer) throws(RowProblem) -> JSONValue {
-    guard let base = text.baseAddress, !text.isEmpty else { throw RowProblem("the JSON is empty") }
+  package func parse(_ text: UnsafeRawBufferPointer) throws(RowProblem) -> RowJSON {
+    hasLoneSurrogate = false
+    guard !text.isEmpty else { throw RowProblem("the JSON is empty") }
     var root = MinimindJSONValue()
-    if let reason = minimind_json_parse(parser, base.assumingMemoryBound(to: CChar.self), text.count, &root) {
-      throw RowProblem("broken JSON: \(Self.inPlainWords(String(cString: reason)))")
+    guard let reason = parse(text, into: &root) else { return RowJSON(value: root) }
+    if let repair = JSONRepair(text) {
+      hasLoneSurrogate = repair.hasLoneSurrogate
+      let padded = repair.bytes + [UInt8](repeating: 0x20, count: Self.padding)
+      let second = padded.withUnsafeBytes {
+        parse(UnsafeRawBufferPointer(rebasing: $0.dropLast(Self.padding)), into: &root)
+      }
+      if second == nil { return RowJSON(value: root) }
     }
-    return JSONValue(value: root)
+    throw RowProblem("broken JSON: \(Self.inPlainWords(reason))\(Self.advice(text))")
+  }
+
+  /// Why `text` cannot be parsed, in simdjson's words; nil where it can.
+  private func parse(_ text: UnsafeRawBufferPointer, into root: inout MinimindJSONValue) -> String? {
+    minimind_json_parse(parser, text.baseAddress!.assumingMemoryBound(to: CChar.self), text.count, &root).map {
+      String(cString: $0)
+    }
+  }
+
+  /// What Python prints for a dictionary is no JSON, though it looks like it.
+  private static func advice(_ text: UnsafeRawBufferPointer) -> String {
+    let visible = text.lazy.filter { $0 > 0x20 }.prefix(2)
+    return visible.elementsEqual("{'".utf8) ? " (Python's notation: write rows with json.dumps)" : ""
   }
 
   /// simdjson's sentences without the advice to programmers and the full stop.
@@ -37,8 +59,8 @@ package final class JSONParser {
   }
 }
 
-/// A value inside the text that a `JSONParser` parsed last.
-package struct JSONValue {
+/// A value inside the text that a `RowJSONParser` parsed last.
+package struct RowJSON {
   fileprivate let value: MinimindJSONValue
 
   package enum Kind: String { case null, boolean, number, string, array, object }
@@ -61,45 +83,72 @@ package struct JSONValue {
     return UnsafeRawBufferPointer(start: base, count: count)
   }
 
+  /// Whether a value says nothing: null, "", [] or {}.
+  var isEmpty: Bool {
+    switch kind {
+    case .null: return true
+    case .string: return utf8?.isEmpty ?? true
+    case .array, .object:
+      var cursor = minimind_json_children(value)
+      var child = MinimindJSONValue()
+      var key: UnsafePointer<CChar>?
+      var keyCount = 0
+      return minimind_json_next(&cursor, &child, &key, &keyCount) == 0
+    case .boolean, .number: return false
+    }
+  }
+
+  /// True or false; nil for any other value.
+  var boolean: Bool? {
+    let value = minimind_json_boolean(value)
+    return value < 0 ? nil : value == 1
+  }
+
+  /// A number; nil for any other value.
+  var number: Double? {
+    var number = 0.0
+    return minimind_json_number(value, &number) == 1 ? number : nil
+  }
+
   package var string: String? { utf8.map { String(decoding: $0, as: UTF8.self) } }
 
   /// Calls `body` with each element of an array; does nothing for any other value.
-  package func forEachElement(_ body: (JSONValue) throws(RowProblem) -> Void) throws(RowProblem) {
+  package func forEachElement(_ body: (RowJSON) throws(RowProblem) -> Void) throws(RowProblem) {
     guard kind == .array else { return }
     try forEachChild { (_, child) throws(RowProblem) in try body(child) }
   }
 
   /// Calls `body` with each key (UTF-8) and value of an object; does nothing for any other value.
   package func forEachMember(
-    _ body: (_ key: UnsafeRawBufferPointer, JSONValue) throws(RowProblem) -> Void
+    _ body: (_ key: UnsafeRawBufferPointer, RowJSON) throws(RowProblem) -> Void
   ) throws(RowProblem) {
     guard kind == .object else { return }
     try forEachChild(body)
   }
 
   private func forEachChild(
-    _ body: (UnsafeRawBufferPointer, JSONValue) throws(RowProblem) -> Void
+    _ body: (UnsafeRawBufferPointer, RowJSON) throws(RowProblem) -> Void
   ) throws(RowProblem) {
     var cursor = minimind_json_children(value)
     var child = MinimindJSONValue()
     var key: UnsafePointer<CChar>?
     var keyCount = 0
     while minimind_json_next(&cursor, &child, &key, &keyCount) == 1 {
-      try body(UnsafeRawBufferPointer(start: key, count: keyCount), JSONValue(value: child))
+      try body(UnsafeRawBufferPointer(start: key, count: keyCount), RowJSON(value: child))
     }
   }
 
   /// The value of `key`, the last one if it stands there twice; nil if it is absent or this is no object.
-  package subscript(key: StaticString) -> JSONValue? {
+  package subscript(key: StaticString) -> RowJSON? {
     guard kind == .object else { return nil }
     let wanted = UnsafeRawBufferPointer(start: key.utf8Start, count: key.utf8CodeUnitCount)
     var cursor = minimind_json_children(value)
     var child = MinimindJSONValue()
     var name: UnsafePointer<CChar>?
     var nameCount = 0
-    var found: JSONValue?
+    var found: RowJSON?
     while minimind_json_next(&cursor, &child, &name, &nameCount) == 1 {
-      if UnsafeRawBufferPointer(start: name, count: nameCount).elementsEqual(wanted) { found = JSONValue(value: child) }
+      if UnsafeRawBufferPointer(start: name, count: nameCount).elementsEqual(wanted) { found = RowJSON(value: child) }
     }
     return found
   }
