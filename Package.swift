@@ -35,6 +35,7 @@ let package = Package(
     .target(name: "CKernels", cSettings: nativeCode),
     .target(name: "CMPI", linkerSettings: [.linkedLibrary("dl", .when(platforms: [.linux]))]),
     .target(name: "CSimdJSON", linkerSettings: [.linkedLibrary("simdjson")]),
+    .target(name: "CDecoding", linkerSettings: [.linkedLibrary("z"), .linkedLibrary("zstd")]),
     .target(name: "CEditLine", linkerSettings: [.linkedLibrary("edit")]),
     .systemLibrary(name: "CStorage", providers: [.apt(["libssl-dev"])]),
     .systemLibrary(name: "CLibZip", providers: [.apt(["libzip-dev"])]),
@@ -53,7 +54,7 @@ let package = Package(
     room("VectorMath", imports: ["CKernels"]),
     room("Compute", imports: oneDNN.map { .byName(name: $0.name) } + ["Machine", "Model", "VectorMath", "CKernels"]),
     room("CPUEngine", imports: ["Machine", "Model", "Compute"]),
-    room("Corpus", imports: ["Storage", "Model", "Processes", "Tokenization", "CSimdJSON"]),
+    room("Corpus", imports: ["Storage", "Model", "Processes", "Tokenization", "CSimdJSON", "CDecoding"]),
     room("Plotting", imports: ["Storage"]),
     room("StructuredOutput", imports: ["Storage", "Tokenization"]),
     room(

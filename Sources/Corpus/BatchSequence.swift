@@ -1,7 +1,7 @@
 import Model
 import Storage
 
-/// Where a `BatchSequence` stands: what the next batch starts with.
+/// The position of a `BatchSequence`: what the next batch starts with.
 package struct BatchPosition: Codable, Equatable, Sendable {
   /// Passes over the documents that are complete.
   package var epoch = 0
@@ -42,7 +42,7 @@ package struct BatchSequence: Sendable {
   ///     sequence, and a batch must have room for as many sequences.
   ///   - shuffleSeed: nil for the fixed order of held-out data, which ends after one pass.
   ///   - position: where to go on, as an earlier sequence over the same data with the same settings left off.
-  /// - Throws: `CorpusError` when `position` does not lie in these data.
+  /// - Throws: `CorpusError` when `position` is not in these data.
   package init(
     _ split: TokenSplit, sequenceLength: Int, documentsPerSample: Int = 1, shuffleSeed: UInt64?,
     position: BatchPosition = BatchPosition()

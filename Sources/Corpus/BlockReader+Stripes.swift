@@ -74,7 +74,7 @@ extension BlockReader {
   }
 }
 
-/// Bytes of a file, with the room behind them that the JSON parser needs.
+/// Bytes of a file, followed by the room that the JSON parser needs.
 private struct StripeMemory {
   private(set) var bytes: UnsafeMutableRawBufferPointer
   /// Bytes that are filled.

@@ -1,7 +1,7 @@
 import Foundation
 import Storage
 
-/// Whole rows of one file, together with the bytes that they lie in.
+/// Whole rows of one file, together with the bytes that hold them.
 ///
 /// Sendable: filled by the reader, then handed to one worker and never written again.
 package final class Block: @unchecked Sendable {
@@ -58,7 +58,8 @@ package struct BlockShare {
 ///
 /// Where the blocks begin does not depend on how they are shared out. JSONL and plain text are cut into stripes of equal
 /// size, and a reader reads only its own: a block is the rows that begin in its stripe. In CSV and JSON the ends of rows are
-/// found from the beginning of the file only, so every reader reads all of it and gives its own blocks on.
+/// found from the beginning of the file only, and so they are in files that are compressed or in another encoding: every reader
+/// reads all of it and gives its own blocks on.
 ///
 /// Memory: one block, which grows past `blockBytes` only for a row that is longer, and never past
 /// `maximumRecordBytes`; a row longer than that is skipped and reported.
@@ -73,6 +74,8 @@ package final class BlockReader {
   private(set) var fileIndex = -1
   /// Bytes of the files before this one.
   private(set) var bytesBefore = 0
+  /// The current file: what its bytes come from, and of a file in stripes its descriptor.
+  private var source: (any ByteSource)?
   private(set) var descriptor: Int32 = -1
   /// The number of the block that comes next, over all readers.
   private(set) var blockIndex = 0
@@ -81,8 +84,6 @@ package final class BlockReader {
   private var isAtEnd = true
   var line = 1
   private var columns: [String] = []
-  /// Bytes of this file read so far.
-  private var bytesRead = 0
   private var carry: [UInt8] = []
   /// A row that is too long is being skipped up to the next newline.
   private var isSkipping = false
@@ -113,9 +114,11 @@ package final class BlockReader {
         let start = stripeStart
         stripeStart += blockBytes
         defer { blockIndex += 1 }
-        if isOwn { return try readStripe(from: start, of: files[fileIndex], countsLines: share.count == 1) }
-      } else if files[fileIndex].format == .wholeFile {
-        // One block, whatever is in it, so that nobody reads another's file.
+        if isOwn {
+          return try readStripe(from: start, of: files[fileIndex], countsLines: share.count == 1)
+        }
+      } else if files[fileIndex].format.isWholeFile {
+        // One block, whatever is in it, so that no reader decodes another's file.
         defer { blockIndex += 1 }
         let block = isOwn ? try readBlock() ?? emptyBlock(of: files[fileIndex]) : nil
         isAtEnd = true
@@ -131,15 +134,20 @@ package final class BlockReader {
   private func openNextFile() throws -> Bool {
     if descriptor >= 0 { close(descriptor) }
     descriptor = -1
+    source = nil
     if fileIndex >= 0 { bytesBefore += files[fileIndex].byteCount }
     guard fileIndex + 1 < files.count else { return false }
     fileIndex += 1
-    descriptor = open(files[fileIndex].path, O_RDONLY | O_CLOEXEC)
-    guard descriptor >= 0 else { throw FileError("cannot open", files[fileIndex].path, errno: errno) }
-    isAtEnd = files[fileIndex].isStriped
+    let file = files[fileIndex]
+    if file.isStriped {
+      descriptor = open(file.path, O_RDONLY | O_CLOEXEC)
+      guard descriptor >= 0 else { throw FileError("cannot open", file.path, errno: errno) }
+    } else {
+      source = try file.makeSource()
+    }
+    isAtEnd = file.isStriped
     isSkipping = false
     stripeStart = 0
-    bytesRead = 0
     line = 1
     columns = []
     return true
@@ -163,8 +171,9 @@ package final class BlockReader {
       if isSkipping { start += skip(UnsafeRawBufferPointer(rebasing: memory[start..<count]), of: file) }
       var records: [Record] = []
       let used = RecordScanner.scan(
-        UnsafeRawBufferPointer(rebasing: memory[start..<count]), format: file.format, isLast: isAtEnd, line: &line,
-        into: &records)
+        UnsafeRawBufferPointer(rebasing: memory[start..<count]), format: file.format,
+        separator: file.separator,
+        isLast: isAtEnd, line: &line, into: &records)
       if records.isEmpty && !isAtEnd && used + start < count {
         // Not one whole row: read on in a larger block, or give the row up.
         if count - start - used < maximumRecordBytes {
@@ -195,8 +204,15 @@ package final class BlockReader {
       return Block(
         file: file, fileIndex: fileIndex, index: blockIndex, columns: columns, records: records,
         bytes: UnsafeRawBufferPointer(memory),
-        bytesCompleted: bytesBefore + bytesRead - carry.count, oversizedLines: oversizedLines)
+        bytesCompleted: bytesBefore + bytesRead(of: file), oversizedLines: oversizedLines)
     }
+  }
+
+  /// Bytes of the file up to the block that comes next; roughly, where they are decoded.
+  private func bytesRead(of file: InputFile) -> Int {
+    let read = source?.fileBytesRead ?? 0
+    return file.compression == nil && file.encoding.isUTF8
+      ? read - carry.count : min(read, file.byteCount)
   }
 
   private func emptyBlock(of file: InputFile) -> Block {
@@ -209,21 +225,19 @@ package final class BlockReader {
   private func fill(
     _ memory: UnsafeMutableRawBufferPointer, _ count: inout Int, upTo capacity: Int, of file: InputFile
   ) throws {
-    while !isAtEnd && count < capacity {
-      let got = read(descriptor, memory.baseAddress! + count, capacity - count)
-      if got < 0 {
-        if errno == EINTR { continue }
-        throw FileError("cannot read", file.path, errno: errno)
-      }
+    while !isAtEnd && count < capacity, let source {
+      let got = try source.read(
+        into: UnsafeMutableRawBufferPointer(rebasing: memory[count..<capacity]))
       if got == 0 { isAtEnd = true }
       count += got
-      bytesRead += got
     }
   }
 
-  /// Goes past the rest of a row that is too long. Returns the bytes to leave out.
+  /// Skips the rest of a row that is too long. Returns the bytes to leave out.
   private func skip(_ bytes: UnsafeRawBufferPointer, of file: InputFile) -> Int {
-    guard file.format != .wholeFile, let end = nextNewline(in: bytes, from: 0) else { return bytes.count }
+    guard !file.format.isWholeFile, let end = nextNewline(in: bytes, from: 0) else {
+      return bytes.count
+    }
     isSkipping = false
     line += 1
     return end + 1
@@ -232,7 +246,9 @@ package final class BlockReader {
   private func readHeader(_ header: Record, of file: InputFile, in memory: UnsafeRawBufferPointer) throws -> [String] {
     var parser = CSVFields()
     do throws(RowProblem) {
-      try parser.parse(UnsafeRawBufferPointer(rebasing: memory[header.offset..<header.offset + header.count]))
+      try parser.parse(
+        UnsafeRawBufferPointer(rebasing: memory[header.offset..<header.offset + header.count]),
+        separator: file.separator)
     } catch {
       throw CorpusError("\(file.path):1: \(error.reason). The first line must name the columns, as in: text")
     }

@@ -9,11 +9,13 @@ package struct CSVFields {
 
   package var count: Int { ends.count }
 
-  /// Reads `record`, without its line end.
+  /// Reads `record`, without its line end, fields being parted by `separator`.
   ///
   /// As in Python's `csv`, a quote inside an unquoted field is a plain character, and text after the
   /// closing quote of a field is kept.
-  package mutating func parse(_ record: UnsafeRawBufferPointer) throws(RowProblem) {
+  package mutating func parse(_ record: UnsafeRawBufferPointer, separator: UInt8 = comma)
+    throws(RowProblem)
+  {
     bytes.removeAll(keepingCapacity: true)
     ends.removeAll(keepingCapacity: true)
     var position = 0
@@ -21,7 +23,7 @@ package struct CSVFields {
       if position < record.count && record[position] == quote {
         position += 1
         while true {
-          guard position < record.count else { throw RowProblem("a quoted field is not closed") }
+          guard position < record.count else { throw RowProblem(Self.unclosed(record)) }
           let byte = record[position]
           position += 1
           if byte == quote {
@@ -31,7 +33,7 @@ package struct CSVFields {
           bytes.append(byte)
         }
       }
-      while position < record.count && record[position] != comma {
+      while position < record.count && record[position] != separator {
         bytes.append(record[position])
         position += 1
       }
@@ -39,6 +41,11 @@ package struct CSVFields {
       guard position < record.count else { return }
       position += 1
     }
+  }
+
+  private static func unclosed(_ record: UnsafeRawBufferPointer) -> String {
+    let lines = record.count { $0 == newline } + 1
+    return "a quoted field is not closed" + (lines > 1 ? " and takes all \(lines) lines to the end of the file" : "")
   }
 
   /// Calls `body` with the bytes of field `index`, which must be below `count`.

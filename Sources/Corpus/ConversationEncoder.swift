@@ -38,7 +38,7 @@ package struct ConversationFilters: Sendable, Equatable {
     return texts
   }
 
-  /// Why `messages` are left out, by what can be told before they are encoded.
+  /// Why `messages` are left out, by what is known before they are encoded.
   func reasonToDrop(_ messages: [ChatMessage]) -> DropReason? {
     let turns = messages.filter { $0.role != .system }
     guard turns.allSatisfy({ !$0.content.utf8.allSatisfy { $0 <= 0x20 } }) else { return .emptyTurn }
@@ -98,8 +98,9 @@ final class ConversationEncoder: RowEncoder {
     if conversation.lostOpeningAnswer { output.counts.change(.openingAnswerRemoved) }
 
     let digest = heldOut.digest(of: messages)
+    let isHeldOut = output.isHeldOut(digest, by: heldOut)
     output.append(
-      parts, of: messages, limit: filters.maximumTokens, isHeldOut: heldOut.contains(digest), tokenizer: tokenizer
+      parts, of: messages, limit: filters.maximumTokens, isHeldOut: isHeldOut, tokenizer: tokenizer
     ) { conversation.isTrained[$0] }
     output.appendRow(digest)
     return nil

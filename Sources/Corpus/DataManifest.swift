@@ -19,6 +19,8 @@ package struct DataManifest: Codable, Equatable, Sendable {
     package var path: String
     package var bytes: Int
     package var format: InputFormat
+    /// Nil for UTF-8.
+    package var encoding: String?
   }
 
   /// Totals of one side of the split.

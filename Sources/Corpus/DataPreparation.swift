@@ -5,7 +5,7 @@ import Tokenization
 
 /// Turns files of text or conversations into a data directory: token shards, manifest, tokenizer.
 ///
-/// Streams: memory does not grow with the input, but for the keys of rows when duplicates are looked for (`DigestSet`):
+/// Streams: memory does not grow with the input, except for the keys of rows when duplicates are looked for (`DigestSet`):
 /// 12 bytes a distinct row, for near-duplicates 184, divided by the number of processes.
 /// The result depends on the input and the settings only, not on the number of threads or processes.
 package struct DataPreparation: Sendable {
@@ -61,7 +61,10 @@ package struct DataPreparation: Sendable {
 
   /// Input bytes in work at a time; their tokens take up to twice as much again.
   private static let maximumBytesInWork = 1 << 26
-  private static let mostUnusedFields = 32
+  /// Lines about broken rows, and fields that nothing reads, that the manifest keeps.
+  private static let mostMessages = 32
+  /// With fewer documents than this none need be held out.
+  private static let fewestToHoldOut = 20
 
   /// Prepares the data and puts them at `directory`, which appears whole or not at all.
   ///
@@ -70,6 +73,7 @@ package struct DataPreparation: Sendable {
   /// - Parameters:
   ///   - isStopRequested: asked in each process; when one says yes, all stop.
   ///   - progress: called after each block in the first process, with the bytes read so far.
+  ///   Where a pass over the input is repeated they begin at 0 again.
   /// - Returns: the manifest; nil in all processes but the first.
   /// - Throws: `FileError`; `CorpusError` when `directory` holds something else than prepared data, when no row
   ///   can be used, or at the first broken row if the preparation is strict; `ProcessError` for what another process
@@ -78,32 +82,73 @@ package struct DataPreparation: Sendable {
     to directory: String, programVersion: String, exchange: ProcessExchange = ProcessExchange(),
     isStopRequested: @escaping @Sendable () -> Bool = { false }, progress: (_ bytesCompleted: Int) -> Void = { _ in }
   ) throws -> DataManifest? {
-    if task.kind != .pretrain, let file = files.first(where: { $0.format == .text || $0.format == .wholeFile }) {
+    if task.kind != .pretrain,
+      let file = files.first(where: { $0.format == .text || $0.format.isWholeFile })
+    {
       throw CorpusError(
         "\(file.path) is plain text, which holds no questions and answers. Give .jsonl, .json or .csv, with rows like "
           + (task.kind == .sft ? RowReader.goodConversationRow : RowReader.goodPreferenceRow))
     }
-    let group = PreparationGroup(exchange, isStopRequested: isStopRequested)
+    if !exchange.isAlone, let file = files.first(where: { $0.pipe != nil }) {
+      throw CorpusError("\(file.path) is a pipe, which several processes cannot read. Give a file.")
+    }
+    func makeGroup() -> PreparationGroup {
+      PreparationGroup(exchange, isStopRequested: isStopRequested)
+    }
+    var selection = HeldOutSelection(fraction: heldOutFraction, seed: seed)
     guard exchange.isFirst else {
-      _ = try group.merge(encodeAll(group) { _ in })
+      repeat {
+        let group = makeGroup()
+        _ = try group.merge(encodeAll(group, selection) { _ in })
+        selection.last = try group.announce(nil)
+      } while selection.last != nil
       return nil
     }
     try checkReplaceable(directory)
     var manifest: DataManifest?
     try AtomicDirectory.write(directory) { temporary in
-      manifest = try fill(temporary, programVersion: programVersion, group, progress: progress)
+      var result: Pass
+      repeat {
+        let group = makeGroup()
+        result = try encode(into: temporary, group, selection, progress: progress)
+        selection.last = try group.announce(selection.last == nil ? digestToHoldOut(result) : nil)
+        if selection.last != nil {
+          for shard in result.training.shards {
+            try? FileManager.default.removeItem(atPath: temporary + "/" + shard.file)
+          }
+        }
+      } while selection.last != nil
+      manifest = try finish(result, in: temporary, programVersion: programVersion)
     }
     return manifest
   }
 
-  private func fill(
-    _ directory: String, programVersion: String, _ group: PreparationGroup, progress: (Int) -> Void
-  ) throws -> DataManifest {
+  /// What one pass over the input has made, in the first process.
+  private struct Pass {
+    var training: SplitWriter
+    var heldOut: SplitWriter
+    var counts: PreparationCounts
+  }
+
+  /// Where chance has held out none of a few documents, another pass holds out the one with the smallest digest.
+  private func digestToHoldOut(_ result: Pass) -> UInt64? {
+    let samples = result.training.totals.documents / task.kind.documentsPerSample
+    let isWanted =
+      files.allSatisfy { $0.pipe == nil } && heldOutFraction > 0
+      && result.heldOut.totals.documents == 0 && samples >= Self.fewestToHoldOut
+    return isWanted ? result.counts.smallestDigest : nil
+  }
+
+  private func encode(
+    into directory: String, _ group: PreparationGroup, _ selection: HeldOutSelection,
+    progress: (Int) -> Void
+  ) throws -> Pass {
     let hasLossMask = task.kind.hasLossMask
     var training = SplitWriter(
       directory: directory, isHeldOut: false, tokenizer: tokenizer, hasLossMask: hasLossMask)
-    var heldOut = SplitWriter(directory: directory, isHeldOut: true, tokenizer: tokenizer, hasLossMask: hasLossMask)
-    let ownCounts = try encodeAll(group) { block in
+    var heldOut = SplitWriter(
+      directory: directory, isHeldOut: true, tokenizer: tokenizer, hasLossMask: hasLossMask)
+    let ownCounts = try encodeAll(group, selection) { block in
       var token = 0
       for document in block.documents {
         let tokens = token..<document.tokenEnd
@@ -117,14 +162,21 @@ package struct DataPreparation: Sendable {
       // A process that has ended sends empty blocks while others go on.
       if block.bytesCompleted > 0 { progress(block.bytesCompleted) }
     }
-    let counts = try group.merge(ownCounts)
+    return Pass(training: training, heldOut: heldOut, counts: try group.merge(ownCounts))
+  }
 
+  private func finish(_ result: Pass, in directory: String, programVersion: String) throws
+    -> DataManifest
+  {
+    var (training, heldOut) = (result.training, result.heldOut)
+    let counts = result.counts
+    try counts.broken.checkFiles()
     var manifest = emptyManifest(programVersion: programVersion)
     manifest.rowsRead = counts.rowsRead
     manifest.rowsKept = counts.rowsKept
     manifest.rowsBroken = counts.broken.count
-    manifest.brokenRows = counts.broken.messages
-    manifest.unusedFields = counts.unused.sorted.prefix(Self.mostUnusedFields).map { name, entry in
+    manifest.brokenRows = Array(counts.broken.messages.prefix(Self.mostMessages))
+    manifest.unusedFields = counts.unused.sorted.prefix(Self.mostMessages).map { name, entry in
       let first = entry.first
       return DataManifest.UnusedField(
         name: name, rows: entry.count, example: "\(first.file):\(first.line): \(first.text)")
@@ -149,11 +201,11 @@ package struct DataPreparation: Sendable {
   /// - Parameter write: takes the documents of a block that are kept; called in the first process only.
   /// - Returns: the counts of this process's rows.
   private func encodeAll(
-    _ group: PreparationGroup, write: (EncodedBlock) throws -> Void
+    _ group: PreparationGroup, _ selection: HeldOutSelection, write: (EncodedBlock) throws -> Void
   ) throws -> PreparationCounts {
     let blocks = BlockReader(files, share: group.share)
     var counts = PreparationCounts()
-    // The others wait for this process's next block, so what goes wrong in reading is told in its place.
+    // The others wait for this process's next block, so an error in reading is sent in its place.
     var readingError: (any Error)?
     func commit(_ block: EncodedBlock?) throws -> Bool {
       let failure = block == nil ? readingError : nil
@@ -175,7 +227,7 @@ package struct DataPreparation: Sendable {
       },
       weight: { $0.byteCount },
       makeTransform: {
-        let encoder = makeEncoder()
+        let encoder = makeEncoder(selection)
         return { EncodedBlock($0, with: encoder) }
       },
       commit: { _ = try commit($0) })
@@ -211,9 +263,8 @@ package struct DataPreparation: Sendable {
     block.counts.rowsKept += isKept.count { $0 }
   }
 
-  private func makeEncoder() -> any RowEncoder {
-    let selection = HeldOutSelection(fraction: heldOutFraction, seed: seed)
-    return switch task {
+  private func makeEncoder(_ selection: HeldOutSelection) -> any RowEncoder {
+    switch task {
     case .pretrain(let filters):
       PretrainEncoder(tokenizer: tokenizer, filters: filters, heldOut: selection, names: fieldNames)
     case .sft(let filters, let template):
@@ -228,7 +279,11 @@ package struct DataPreparation: Sendable {
     DataManifest(
       programVersion: programVersion, kind: task.kind, tokenizerHash: tokenizer.contentHash,
       vocabularySize: tokenizer.vocabularySize, seed: seed, heldOutFraction: heldOutFraction,
-      inputs: files.map { DataManifest.Input(path: $0.path, bytes: $0.byteCount, format: $0.format) },
+      inputs: files.map {
+        DataManifest.Input(
+          path: $0.path, bytes: $0.byteCount, format: $0.format,
+          encoding: $0.encoding.isUTF8 ? nil : $0.encoding.description)
+      },
       filters: task.filters.merging(dropsDuplicates ? ["deduplicate": "true"] : [:]) { $1 })
   }
 

@@ -2,7 +2,7 @@
 ///
 /// Open addressing in 4096 tables that grow by a quarter at a time, so that growing never needs a second copy of the
 /// whole. Memory: 8 bytes an entry at a load of 70 to 87.5 percent, so 9.2 to 11.5 bytes an entry and less than a
-/// megabyte besides. Fifty million digests are half a gigabyte, and the chance that any two of them are confused is 2e-8.
+/// megabyte in addition. Fifty million digests are half a gigabyte, and the chance that any two of them are confused is 2e-8.
 package struct DigestSet {
   private var tables = [[UInt64]](repeating: [], count: 4096)
   private var counts = [Int32](repeating: 0, count: 4096)

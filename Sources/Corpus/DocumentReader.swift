@@ -1,65 +1,27 @@
 import Storage
 
-/// Rows that could not be read: the first few in words, the rest as a number.
-package struct BrokenRows: Sendable, Equatable, Codable {
-  /// How many are kept in words.
-  package static let shownCount = 5
-
-  struct Row: Sendable, Equatable, Codable {
-    var file: String
-    var line: Int
-    var reason: String
-    /// The block of the input that it lies in.
-    var block = 0
-
-    /// `file:line: reason`.
-    var message: String { "\(file):\(line): \(reason)" }
-  }
-
-  package private(set) var count = 0
-  /// The first of them.
-  private(set) var rows: [Row] = []
-
-  package init() {}
-
-  /// The first of them, each as `file:line: reason`.
-  package var messages: [String] { rows.map(\.message) }
-
-  package mutating func add(_ reason: String, file: String, line: Int) {
-    count += 1
-    if rows.count < Self.shownCount { rows.append(Row(file: file, line: line, reason: reason)) }
-  }
-
-  /// Adds those of other blocks, in the order of blocks.
-  mutating func add(_ others: BrokenRows) {
-    count += others.count
-    guard !others.rows.isEmpty else { return }
-    let all = (rows + others.rows).enumerated().sorted { ($0.element.block, $0.offset) < ($1.element.block, $1.offset) }
-    rows = all.prefix(Self.shownCount).map(\.element)
-  }
-
-  /// Says where rows lie whose lines were counted from the start of their block.
-  mutating func place(inBlock block: Int, afterLines lines: Int) {
-    for index in rows.indices {
-      rows[index].block = block
-      rows[index].line += lines
-    }
-  }
-}
-
 /// Streams the texts of JSONL, JSON, CSV and plain text files, in order, in memory that does not grow with the input.
 ///
 ///     let reader = try DocumentReader(inputs: paths)
 ///     let broken = try reader.forEachDocument { text in trainer.add(document: text) }
 package struct DocumentReader {
   package let files: [InputFile]
+  /// What was found in directories and is not read.
+  package let passedOver: [PassedOver]
   /// A broken row is an error instead of being left out.
   package let isStrict: Bool
+  private let fieldNames: FieldNames
 
   /// - Throws: `CorpusError` or `FileError` for a path that is missing, empty, or no text.
-  package init(inputs: [String], wholeFiles: Bool = false, isStrict: Bool = false) throws {
-    files = try resolveInputFiles(inputs, wholeFiles: wholeFiles)
+  package init(
+    inputs: [String], _ options: InputOptions = InputOptions(), isStrict: Bool = false,
+    fieldNames: FieldNames = FieldNames()
+  ) throws {
+    let found = try InputFiles(inputs, options)
+    files = found.files
+    passedOver = found.passedOver
     self.isStrict = isStrict
+    self.fieldNames = fieldNames
   }
 
   package var totalBytes: Int { files.reduce(0) { $0 + $1.byteCount } }
@@ -68,18 +30,24 @@ package struct DocumentReader {
   ///
   /// - Parameter progress: called after each half megabyte with the bytes read so far.
   /// - Returns: the rows that were left out because they are broken.
-  /// - Throws: `CorpusError` when no document can be read at all, or at the first broken row of a strict reader.
+  /// - Throws: `CorpusError` when no document can be read at all, when more than half of a file cannot, or at the first broken
+  ///   row of a strict reader.
   @discardableResult
   package func forEachDocument(
     progress: (_ bytesCompleted: Int) -> Void = { _ in }, _ body: (UnsafeRawBufferPointer) throws -> Void
   ) throws -> BrokenRows {
     let blocks = BlockReader(files)
-    let rows = RowReader()
+    let rows = RowReader(names: fieldNames)
     var broken = BrokenRows()
     var documentCount = 0
     while let block = try blocks.next() {
-      for line in block.oversizedLines { broken.add(oversizedReason, file: block.file.path, line: line) }
+      var rowCount = block.oversizedLines.count
+      defer { broken.read(rowCount, of: block.file.path) }
+      for line in block.oversizedLines {
+        broken.add(oversizedReason, file: block.file.path, line: line, block: block.index)
+      }
       for record in block.records where !RowReader.isBlank(block.bytes(of: record)) {
+        rowCount += 1
         var failure: (any Error)?
         do throws(RowProblem) {
           try rows.withText(of: record, in: block) { text in
@@ -88,13 +56,16 @@ package struct DocumentReader {
             do { try body(text) } catch { failure = error }
           }
         } catch {
-          broken.add(error.reason, file: block.file.path, line: record.line)
+          broken.add(error.reason, file: block.file.path, line: record.line, block: block.index)
         }
         if let failure { throw failure }
-        if isStrict, let message = broken.messages.first { throw CorpusError(message) }
+        if isStrict, let row = broken.first {
+          throw CorpusError("\(row.file):\(row.line): \(row.text)")
+        }
       }
       progress(block.bytesCompleted)
     }
+    try broken.checkFiles()
     guard documentCount > 0 else {
       throw CorpusError(
         broken.messages.first.map { "no row can be used: \($0)" }

@@ -21,14 +21,14 @@ struct EncodedBlock {
   }
 
   var tokens: [Int32] = []
-  /// 1 for each token to train on; empty for pretraining, where all but the first of a document are.
+  /// 1 for each token to train on; empty for pretraining, where all except the first of a document are.
   var trained: [UInt8] = []
   var documents: [Document] = []
   var rows: [Row] = []
   /// Of `MinHash`; empty where near-duplicates are not looked for.
   var bands: [Digest] = []
   var counts = PreparationCounts()
-  /// Of the block that was encoded.
+  /// The block that was encoded.
   var index = 0
   var fileIndex = 0
   var uncountedLines = 0
@@ -65,7 +65,14 @@ struct EncodedBlock {
       }
     }
     if isOversizedLast { addOversized() }
+    counts.broken.read(counts.rowsRead, of: block.file.path)
     encoder.reader.moveUnused(to: &counts.unused)
+  }
+
+  /// Whether the document of this digest is held out.
+  mutating func isHeldOut(_ digest: Digest, by selection: HeldOutSelection) -> Bool {
+    counts.smallestDigest = min(counts.smallestDigest, digest.high)
+    return selection.contains(digest)
   }
 
   mutating func appendRow(_ digest: Digest) {

@@ -5,6 +5,8 @@ import Tokenization
 struct HeldOutSelection: Sendable {
   let fraction: Double
   let seed: Int
+  /// Documents up to this digest are held out whatever the fraction, so that one is where chance gave none.
+  var last: UInt64?
 
   /// SHA-256 of the seed and the bytes, cut to 128 bits.
   func digest(_ feed: (SHA256) -> Void) -> Digest {
@@ -16,5 +18,7 @@ struct HeldOutSelection: Sendable {
     }
   }
 
-  func contains(_ digest: Digest) -> Bool { Double(digest.high) * 0x1p-64 < fraction }
+  func contains(_ digest: Digest) -> Bool {
+    Double(digest.high) * 0x1p-64 < fraction || last.map { digest.high <= $0 } ?? false
+  }
 }

@@ -65,7 +65,7 @@ package struct MinHash: Sendable {
     var least = SIMD16<UInt32>(repeating: .max)
     for run in runs {
       let value = multiplier &* run &+ offset
-      // Not `pointwiseMin`, which goes lane by lane (six times slower, Swift 6.3).
+      // Not `pointwiseMin`, which works lane by lane (six times slower, Swift 6.3).
       least.replace(with: value, where: value .< least)
     }
     return least

@@ -58,7 +58,7 @@ enum OrderedPipeline {
     func take<Item>(_ next: () throws -> Item?, _ weight: (Item) -> Int) -> (sequence: Int, item: Item)? {
       condition.lock()
       defer { condition.unlock() }
-      // Whoever waits here has delivered all it took, so the item that all wait for is being worked on.
+      // A thread that waits here has delivered all it took, so another one works on the item that all wait for.
       while failure == nil && !isExhausted && isFull { condition.wait() }
       guard failure == nil, !isExhausted else { return nil }
       do {

@@ -129,7 +129,7 @@ extension RowReader {
       let hasOwnSystem = answer.messages.first?.role == .system
       let asked =
         prompt.messages.first?.role == .system && !hasOwnSystem ? Array(prompt.messages.dropFirst()) : prompt.messages
-      // The list's own system message stands where the prompt has none.
+      // The list's own system message is used where the prompt has none.
       let begun =
         hasOwnSystem && prompt.messages.first?.role != .system ? Array(answer.messages.dropFirst()) : answer.messages
       guard begun.isEmpty || begun.starts(with: asked) else {
@@ -148,7 +148,7 @@ extension RowReader {
     return whole.messages
   }
 
-  /// What stands in `chosen` or `rejected`, as messages.
+  /// The content of `chosen` or `rejected`, as messages.
   private func answer(_ key: FieldName) throws(RowProblem) -> RowConversation {
     guard let index = fields.index(of: key), fields.json(index)?.kind != .null else {
       throw RowProblem("there is no \"\(key)\" but \(list(fields.names)), as in: \(Self.goodPreferenceRow)")

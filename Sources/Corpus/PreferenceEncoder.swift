@@ -32,9 +32,10 @@ final class PreferenceEncoder: RowEncoder {
 
     let promptCount = pair.promptCount
     let digest = heldOut.digest(of: pair.chosen + pair.rejected)
+    let isHeldOut = output.isHeldOut(digest, by: heldOut)
     for (messages, parts) in encoded {
       output.append(
-        parts, of: messages, limit: maximumTokens, isHeldOut: heldOut.contains(digest), tokenizer: tokenizer
+        parts, of: messages, limit: maximumTokens, isHeldOut: isHeldOut, tokenizer: tokenizer
       ) { $0 >= promptCount }
     }
     output.appendRow(digest)

@@ -8,6 +8,8 @@ struct PreparationCounts: Codable {
   var broken = BrokenRows()
   /// Fields of rows that are kept which nothing reads, by name.
   var unused = Tally<String>()
+  /// Of all documents, the upper half.
+  var smallestDigest = UInt64.max
 
   mutating func drop(_ reason: DropReason) { dropped[reason.rawValue, default: 0] += 1 }
   mutating func change(_ change: RowChange) { changed[change.rawValue, default: 0] += 1 }
@@ -26,5 +28,6 @@ struct PreparationCounts: Codable {
     changed.merge(next.changed, uniquingKeysWith: +)
     broken.add(next.broken)
     unused.add(next.unused)
+    smallestDigest = min(smallestDigest, next.smallestDigest)
   }
 }

@@ -1,17 +1,17 @@
 import Foundation
 import Processes
 
-/// What the processes of a preparation do together. Alone it is the same object, which asks nobody.
+/// What the processes of a preparation do together. Alone it is the same object, without messages.
 ///
-/// The blocks of the input are dealt out in turn, and the processes meet once for each block of theirs: in a round they look
+/// The blocks of the input are assigned in turn, and the processes meet once for each block of theirs: in a round they look
 /// up each other's keys, and give their documents to the first one in the order of ranks, which is that of the input.
 /// One thread at a time uses it (`OrderedPipeline`'s `commit`).
 package final class PreparationGroup {
-  private let exchange: ProcessExchange
+  fileprivate let exchange: ProcessExchange
   private let isStopRequested: @Sendable () -> Bool
   /// This process's part of the keys of all rows so far.
   package private(set) var seen = DigestSet()
-  /// The file that the rounds have come to, and its lines so far that its readers have not counted.
+  /// The file of the current round, and its lines so far that its readers have not counted.
   private var file = 0
   private var lines = 0
   /// When the first process saw first that it is to stop while it waited for others.
@@ -30,17 +30,17 @@ package final class PreparationGroup {
   /// How a process comes to a round.
   private enum Status: Int64 { case block, ended, stopped, failed, broken }
 
-  /// Begins a round: tells the others whether there is a block, and hears it from them.
+  /// Begins a round: tells the others whether there is a block, and learns it from them.
   ///
   /// - Parameters:
   ///   - block: nil when this process has no more.
   ///   - failure: why it has no more, if that is an error.
   ///   - isStrict: whether a broken row in the block is an error.
   /// - Returns: the lines of the block's file that come before it, as far as its reader has not counted them; nil when
-  ///   nobody has a block any more.
+  ///   no process has a block any more.
   /// - Throws: `failure`, `PreparationStopped`, `ProcessError` for another's failure, `CorpusError` for a broken row.
   func beginRound(_ block: EncodedBlock?, failure: (any Error)?, isStrict: Bool) throws -> Int? {
-    let brokenRow = isStrict ? block?.counts.broken.rows.first : nil
+    let brokenRow = isStrict ? block?.counts.broken.first : nil
     var status = block == nil ? Status.ended : .block
     var text: [UInt8] = []
     if isStopRequested() {
@@ -71,9 +71,9 @@ package final class PreparationGroup {
         if let failure, rank == exchange.rank { throw failure }
         throw ProcessError("process \(rank) of \(exchange.count): \(String(decoding: text, as: UTF8.self))")
       case .broken:
-        var row = try JSONDecoder().decode(BrokenRows.Row.self, from: Data(text))
+        var row = try JSONDecoder().decode(Tally<BrokenRows.Kind>.Example.self, from: Data(text))
         row.line += lines
-        throw CorpusError(row.message)
+        throw CorpusError("\(row.file):\(row.line): \(row.text)")
       }
       lines += Int(numbers[2])
     }
@@ -82,7 +82,7 @@ package final class PreparationGroup {
 
   /// The first process waits no longer than half a second for the others when it is to stop: they may be gone, and a second
   /// after its signal `mpirun` kills it, too. By then it has removed what it wrote. The others have nothing to remove.
-  private func checkStop() throws {
+  fileprivate func checkStop() throws {
     guard exchange.isFirst, isStopRequested() else { return }
     let now = ContinuousClock.now
     if now - (stopSeen ?? now) > .milliseconds(500) { throw PreparationStopped() }
@@ -91,7 +91,7 @@ package final class PreparationGroup {
 
   /// Whether each key is there for the first time, in the order of the input. Part of a round.
   ///
-  /// Each key is kept by one process, which looks up everybody's in the order of ranks.
+  /// Each key is kept by one process, which looks up those of all in the order of ranks.
   package func areNew(_ keys: [Digest]) throws -> [Bool] {
     guard !exchange.isAlone else { return keys.map { seen.insert($0) } }
     let owners = keys.map { $0.owner(among: exchange.count) }
@@ -129,6 +129,19 @@ package final class PreparationGroup {
   }
 }
 
+extension PreparationGroup {
+  /// Gives all processes what the first one has decided. After the last round.
+  ///
+  /// - Parameter decision: of the first process; the others' does not count.
+  func announce(_ decision: UInt64?) throws -> UInt64? {
+    guard !exchange.isAlone else { return decision }
+    let own = exchange.isFirst ? decision.map { withUnsafeBytes(of: $0, Array.init) } ?? [] : []
+    let all = try exchange.exchange(
+      [[UInt8]](repeating: own, count: exchange.count), check: checkStop)
+    return all[0].isEmpty ? nil : all[0].withUnsafeBytes { $0.loadUnaligned(as: UInt64.self) }
+  }
+}
+
 /// A process was asked to stop, and so all have stopped.
 package struct PreparationStopped: Error {}
 
@@ -136,7 +149,7 @@ extension EncodedBlock {
   /// The documents as bytes for another process of the same program. Little-endian, as every machine that it runs on.
   ///
   ///     Int64      count of documents, count of tokens, bytes of a token, count of `trained`, `bytesCompleted`
-  ///     documents  as they lie in memory
+  ///     documents  as they are in memory
   ///     tokens     UInt16 where all fit, else Int32
   ///     trained    UInt8 each
   var message: [UInt8] {

@@ -61,11 +61,13 @@ final class PretrainEncoder: RowEncoder {
       for piece in splitText(text, maximumCharacters: filters.maximumCharacters) {
         let piece = UnsafeRawBufferPointer(rebasing: text[piece])
         guard !RowReader.isBlank(piece) else { continue }
-        append(piece, isHeldOut: heldOut.contains(heldOut.digest { $0.update(piece) }), to: &output)
+        let isHeldOut = output.isHeldOut(heldOut.digest { $0.update(piece) }, by: heldOut)
+        append(piece, isHeldOut: isHeldOut, to: &output)
       }
       output.counts.change(.split)
     } else {
-      append(text, isHeldOut: heldOut.contains(digest), to: &output)
+      let isHeldOut = output.isHeldOut(digest, by: heldOut)
+      append(text, isHeldOut: isHeldOut, to: &output)
     }
     if let minHash { output.bands.append(contentsOf: minHash.bands(of: text)) }
     output.appendRow(digest)

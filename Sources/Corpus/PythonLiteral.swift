@@ -57,7 +57,7 @@ private struct PythonLiteralParser {
     default: break
     }
     guard var bytes = try parseString() else { throw problem("something that is no string and no list") }
-    // Python joins strings that stand side by side.
+    // Python joins strings that are side by side.
     while true {
       skipSpace()
       guard let more = try parseString() else { break }

@@ -1,4 +1,4 @@
-/// One row as it lies in a block: where its bytes are and on which line of the file it starts.
+/// One row in a block: where its bytes are and on which line of the file it starts.
 package struct Record: Equatable {
   package var offset: Int
   package var count: Int
@@ -10,17 +10,20 @@ package enum RecordScanner {
   /// Cuts `bytes` into whole rows.
   ///
   /// - Parameters:
-  ///   - isLast: `bytes` reach to the end of the file, so that what is left at the end is a row, too.
+  ///   - separator: what parts the fields of CSV.
+  ///   - isLast: `bytes` reach to the end of the file, so that what is left at the end is a row as well.
   ///   - line: the line number of the first byte; on return, of the first byte not consumed.
   /// - Returns: how many bytes the rows took, separators included.
   package static func scan(
-    _ bytes: UnsafeRawBufferPointer, format: InputFormat, isLast: Bool, line: inout Int, into records: inout [Record]
+    _ bytes: UnsafeRawBufferPointer, format: InputFormat, separator: UInt8 = comma, isLast: Bool,
+    line: inout Int,
+    into records: inout [Record]
   ) -> Int {
     switch format {
     case .jsonLines, .text: scanLines(bytes, isLast: isLast, line: &line, into: &records)
-    case .csv: scanCSV(bytes, isLast: isLast, line: &line, into: &records)
+    case .csv: scanCSV(bytes, separator: separator, isLast: isLast, line: &line, into: &records)
     case .json: scanJSON(bytes, isLast: isLast, line: &line, into: &records)
-    case .wholeFile: scanWhole(bytes, isLast: isLast, line: line, into: &records)
+    case .wholeFile, .markdown: scanWhole(bytes, isLast: isLast, line: line, into: &records)
     }
   }
 
@@ -50,7 +53,8 @@ package enum RecordScanner {
 
   /// A quote opens a quoted field only as its first byte, as in Python's `csv`; inside, a doubled quote is one quote.
   private static func scanCSV(
-    _ bytes: UnsafeRawBufferPointer, isLast: Bool, line: inout Int, into records: inout [Record]
+    _ bytes: UnsafeRawBufferPointer, separator: UInt8, isLast: Bool, line: inout Int,
+    into records: inout [Record]
   ) -> Int {
     var start = 0
     var position = 0
@@ -79,7 +83,7 @@ package enum RecordScanner {
         start = position + 1
         isFieldStart = true
       } else {
-        isFieldStart = byte == comma
+        isFieldStart = byte == separator
       }
       position += 1
     }
@@ -143,7 +147,7 @@ package enum RecordScanner {
 let newline = UInt8(ascii: "\n")
 let carriageReturn = UInt8(ascii: "\r")
 let quote = UInt8(ascii: "\"")
-let comma = UInt8(ascii: ",")
+package let comma = UInt8(ascii: ",")
 private let openBracket = UInt8(ascii: "[")
 private let closeBracket = UInt8(ascii: "]")
 private let openBrace = UInt8(ascii: "{")

@@ -138,7 +138,7 @@ package struct RowJSON {
     }
   }
 
-  /// The value of `key`, the last one if it stands there twice; nil if it is absent or this is no object.
+  /// The value of `key`, the last one if it is there twice; nil if it is absent or this is no object.
   package subscript(key: StaticString) -> RowJSON? {
     guard kind == .object else { return nil }
     let wanted = UnsafeRawBufferPointer(start: key.utf8Start, count: key.utf8CodeUnitCount)

@@ -29,21 +29,23 @@ package final class RowReader {
     hasLoneSurrogate = false
     switch block.file.format {
     case .json, .jsonLines:
-      guard isValidUTF8(bytes) else { throw notUTF8("line") }
+      guard isValidUTF8(bytes) else { throw notUTF8("line", block.file) }
       let value = try parser.parse(bytes)
       hasLoneSurrogate = parser.hasLoneSurrogate
       return .json(value)
     case .csv:
-      guard isValidUTF8(bytes) else { throw notUTF8("row") }
-      try csv.parse(bytes)
+      guard isValidUTF8(bytes) else { throw notUTF8("row", block.file) }
+      try csv.parse(bytes, separator: block.file.separator)
       guard csv.count == block.columns.count else {
         throw RowProblem(
           "the row has \(csv.count) fields, the header has \(block.columns.count) (\(list(block.columns)))")
       }
       return .csv(columns: block.columns, csv)
-    case .text, .wholeFile:
-      guard isValidUTF8(bytes) else { throw notUTF8(block.file.format == .text ? "line" : "file") }
-      return .text(bytes)
+    case .text, .wholeFile, .markdown:
+      guard isValidUTF8(bytes) else {
+        throw notUTF8(block.file.format == .text ? "line" : "file", block.file)
+      }
+      return .text(block.file.format == .markdown ? withoutFrontMatter(bytes) : bytes)
     }
   }
 
@@ -120,8 +122,29 @@ package final class RowReader {
   func moveUnused(to tally: inout Tally<String>) { unused.move(to: &tally) }
 }
 
-private func notUTF8(_ what: String) -> RowProblem {
-  RowProblem("the \(what) is not valid UTF-8 (another encoding can be converted: iconv -f GB18030 -t UTF-8 FILE)")
+private func notUTF8(_ what: String, _ file: InputFile) -> RowProblem {
+  guard file.encoding.isUTF8 else { return RowProblem("the \(what) is not valid \(file.encoding)") }
+  return RowProblem(
+    "the \(what) is not valid UTF-8 (another encoding can be named, as in: --encoding gb18030)")
+}
+
+/// Markdown without the settings at its beginning, between two lines of `---` (YAML) or `+++` (TOML).
+func withoutFrontMatter(_ text: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer {
+  var lines = text[...]
+  func nextLine() -> UnsafeRawBufferPointer.SubSequence {
+    let line = lines.prefix { $0 != newline }
+    lines = lines.dropFirst(line.count + 1)
+    return line.last == carriageReturn ? line.dropLast() : line
+  }
+  let mark = nextLine()
+  guard mark.elementsEqual("---".utf8) || mark.elementsEqual("+++".utf8) else { return text }
+  while !lines.isEmpty {
+    let line = nextLine()
+    if line.elementsEqual(mark) || mark.first == UInt8(ascii: "-") && line.elementsEqual("...".utf8) {
+      return UnsafeRawBufferPointer(rebasing: lines.drop { $0 == newline || $0 == carriageReturn })
+    }
+  }
+  return text
 }
 
 extension RowJSON.Kind {

@@ -45,7 +45,7 @@ final class ShardWriter {
   /// Adds a document.
   ///
   /// - Parameters:
-  ///   - trained: 1 for each token to train on and 0 for the others; nil where all but the first are.
+  ///   - trained: 1 for each token to train on and 0 for the others; nil where all except the first are.
   ///   - textBytes: UTF-8 bytes of its text.
   func append(_ tokens: ArraySlice<Int32>, trained: ArraySlice<UInt8>?, textBytes: Int) throws(FileError) {
     let start = buffer.count

@@ -61,7 +61,7 @@ package final class TokenShard: Sendable {
     UInt64(littleEndian: file.bytes.load(fromByteOffset: header.offsetsOffset + document * 8, as: UInt64.self))
   }
 
-  /// Where document `index` lies among the tokens.
+  /// The place of document `index` among the tokens.
   package func tokenRange(ofDocument index: Int) -> Range<Int> {
     precondition(index >= 0 && index < documentCount, "document \(index) of \(documentCount)")
     return Int(offset(index))..<Int(offset(index + 1))

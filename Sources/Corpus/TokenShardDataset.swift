@@ -80,10 +80,10 @@ package struct TokenSplit: Sendable {
       && textByteCount == totals.textBytes
   }
 
-  /// Tokens that a model reads in one pass over the documents: all but the last of each.
+  /// Tokens that a model reads in one pass over the documents: all except the last of each.
   package var inputTokenCount: Int { tokenCount - documentCount }
 
-  /// Tokens of the longest document that a model reads: all but the last.
+  /// Tokens of the longest document that a model reads: all except the last.
   package var longestInput: Int {
     shards.reduce(0) { longest, shard in
       (0..<shard.documentCount).reduce(longest) { max($0, shard.tokenRange(ofDocument: $1).count - 1) }

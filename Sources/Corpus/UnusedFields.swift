@@ -46,11 +46,22 @@ struct UnusedFields {
 
   /// Moves the counts to `tally` and begins again.
   mutating func move(to tally: inout Tally<String>) {
-    func add(_ name: String, _ count: Int, _ example: Tally<String>.Example) {
-      tally.add(count * Self.rarity < rows ? Self.rareFields : name, count: count, example)
+    var rare = rest.count
+    var firstRare = rest.sorted.last?.entry.first
+    func add(_ name: String, _ count: Int, _ example: Tally<String>.Example, isInRest: Bool) {
+      if count * Self.rarity < rows {
+        if !isInRest { rare += count }
+        if example.line < firstRare?.line ?? Int.max { firstRare = example }
+      } else {
+        if isInRest { rare -= count }
+        tally.add(name, count: count, example)
+      }
     }
-    for field in fields { add(String(decoding: field.name, as: UTF8.self), field.count, field.example) }
-    for (name, entry) in rest.sorted { add(name, entry.count, entry.first) }
+    for field in fields {
+      add(String(decoding: field.name, as: UTF8.self), field.count, field.example, isInRest: false)
+    }
+    for (name, entry) in rest.sorted { add(name, entry.count, entry.first, isInRest: true) }
+    if rare > 0, let firstRare { tally.add(Self.rareFields, count: rare, firstRare) }
     self = UnusedFields()
   }
 }

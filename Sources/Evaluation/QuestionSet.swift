@@ -80,7 +80,7 @@ package struct QuestionSet: Sendable {
           + (found.isEmpty ? "nothing at all" : found.prefix(8).joined(separator: ", "))
           + ". Give the directory above the splits, and the split's name with --split.")
     }
-    let files = try resolveInputFiles([path]).filter { $0.format == .csv }.map { file in
+    let files = try InputFiles([path]).files.filter { $0.format == .csv }.map { file in
       let stem = ((file.path as NSString).lastPathComponent as NSString).deletingPathExtension
       return (name: stem.hasSuffix("_" + split) ? String(stem.dropLast(split.count + 1)) : stem, file: file)
     }

@@ -10,9 +10,12 @@ public final class MappedFile: @unchecked Sendable {
   public let bytes: UnsafeRawBufferPointer
 
   /// Maps the file at `path`. An empty file gives empty `bytes`.
+  ///
+  /// - Throws: `FileError` for what cannot be mapped, is no regular file, or is a pointer of Git LFS.
   public init(_ path: String) throws(FileError) {
     self.path = path
-    let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+    // Without O_NONBLOCK a pipe would wait here for a writer that never comes.
+    let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
     guard descriptor >= 0 else { throw FileError("cannot open", path, errno: errno) }
     defer { close(descriptor) }
     var status = stat()
@@ -29,6 +32,7 @@ public final class MappedFile: @unchecked Sendable {
       throw FileError("cannot map", path, errno: errno)
     }
     bytes = UnsafeRawBufferPointer(start: base, count: count)
+    try GitLFSPointer.refuse(bytes, path)
   }
 
   deinit {

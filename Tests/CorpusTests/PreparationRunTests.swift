@@ -34,7 +34,11 @@ struct PreparationRunTests {
           $0.dropsDuplicates = true
           $0.heldOutFraction = 0.1
         }
-        #expect(data.manifest.rowsBroken == 30 && data.manifest.brokenRows.count == 5)
+        #expect(data.manifest.rowsBroken == 30)
+        #expect(
+          data.manifest.brokenRows == [
+            "\(path): 30 of 30000 rows, the first in line 8: broken JSON: braces, brackets, quotes or commas do not match"
+          ])
         results.append(try contents(directory + "/out\(threads)"))
       }
       #expect(results[0] == results[1] && results[0] == results[2])
@@ -94,17 +98,44 @@ struct PreparationRunTests {
     #expect(data.marked == ["<s>[only one</s>]"] && data.dataset.heldOut.documentCount == 0)
   }
 
-  @Test("counts broken rows, shows the first five, and stops at the first when strict")
+  @Test("counts broken rows, shows the first of a kind, and stops at the first when strict")
   func brokenRows() throws {
-    let rows = jsonRow(["text": "good"]) + String(repeating: "{\"tex\": 1}\n", count: 7)
+    let good = jsonRow(["text": "good"])
+    let rows =
+      good + String(repeating: "{\"tex\": 1}\n", count: 7) + String(repeating: good, count: 6)
     let data = try prepared(rows)
-    #expect(data.manifest.rowsRead == 8 && data.manifest.rowsKept == 1 && data.manifest.rowsBroken == 7)
-    #expect(data.manifest.brokenRows.count == 5)
+    #expect(
+      data.manifest.rowsRead == 14 && data.manifest.rowsKept == 7 && data.manifest.rowsBroken == 7)
+    #expect(data.manifest.brokenRows.count == 1)
     #expect(
       data.manifest.brokenRows[0].hasSuffix(
-        "data.jsonl:2: there is no key \"text\" but \"tex\". A good row: {\"text\": \"Once upon a time…\"}"),
+        "data.jsonl: 7 of 14 rows, the first in line 2: there is no key \"text\" but \"tex\". A good row: "
+          + "{\"text\": \"Once upon a time…\"}"),
       "\(data.manifest.brokenRows[0])")
     #expect(failure { try prepared(rows) { $0.isStrict = true } }.contains("data.jsonl:2: there is no key \"text\""))
+  }
+
+  @Test(
+    "of a few documents one is held out where chance gave none, the same for any number of threads")
+  func heldOutAtLeastOne() throws {
+    // With 2% of 30 documents none is held out for half of the seeds.
+    let rows = (0..<30).map { "document \($0) of a few\n" }.joined()
+    var counts: [Int] = []
+    for seed in 0..<12 {
+      let data = try prepared(rows, "a.txt") {
+        $0.heldOutFraction = 0.02
+        $0.seed = seed
+        $0.threads = 1 + seed % 3
+      }
+      counts.append(data.dataset.heldOut.documentCount)
+      let all = data.texts(data.dataset.training) + data.texts(data.dataset.heldOut)
+      #expect(all.count == 30 && Set(all).count == 30)
+    }
+    #expect(counts.allSatisfy { $0 >= 1 } && counts.count { $0 == 1 } > 6)
+    for none in [(rows, 0.0), ((0..<19).map { "document \($0)\n" }.joined(), 1e-9)] {
+      let data = try prepared(none.0, "a.txt") { $0.heldOutFraction = none.1 }
+      #expect(data.dataset.heldOut.documentCount == 0)
+    }
   }
 
   @Test("invalid UTF-8 is a broken row, and the others are read")
@@ -120,8 +151,10 @@ struct PreparationRunTests {
   @Test(
     "with no usable row is one sentence and leaves nothing behind",
     arguments: [
-      ("a.jsonl", "{\"x\": 1}\n{\"y\": 2}\n", "no row can be used; the first is "),
-      ("a.jsonl", "{\"text\": \"\"}\n{\n", "none of the 2 rows is left: 1 without text; 1 broken ("),
+      ("a.jsonl", "{\"x\": 1}\n{\"y\": 2}\n", ": 2 of 2 rows cannot be read, as line 1: "),
+      (
+        "a.jsonl", "{\"text\": \"\"}\n{\n", "none of the 2 rows is left: 1 without text; 1 broken ("
+      ),
       ("a.csv", "text\n", "there is no row in it"),
       ("a.txt", " \n\n", "there is no row in it"),
       ("a.txt", "", "there is nothing in it"),
@@ -144,7 +177,7 @@ struct PreparationRunTests {
       let before = try contents(directory)
       for threads in [1, 3] {
         var preparation = DataPreparation(
-          task: pretrain(), files: try resolveInputFiles([path]), tokenizer: smallTokenizer)
+          task: pretrain(), files: try InputFiles([path]).files, tokenizer: smallTokenizer)
         preparation.threads = threads
         let calls = Mutex(0)
         #expect(throws: PreparationStopped.self) {
@@ -207,7 +240,8 @@ struct PreparationRunTests {
     try #require(tokenizer.vocabularySize == 66_000)
     try withTemporaryDirectory { directory in
       let path = try write(words.joined(separator: "\n"), "a.txt", in: directory)
-      var preparation = DataPreparation(task: pretrain(), files: try resolveInputFiles([path]), tokenizer: tokenizer)
+      var preparation = DataPreparation(
+        task: pretrain(), files: try InputFiles([path]).files, tokenizer: tokenizer)
       preparation.heldOutFraction = 0
       _ = try preparation.write(to: directory + "/out", programVersion: "test")
       let training = try TokenShardDataset(directory: directory + "/out").training

@@ -33,7 +33,8 @@ func prepared(
   wholeFiles: Bool = false, configure: (inout DataPreparation) -> Void = { $0.heldOutFraction = 0 }
 ) throws -> PreparedData {
   var preparation = DataPreparation(
-    task: task, files: try resolveInputFiles(paths, wholeFiles: wholeFiles), tokenizer: smallTokenizer)
+    task: task, files: try InputFiles(paths, InputOptions(wholeFiles: wholeFiles)).files,
+    tokenizer: smallTokenizer)
   configure(&preparation)
   _ = try preparation.write(to: output, programVersion: "test")
   return PreparedData(try TokenShardDataset(directory: output, tokenizerHash: smallTokenizer.contentHash))

@@ -227,19 +227,62 @@ struct RowFormTests {
     #expect(found[0] == found[1] && found[0] == found[2])
   }
 
-  @Test("a conversation with a hundred thousand turns costs as much a turn as a short one")
-  func manyTurns() throws {
-    func seconds(_ turns: Int) throws -> Double {
-      let row = jsonRow(["q": "Who?", "a": "Me.", "history": [[String]](repeating: ["Hi", "Ho"], count: turns)])
-      let content = String(repeating: row, count: 64_000 / turns)
-      let start = ContinuousClock.now
-      let data = try prepared(content, task: sft())
-      #expect(data.manifest.rowsChanged == ["old-turns-removed": 64_000 / turns])
-      return (ContinuousClock.now - start) / .seconds(1)
+  /// A row of about so many pieces, for each reader and encoder.
+  private static let growingRows:
+    [(name: String, file: String, task: @Sendable () -> DataPreparation.Task, row: @Sendable (Int) -> String)] = [
+      (
+        "history", "a.jsonl", { sft() },
+        { jsonRow(["q": "Who?", "a": "Me.", "history": [[String]](repeating: ["Hi", "Ho"], count: $0)]) }
+      ),
+      (
+        "messages", "a.jsonl", { sft() },
+        { chat((0..<$0).flatMap { _ in [message("user", "Hi"), message("assistant", "Ho")] }) }
+      ),
+      (
+        "parts", "a.jsonl", { sft() },
+        { chat([message("user", [String](repeating: "Hi ", count: $0)), message("assistant", "Ho")]) }
+      ),
+      (
+        "keys", "a.jsonl", { sft() },
+        { count in jsonRow(["q": "Who?", "a": "Me."].merging((0..<count).map { ("key\($0)", "x") }) { $1 }) }
+      ),
+      (
+        "Python list", "a.csv", { sft() },
+        { #""[\#([String](repeating: "['Hi', 'Ho']", count: $0).joined(separator: ", "))]",Who?,Me."# + "\n" }
+      ),
+      (
+        "pair", "a.jsonl", { dpo(maximumTokens: 1 << 22) },
+        { count in
+          let turns =
+            (0..<count).flatMap { _ in [message("user", "Hi"), message("assistant", "Ho")] } + [message("user", "Hi")]
+          return jsonRow([
+            "chosen": turns + [message("assistant", "a")], "rejected": turns + [message("assistant", "b")],
+          ])
+        }
+      ),
+      (
+        "text", "a.jsonl", { pretrain { $0.nearDuplicates = 0.8 } },
+        { count in jsonRow(["text": (0..<count).map { "word\($0)" }.joined(separator: " ")]) }
+      ),
+      ("letters", "a.jsonl", { pretrain() }, { jsonRow(["text": String(repeating: "ab1文", count: $0)]) }),
+    ]
+
+  @Test("a row costs as much for each of its pieces however many it has", arguments: growingRows.indices)
+  func cost(_ index: Int) throws {
+    let (name, file, task, row) = Self.growingRows[index]
+    let pieces = 32_000
+    func seconds(_ count: Int) throws -> Double {
+      let content = (file == "a.csv" ? "history,q,a\n" : "") + String(repeating: row(count), count: pieces / count)
+      return try withTemporaryDirectory { directory in
+        let path = try write(content, file, in: directory)
+        let start = ContinuousClock.now
+        _ = try prepared([path], to: directory + "/out", task: task())
+        return (ContinuousClock.now - start) / .seconds(1)
+      }
     }
-    _ = try seconds(1000)
-    // As many turns in all: with a cost that grows with the square the long row would take 64 times as long.
-    let ratios = try (0..<3).map { _ in try seconds(64_000) / seconds(1000) }
-    #expect(ratios.min()! < 8, "\(ratios)")
+    _ = try seconds(500)
+    // As many pieces in all: with a cost that grows with the square the long row would take 64 times as long.
+    let ratios = try (0..<3).map { _ in try seconds(pieces) / seconds(500) }
+    #expect(ratios.min()! < 10, "\(name): \(ratios)")
   }
 }

@@ -139,7 +139,7 @@ import Tokenization
       try Self.tokenizer.save(to: directory + "/tokenizer")
       let tokenizer = try Tokenizer(directory: directory + "/tokenizer")
       var preparation = DataPreparation(
-        task: .pretrain(PretrainFilters()), files: try resolveInputFiles([directory + "/texts.txt"]),
+        task: .pretrain(PretrainFilters()), files: try InputFiles([directory + "/texts.txt"]).files,
         tokenizer: tokenizer)
       preparation.heldOutFraction = 0.5
       _ = try preparation.write(to: directory + "/data", programVersion: "test")

@@ -2,6 +2,7 @@
 
 import csv
 import fcntl
+import gzip
 import json
 import os
 import random
@@ -195,9 +196,9 @@ def test_the_result_does_not_depend_on_threads(minimind, tokenizer, tmp_path):
 
 def test_broken_rows_are_told_counted_and_left_out_or_an_error_when_strict(minimind, tokenizer, tmp_path):
     source = tmp_path / "a.jsonl"
-    source.write_text('{"text": "good"}\n{"txt": "no"}\nnot json\n')
+    source.write_text('{"text": "good"}\n{"txt": "no"}\nnot json\n{"text": "better"}\n')
     done = prepare(minimind, tokenizer, "pretrain", tmp_path / "out", "--input", source)
-    assert "3 read, 1 kept" in done.stdout and "2 broken rows were left out:" in done.stderr
+    assert "4 read, 2 kept" in done.stdout and "2 broken rows were left out:" in done.stderr
     assert f'{source}:2: there is no key "text" but "txt". A good row: {{"text": "Once upon a time…"}}' in done.stderr
     strict = prepare(minimind, tokenizer, "pretrain", tmp_path / "strict", "--input", source, "--strict", check=False)
     assert strict.returncode == 1 and strict.stderr.startswith(f"error: {source}:2: ") and strict.stderr.count("\n") == 1
@@ -207,8 +208,8 @@ def test_broken_rows_are_told_counted_and_left_out_or_an_error_when_strict(minim
 
 
 @pytest.mark.parametrize("content, message", [
-    (None, "there is no such file or directory"), (b"", "there is nothing in it"), (b"\xff\xfe\x00", "is UTF-16"),
-    (b"\xc3\x28\n", "no row can be used"), (b'{"x": 1}\n', "no row can be used"), (b"\n \n", "there is no row in it"),
+    (None, "there is no such file or directory"), (b"", "there is nothing in it"), (b"\xff\xfe\x00", "1 of 1 row cannot be read"),
+    (b"\xc3\x28\n", "is not UTF-8, and what else it is cannot be told"), (b'{"x": 1}\n', "1 of 1 row cannot be read"), (b"\n \n", "there is no row in it"),
 ])
 def test_unusable_input_is_one_sentence_and_leaves_nothing(minimind, tokenizer, tmp_path, content, message):
     if content is not None:
@@ -217,6 +218,84 @@ def test_unusable_input_is_one_sentence_and_leaves_nothing(minimind, tokenizer, 
     failed = prepare(minimind, tokenizer, "pretrain", tmp_path / "out", "--input", tmp_path / "a.jsonl", check=False)
     assert failed.returncode == 1 and message in failed.stderr and failed.stderr.count("\n") == 1
     assert sorted(os.listdir(tmp_path)) == before
+
+
+def test_files_in_other_encodings_and_compressed_are_what_python_wrote(minimind, tokenizer, tmp_path):
+    rng = random.Random(8)
+    chinese = ["".join(rng.choice("的一是在不了有和人这中大为上个国我以要他时来用们生到作地于出就分对成会可主发年动同工也能下过子说产种面而方后多定行学法所民得经十三之进着等部度家电力里如水化高自二理起小物现实加量都两体制机当使点从业本去把性好应开它合还因由其些然前外天政四日那社义事平形相全表间样与关各重新线内数正心反你明看原又么利比或但质气第向道命此变条只没结解问意建月公无系军很情者最立代想已通并提直题党程展五果料象员革位入常文总次品式活设及管特件长求老头基资边流路级少图山统接知较将组见计别她手角期根论运农指几九区强放决西被干做必战先回则任取据处队南给色光门即保治北造百规热领七海口东导器压志世金增争济阶油思术极交受联什认六共权收证改清己美再采转更单风切打白教速花带安场身车例真务具万每目至达走积示议声报斗完类八离华名确才科张信马节话米整空元况今集温传土许步群广石记需段研界拉林律叫且究观越织装影算低持音众书布复容儿须际商非验连断深难近矿千周委素技备半办青省列习响约支般史感劳便团往酸历市克何除消构府称太准精值号率族维划选标写存候毛亲快效斯院查江型眼王按格养易置派层片始却专状育厂京识适属圆包火住调满县局照参红细引听该铁价严")
+                       for _ in range(40)) + "。" for _ in range(50)]
+    contents = {
+        "gb.txt": "\n".join(chinese).encode("gb18030"), "utf16.txt": "\n".join(chinese).encode("utf-16"),
+        "rows.jsonl": "".join(json.dumps({"text": text}, ensure_ascii=False) + "\n" for text in chinese).encode("gb18030"),
+        "rows.jsonl.gz": gzip.compress("".join(json.dumps({"text": text}) + "\n" for text in chinese).encode()),
+        "table.tsv": ("id\ttext\n" + "".join(f"{i}\t{text}\n" for i, text in enumerate(chinese))).encode(),
+        "lines.txt.gz": gzip.compress("\n".join(chinese).encode("gb18030")),
+    }
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+        done = prepare(minimind, tokenizer, "pretrain", tmp_path / "out", "--input", tmp_path / name, "--held-out", 0)
+        assert samples(minimind, tmp_path / "out") == [[("<s>", False), (text + "</s>", True)] for text in chinese], name
+        assert ("encoding" in done.stdout) == ("gb" in name or "utf16" in name or name in ["rows.jsonl", "lines.txt.gz"])
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for name in ["gb.txt", "utf16.txt", "rows.jsonl.gz"]:
+        (folder / name).write_bytes(contents[name])
+    (folder / "README.md").write_text("---\nlicense: mit\n---\n")
+    done = prepare(minimind, tokenizer, "pretrain", tmp_path / "out", "--input", folder, "--held-out", 0)
+    assert "150 read, 150 kept" in done.stdout and "README.md (descriptions of data)" in done.stdout
+    process = subprocess.run([str(os.environ.get("MINIMIND", REPOSITORY / ".build/release/minimind")), "data", "pretrain", "--input",
+                              "/dev/stdin", "--tokenizer", tokenizer, "--output", tmp_path / "piped", "--held-out", "0"],
+                             input=contents["rows.jsonl.gz"], capture_output=True)
+    assert process.returncode == 0, process.stderr
+    assert samples(minimind, tmp_path / "piped") == [[("<s>", False), (text + "</s>", True)] for text in chinese]
+
+
+def test_what_is_no_file_or_no_utf8_name_is_refused_at_once(binary, tokenizer, tmp_path):
+    """None of these may wait: a pipe without a writer would wait for ever."""
+    os.mkfifo(tmp_path / "tokenizer.json")
+    (tmp_path / "a.txt").write_text("hello\n")
+    pointer = tmp_path / "lfs"
+    pointer.mkdir()
+    (pointer / "tokenizer.json").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 12\n")
+    for arguments, message in [
+        (["--tokenizer", tmp_path, "--input", tmp_path / "a.txt"], "it is not a regular file"),
+        (["--tokenizer", pointer, "--input", tmp_path / "a.txt"], "git lfs pull"),
+        (["--tokenizer", tokenizer, "--input", bytes(tmp_path) + b"/caf\xe9.txt"], "is not UTF-8"),
+        (["--tokenizer", tokenizer, "--input", "/dev/zero"], "it is a device"),
+        (["--tokenizer", tokenizer, "--input", tmp_path / "a.txt", "--encoding", "klingon"], "does not know it"),
+    ]:
+        done = subprocess.run([binary, "data", "pretrain", *arguments, "--output", tmp_path / "out"], stdin=subprocess.DEVNULL,
+                              capture_output=True, text=True, timeout=60)
+        assert done.returncode in (1, 2) and message in done.stderr and done.stderr.count("\n") == 1, done.stderr
+
+
+def test_odd_rows_are_read_as_pythons_json_reads_them(minimind, tokenizer, tmp_path):
+    """Numbers, escapes and surrogates at random: what Python reads is read, with the same text, and what it does not is broken."""
+    rng = random.Random(9)
+    pieces = ["\\ud83d", "\\ude00", "\\ud83d\\ude00", "\\u0041", "\\n", "\\\\", "\\\"", "\\u0000", "a", "文", "NaN", "{", "]", ",", "\\/", "'", "\\x", "\t"]
+    values = ["1", "-0", "1e999", "-1e999", "NaN", "Infinity", "-Infinity", "12345678901234567890123", "01", "1.", ".5", "+1", "1e5",
+              "true", "True", "None", "null", "[1, NaN]", "{\"x\": 1e400}", "\"NaN\"", "'x'", "nul", "1 2", "--1", "0x10", "1_000"]
+    lines, expected = [], []
+    for number in range(4000):
+        text = f"{number}:" + "".join(rng.choice(pieces) for _ in range(rng.randint(0, 6)))
+        odd = rng.choice(values) if rng.random() < 0.5 else "7"
+        line = f'{{"a": {odd}, "text": "{text}", "b": {rng.choice(["1", odd])}}}'
+        lines.append(line)
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue
+        # Half characters have no UTF-8; they become U+FFFD.
+        expected.append(row["text"].encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
+    good = [json.dumps({"text": f"good {number}"}) for number in range(4000)]
+    (tmp_path / "a.jsonl").write_text("\n".join(lines + good) + "\n")
+    prepare(minimind, tokenizer, "pretrain", tmp_path / "out", "--input", tmp_path / "a.jsonl", "--held-out", 0)
+    report = manifest(tmp_path / "out")
+    assert report["rowsKept"] == len(expected) + 4000 and report["rowsBroken"] == 4000 - len(expected)
+    found = ["".join(part for part, _ in parts) for parts in samples(minimind, tmp_path / "out", 1000)]
+    kept = {"<s>" + "".join((c if c >= " " or c in "\n\t" else "\ufffd") for c in text) + "</s>" for text in expected}
+    assert all(text in kept or text.startswith("<s>good ") for text in found)
+    assert report["rowsChanged"]["surrogates-replaced"] > 100
 
 
 def test_a_directory_with_other_files_is_left_alone(minimind, tokenizer, tmp_path):

@@ -73,7 +73,7 @@ struct TinyRun {
   private func prepare(_ name: String, _ content: String, _ task: DataPreparation.Task, _ output: String) throws {
     try Data(content.utf8).write(to: URL(fileURLWithPath: folder + "/" + name))
     var preparation = DataPreparation(
-      task: task, files: try resolveInputFiles([folder + "/" + name], wholeFiles: false), tokenizer: tinyTokenizer)
+      task: task, files: try InputFiles([folder + "/" + name]).files, tokenizer: tinyTokenizer)
     preparation.heldOutFraction = 0.1
     _ = try preparation.write(to: folder + "/" + output, programVersion: "test")
   }

@@ -8,7 +8,6 @@ import Tokenization
 /// `minimind data pretrain`: documents become token shards.
 let dataPretrainCommand: Command = {
   let defaults = PretrainFilters()
-  let wholeFiles = Option.flag("whole-files", help: "A plain text file is one document, rather than each of its lines.")
   let maximum = Option.integer(
     "max-characters", default: defaults.maximumCharacters, in: 1...Int.max,
     help: "Most characters of a document; see --long.")
@@ -25,7 +24,11 @@ let dataPretrainCommand: Command = {
     help: "MiniMind v1's filter: --max-characters 512 --long drop; other filters that are given still apply.")
   return Command(
     "data", "pretrain", summary: "prepares token shards from text",
-    options: PreparationOptions.firstOptions + [wholeFiles, maximum, long, nearDuplicates, v1]
+    options: PreparationOptions.firstOptions
+      + [
+        InputCommandOptions.textKey, InputCommandOptions.wholeFiles, maximum, long, nearDuplicates,
+        v1,
+      ]
       + PreparationOptions.lastOptions,
     example: "minimind data pretrain --input novel.txt --tokenizer my-tokenizer --output my-data"
   ) { invocation in
@@ -33,13 +36,25 @@ let dataPretrainCommand: Command = {
     if invocation.isGiven(maximum) { filters.maximumCharacters = invocation[maximum] }
     if invocation.isGiven(long) { filters.longDocuments = invocation[long] }
     filters.nearDuplicates = invocation[nearDuplicates]
-    try prepare(invocation, .pretrain(filters), wholeFiles: invocation[wholeFiles])
+    try prepare(
+      invocation, .pretrain(filters), wholeFiles: invocation[InputCommandOptions.wholeFiles],
+      names: FieldNames(text: invocation[InputCommandOptions.textKey]))
   }
 }()
 
 /// `minimind data sft`: questions and answers become token shards.
 let dataSFTCommand: Command = {
   let defaults = ConversationFilters()
+  let questionKey = Option.optional(
+    "question-key", "NAME",
+    help:
+      "The field or column of the question, where it is none of the usual ones: q, instruction, prompt, question …"
+  )
+  let answerKey = Option.optional(
+    "answer-key", "NAME",
+    help:
+      "The field or column of the answer, where it is none of the usual ones: a, output, completion, answer …"
+  )
   let minimumQuestion = Option.integer(
     "min-question", default: defaults.questionCharacters.lowerBound, in: 1...Int.max,
     help: "Fewest characters of the last question of a row.")
@@ -66,7 +81,8 @@ let dataSFTCommand: Command = {
     "data", "sft", summary: "prepares token shards from questions and answers",
     options: PreparationOptions.firstOptions
       + [
-        minimumQuestion, maximumQuestion, minimumAnswer, maximumAnswer, cjkShare, multiTurn, v1, maximumTokens,
+        questionKey, answerKey, minimumQuestion, maximumQuestion, minimumAnswer, maximumAnswer,
+        cjkShare, multiTurn, v1, maximumTokens,
         lastTurn,
       ]
       + PreparationOptions.lastOptions,
@@ -81,7 +97,9 @@ let dataSFTCommand: Command = {
     filters.trainsLastTurnOnly = invocation[lastTurn]
     filters.maximumTokens = invocation[maximumTokens]
     let template = try ChatTemplate(tokenizerDirectory: invocation[PreparationOptions.tokenizer])
-    try prepare(invocation, .sft(filters, template), wholeFiles: false)
+    try prepare(
+      invocation, .sft(filters, template),
+      names: FieldNames(question: invocation[questionKey], answer: invocation[answerKey]))
   }
 }()
 
@@ -96,7 +114,7 @@ let dataDPOCommand: Command = {
     example: "minimind data dpo --input preferences.jsonl --tokenizer my-tokenizer --output my-preferences"
   ) { invocation in
     let template = try ChatTemplate(tokenizerDirectory: invocation[PreparationOptions.tokenizer])
-    try prepare(invocation, .dpo(maximumTokens: invocation[maximumTokens], template), wholeFiles: false)
+    try prepare(invocation, .dpo(maximumTokens: invocation[maximumTokens], template))
   }
 }()
 
@@ -115,28 +133,42 @@ private func limits(
 /// What the kinds of preparation have in common.
 private enum PreparationOptions {
   static let inputs = Option.list(
-    "input", "FILE", isRequired: true, help: "JSONL, JSON, CSV or plain text files, or directories of them.")
+    "input", "FILE", isRequired: true,
+    help:
+      "JSONL, JSON, CSV or plain text files, or directories of them. \(InputCommandOptions.suffixes)."
+  )
   static let tokenizer = Option.required("tokenizer", "DIR", help: "Directory with tokenizer.json.")
   static let output = Option.required(
     "output", "DIR", help: "Directory for the prepared data; prepared data that is already there is replaced.")
   static let heldOut = Option.number(
     "held-out", default: 0.02, in: 0...0.5,
-    help: "Share of documents kept from training, to measure it; chosen by their content and the seed.")
-  static let deduplicate = Option.flag("deduplicate", help: "Leaves out rows that were there before, to the byte.")
-  static let strict = Option.flag("strict", help: "Stops at the first broken row instead of leaving it out.")
-  static let firstOptions: [any OptionDescription] = [inputs, tokenizer, output]
+    help:
+      "Share of documents kept from training, to measure it; chosen by their content and the seed.")
+  static let deduplicate = Option.flag(
+    "deduplicate", help: "Leaves out rows that were there before, to the byte.")
+  static let strict = Option.flag(
+    "strict", help: "Stops at the first broken row instead of leaving it out.")
+  static let firstOptions: [any OptionDescription] = [
+    inputs, tokenizer, output, InputCommandOptions.encoding,
+  ]
   static let lastOptions: [any OptionDescription] = [
     deduplicate, heldOut, Option.seed, strict, Option.threads, Option.exchangeTimeout,
   ]
 }
 
-private func prepare(_ invocation: Invocation, _ task: DataPreparation.Task, wholeFiles: Bool) throws {
+private func prepare(
+  _ invocation: Invocation, _ task: DataPreparation.Task, wholeFiles: Bool = false,
+  names: FieldNames = FieldNames()
+) throws {
   try withProcesses(timeLimit: invocation[Option.exchangeTimeout]) { exchange in
     let start = monotonicSeconds()
     let directory = invocation[PreparationOptions.output]
     let tokenizer = try Tokenizer(directory: invocation[PreparationOptions.tokenizer])
-    let files = try resolveInputFiles(invocation[PreparationOptions.inputs], wholeFiles: wholeFiles)
-    var preparation = DataPreparation(task: task, files: files, tokenizer: tokenizer)
+    let inputs = try InputFiles(
+      invocation[PreparationOptions.inputs],
+      InputCommandOptions.read(invocation, wholeFiles: wholeFiles))
+    var preparation = DataPreparation(task: task, files: inputs.files, tokenizer: tokenizer)
+    preparation.fieldNames = names
     preparation.dropsDuplicates = invocation[PreparationOptions.deduplicate]
     preparation.heldOutFraction = invocation[PreparationOptions.heldOut]
     preparation.seed = invocation[Option.seed]
@@ -159,14 +191,17 @@ private func prepare(_ invocation: Invocation, _ task: DataPreparation.Task, who
     progress.finish()
     guard let manifest else { return }
     try report(
-      manifest, in: directory, bytes: preparation.totalBytes, seconds: monotonicSeconds() - start,
-      processes: exchange.count)
+      manifest, in: directory, notes: inputNotes(inputs.files, inputs.passedOver),
+      bytes: preparation.totalBytes,
+      seconds: monotonicSeconds() - start, processes: exchange.count)
   }
 }
 
 /// Says what was prepared, and what to do next.
 private func report(
-  _ manifest: DataManifest, in directory: String, bytes: Int, seconds: Double, processes: Int
+  _ manifest: DataManifest, in directory: String, notes: [(name: String, value: String)],
+  bytes: Int, seconds: Double,
+  processes: Int
 ) throws {
   let console = Console.standardOutput
   let rate = "\(formatBytes(Int(Double(bytes) / max(seconds, 1e-9))))/s"
@@ -176,11 +211,12 @@ private func report(
       value: "\(formatDuration(seconds)), \(rate)" + (processes > 1 ? ", \(processes) processes" : "")
     ), (name: "written", value: directory),
   ]
-  try console.write(renderPairs(summary(of: manifest) + closing))
+  try console.write(renderPairs(notes + summary(of: manifest) + closing))
   try warnOfBrokenRows(count: manifest.rowsBroken, manifest.brokenRows)
   try console.print("\nLook at it:  minimind data inspect \(directory)")
-  let model = manifest.kind == .pretrain ? "--model small" : "--from MODEL"
-  try console.print("Train on it: minimind \(manifest.kind.rawValue) \(model) --data \(directory) --output RUN")
+  let arguments = TrainingSuggestion(manifest).arguments
+  try console.print(
+    "Train on it: minimind \(manifest.kind.rawValue) \(arguments) --data \(directory) --output RUN")
 }
 
 /// Fields that nothing reads which are shown with an example.
@@ -222,11 +258,11 @@ func summary(of manifest: DataManifest) -> [(name: String, value: String)] {
   return pairs
 }
 
-/// Names the first broken rows on standard error.
+/// Says on standard error which rows were left out: a line a file and reason.
 func warnOfBrokenRows(count: Int, _ messages: [String]) throws {
   guard count > 0 else { return }
   let errors = Console.standardError
   try errors.print("\(count) broken \(count == 1 ? "row was" : "rows were") left out:")
-  for message in messages { try errors.print("  \(message)") }
-  if count > messages.count { try errors.print("  and \(count - messages.count) more") }
+  for message in messages.prefix(12) { try errors.print("  \(message)") }
+  if messages.count > 12 { try errors.print("  and for \(messages.count - 12) other reasons") }
 }

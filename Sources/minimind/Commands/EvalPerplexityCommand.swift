@@ -19,7 +19,10 @@ enum EvaluationOptions {
 /// `minimind eval perplexity`: how well a model predicts text.
 let evalPerplexityCommand: Command = {
   let inputs = Option.list(
-    "input", "FILE", help: "Texts: JSONL, JSON, CSV or plain text files, or directories of them.")
+    "input", "FILE",
+    help:
+      "Texts: JSONL, JSON, CSV or plain text files, or directories of them. \(InputCommandOptions.suffixes)."
+  )
   let data = Option.optional(
     "data", "DIR", help: "Prepared data instead: the documents held out from training, as data pretrain or sft chose.")
   let sequenceLength = Option.optionalInteger(
@@ -27,7 +30,6 @@ let evalPerplexityCommand: Command = {
     help: "The most tokens that the model sees at once; longer documents are read in pieces of that length. "
       + "A document is <s>, its text, and </s>; the prediction of </s> counts in loss and bits/byte, "
       + "while bytes are those of the text.")
-  let wholeFiles = Option.flag("whole-files", help: "A plain text file is one document, rather than each of its lines.")
   let byPosition = Option.flag(
     "by-position",
     help: "Measures the loss over the position in the text instead, once without rotary scaling and once by each kind. "
@@ -40,7 +42,8 @@ let evalPerplexityCommand: Command = {
   return Command(
     "eval", "perplexity", summary: "measures how well a model predicts text",
     options: [
-      GenerateOptions.model, inputs, wholeFiles, data, sequenceLength, byPosition, plot, RotaryOptions.mode,
+      GenerateOptions.model, inputs, InputCommandOptions.encoding, InputCommandOptions.textKey,
+      InputCommandOptions.wholeFiles, data, sequenceLength, byPosition, plot, RotaryOptions.mode,
       RotaryOptions.factor, EvaluationOptions.precision, type, Option.json, Option.threads,
     ],
     example: "minimind eval perplexity --model my-run --input heldout.jsonl"
@@ -69,7 +72,7 @@ let evalPerplexityCommand: Command = {
       let plotFile = try invocation[plot].map { try AtomicFile($0) }
       let report = try PositionReport(
         invocation[GenerateOptions.model], Parameters(modelDirectory: directory), tokenizer,
-        DocumentReader(inputs: invocation[inputs], wholeFiles: invocation[wholeFiles]),
+        documents(invocation, inputs),
         length: max(
           PositionLosses.bucketCount,
           invocation[sequenceLength] ?? Int(Double(configuration.maximumSequenceLength) * factor)),
@@ -94,7 +97,7 @@ let evalPerplexityCommand: Command = {
     if let path = invocation[data] {
       try measure(TokenShardDataset(directory: path, tokenizerHash: tokenizer.contentHash), meter)
     } else {
-      try measure(DocumentReader(inputs: invocation[inputs], wholeFiles: invocation[wholeFiles]), meter)
+      try measure(documents(invocation, inputs), meter)
     }
     guard let result = meter.finish() else {
       throw CommandError("there is no text to predict. Give files with text.")
@@ -107,6 +110,15 @@ let evalPerplexityCommand: Command = {
     }
   }
 }()
+
+private func documents(_ invocation: Invocation, _ inputs: Option<[String]>) throws
+  -> DocumentReader
+{
+  try DocumentReader(
+    inputs: invocation[inputs],
+    InputCommandOptions.read(invocation, wholeFiles: invocation[InputCommandOptions.wholeFiles]),
+    fieldNames: FieldNames(text: invocation[InputCommandOptions.textKey]))
+}
 
 private func measure(_ dataset: TokenShardDataset, _ meter: PerplexityMeter) throws {
   guard dataset.heldOut.documentCount > 0 else {
@@ -125,6 +137,9 @@ private func measure(_ dataset: TokenShardDataset, _ meter: PerplexityMeter) thr
 private func measure(_ reader: DocumentReader, _ meter: PerplexityMeter) throws {
   let progress = ProgressLine("evaluating", total: reader.totalBytes, unit: .bytes, console: .standardError)
   defer { progress.finish() }
+  for note in inputNotes(reader.files, reader.passedOver) {
+    progress.note("\(note.name): \(note.value)")
+  }
   var bytes = 0
   let broken = try reader.forEachDocument { text in
     try Interruption.check()

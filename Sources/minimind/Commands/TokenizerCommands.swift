@@ -11,21 +11,32 @@ private let linesInput = Option.optional("input", "FILE", help: "The text; stand
 /// `minimind tokenizer train`: learns a vocabulary from text.
 let tokenizerTrainCommand: Command = {
   let inputs = Option.list(
-    "input", "FILE", isRequired: true, help: "JSONL, JSON, CSV or plain text files, or directories of them.")
-  let output = Option.required("output", "DIR", help: "Directory for tokenizer.json and tokenizer_config.json.")
+    "input", "FILE", isRequired: true,
+    help:
+      "JSONL, JSON, CSV or plain text files, or directories of them. \(InputCommandOptions.suffixes)."
+  )
+  let output = Option.required(
+    "output", "DIR", help: "Directory for tokenizer.json and tokenizer_config.json.")
   let size = Option.integer(
     "vocab-size", default: 6400, in: TokenizerTrainer.smallestVocabulary...TokenizerTrainer.largestVocabulary,
     help: "Tokens in all, three special ones and 256 bytes included.")
   let strict = Option.flag("strict", help: "Stops at the first broken row instead of leaving it out.")
   return Command(
     "tokenizer", "train", summary: "learns a tokenizer from text",
-    options: [inputs, output, size, strict, Option.threads],
+    options: [
+      inputs, output, size, InputCommandOptions.encoding, InputCommandOptions.textKey, strict,
+      Option.threads,
+    ],
     example: "minimind tokenizer train --input novel.txt --output my-tokenizer"
   ) { invocation in
     let console = Console.standardOutput
     let start = monotonicSeconds()
-    var trainer = try TokenizerTrainer(vocabularySize: invocation[size], threads: threadCount(invocation))
-    let reader = try DocumentReader(inputs: invocation[inputs], isStrict: invocation[strict])
+    var trainer = try TokenizerTrainer(
+      vocabularySize: invocation[size], threads: threadCount(invocation))
+    let reader = try DocumentReader(
+      inputs: invocation[inputs], InputCommandOptions.read(invocation),
+      isStrict: invocation[strict],
+      fieldNames: FieldNames(text: invocation[InputCommandOptions.textKey]))
     let reading = ProgressLine("reading", total: reader.totalBytes, unit: .bytes, console: console)
     defer { reading.finish() }
     let broken = try reader.forEachDocument(progress: { reading.update(completed: $0) }) { trainer.add(document: $0) }
@@ -34,12 +45,17 @@ let tokenizerTrainCommand: Command = {
     let tokenizer = try trainer.train { progress.update(completed: $0) }
     progress.finish()
     try tokenizer.save(to: invocation[output])
-    let summary = [
-      (name: "text", value: "\(formatBytes(trainer.byteCount)) in \(formatCount(trainer.documentCount)) documents"),
-      (name: "vocabulary", value: "\(tokenizer.vocabularySize) tokens"),
-      (name: "time", value: formatDuration(monotonicSeconds() - start)),
-      (name: "written", value: invocation[output]),
-    ]
+    let summary =
+      inputNotes(reader.files, reader.passedOver) + [
+        (
+          name: "text",
+          value:
+            "\(formatBytes(trainer.byteCount)) in \(formatCount(trainer.documentCount)) documents"
+        ),
+        (name: "vocabulary", value: "\(tokenizer.vocabularySize) tokens"),
+        (name: "time", value: formatDuration(monotonicSeconds() - start)),
+        (name: "written", value: invocation[output]),
+      ]
     try console.write(renderPairs(summary))
     try warnOfBrokenRows(count: broken.count, broken.messages)
     if tokenizer.vocabularySize < invocation[size] {
