@@ -316,7 +316,7 @@ private func checkReplaceable(_ directory: String) throws {
   }
   let names = try FileManager.default.contentsOfDirectory(atPath: directory)
   let isOurs = names.allSatisfy { name in
-    name == DataManifest.fileName || name.hasSuffix(TokenShard.fileSuffix) || Tokenizer.fileNames.contains(name)
+    name == DataManifest.fileName || name.hasSuffix(TokenShard.fileSuffix) || Tokenizer.isFile(name)
   }
   guard names.isEmpty || isOurs && names.contains(DataManifest.fileName) else {
     throw CorpusError(

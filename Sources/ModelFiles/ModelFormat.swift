@@ -17,7 +17,8 @@ package protocol ModelFormat: Sendable {
   var tokenizer: TokenizerPlace { get }
   /// Whether its weights can be cut into several files.
   var hasShards: Bool { get }
-  /// Whether the files leave out how many query heads there are, and how many experts a token passes.
+  /// Whether the files leave out how many query heads there are, the rotary base, and how many experts a token
+  /// passes.
   var lacksHeadCounts: Bool { get }
 
   /// Whether the file or directory at a path is of this format.
@@ -46,14 +47,25 @@ package enum TokenizerPlace: Sendable {
   case inside
 }
 
-/// What the caller knows of a model and its files do not say.
+/// What the caller knows of a model and its files do not say; nil is what MiniMind v1 has. Later versions of it have files
+/// that look alike.
 package struct MissingSettings: Sendable, Equatable {
-  /// Query heads.
-  package var headCount = 16
-  /// Experts that each token is routed to.
-  package var expertsPerToken = 2
+  package static let v1HeadCount = 16
+  package static let v1ExpertsPerToken = 2
+  package static let v1RopeTheta = 10_000.0
 
-  package init() {}
+  /// Query heads.
+  package var headCount: Int?
+  /// Experts that each token is routed to, in a mixture of experts.
+  package var expertsPerToken: Int?
+  /// The base of the rotary embedding.
+  package var ropeTheta: Double?
+
+  package init(headCount: Int? = nil, expertsPerToken: Int? = nil, ropeTheta: Double? = nil) {
+    self.headCount = headCount
+    self.expertsPerToken = expertsPerToken
+    self.ropeTheta = ropeTheta
+  }
 }
 
 /// How a model is to be written.
@@ -82,6 +94,8 @@ package struct StoredParameters {
   package var tokenizerDirectory: String?
   /// The metadata that record the adapters merged into its weights.
   package var metadata: [String: String] = [:]
+  /// Whether settings that the files leave open have been assumed.
+  package var isAssumed = false
   /// Settings that the files leave open and how they were chosen, for a report.
   package var notes: [(name: String, value: String)] = []
 

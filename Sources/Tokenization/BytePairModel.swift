@@ -2,14 +2,6 @@ import Foundation
 import Storage
 import Synchronization
 
-/// A token outside the merges, found in the text before it is split: `<s>`, for one.
-struct AddedToken: Equatable, Sendable {
-  let id: Int32
-  let content: String
-  /// Special tokens can be left out of decoded text, and read as plain text when encoding.
-  let isSpecial: Bool
-}
-
 /// A byte-level vocabulary and its merges, laid out for encoding and decoding.
 ///
 /// Sendable: everything but the pool of encoders is written only in `init`, and the pool is behind a mutex.
@@ -54,7 +46,7 @@ final class BytePairModel: @unchecked Sendable {
     self.tokens = tokens
     self.merges = merges
     self.addedTokens = addedTokens
-    specials = Set(addedTokens.filter(\.isSpecial).map(\.id))
+    specials = Set(addedTokens.filter(\.flags.isSpecial).map(\.id))
 
     byteTokens = .allocate(capacity: 256)
     byteTokens.initialize(repeating: 0, count: 256)

@@ -1,4 +1,3 @@
-import Foundation
 import Storage
 
 /// One turn of a conversation.
@@ -29,7 +28,7 @@ package struct TemplatePart: Sendable, Equatable {
 ///
 /// Every user message opens the answer to it, so asking for a generation prompt adds nothing.
 package struct ChatTemplate: Sendable {
-  /// The template as it stands in `tokenizer_config.json`.
+  /// The template's text in `tokenizer_config.json`.
   static let source =
     "{% if messages[0]['role'] == 'system' %}{% set system_message = messages[0]['content'] %}{% endif %}"
     + "{% if system_message is defined %}{{ system_message }}{% endif %}"
@@ -42,27 +41,42 @@ package struct ChatTemplate: Sendable {
 
   /// Checks that the tokenizer in `tokenizerDirectory` brings v1's template.
   ///
-  /// - Throws: `TokenizerError` when it brings another one or none.
+  /// - Throws: `FileError` when a file cannot be read, `TokenizerError` when the tokenizer brings another template or none.
   package init(tokenizerDirectory: String) throws {
-    switch try TokenizerConfiguration.ChatTemplateSource(tokenizerDirectory: tokenizerDirectory) {
-    case .text(let text) where text.utf8.elementsEqual(Self.source.utf8): break
-    case .text, .several:
+    switch try ChatTemplateSource(tokenizerDirectory: tokenizerDirectory) {
+    case .text(let text) where Self.isSource(text): break
+    case .text:
       throw TokenizerError(
         "\(tokenizerDirectory): its chat template is not MiniMind v1's, the only one that is supported; "
           + "rendering it differently would mislead the model. Use generate with a prompt that you format yourself.")
+    case .several(let names):
+      throw TokenizerError(
+        "\(tokenizerDirectory): it has several chat templates (\(names.map(quoted).joined(separator: ", "))) and none "
+          + "is named \"default\", so which one lays out a conversation is unknown. Name one so.")
     case .none:
       throw TokenizerError(
-        "\(tokenizerDirectory)/tokenizer_config.json: there is no chat_template, so how to lay out a conversation is "
-          + "unknown. Use generate, or a model that was fine-tuned for chat.")
+        "\(tokenizerDirectory): there is no chat_template in tokenizer_config.json and no chat_template.jinja, so how to "
+          + "lay out a conversation is unknown. Use generate, or a model that was fine-tuned for chat.")
     }
+  }
+
+  /// Whether `text` renders as v1's template: editors end a file with a line break, of which Jinja drops one, and
+  /// `trim_blocks`, which `transformers` sets, another one after the last block.
+  private static func isSource(_ text: String) -> Bool {
+    var bytes = Array(text.utf8)
+    for _ in 0..<2 where bytes.last == 0x0A {
+      bytes.removeLast()
+      if bytes.last == 0x0D { bytes.removeLast() }
+    }
+    return bytes.elementsEqual(source.utf8)
   }
 
   /// The Jinja text of the template that the tokenizer in `tokenizerDirectory` brings, whether it is v1's or not.
   ///
-  /// - Returns: nil when it brings none, or several of which none is the one to take.
+  /// - Returns: nil when it brings none, or several of which none is the one to use.
   /// - Throws: `FileError` or `TokenizerError` when a file cannot be read.
   package static func jinjaText(tokenizerDirectory: String) throws -> String? {
-    let source = try TokenizerConfiguration.ChatTemplateSource(tokenizerDirectory: tokenizerDirectory)
+    let source = try ChatTemplateSource(tokenizerDirectory: tokenizerDirectory)
     return if case .text(let text) = source { text } else { nil }
   }
 

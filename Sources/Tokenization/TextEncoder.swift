@@ -11,6 +11,8 @@ final class TextEncoder: @unchecked Sendable {
   private let merger: WordMerger
   private let cache = WordCache()
   private let addedTokens: AddedTokenFinder
+  /// Those to be found in what the others leave.
+  private let normalizedTokens: AddedTokenFinder
 
   private var output: UnsafeMutablePointer<Int32>
   private var capacity: Int
@@ -19,7 +21,8 @@ final class TextEncoder: @unchecked Sendable {
   init(_ model: BytePairModel) {
     self.model = model
     merger = WordMerger(model)
-    addedTokens = AddedTokenFinder(model.addedTokens)
+    addedTokens = AddedTokenFinder(model.addedTokens.filter { !$0.flags.isNormalized })
+    normalizedTokens = AddedTokenFinder(model.addedTokens.filter(\.flags.isNormalized))
     capacity = 1 << 12
     output = .allocate(capacity: capacity)
   }
@@ -43,19 +46,27 @@ final class TextEncoder: @unchecked Sendable {
 
   private func encodeWellFormed(_ text: UnsafeBufferPointer<UInt8>, specialTokens: SpecialTokenHandling) {
     guard let base = text.baseAddress, text.count > 0 else { return }
-    var start = 0
-    var searched = 0
-    while let match = addedTokens.firstMatch(in: text, from: searched) {
-      searched = match.end
-      // A special token read as text still hides tokens that overlap it, as in `tokenizers`.
-      if specialTokens == .asText && match.token.isSpecial { continue }
-      encodeWords(base, from: start, to: match.start, readableEnd: text.count)
-      reserve(1)
-      output[count] = match.token.id
-      count += 1
-      start = match.end
+    addedTokens.forEachPart(of: text, in: 0..<text.count, specialTokens: specialTokens) { part in
+      switch part {
+      case .token(let id): append(id)
+      case .text(let range) where normalizedTokens.isEmpty:
+        encodeWords(base, from: range.lowerBound, to: range.upperBound, readableEnd: text.count)
+      case .text(let range):
+        normalizedTokens.forEachPart(of: text, in: range, specialTokens: specialTokens) { part in
+          switch part {
+          case .token(let id): append(id)
+          case .text(let range):
+            encodeWords(base, from: range.lowerBound, to: range.upperBound, readableEnd: text.count)
+          }
+        }
+      }
     }
-    encodeWords(base, from: start, to: text.count, readableEnd: text.count)
+  }
+
+  private func append(_ id: Int32) {
+    reserve(1)
+    output[count] = id
+    count += 1
   }
 
   private func encodeWords(_ text: UnsafePointer<UInt8>, from start: Int, to end: Int, readableEnd: Int) {
@@ -97,42 +108,5 @@ final class TextEncoder: @unchecked Sendable {
     larger.update(from: output, count: count)
     output.deallocate()
     output = larger
-  }
-}
-
-/// Finds added tokens in text: the leftmost match, and the longest of those that start there.
-struct AddedTokenFinder {
-  struct Match {
-    let token: AddedToken
-    let start: Int
-    let end: Int
-  }
-
-  private let tokens: [(token: AddedToken, bytes: [UInt8])]
-  private let canStart: [Bool]
-
-  init(_ addedTokens: [AddedToken]) {
-    tokens = addedTokens.map { ($0, Array($0.content.utf8)) }.sorted { $0.bytes.count > $1.bytes.count }
-    var canStart = [Bool](repeating: false, count: 256)
-    for token in tokens { canStart[Int(token.bytes[0])] = true }
-    self.canStart = canStart
-  }
-
-  func firstMatch(in text: UnsafeBufferPointer<UInt8>, from start: Int) -> Match? {
-    if tokens.isEmpty { return nil }
-    return canStart.withUnsafeBufferPointer { canStart in
-      var position = start
-      while position < text.count {
-        if canStart[Int(text[position])] {
-          for (token, bytes) in tokens where text.count - position >= bytes.count {
-            if text[position..<position + bytes.count].elementsEqual(bytes) {
-              return Match(token: token, start: position, end: position + bytes.count)
-            }
-          }
-        }
-        position += 1
-      }
-      return nil
-    }
   }
 }

@@ -4,69 +4,96 @@ import Storage
 package enum SpecialTokenHandling: Sendable {
   /// They are control tokens, as in `tokenizers`.
   case parsed
-  /// They are ordinary characters: for text that somebody typed.
+  /// They are ordinary characters: for text that a user typed.
   case asText
 }
 
 /// A byte-level BPE tokenizer, equal to Hugging Face's `tokenizers` token for token.
 ///
 /// Text is bytes. Ill-formed UTF-8 is read as U+FFFD, one for each maximal ill-formed part, which is what
-/// `tokenizers` sees after Python's `bytes.decode(errors="replace")`. Encoding may go on in any number of
-/// threads at once.
+/// `tokenizers` sees after Python's `bytes.decode(errors="replace")`. Any number of
+/// threads may encode at once.
 package struct Tokenizer: Sendable {
   let model: BytePairModel
-  /// Contents of `tokenizer.json` and `tokenizer_config.json`, as read or as they will be written.
-  package let fileBytes: [UInt8]
-  package let configurationBytes: [UInt8]
-  /// Content of `chat_template.jinja`; nil where the template stands in `tokenizer_config.json`, or there is none.
-  package let chatTemplateBytes: [UInt8]?
+  private let frame: TextFrame
+  /// The files that make it up, as read or as they will be written, by their name in the directory.
+  let files: [(name: String, bytes: [UInt8])]
 
-  package let unknownToken: Int32
+  /// nil for a tokenizer that names none; no text needs it, since each byte is a token.
+  package let unknownToken: Int32?
   package let beginToken: Int32
   package let endToken: Int32
-  /// SHA-256 of `tokenizer.json` in hexadecimal: data and models made with another tokenizer have another.
+  /// SHA-256, in hexadecimal, of what decides the tokens of documents: data and models made with another tokenizer have
+  /// another. It is that of `tokenizer.json` as this program writes it, so the same tokenizer has the same one when other
+  /// programs have saved it in their way.
   package let contentHash: String
 
   /// - Parameter path: the file of the model, for messages.
   init(
-    model: BytePairModel, fileBytes: [UInt8], configuration: TokenizerConfiguration, chatTemplateBytes: [UInt8]? = nil,
-    path: String = "tokenizer.json"
+    model: BytePairModel, frame: TextFrame, files: [(name: String, bytes: [UInt8])],
+    configuration: TokenizerConfiguration, path: String = "tokenizer.json"
   ) throws(TokenizerError) {
     self.model = model
-    self.fileBytes = fileBytes
-    configurationBytes = configuration.bytes
-    self.chatTemplateBytes = chatTemplateBytes
+    self.frame = frame
+    self.files = files
+    func find(_ content: String) -> Int32? { model.addedTokens.first { $0.content == content }?.id }
     func id(_ content: String, _ key: String) throws(TokenizerError) -> Int32 {
-      guard let token = model.addedTokens.first(where: { $0.content == content }) else {
+      guard let id = find(content) else {
         throw TokenizerError(
           "\(path): there is no added token \(quoted(content)), which is the \(key). "
             + "Check added_tokens, or \(key) in tokenizer_config.json.")
       }
-      return token.id
+      return id
     }
-    unknownToken = try id(configuration.unknownToken, "unk_token")
+    unknownToken = find(configuration.unknownToken ?? "<unk>")
     beginToken = try id(configuration.beginToken, "bos_token")
     endToken = try id(configuration.endToken, "eos_token")
-    contentHash = fileBytes.withUnsafeBytes { SHA256.hexadecimalDigest($0) }
+    var identity = model.fileBytes()
+    if configuration.beginToken != "<s>" || configuration.endToken != "</s>" {
+      identity += Array("\nbegin \(beginToken) end \(endToken)".utf8)
+    }
+    contentHash = identity.withUnsafeBytes { SHA256.hexadecimalDigest($0) }
   }
 
   /// Tokens are numbered from 0 up to here.
   package var vocabularySize: Int { model.vocabularySize }
 
+  /// The tokens of `text`, and nothing around them: what `tokenizers` gives with `add_special_tokens=False`.
+  ///
+  /// - Parameter text: UTF-8.
   package func encode(_ text: UnsafeRawBufferPointer, specialTokens: SpecialTokenHandling = .parsed) -> [Int32] {
     model.withEncoder { Array($0.encode(text, specialTokens: specialTokens)) }
   }
 
+  /// The tokens of `text`, and nothing around them.
   package func encode(_ text: String, specialTokens: SpecialTokenHandling = .parsed) -> [Int32] {
     var text = text
     return text.withUTF8 { encode(UnsafeRawBufferPointer($0), specialTokens: specialTokens) }
   }
 
-  /// Appends the tokens of `text` to `tokens`.
+  /// Appends the tokens of `text`, UTF-8, to `tokens`.
   package func encode(
     _ text: UnsafeRawBufferPointer, into tokens: inout [Int32], specialTokens: SpecialTokenHandling = .parsed
   ) {
     model.withEncoder { tokens.append(contentsOf: $0.encode(text, specialTokens: specialTokens)) }
+  }
+
+  /// The tokens of `text` with those that the tokenizer's post-processor puts around a plain text: `tokenizer(text)` of
+  /// `transformers`. Documents and conversations have frames of their own and are not encoded so.
+  ///
+  /// - Parameter text: UTF-8.
+  package func encodeFramed(_ text: UnsafeRawBufferPointer, specialTokens: SpecialTokenHandling = .parsed) -> [Int32] {
+    frame.before + encode(text, specialTokens: specialTokens) + frame.after
+  }
+
+  /// Whether the post-processor begins a plain text with the begin token, and ends it with the end token.
+  package var framesText: (withBegin: Bool, withEnd: Bool) {
+    (frame.before.first == beginToken, frame.after.last == endToken)
+  }
+
+  /// An added token that is found by more than its text: by the white space or the words around it.
+  package var tokenWithContext: String? {
+    model.addedTokens.first { $0.flags.isSingleWord || $0.flags.stripsLeft || $0.flags.stripsRight }?.content
   }
 
   /// The text of `ids`. Bytes that form no character become U+FFFD; ids outside the vocabulary are left out.

@@ -1,53 +1,152 @@
-import Foundation
 import Storage
 
-/// The part of `tokenizer_config.json` that matters here: the names of three tokens, and the chat template.
+/// What `tokenizer_config.json` says of the tokens. `ChatTemplateSource` reads the other part that matters here.
 struct TokenizerConfiguration {
-  var unknownToken = "<unk>"
-  var beginToken = "<s>"
-  var endToken = "</s>"
-  var chatTemplate: ChatTemplateSource = .none
-  /// The file's content.
-  let bytes: [UInt8]
+  /// nil where the file names none and the tokenizer has none of the usual name: no byte is unknown.
+  private(set) var unknownToken: String?
+  private(set) var beginToken = "<s>"
+  private(set) var endToken = "</s>"
+  /// Tokens that the file names, in the order in which `transformers` adds those that are missing.
+  private var declaredTokens: [DeclaredToken] = []
 
-  enum ChatTemplateSource: Equatable {
-    case none
-    case text(String)
-    /// A list of templates by name.
-    case several
+  private struct DeclaredToken {
+    let key: String
+    let content: String
+    let flags: AddedToken.Flags
+    /// Whether the file says the flags of the token, which must then be those of `tokenizer.json`.
+    let isExact: Bool
   }
 
-  init(_ bytes: UnsafeRawBufferPointer, path: String) throws(TokenizerError) {
-    self.bytes = Array(bytes)
+  private let path: String
+
+  /// The names that `transformers` knows; other members that end in `_token` name tokens, too, if they are texts.
+  private static let namedTokens = [
+    "bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token",
+  ]
+
+  /// For a tokenizer without the file: the usual names.
+  init() { path = "tokenizer_config.json" }
+
+  /// - Parameter specialTokensMap: `special_tokens_map.json`, which older versions of `transformers` wrote; it counts where
+  ///   `tokenizer_config.json` has no `added_tokens_decoder`.
+  init(_ bytes: UnsafeRawBufferPointer, path: String, specialTokensMap: JSON? = nil) throws(TokenizerError) {
+    self.path = path
     let root = try JSON(parsing: bytes, path: path)
-    guard case .object = root else {
-      throw TokenizerError("\(path): it is \(root.kind) where an object is expected.")
+    guard case .object(var members) = root else { throw fault("it is \(root.kind) where an object is expected") }
+    if root["added_tokens_decoder"] == nil, case .object(let older)? = specialTokensMap {
+      members.removeAll { member in older.contains { $0.key == member.key } }
+      members += older
     }
-    func name(_ key: String, or standard: String) throws(TokenizerError) -> String {
-      switch root[key] {
-      case nil, .null: return standard
-      case .string(let text): return text
-      case .some(let value):
-        if case .string(let text)? = value["content"] { return text }
-        throw TokenizerError("\(path): \(key) is \(value.kind), the text of a token is expected.")
+    if let splits = root["split_special_tokens"], splits != .bool(false), splits != .null {
+      throw fault("split_special_tokens is not supported; remove it, or encode with --special-as-text")
+    }
+    try readAddedTokens(root["added_tokens_decoder"])
+    try readNames(members)
+  }
+
+  private func fault(_ reason: String) -> TokenizerError { TokenizerError("\(path): \(reason).") }
+
+  private mutating func readAddedTokens(_ decoder: JSON?) throws(TokenizerError) {
+    switch decoder {
+    case nil, .null: break
+    case .object(let entries):
+      for entry in entries.sorted(by: { (Int($0.key) ?? 0) < (Int($1.key) ?? 0) }) {
+        try declare("added_tokens_decoder", entry.value, isExact: true)
+      }
+    case .some(let value): throw fault("added_tokens_decoder is \(value.kind), an object is expected")
+    }
+  }
+
+  private mutating func readNames(_ members: [JSON.Member]) throws(TokenizerError) {
+    var extra: [JSON] = []
+    for key in ["additional_special_tokens", "extra_special_tokens"] {
+      let values: [JSON]
+      switch members.first(where: { $0.key == key })?.value {
+      case nil, .null: continue
+      case .array(let list): values = list
+      // By names of one's own.
+      case .object(let entries): values = entries.map(\.value)
+      case .some(let value): throw fault("\(key) is \(value.kind), a list of tokens is expected")
+      }
+      // The newer key alone counts, unless it is empty.
+      if !values.isEmpty { extra = values }
+    }
+    for member in members where member.key.hasSuffix("_token") {
+      let isKnown = Self.namedTokens.contains(member.key)
+      if member.value == .null { continue }
+      guard isKnown || member.value.stringValue != nil else { continue }
+      let content = try declare(member.key, member.value)
+      switch member.key {
+      case "bos_token": beginToken = content
+      case "eos_token": endToken = content
+      case "unk_token": unknownToken = content
+      default: break
       }
     }
-    unknownToken = try name("unk_token", or: unknownToken)
-    beginToken = try name("bos_token", or: beginToken)
-    endToken = try name("eos_token", or: endToken)
-    switch root["chat_template"] {
-    case nil, .null: chatTemplate = .none
-    case .string(let text): chatTemplate = .text(text)
-    case .array: chatTemplate = .several
-    case .some(let value):
-      throw TokenizerError("\(path): chat_template is \(value.kind), a text is expected.")
-    }
+    for token in extra { try declare("extra_special_tokens", token) }
   }
 
-  /// For a new tokenizer: v1's names and chat template.
-  init() {
-    chatTemplate = .text(ChatTemplate.source)
-    let added = ["<unk>", "<s>", "</s>"].enumerated().map { id, content in
+  /// Notes a token: a text, or an object with its `content` and flags.
+  ///
+  /// - Returns: its text.
+  @discardableResult
+  private mutating func declare(_ key: String, _ value: JSON, isExact: Bool = false) throws(TokenizerError) -> String {
+    guard case .string(let content)? = value.stringValue.map(JSON.string) ?? value["content"] else {
+      throw fault("\(key) is \(value.kind), the text of a token is expected")
+    }
+    var flags = AddedToken.Flags.special
+    if case .object = value {
+      // `AddedToken` of `tokenizers`: not special and normalized where nothing is said.
+      let isSpecial = isExact ? value["special"] == .bool(true) : true
+      do {
+        flags = try AddedToken.Flags(value, default: .init(isSpecial: isSpecial, isNormalized: !isSpecial))
+      } catch {
+        throw fault("\(error.key) of the token \(quoted(content)) in \(key) is neither true nor false")
+      }
+    }
+    declaredTokens.append(DeclaredToken(key: key, content: content, flags: flags, isExact: isExact))
+    return content
+  }
+
+  /// What `transformers` adds to the added tokens of `tokenizer.json`: entries of the vocabulary that this file names.
+  ///
+  /// - Parameters:
+  ///   - added: those of `tokenizer.json`.
+  ///   - tokens: the vocabulary by id, the added ones included.
+  /// - Throws: `TokenizerError` where the files contradict each other, and for a token that would need a new id, for which
+  ///   no model that belongs to these files has weights.
+  func tokensToAdd(to added: [AddedToken], tokens: [String]) throws(TokenizerError) -> [AddedToken] {
+    if declaredTokens.isEmpty { return [] }
+    var known: [[UInt8]: AddedToken] = [:]
+    for token in added { known[Array(token.content.utf8)] = token }
+    var new: [AddedToken] = []
+    for token in declaredTokens where !token.content.isEmpty {
+      let content = Array(token.content.utf8)
+      if let known = known[content] {
+        if token.isExact, let (key, value) = token.flags.difference(from: known.flags) {
+          throw fault(
+            "\(token.key) says \(key) \(value) of \(quoted(token.content)), and tokenizer.json \(!value); make them agree"
+          )
+        }
+        continue
+      }
+      guard let id = tokens.firstIndex(where: { $0.utf8.elementsEqual(content) }) else {
+        throw fault(
+          "\(token.key) \(quoted(token.content)) is not in tokenizer.json, and a new token would have no weights; "
+            + "take it out, or save the tokenizer again together with its model")
+      }
+      let addition = AddedToken(id: Int32(id), content: token.content, flags: token.flags)
+      known[content] = addition
+      new.append(addition)
+    }
+    return new
+  }
+}
+
+extension TokenizerConfiguration {
+  /// The file for a new tokenizer: v1's names and chat template.
+  static let newFile: [UInt8] = {
+    let added = TokenizerTrainer.specialTokens.enumerated().map { id, content in
       """
           "\(id)": {
             "content": \(JSON.quoted(content)),
@@ -59,7 +158,7 @@ struct TokenizerConfiguration {
           }
       """
     }
-    bytes = Array(
+    return Array(
       """
       {
         "add_bos_token": false,
@@ -81,18 +180,5 @@ struct TokenizerConfiguration {
       }
 
       """.utf8)
-  }
-}
-
-extension TokenizerConfiguration.ChatTemplateSource {
-  /// The template of the tokenizer in a directory: `chat_template.jinja`, or what `tokenizer_config.json` says.
-  init(tokenizerDirectory: String) throws {
-    let separate = tokenizerDirectory + "/chat_template.jinja"
-    let path = tokenizerDirectory + "/tokenizer_config.json"
-    if FileManager.default.fileExists(atPath: separate) {
-      self = .text(String(decoding: try Tokenizer.content(separate), as: UTF8.self))
-    } else {
-      self = try Tokenizer.content(path).withUnsafeBytes { try TokenizerConfiguration($0, path: path).chatTemplate }
-    }
-  }
+  }()
 }

@@ -3,56 +3,38 @@ import Storage
 /// Reads `tokenizer.json`, of which only byte-level BPE is understood: anything else is refused by name.
 struct TokenizerFileReader {
   private let path: String
-  private let root: JSON
+  let root: JSON
+  private let configuration: TokenizerConfiguration
 
   /// The most tokens and merges that a file may have: far above any real vocabulary, far below what would
   /// exhaust memory.
   private static let mostTokens = 1 << 24
 
-  init(_ bytes: UnsafeRawBufferPointer, path: String) throws(TokenizerError) {
+  /// - Parameter configuration: what `tokenizer_config.json` says of the same tokens.
+  init(_ bytes: UnsafeRawBufferPointer, path: String, configuration: TokenizerConfiguration) throws(TokenizerError) {
     self.path = path
+    self.configuration = configuration
     root = try JSON(parsing: bytes, path: path)
   }
 
   func model() throws(TokenizerError) -> BytePairModel {
-    try refuseOtherKinds()
+    try checkPipeline()
     guard let model = root["model"] else { throw fault("there is no model") }
     try checkModelOptions(model)
-    let added = try addedTokens()
+    var added = try addedTokens()
     let tokens = try vocabulary(model, added: added)
+    added += try configuration.tokensToAdd(to: added, tokens: tokens)
     let merges = try merges(model, tokens: tokens)
     return BytePairModel(tokens: tokens, merges: merges, addedTokens: added)
   }
 
-  private func fault(_ reason: String) -> TokenizerError { TokenizerError("\(path): \(reason).") }
+  func fault(_ reason: String) -> TokenizerError { TokenizerError("\(path): \(reason).") }
 
-  private func refused(_ what: String) -> TokenizerError {
+  func refused(_ what: String) -> TokenizerError {
     TokenizerError("\(path): \(what) is not supported; only byte-level BPE with GPT-2's split pattern is.")
   }
 
-  // MARK: - The parts around the model
-
-  private func refuseOtherKinds() throws(TokenizerError) {
-    guard case .object = root else { throw fault("it is \(root.kind) where an object is expected") }
-    if let version = root["version"], version != .string("1.0") { throw refused("version \(version.kind)") }
-    for key in ["truncation", "padding", "normalizer"] {
-      if let value = root[key], value != .null { throw refused("\(key) \(value["type"]?.kind ?? value.kind)") }
-    }
-    guard let split = root["pre_tokenizer"], split["type"] == .string("ByteLevel") else {
-      throw refused("pre_tokenizer \(named(root["pre_tokenizer"]))")
-    }
-    guard split["add_prefix_space"] == .bool(false) else { throw refused("add_prefix_space in pre_tokenizer") }
-    guard split["use_regex"] ?? .bool(true) == .bool(true) else { throw refused("use_regex false in pre_tokenizer") }
-    guard let decoder = root["decoder"], decoder["type"] == .string("ByteLevel") else {
-      throw refused("decoder \(named(root["decoder"]))")
-    }
-    // A ByteLevel post-processor moves offsets only, never tokens.
-    if let last = root["post_processor"], last != .null, last["type"] != .string("ByteLevel") {
-      throw refused("post_processor \(named(last))")
-    }
-  }
-
-  private func named(_ part: JSON?) -> String { part?["type"]?.kind ?? part?.kind ?? "(none)" }
+  func named(_ part: JSON?) -> String { part?["type"]?.kind ?? part?.kind ?? "(none)" }
 
   private func checkModelOptions(_ model: JSON) throws(TokenizerError) {
     // Files of the first years have no type; their model is then recognised by its merges.
@@ -62,7 +44,7 @@ struct TokenizerFileReader {
       if let value = model[key], value != .null, value != .string("") { throw refused("\(key) \(value.kind)") }
     }
     if let value = model["ignore_merges"], value != .bool(false) { throw refused("ignore_merges") }
-    // unk_token, fuse_unk and byte_fallback need no care: with all 256 bytes present nothing is unknown.
+    // unk_token, fuse_unk and byte_fallback change nothing: with all 256 bytes present nothing is unknown.
   }
 
   // MARK: - Tokens
@@ -76,20 +58,16 @@ struct TokenizerFileReader {
         throw fault("an entry of added_tokens has no content")
       }
       let id = try tokenID(entry["id"], of: content)
-      for key in ["single_word", "lstrip", "rstrip", "normalized"] {
-        guard entry[key] ?? .bool(false) == .bool(false) else {
-          throw refused("\(key) in added token \(quoted(content))")
-        }
+      do {
+        tokens.append(AddedToken(id: id, content: content, flags: try AddedToken.Flags(entry)))
+      } catch {
+        throw fault("\(error.key) of added token \(quoted(content)) is neither true nor false")
       }
-      guard case .bool(let isSpecial) = entry["special"] ?? .bool(false) else {
-        throw fault("special of added token \(quoted(content)) is neither true nor false")
-      }
-      tokens.append(AddedToken(id: id, content: content, isSpecial: isSpecial))
     }
     return tokens
   }
 
-  private func tokenID(_ value: JSON?, of token: String) throws(TokenizerError) -> Int32 {
+  func tokenID(_ value: JSON?, of token: String) throws(TokenizerError) -> Int32 {
     guard let number = value?.integerValue, let id = Int32(exactly: number), id >= 0 else {
       throw fault("token \(quoted(token)) has no valid id, a whole number from 0 up")
     }

@@ -39,6 +39,22 @@ enum UTF8Text {
     return .character(length)
   }
 
+  /// The character at `position`, where one must begin in well-formed text.
+  static func scalar(in text: UnsafeBufferPointer<UInt8>, at position: Int) -> Unicode.Scalar {
+    let first = UInt32(text[position])
+    let length = first < 0x80 ? 1 : first < 0xE0 ? 2 : first < 0xF0 ? 3 : 4
+    var value = length == 1 ? first : first & (0x7F >> UInt32(length))
+    for i in 1..<max(1, length) { value = value << 6 | UInt32(text[position + i] & 0x3F) }
+    return Unicode.Scalar(value) ?? "\u{FFFD}"
+  }
+
+  /// The character that ends before `end`, in well-formed text; `end` is above 0.
+  static func scalar(in text: UnsafeBufferPointer<UInt8>, before end: Int) -> Unicode.Scalar {
+    var start = end - 1
+    while text[start] & 0xC0 == 0x80 { start -= 1 }
+    return scalar(in: text, at: start)
+  }
+
   /// Whether all of `text` is well formed.
   static func isWellFormed(_ text: UnsafeBufferPointer<UInt8>) -> Bool {
     guard let base = text.baseAddress else { return true }

@@ -34,7 +34,7 @@ MARKERS = {
     "test_structured_output.py": "not heavy and not peers",
     "test_clients.py": "heavy",
     "test_convert.py": "not heavy and not peers", "test_transformers.py": "heavy", "test_dpo.py": "heavy",
-    "test_convert_torch.py": "heavy", "test_peft.py": "heavy", "test_sampling.py": "heavy",
+    "test_convert_torch.py": "heavy", "test_tokenizer_transformers.py": "heavy", "test_stored_weights.py": "heavy", "test_peft.py": "heavy", "test_sampling.py": "heavy",
     "test_llama_cpp.py": "peers",
     "test_tensorboard.py": "heavy", "test_wandb.py": "heavy"}
 

@@ -231,6 +231,39 @@ def test_weights_of_several_types_are_converted_without_loss(minimind, model, tm
         assert f"{type}, no bit lost" in report, target
 
 
+def test_what_a_pth_does_not_say_is_asked_for_or_said_and_never_called_exact(minimind, tokenizer, tmp_path):
+    def checkpoint(keys, name):
+        """The weights of a model of 4 heads of 16 with so many key/value heads, as v1's files have them."""
+        directory = make_model(tmp_path / name, tokenizer)
+        config = json.loads((directory / "config.json").read_text()) | {"num_key_value_heads": keys}
+        stored = weights(directory)
+        for layer in range(config["num_hidden_layers"]):
+            for key in ("k_proj", "v_proj"):
+                stored[f"model.layers.{layer}.self_attn.{key}.weight"] = np.full((16 * keys, 64), 0.01, np.float32)
+        save_file(stored, directory / "model.safetensors")
+        (directory / "config.json").write_text(json.dumps(config))
+        minimind("convert", "--from", directory, "--to", tmp_path / f"{name}.pth")
+        return tmp_path / f"{name}.pth"
+
+    # Keys of half the width, as v1 has them: 16 heads are assumed, and said to be.
+    v1 = checkpoint(2, "v1")
+    report = minimind("convert", "--from", v1, "--to", tmp_path / "a").stdout
+    assert "16 heads (--heads), rotary base 10000 (--rope-theta): as MiniMind v1 has them" in report and "no bit lost" not in report
+    report = minimind("convert", "--from", v1, "--to", tmp_path / "b", "--heads", 4).stdout
+    assert "heads (--heads)" not in report and "rotary base 10000 (--rope-theta)" in report and "no bit lost" not in report
+    report = minimind("convert", "--from", v1, "--to", tmp_path / "c", "--heads", 4, "--rope-theta", 10000).stdout
+    assert "assumed" not in report and "fp32, no bit lost" in report
+    # Of a quarter, as MiniMind2 has them: the same numbers would make another model.
+    later = checkpoint(1, "later")
+    refused = minimind("convert", "--from", later, "--to", tmp_path / "d", check=False)
+    assert refused.returncode == 1 and "--heads and --rope-theta; for MiniMind2 these are 8 and 1000000" in refused.stderr
+    minimind("convert", "--from", later, "--to", tmp_path / "e", "--heads", 4, "--rope-theta", 1e6)
+    config = json.loads((tmp_path / "e/config.json").read_text())
+    assert (config["num_attention_heads"], config["num_key_value_heads"], config["rope_theta"]) == (4, 1, 1e6)
+    refused = minimind("convert", "--from", tmp_path / "e", "--to", tmp_path / "f.pth", check=False)
+    assert refused.returncode == 1 and "rotary base" in refused.stderr
+
+
 def test_the_tokenizer_that_is_named_goes_along(minimind, model, tokenizer, tmp_path):
     minimind("convert", "--from", model, "--to", tmp_path / "a.pth")
     minimind("convert", "--from", tmp_path / "a.pth", "--to", tmp_path / "b", "--heads", 4, "--tokenizer", tokenizer)
@@ -244,7 +277,7 @@ def test_the_tokenizer_that_is_named_goes_along(minimind, model, tokenizer, tmp_
     (["--from", "MODEL", "--to", "new", "--type", "q8_0"], 2, "--type q8 goes with --format gguf"),
     (["--from", "MODEL", "--to", "new.gguf", "--max-shard-size", "5"], 2, "--max-shard-size goes with --format hf"),
     (["--from", "MODEL", "--to", "new.pth", "--tokenizer", "MODEL"], 2, "a .pth holds weights only"),
-    (["--from", "MODEL", "--to", "new", "--heads", "4"], 2, "--heads and --experts-per-token go with a v1 .pth"),
+    (["--from", "MODEL", "--to", "new", "--heads", "4"], 2, "--heads, --rope-theta and --experts-per-token go with a v1 .pth"),
     (["--from", "MODEL", "--to", "new", "--format", "zip"], 2, '--format is "zip"; it must be hf, pth, gguf.'),
     (["--from", "nowhere", "--to", "new"], 1, "nowhere is not a model"),
     (["--from", "MODEL/config.json", "--to", "new"], 1, "it is no zip archive"),

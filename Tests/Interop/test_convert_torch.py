@@ -70,8 +70,11 @@ def test_what_training_scripts_save_is_read(minimind, fixture, tmp_path):
     state["module._orig_mod.pos_cis"] = torch.polar(torch.ones(8, 8), torch.ones(8, 8))
     state["module._orig_mod.layers.0.attention.mask"] = torch.full((1, 1, 4, 4), float("-inf"))
     torch.save(state, tmp_path / "state.pth")
-    minimind("convert", "--from", tmp_path / "state.pth", "--to", tmp_path / "again.pth", "--heads", 4)
+    # The table of rotations, for heads of 16, says how many heads there are.
+    minimind("convert", "--from", tmp_path / "state.pth", "--to", tmp_path / "again.pth")
     assert_equal(torch.load(tmp_path / "again.pth", weights_only=True), weights)
+    refused = minimind("convert", "--from", tmp_path / "state.pth", "--to", tmp_path / "m", "--heads", 8, check=False)
+    assert refused.returncode == 1 and "Leave out --heads" in refused.stderr
 
 
 def test_a_hostile_pickle_is_refused_by_name_and_not_run(minimind, fixture, tmp_path, monkeypatch):

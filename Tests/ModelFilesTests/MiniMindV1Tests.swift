@@ -17,7 +17,7 @@ private func tinyConfiguration(experts: Int = 0) -> ModelConfiguration {
 }
 
 private func readMiniMindV1(_ path: String, heads: Int = 2) throws -> Parameters {
-  try Parameters(miniMindV1: TorchCheckpoint(path), headCount: heads, expertsPerToken: 2)
+  try Parameters(miniMindV1: TorchCheckpoint(path), MissingSettings(headCount: heads))
 }
 
 private func message(_ body: () throws -> Void) -> String {
@@ -181,7 +181,7 @@ private func writeEdited(
         let bytes = withDamagedPickle(good, using: &generator)
         do {
           try bytes.withUnsafeBytes {
-            _ = try Parameters(miniMindV1: TorchCheckpoint($0, path: path), headCount: 2, expertsPerToken: 2)
+            _ = try Parameters(miniMindV1: TorchCheckpoint($0, path: path), MissingSettings(headCount: 2))
           }
         } catch {
           #expect(error is ModelFileError || error is ConfigurationError, "seed \(seed): \(error)")

@@ -105,10 +105,92 @@ struct TokenizerTests {
       try text.write(toFile: directory + "/chat_template.jinja", atomically: true, encoding: .utf8)
       try "{}".write(toFile: directory + "/tokenizer_config.json", atomically: true, encoding: .utf8)
       let tokenizer = try Tokenizer(directory: directory)
-      #expect(tokenizer.chatTemplateBytes == Array(text.utf8))
       try tokenizer.save(to: directory + "/new")
       _ = try ChatTemplate(tokenizerDirectory: directory + "/new")
-      #expect(try Set(FileManager.default.contentsOfDirectory(atPath: directory + "/new")) == Set(Tokenizer.fileNames))
+      #expect(Set(Tokenizer.files(in: directory + "/new")) == Set(Tokenizer.files(in: directory)))
+      #expect(try Data(contentsOf: URL(fileURLWithPath: directory + "/new/chat_template.jinja")) == Data(text.utf8))
+      // Another tokenizer, saved there, does not keep the first one's template.
+      try Self.learned().save(to: directory + "/new")
+      #expect(Tokenizer.files(in: directory + "/new") == ["tokenizer.json", "tokenizer_config.json"])
+    }
+  }
+
+  @Test("a template ends as editors end files, or is one of several; more than that is another template")
+  func templateFiles() throws {
+    let source = try withTemporaryDirectory { directory in
+      try Self.learned().save(to: directory)
+      return try #require(try ChatTemplate.jinjaText(tokenizerDirectory: directory))
+    }
+    let quoted = JSON.quoted(source)
+    func isRead(_ files: [String: String]) throws -> Bool {
+      try withTemporaryDirectory { directory in
+        try FileManager.default.createDirectory(
+          atPath: directory + "/additional_chat_templates", withIntermediateDirectories: true)
+        for (name, text) in files { try text.write(toFile: directory + "/" + name, atomically: true, encoding: .utf8) }
+        do { _ = try ChatTemplate(tokenizerDirectory: directory) } catch {
+          #expect(error is TokenizerError, "\(error)")
+          return false
+        }
+        return true
+      }
+    }
+    for end in ["", "\n", "\r\n", "\n\n"] { #expect(try isRead(["chat_template.jinja": source + end])) }
+    for end in ["\n\n\n", " ", "."] { #expect(try !isRead(["chat_template.jinja": source + end])) }
+    let other = #"{"name": "tool_use", "template": "{{ tools }}"}"#
+    let own = #"{"name": "default", "template": "# + quoted + "}"
+    #expect(try isRead(["tokenizer_config.json": #"{"chat_template": [\#(other), \#(own)]}"#]))
+    #expect(try isRead(["tokenizer_config.json": #"{"chat_template": {"default": \#(quoted), "rag": "x"}}"#]))
+    #expect(try !isRead(["tokenizer_config.json": #"{"chat_template": [\#(other)]}"#]))
+    #expect(try !isRead(["tokenizer_config.json": #"{"chat_template": [{"name": "default"}]}"#]))
+    #expect(try isRead(["chat_template.json": #"{"chat_template": \#(quoted)}"#]))
+    #expect(try isRead(["chat_template.json": #"{"chat_template": "x"}"#, "chat_template.jinja": source]))
+    // A file comes before the configuration, and templates in their directory are by name.
+    #expect(try !isRead(["chat_template.jinja": "x", "tokenizer_config.json": #"{"chat_template": \#(quoted)}"#]))
+    #expect(
+      try isRead(["chat_template.jinja": source, "additional_chat_templates/tool_use.jinja": "{{ tools }}"]))
+    #expect(
+      try !isRead([
+        "additional_chat_templates/tool_use.jinja": "x", "tokenizer_config.json": #"{"chat_template": \#(quoted)}"#,
+      ]))
+    #expect(try !isRead([:]))
+  }
+
+  @Test("the configuration agrees with tokenizer.json, makes entries of the vocabulary special, or is refused")
+  func declaredTokens() throws {
+    try withTemporaryDirectory { directory in
+      try Self.learned().save(to: directory)
+      func read(_ configuration: String) throws -> Tokenizer {
+        try configuration.write(toFile: directory + "/tokenizer_config.json", atomically: true, encoding: .utf8)
+        return try Tokenizer(directory: directory)
+      }
+      let plain = try read("{}")
+      let spaced = plain.encode("na na na")
+      #expect(plain.unknownToken == 0)
+      for accepted in [
+        #"{"unk_token": null, "pad_token": null, "additional_special_tokens": ["</s>"]}"#,
+        #"{"extra_special_tokens": {"image_token": "<s>"}, "pad_token": {"content": "</s>", "lstrip": true}}"#,
+        #"{"add_bos_token": true, "model_max_length": 8, "truncation_side": "left", "max_length": 4}"#,
+        #"{"added_tokens_decoder": {"1": {"content": "<s>", "special": true, "normalized": false}}}"#,
+      ] {
+        #expect(try read(accepted).encode("<s>na na na</s>") == [1] + spaced + [2], "\(accepted)")
+      }
+      // An entry of the vocabulary that is named becomes a special token.
+      let na = try #require(plain.encode("na").first)
+      let named = try read(#"{"pad_token": "na"}"#)
+      #expect(named.isSpecial(na) && named.encode("nana") == [na, na] && named.contentHash != plain.contentHash)
+      for refused in [
+        #"{"pad_token": "[PAD]"}"#, #"{"extra_special_tokens": ["<x>"]}"#, #"{"pad_token": 3}"#,
+        #"{"added_tokens_decoder": {"1": {"content": "<s>", "special": true, "lstrip": true}}}"#,
+        #"{"split_special_tokens": true}"#, #"{"bos_token": "<begin>"}"#,
+      ] {
+        let error = #expect(throws: TokenizerError.self) { _ = try read(refused) }
+        #expect(error?.description.contains("_token") == true, "\(refused): \(error?.description ?? "")")
+      }
+      // The older file of names counts unless the configuration lists the added tokens.
+      try #"{"pad_token": "[PAD]"}"#.write(
+        toFile: directory + "/special_tokens_map.json", atomically: true, encoding: .utf8)
+      #expect(throws: TokenizerError.self) { _ = try read("{}") }
+      #expect(try read(#"{"added_tokens_decoder": {}}"#).encode("na na na") == spaced)
     }
   }
 

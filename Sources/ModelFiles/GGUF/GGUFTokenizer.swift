@@ -1,6 +1,6 @@
 import Tokenization
 
-/// A tokenizer as GGUF metadata for llama.cpp: a byte-level BPE with GPT-2's splitting, which adds no token by itself.
+/// A tokenizer as GGUF metadata for llama.cpp: a byte-level BPE with GPT-2's splitting.
 package struct GGUFTokenizer {
   /// `tokenizer.ggml.*` and `tokenizer.chat_template`.
   package let metadata: [(key: String, value: GGUFValue)]
@@ -15,14 +15,18 @@ package struct GGUFTokenizer {
   ///   - beginToken: nil for a model without one.
   ///   - endTokens: the tokens that end an answer.
   /// - Throws: `FileError` or `TokenizerError` when there is no tokenizer that this program reads;
-  ///   `ModelFileError.contradiction` when it has more tokens than the model, or more tokens end an answer than the format
-  ///   has names for.
+  ///   `ModelFileError.contradiction` when it has more tokens than the model or tokens that the format cannot describe, or
+  ///   more tokens end an answer than the format has names for.
   package init(directory: String, vocabularySize: Int, beginToken: Int?, endTokens: [Int]) throws {
     let tokenizer = try Tokenizer(directory: directory)
     guard tokenizer.vocabularySize <= vocabularySize else {
       throw ModelFileError.contradiction(
         "\(directory): the tokenizer has \(tokenizer.vocabularySize) tokens, the model \(vocabularySize). "
           + "Give the model's own with --tokenizer.")
+    }
+    if let token = tokenizer.tokenWithContext {
+      throw ModelFileError.contradiction(
+        "\(directory): the added token \(token) has single_word, lstrip or rstrip, for which GGUF has no place.")
     }
     let endKeys = ["eos_token_id", "eot_token_id", "eom_token_id"]
     guard endTokens.count <= endKeys.count else {
@@ -39,9 +43,9 @@ package struct GGUFTokenizer {
       ("model", .string("gpt2")), ("pre", .string("gpt-2")), ("tokens", .strings(tokens)),
       ("token_type", .int32s(types)),
       ("merges", .strings(tokenizer.mergeSpellings.map { "\($0.left) \($0.right)" })),
-      ("unknown_token_id", .uint32(UInt32(tokenizer.unknownToken))),
-      ("add_bos_token", .bool(false)), ("add_eos_token", .bool(false)),
+      ("add_bos_token", .bool(tokenizer.framesText.withBegin)), ("add_eos_token", .bool(tokenizer.framesText.withEnd)),
     ]
+    if let unknown = tokenizer.unknownToken { metadata.append(("unknown_token_id", .uint32(UInt32(unknown)))) }
     if let beginToken { metadata.append(("bos_token_id", .uint32(UInt32(beginToken)))) }
     for (key, token) in zip(endKeys, endTokens) { metadata.append((key, .uint32(UInt32(token)))) }
     metadata = metadata.map { ("tokenizer.ggml." + $0.key, $0.value) }

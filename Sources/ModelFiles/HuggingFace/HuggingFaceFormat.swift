@@ -41,7 +41,7 @@ extension StoredParameters {
       Parameters(stored.configuration, stored.weights),
       types: stored.table.entries.map { isAdapter ? .float32 : stored.weights.tensor($0.key)?.type })
     settingsDirectory = stored.weights.directory
-    tokenizerDirectory = TokenizerFiles.firstDirectory(of: [directory, stored.weights.directory])
+    tokenizerDirectory = Tokenizer.firstDirectory(of: [directory, stored.weights.directory])
     metadata = stored.weights.mergedMetadata()
   }
 }

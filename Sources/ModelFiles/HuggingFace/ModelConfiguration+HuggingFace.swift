@@ -1,3 +1,4 @@
+import Foundation
 import Model
 import Storage
 
@@ -14,9 +15,20 @@ extension ModelConfiguration {
     try self.init(HuggingFaceConfig(path: path, json: JSON(contentsOf: path)))
   }
 
-  /// The configuration of the model in a directory, or of the base of the adapter in it.
+  /// The configuration of the model in a directory, or of the base of the adapter in it. Where `config.json` ties embedding
+  /// and output and the weights have both, unequal, they are not tied: `ModelWeights.hasOutputOfItsOwn`.
+  ///
+  /// - Throws: `FileError`, `ModelFileError` or `ConfigurationError`, each naming the file.
   package init(modelDirectory: String) throws {
-    try self.init(huggingFaceConfig: configurationPath(ofModel: modelDirectory))
+    let path = try configurationPath(ofModel: modelDirectory)
+    try self.init(huggingFaceConfig: path)
+    let directory = (path as NSString).deletingLastPathComponent
+    let hasWeights = ["", ".index.json"].contains {
+      FileManager.default.fileExists(atPath: directory + "/model.safetensors" + $0)
+    }
+    if tiesEmbeddings, hasWeights, try ModelWeights(modelDirectory: directory, adapter: nil).hasOutputOfItsOwn() {
+      tiesEmbeddings = false
+    }
   }
 
   /// This configuration as the object of a `config.json`, in the form that `transformers` 4 and 5 read.

@@ -29,24 +29,3 @@ package func configurationPath(ofModel directory: String) throws -> String {
   let model = PEFTAdapter.isAdapter(directory) ? try PEFTAdapter(directory: directory).baseDirectory() : directory
   return model + "/config.json"
 }
-
-/// The files beside the weights that make up a tokenizer; those that exist are copied with a model.
-public enum TokenizerFiles {
-  /// The first of these directories that has a tokenizer; nil where none has.
-  public static func firstDirectory(of directories: [String]) -> String? {
-    directories.first { FileManager.default.fileExists(atPath: $0 + "/" + Tokenizer.fileNames[0]) }
-  }
-
-  /// Copies the tokenizer in `source` into `destination`.
-  ///
-  /// - Throws: `FileError`, also when `source` has no tokenizer.json.
-  public static func copy(from source: String, to destination: String) throws(FileError) {
-    for name in Tokenizer.copiedFileNames
-    where name == Tokenizer.fileNames[0] || FileManager.default.fileExists(atPath: source + "/" + name) {
-      let file = try MappedFile(source + "/" + name)
-      let copy = try AtomicFile(destination + "/" + name)
-      try copy.write(file.bytes)
-      try copy.commit()
-    }
-  }
-}

@@ -1,4 +1,5 @@
 import Foundation
+import Model
 import Storage
 
 /// The weights of a Hugging Face model directory: `model.safetensors`, or the shards that
@@ -9,7 +10,9 @@ public final class ModelWeights: Sendable {
   /// The file that a message about missing weights should name.
   public let path: String
   private let files: [SafetensorsFile]
-  private let fileIndices: [String: Int]
+  private let locations: [String: StoredTensors.Location]
+  /// Whether the one matrix of a model whose output is its embedding was found under the output's name.
+  package let storesEmbeddingAsOutput: Bool
   private let adapter: PEFTAdapter?
 
   /// The weights in a directory of either kind.
@@ -27,67 +30,48 @@ public final class ModelWeights: Sendable {
   package init(modelDirectory directory: String, adapter: PEFTAdapter?) throws {
     self.directory = directory
     self.adapter = adapter
-    let single = directory + "/model.safetensors"
-    let index = single + ".index.json"
-    if FileManager.default.fileExists(atPath: single) || !FileManager.default.fileExists(atPath: index) {
-      guard FileManager.default.fileExists(atPath: single) else {
-        throw ModelFileError.notAModel(
-          path: directory, reason: "it has no model.safetensors (weights in other formats are not read)")
-      }
-      path = single
-      let file = try SafetensorsFile(single)
-      files = [file]
-      fileIndices = Dictionary(uniqueKeysWithValues: file.tensors.map { ($0.name, 0) })
-      try adapter?.check(base: self)
-      return
-    }
-    path = index
-    guard case .object(let map)? = try JSON(contentsOf: index)["weight_map"] else {
-      throw ModelFileError.malformed(path: index, fault: "it has no object 'weight_map'")
-    }
-    var files: [SafetensorsFile] = []
-    var positions: [String: Int] = [:]
-    var fileIndices: [String: Int] = [:]
-    for member in map {
-      guard let name = member.value.stringValue, !name.isEmpty, !name.contains("/"), name != "..",
-        !name.contains("\0")
-      else {
-        throw ModelFileError.malformed(
-          path: index, fault: "the shard of '\(member.key.prefix(200))' is not the name of a file beside it")
-      }
-      if positions[name] == nil {
-        positions[name] = files.count
-        files.append(try SafetensorsFile(directory + "/" + name))
-      }
-      let position = positions[name]!
-      guard files[position].tensor(member.key) != nil else {
-        throw ModelFileError.malformed(
-          path: directory + "/" + name, fault: "the index promises '\(member.key.prefix(200))', which is not there")
-      }
-      fileIndices[member.key] = position
-    }
-    self.files = files
-    self.fileIndices = fileIndices
+    let stored = try StoredTensors(directory: directory)
+    path = stored.path
+    files = stored.files
+    locations = stored.locations
+    storesEmbeddingAsOutput = stored.storesEmbeddingAsOutput
     try adapter?.check(base: self)
   }
 
-  /// The names of all weights.
-  public var names: [String] { Array(fileIndices.keys) }
+  /// The names of all weights, as `transformers` has them whatever stands before them in the file.
+  public var names: [String] { Array(locations.keys) }
 
   /// The type and shape of a weight, if there is one of this name.
   public func tensor(_ name: String) -> SafetensorsFile.Tensor? {
-    fileIndices[name].flatMap { files[$0].tensor(name) }
+    locations[name].flatMap { files[$0.file].tensor($0.name) }
   }
 
   /// The file that holds a weight.
-  public func filePath(of name: String) -> String { fileIndices[name].map { files[$0].path } ?? path }
+  public func filePath(of name: String) -> String { locations[name].map { files[$0.file].path } ?? path }
+
+  private func find(_ name: String) -> (file: SafetensorsFile, tensor: SafetensorsFile.Tensor)? {
+    guard let location = locations[name], let tensor = files[location.file].tensor(location.name) else { return nil }
+    return (files[location.file], tensor)
+  }
+
+  /// Whether the output is a matrix of its own, other than the embedding. Where `config.json` says that they are one and
+  /// the file holds two, `transformers` uses both.
+  ///
+  /// - Throws: `FileError` or `ModelFileError` when a matrix cannot be read.
+  package func hasOutputOfItsOwn() throws -> Bool {
+    guard let (outputFile, output) = find(ParameterKey.output),
+      let (embeddingFile, embedding) = find(ParameterKey.embedding), output.shape == embedding.shape
+    else { return false }
+    if output.type == embedding.type {
+      return !outputFile.bytes(of: output).elementsEqual(embeddingFile.bytes(of: embedding))
+    }
+    return try outputFile.floats(of: output) != embeddingFile.floats(of: embedding)
+  }
 
   /// The stored bytes of a weight, at any alignment; nil for one that an adapter changes. Valid while this object lives.
   public func bytes(of name: String) -> UnsafeRawBufferPointer? {
-    guard adapter?.modules[name] == nil, let index = fileIndices[name], let tensor = files[index].tensor(name) else {
-      return nil
-    }
-    return files[index].bytes(of: tensor)
+    guard adapter?.modules[name] == nil, let (file, tensor) = find(name) else { return nil }
+    return file.bytes(of: tensor)
   }
 
   /// Writes a weight in fp32 to `destination` and checks that all its values are finite.
@@ -95,15 +79,13 @@ public final class ModelWeights: Sendable {
   /// - Precondition: there is a weight of this name, and `destination` has room for it.
   /// - Throws: `ModelFileError` when its type is not read or a value is not finite.
   public func copy(_ name: String, to destination: UnsafeMutablePointer<Float>) throws {
-    guard let index = fileIndices[name], let tensor = files[index].tensor(name) else {
-      preconditionFailure("no weight is named \(name)")
-    }
-    try files[index].copy(tensor, to: destination)
-    files[index].release(tensor)
+    guard let (file, tensor) = find(name) else { preconditionFailure("no weight is named \(name)") }
+    try file.copy(tensor, to: destination)
+    file.release(tensor)
     try adapter?.merge(into: name, destination)
     guard TensorConversion.areFinite(destination, count: tensor.count) else {
       throw ModelFileError.malformed(
-        path: files[index].path, fault: "'\(name)' holds values that are not finite numbers")
+        path: file.path, fault: "'\(name)' holds values that are not finite numbers")
     }
   }
 
@@ -112,9 +94,9 @@ public final class ModelWeights: Sendable {
   package func contentHash() throws -> String {
     let hash = SHA256()
     for name in names.sorted() {
-      guard let index = fileIndices[name], let tensor = files[index].tensor(name) else { continue }
+      guard let (file, tensor) = find(name) else { continue }
       Array("\(name) \(tensor.shape)\n".utf8).withUnsafeBytes(hash.update)
-      try files[index].floats(of: tensor).withUnsafeBytes(hash.update)
+      try file.floats(of: tensor).withUnsafeBytes(hash.update)
     }
     return SHA256.hexadecimal(hash.finalize())
   }

@@ -1,6 +1,7 @@
 import Foundation
 import Model
 import Storage
+import Tokenization
 
 // MARK: - Reading
 
@@ -47,7 +48,8 @@ extension ParameterTable {
   public init(_ configuration: ModelConfiguration, checkedAgainst weights: ModelWeights) throws {
     try self.init(configuration)
     for entry in entries {
-      guard let tensor = weights.tensor(entry.key) else {
+      let isOutputsOnly = entry.key == ParameterKey.embedding && weights.storesEmbeddingAsOutput
+      guard let tensor = weights.tensor(entry.key), !isOutputsOnly || configuration.tiesEmbeddings else {
         throw ModelFileError.contradiction(
           "\(weights.path): '\(entry.key)' is missing, config.json asks for it. Check \(Self.settings(for: entry.role))."
         )
@@ -61,10 +63,9 @@ extension ParameterTable {
     let mixtureLayers = configuration.isMixture ? configuration.layerCount : 0
     let routerBiases = Set((0..<mixtureLayers).map { ParameterKey.Layer($0).routerBias })
     for name in weights.names.sorted() where entry(name) == nil {
-      // Old Llama checkpoints store the rotary frequencies, which follow from the configuration.
-      if name.hasSuffix(".rotary_emb.inv_freq") { continue }
-      if name == ParameterKey.output, let output = weights.bytes(of: name),
-        let embedding = weights.bytes(of: ParameterKey.embedding), output.elementsEqual(embedding)
+      if Self.tables.contains(where: name.hasSuffix) { continue }
+      if name == ParameterKey.output, weights.tensor(name)?.shape == weights.tensor(ParameterKey.embedding)?.shape,
+        try !weights.hasOutputOfItsOwn()
       {
         continue
       }
@@ -81,6 +82,13 @@ extension ParameterTable {
           + "Check \(Self.settings(forName: name)).")
     }
   }
+
+  /// Tables that some programs store beside the weights: the rotary frequencies, and the angles by position. They follow
+  /// from the configuration, and `transformers` does not read them either.
+  private static let tables = [
+    ".rotary_emb.inv_freq", ".rotary_emb.original_inv_freq", ".rotary_emb.cos_cached", ".rotary_emb.sin_cached",
+    ".freqs_cos", ".freqs_sin", ".pos_cis",
+  ]
 
   /// The settings of `config.json` that decide whether a weight exists and what its shape is.
   private static func settings(for role: ParameterRole) -> String {
@@ -149,7 +157,7 @@ extension Parameters {
         try origin.flatMap { try JSON(ifPresentAt: $0 + "/generation_config.json") }
         ?? configuration.huggingFaceGenerationConfig()
       try AtomicFile.write(generation.text() + "\n", to: directory + "/generation_config.json")
-      if let tokenizerDirectory { try TokenizerFiles.copy(from: tokenizerDirectory, to: directory) }
+      if let tokenizerDirectory { try Tokenizer.copyFiles(from: tokenizerDirectory, to: directory) }
       let biases =
         configuration.isMixture ? (0..<configuration.layerCount).map { ParameterKey.Layer($0).routerBias } : []
       let writer = try ModelWeightsWriter(

@@ -1,5 +1,6 @@
 import Model
 import Storage
+import Tokenization
 
 /// An adapter as the directory that the `peft` package reads and writes. Weights are fp32.
 extension LoRAAdapter {
@@ -13,7 +14,7 @@ extension LoRAAdapter {
       targets: configuration.targets.map(\.rawValue))
     try AtomicDirectory.write(path) { directory in
       try AtomicFile.write(peft.json.text() + "\n", to: directory + "/" + PEFTConfiguration.fileName)
-      if let tokenizerDirectory { try TokenizerFiles.copy(from: tokenizerDirectory, to: directory) }
+      if let tokenizerDirectory { try Tokenizer.copyFiles(from: tokenizerDirectory, to: directory) }
       let writer = try SafetensorsWriter(
         directory + "/" + PEFTAdapter.weightsFileName,
         tensors: table.entries.map { SafetensorsWriter.Plan(name: $0.key, type: .float32, shape: $0.shape) },

@@ -18,12 +18,25 @@ package struct MiniMindV1Format: ModelFormat {
 
   package func read(_ path: String, _ missing: MissingSettings) throws -> StoredParameters {
     let checkpoint = try TorchCheckpoint(path)
-    let parameters = try Parameters(
-      miniMindV1: checkpoint, headCount: missing.headCount, expertsPerToken: missing.expertsPerToken)
+    let parameters = try Parameters(miniMindV1: checkpoint, missing)
+    let configuration = parameters.configuration
     let type = checkpoint.tensors.first { $0.shape.count == 2 }?.type
     var result = StoredParameters(parameters, types: parameters.table.entries.map { _ in type })
-    let length = parameters.configuration.maximumSequenceLength
-    result.notes = [("context", "\(length) tokens, as MiniMind v1 trains; the .pth does not say")]
+    var assumed: [String] = []
+    if missing.headCount == nil && Parameters.headSize(of: checkpoint) == nil {
+      assumed.append("\(configuration.headCount) heads (--heads)")
+    }
+    if missing.ropeTheta == nil { assumed.append("rotary base \(Int(configuration.ropeTheta)) (--rope-theta)") }
+    if configuration.isMixture && missing.expertsPerToken == nil {
+      assumed.append("\(configuration.expertsPerToken) experts a token (--experts-per-token)")
+    }
+    if !assumed.isEmpty {
+      result.isAssumed = true
+      let text = assumed.joined(separator: ", ")
+      result.notes.append(("assumed", text + ": as MiniMind v1 has them; the .pth does not say"))
+    }
+    let length = configuration.maximumSequenceLength
+    result.notes.append(("context", "\(length) tokens, as MiniMind v1 trains; the .pth does not say"))
     return result
   }
 

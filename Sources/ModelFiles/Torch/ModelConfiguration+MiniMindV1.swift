@@ -6,11 +6,12 @@ extension ModelConfiguration {
   /// - Parameters:
   ///   - weights: by v1's name, without prefixes.
   ///   - path: the file, for messages.
-  ///   - headCount: query heads, which do not follow from the shapes.
-  ///   - expertsPerToken: the same of the experts that a token passes; only a mixture has them.
+  ///   - headSize: that of the table of rotations beside the weights, where the file has one.
+  ///   - missing: what the weights do not say.
   /// - Throws: `ModelFileError` when they are not those of a v1 model, `ConfigurationError` when they are impossible.
   init(
-    miniMindV1Weights weights: [String: TorchCheckpoint.Tensor], path: String, headCount: Int, expertsPerToken: Int
+    miniMindV1Weights weights: [String: TorchCheckpoint.Tensor], path: String, headSize storedHeadSize: Int?,
+    _ missing: MissingSettings
   ) throws {
     func matrix(_ name: String) throws -> (rows: Int, columns: Int) {
       guard let shape = weights[name]?.shape else {
@@ -24,12 +25,25 @@ extension ModelConfiguration {
       return (shape[0], shape[1])
     }
     let embedding = try matrix(MiniMindV1Name.embedding)
-    guard embedding.columns % headCount == 0 else {
+    let keyRows = try matrix("layers.0.attention.wk.weight").rows
+    if missing.headCount == nil && storedHeadSize == nil && 2 * keyRows != embedding.columns {
+      throw ModelFileError.contradiction(
+        "\(path): the keys' width of \(keyRows) is not half the model's, \(embedding.columns), as MiniMind v1 has it, and the "
+          + "file does not say how many heads there are. Give --heads and --rope-theta; for MiniMind2 these are 8 and 1000000."
+      )
+    }
+    let headCount =
+      missing.headCount ?? storedHeadSize.map { embedding.columns / max(1, $0) } ?? MissingSettings.v1HeadCount
+    guard headCount > 0, embedding.columns % headCount == 0 else {
       throw ModelFileError.contradiction(
         "\(path): a width of \(embedding.columns) cannot be cut into \(headCount) heads. Say how many with --heads.")
     }
     let headSize = embedding.columns / headCount
-    let keyRows = try matrix("layers.0.attention.wk.weight").rows
+    if let storedHeadSize, storedHeadSize != headSize {
+      throw ModelFileError.contradiction(
+        "\(path): \(headCount) heads would be of \(headSize), and the file's table of rotations is for heads of "
+          + "\(storedHeadSize). Leave out --heads.")
+    }
     guard headSize > 0, keyRows % headSize == 0 else {
       throw ModelFileError.contradiction(
         "\(path): the keys' width of \(keyRows) is no multiple of the head size \(headSize) that \(headCount) heads "
@@ -51,9 +65,10 @@ extension ModelConfiguration {
       vocabularySize: embedding.rows)
     if experts > 0 {
       expertCount = experts
-      self.expertsPerToken = expertsPerToken
+      expertsPerToken = missing.expertsPerToken ?? MissingSettings.v1ExpertsPerToken
       if weights[firstBlock + "shared_experts.w1.weight"] != nil { sharedExpertCount = 1 }
     }
+    ropeTheta = missing.ropeTheta ?? MissingSettings.v1RopeTheta
     try validate(source: path)
   }
 

@@ -10,15 +10,13 @@ extension Parameters {
   /// Prefixes that `torch.compile` and data-parallel training leave (`_orig_mod.`, `module.`) are dropped, and so are the
   /// tables that v1 stores beside its weights.
   ///
-  /// - Parameters:
-  ///   - headCount: query heads, which the file does not say.
-  ///   - expertsPerToken: the same for the experts that a token passes.
+  /// - Parameter missing: what the file does not say.
   /// - Throws: `ModelFileError` or `ConfigurationError`, each saying which file and what is wrong.
-  package convenience init(miniMindV1 checkpoint: TorchCheckpoint, headCount: Int, expertsPerToken: Int) throws {
+  package convenience init(miniMindV1 checkpoint: TorchCheckpoint, _ missing: MissingSettings) throws {
     let path = checkpoint.path
     var tensors = try Self.namedTensors(of: checkpoint)
     let configuration = try ModelConfiguration(
-      miniMindV1Weights: tensors, path: path, headCount: headCount, expertsPerToken: expertsPerToken)
+      miniMindV1Weights: tensors, path: path, headSize: Self.headSize(of: checkpoint), missing)
     let table = try ParameterTable(configuration)
     let weights = table.miniMindV1Weights(of: configuration)
     let output = tensors.removeValue(forKey: MiniMindV1Name.output)
@@ -58,6 +56,14 @@ extension Parameters {
     }
   }
 
+  /// The size of a head by v1's table of rotations, [positions, head size / 2], which training saves in some files.
+  package static func headSize(of checkpoint: TorchCheckpoint) -> Int? {
+    let table = checkpoint.tensors.first {
+      ["pos_cis", "freqs_cis"].contains($0.name.split(separator: ".").last ?? "")
+    }
+    return table.flatMap { $0.shape.count == 2 && $0.shape[1] > 0 ? 2 * $0.shape[1] : nil }
+  }
+
   /// The weights by their names in v1's model.
   private static func namedTensors(of checkpoint: TorchCheckpoint) throws -> [String: TorchCheckpoint.Tensor] {
     var tensors: [String: TorchCheckpoint.Tensor] = [:]
@@ -65,7 +71,11 @@ extension Parameters {
       var name = Substring(tensor.name)
       while let prefix = ["_orig_mod.", "module."].first(where: name.hasPrefix) { name = name.dropFirst(prefix.count) }
       // Tables of rotations and of the causal mask, which follow from the configuration.
-      if ["pos_cis", "freqs_cis", "mask"].contains(name.split(separator: ".").last.map(String.init)) { continue }
+      if ["pos_cis", "freqs_cis", "freqs_cos", "freqs_sin", "mask"].contains(
+        name.split(separator: ".").last.map(String.init))
+      {
+        continue
+      }
       guard tensors.updateValue(tensor, forKey: String(name)) == nil else {
         throw ModelFileError.malformed(
           path: checkpoint.path, fault: "there are two weights '\(name.prefix(200))' with different prefixes")

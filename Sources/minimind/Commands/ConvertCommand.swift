@@ -16,11 +16,14 @@ let convertCommand: Command = {
   let type = Option<WeightEncoding?>.optionalChoice(
     "type", defaultText: "that of the source; fp32 for an adapter",
     help: "How weights are stored; q8, which is llama.cpp's q8_0, in gguf only. \(NumberType.otherNamesNote)")
-  let heads = Option.integer(
-    "heads", default: MissingSettings().headCount, in: 1...4096,
+  let heads = Option.optionalInteger(
+    "heads", in: 1...4096, defaultText: String(MissingSettings.v1HeadCount),
     help: "Query heads of a v1 .pth, which does not say how many it has.")
-  let experts = Option.integer(
-    "experts-per-token", default: MissingSettings().expertsPerToken, in: 1...256,
+  let theta = Option.optionalNumber(
+    "rope-theta", in: 1...1e9, defaultText: formatNumber(MissingSettings.v1RopeTheta),
+    help: "Rotary base of a v1 .pth, which does not say it; 1000000 for one of MiniMind2.")
+  let experts = Option.optionalInteger(
+    "experts-per-token", in: 1...256, defaultText: String(MissingSettings.v1ExpertsPerToken),
     help: "Experts that each token is routed to, of a v1 .pth with a mixture of experts.")
   let tokenizer = Option.optional(
     "tokenizer", "DIR", help: "The tokenizer for the result, if the source has none or another is wanted."
@@ -29,7 +32,7 @@ let convertCommand: Command = {
     "max-shard-size", in: 1...1 << 20, help: "Cuts the weights of hf into files of at most N MiB.")
   return Command(
     "convert", summary: "changes the format of a model",
-    options: [from, to, format, type, heads, experts, tokenizer, shardSize],
+    options: [from, to, format, type, heads, theta, experts, tokenizer, shardSize],
     example: "minimind convert --from my-chat --to my-chat.gguf --type q8"
   ) { invocation in
     // A directory's path may end in a slash; the file that is written beside it may not.
@@ -41,10 +44,11 @@ let convertCommand: Command = {
       throw CommandError("\(output.path) exists already. Choose another --to, or remove it.")
     }
     let origin = ModelFormats.format(of: invocation[from])
-    var missing = MissingSettings()
-    (missing.headCount, missing.expertsPerToken) = (invocation[heads], invocation[experts])
-    guard origin.lacksHeadCounts || !(invocation.isGiven(heads) || invocation.isGiven(experts)) else {
-      throw UsageError("--heads and --experts-per-token go with a v1 .pth; \(invocation[from]) says both.")
+    let missing = MissingSettings(
+      headCount: invocation[heads], expertsPerToken: invocation[experts], ropeTheta: invocation[theta])
+    guard origin.lacksHeadCounts || missing == MissingSettings() else {
+      throw UsageError(
+        "--heads, --rope-theta and --experts-per-token go with a v1 .pth; \(invocation[from]) says them.")
     }
     let source = try origin.read(invocation[from], missing)
     let settings = WriteSettings(
@@ -87,7 +91,9 @@ private func report(
     (name: "parameters", value: formatCount(source.parameters.configuration.parameterCount)),
     (
       name: "weights",
-      value: settings.encoding.rawValue + (isExact ? ", no bit lost" : ", rounded from \(exact.rawValue)")
+      // Where settings are assumed, the weights may be exact and the model another one.
+      value: settings.encoding.rawValue
+        + (!isExact ? ", rounded from \(exact.rawValue)" : source.isAssumed ? ", not rounded" : ", no bit lost")
     ),
   ]
   rows += source.notes

@@ -2,6 +2,7 @@ import Foundation
 import Model
 import ModelFiles
 import Storage
+import Tokenization
 
 /// `minimind merge`: an adapter and its base become a model of their own.
 let mergeCommand: Command = {
@@ -32,7 +33,7 @@ let mergeCommand: Command = {
     let weights = try ModelWeights(modelDirectory: base, adapter: files)
     let parameters = try Parameters(ModelConfiguration(modelDirectory: base), weights)
     try parameters.save(
-      modelDirectory: output, tokenizerDirectory: TokenizerFiles.firstDirectory(of: [directory, base]),
+      modelDirectory: output, tokenizerDirectory: Tokenizer.firstDirectory(of: [directory, base]),
       keepingSettingsOf: base, metadata: weights.mergedMetadata())
     try Console.standardOutput.print(
       "merged \(files.modules.count) adapted layers of \(directory) into \(base): \(output)")

@@ -82,9 +82,10 @@ let tokenizerEncodeCommand: Command = {
         // Such a line gets an empty answer, so that line N of the output belongs to line N of the input.
         ids = []
       } else if isJSONL {
-        ids = tokenizer.encode(try line.withUnsafeBytes(documentText(ofJSONLine:)), specialTokens: handling)
+        var text = try line.withUnsafeBytes(documentText(ofJSONLine:))
+        ids = text.withUTF8 { tokenizer.encodeFramed(UnsafeRawBufferPointer($0), specialTokens: handling) }
       } else {
-        ids = line.withUnsafeBytes { tokenizer.encode($0, specialTokens: handling) }
+        ids = line.withUnsafeBytes { tokenizer.encodeFramed($0, specialTokens: handling) }
       }
       return opening + ids.map(String.init).joined(separator: separator) + closing
     }

@@ -1,0 +1,100 @@
+import Foundation
+import Model
+import Storage
+
+/// Where the weights of a model directory are: `model.safetensors`, or the shards that `model.safetensors.index.json` lists.
+struct StoredTensors {
+  struct Location {
+    let file: Int
+    /// The name in the file, which may have a prefix that its name as a weight lacks.
+    let name: String
+  }
+
+  /// The file that a message about missing weights should name.
+  let path: String
+  let files: [SafetensorsFile]
+  /// By the name that `transformers` has for the weight.
+  let locations: [String: Location]
+  let storesEmbeddingAsOutput: Bool
+
+  /// - Throws: `FileError` or `ModelFileError`.
+  init(directory: String) throws {
+    let single = directory + "/model.safetensors"
+    let index = single + ".index.json"
+    if FileManager.default.fileExists(atPath: single) || !FileManager.default.fileExists(atPath: index) {
+      guard FileManager.default.fileExists(atPath: single) else {
+        throw ModelFileError.notAModel(
+          path: directory, reason: "it has no model.safetensors (weights in other formats are not read)")
+      }
+      path = single
+      files = [try SafetensorsFile(single)]
+    } else {
+      path = index
+      files = try Self.shards(index, in: directory)
+    }
+    (locations, storesEmbeddingAsOutput) = try Self.locations(of: files)
+  }
+
+  /// The files that an index lists. What they hold counts, whether the index knows of it or not, as in `transformers`.
+  private static func shards(_ index: String, in directory: String) throws -> [SafetensorsFile] {
+    guard case .object(let map)? = try JSON(contentsOf: index)["weight_map"] else {
+      throw ModelFileError.malformed(path: index, fault: "it has no object 'weight_map'")
+    }
+    var files: [SafetensorsFile] = []
+    var positions: [String: Int] = [:]
+    for member in map {
+      guard let name = member.value.stringValue, !name.isEmpty, !name.contains("/"), name != "..",
+        !name.contains("\0")
+      else {
+        throw ModelFileError.malformed(
+          path: index, fault: "the shard of '\(member.key.prefix(200))' is not the name of a file beside it")
+      }
+      if positions[name] == nil {
+        positions[name] = files.count
+        files.append(try SafetensorsFile(directory + "/" + name))
+      }
+    }
+    for member in map where !files.contains(where: { $0.tensor(member.key) != nil }) {
+      throw ModelFileError.malformed(
+        path: directory + "/" + (member.value.stringValue ?? ""),
+        fault: "the index promises '\(member.key.prefix(200))', which is not there")
+    }
+    return files
+  }
+
+  private static func locations(of files: [SafetensorsFile]) throws -> ([String: Location], Bool) {
+    let names = files.flatMap { $0.tensors.map(\.name) }
+    let isBare = names.contains { withoutWrappers($0) == "embed_tokens.weight" }
+    var locations: [String: Location] = [:]
+    for (position, file) in files.enumerated() {
+      for tensor in file.tensors {
+        let name = weightName(tensor.name, isBare: isBare)
+        if let other = locations.updateValue(Location(file: position, name: tensor.name), forKey: name) {
+          throw ModelFileError.malformed(
+            path: file.path,
+            fault: "'\(tensor.name.prefix(200))' and '\(other.name.prefix(200))' of the same model are one weight")
+        }
+      }
+    }
+    guard locations[ParameterKey.embedding] == nil, let output = locations.removeValue(forKey: ParameterKey.output)
+    else {
+      return (locations, false)
+    }
+    locations[ParameterKey.embedding] = output
+    return (locations, true)
+  }
+
+  /// The name of a weight in `transformers`, for one that a wrapper around the model, or saving its inner model alone, has
+  /// changed.
+  private static func weightName(_ stored: String, isBare: Bool) -> String {
+    var name = withoutWrappers(stored)
+    while name.hasPrefix("model.model.") { name = String(name.dropFirst("model.".count)) }
+    return isBare && name != ParameterKey.output ? "model." + name : name
+  }
+
+  /// `stored` without the names under which `torch.compile` and data-parallel training hold a model.
+  private static func withoutWrappers(_ stored: String) -> String {
+    stored.split(separator: ".", omittingEmptySubsequences: false)
+      .filter { $0 != "_orig_mod" && $0 != "module" }.joined(separator: ".")
+  }
+}
