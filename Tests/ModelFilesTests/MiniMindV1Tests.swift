@@ -94,7 +94,7 @@ private func writeEdited(
       try writeEdited(parameters, to: directory + "/a.pth") { tensors in
         for index in tensors.indices { tensors[index].name = "module._orig_mod." + tensors[index].name }
         tensors.append(("module._orig_mod.layers.0.attention.mask", [1, 1, 2, 2], [0, -.infinity, 0, 0]))
-        tensors.append(("pos_cis", [2, 2], [1, 0, 1, 0]))
+        tensors.append(("pos_cis", [2, 4], [1, 0, 1, 0, 1, 0, 1, 0]))
         // Without its second name the embedding is still the output.
         tensors.removeAll { $0.name.hasSuffix("output.weight") }
       }

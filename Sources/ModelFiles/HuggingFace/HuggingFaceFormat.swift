@@ -1,4 +1,5 @@
 import Model
+import Tokenization
 
 /// Hugging Face's directory: `config.json`, safetensors, the tokenizer's files.
 package struct HuggingFaceFormat: ModelFormat {

@@ -1,6 +1,5 @@
 import Foundation
 import Storage
-import Tokenization
 
 /// The Hugging Face directory that a MODEL argument stands for.
 ///

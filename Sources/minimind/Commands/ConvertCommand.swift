@@ -17,13 +17,13 @@ let convertCommand: Command = {
     "type", defaultText: "that of the source; fp32 for an adapter",
     help: "How weights are stored; q8, which is llama.cpp's q8_0, in gguf only. \(NumberType.otherNamesNote)")
   let heads = Option.optionalInteger(
-    "heads", in: 1...4096, defaultText: String(MissingSettings.v1HeadCount),
+    "heads", in: 1...4096, defaultText: "\(MissingSettings.v1HeadCount), as v1",
     help: "Query heads of a v1 .pth, which does not say how many it has.")
   let theta = Option.optionalNumber(
-    "rope-theta", in: 1...1e9, defaultText: formatNumber(MissingSettings.v1RopeTheta),
+    "rope-theta", in: 1...1e9, defaultText: "\(formatNumber(MissingSettings.v1RopeTheta)), as v1",
     help: "Rotary base of a v1 .pth, which does not say it; 1000000 for one of MiniMind2.")
   let experts = Option.optionalInteger(
-    "experts-per-token", in: 1...256, defaultText: String(MissingSettings.v1ExpertsPerToken),
+    "experts-per-token", in: 1...256, defaultText: "\(MissingSettings.v1ExpertsPerToken), as v1",
     help: "Experts that each token is routed to, of a v1 .pth with a mixture of experts.")
   let tokenizer = Option.optional(
     "tokenizer", "DIR", help: "The tokenizer for the result, if the source has none or another is wanted."
