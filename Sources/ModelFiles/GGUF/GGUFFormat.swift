@@ -42,7 +42,9 @@ package struct GGUFFormat: ModelFormat {
       tokenizer: tokenizer.metadata)
     let text = OllamaModelfile.text(
       model: file, isChat: tokenizer.hasMiniMindChat, stops: tokenizer.stops,
-      contextLength: configuration.maximumSequenceLength)
+      contextLength: configuration.maximumSequenceLength,
+      generation: try model.settingsDirectory.map { try GenerationConfiguration(modelDirectory: $0) }
+        ?? GenerationConfiguration())
     try AtomicFile.write(text, to: files(writtenTo: path)[1].path)
   }
 }

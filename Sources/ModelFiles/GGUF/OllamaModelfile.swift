@@ -21,14 +21,27 @@ package enum OllamaModelfile {
   ///     the GGUF file.
   ///   - stops: the texts that end an answer.
   ///   - contextLength: tokens.
-  package static func text(model: String, isChat: Bool, stops: [String], contextLength: Int) -> String {
+  ///   - generation: how the model's files say to sample; MiniMind's way where they say nothing.
+  package static func text(
+    model: String, isChat: Bool, stops: [String], contextLength: Int, generation: GenerationConfiguration
+  ) -> String {
     var lines = ["FROM ./\(model)"]
     if isChat { lines.append("TEMPLATE \"\"\"\(chatTemplate)\"\"\"") }
     lines += stops.map { "PARAMETER stop \"\($0)\"" }
-    lines += [
-      "PARAMETER temperature \(SamplingDefaults.temperature)", "PARAMETER top_k \(SamplingDefaults.topK)",
-      "PARAMETER num_ctx \(contextLength)",
-    ]
+    if generation.describesSampling {
+      let temperature = generation.temperature ?? GenerationConfiguration.transformersTemperature
+      // ollama's own defaults are others.
+      lines += [
+        "PARAMETER temperature \(generation.samples == false ? 0 : temperature)",
+        "PARAMETER top_k \(generation.topK ?? GenerationConfiguration.transformersTopK)",
+        "PARAMETER top_p \(generation.topP ?? 1)", "PARAMETER min_p \(generation.minP ?? 0)",
+        "PARAMETER repeat_penalty \(generation.repetitionPenalty ?? 1)",
+      ]
+    } else {
+      lines += ["PARAMETER temperature \(SamplingDefaults.temperature)", "PARAMETER top_k \(SamplingDefaults.topK)"]
+    }
+    if let limit = generation.maximumTokens { lines.append("PARAMETER num_predict \(limit)") }
+    lines.append("PARAMETER num_ctx \(contextLength)")
     return lines.joined(separator: "\n") + "\n"
   }
 }

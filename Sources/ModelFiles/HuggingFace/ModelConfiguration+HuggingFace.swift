@@ -16,7 +16,8 @@ extension ModelConfiguration {
   }
 
   /// The configuration of the model in a directory, or of the base of the adapter in it. Where `config.json` ties embedding
-  /// and output and the weights have both, unequal, they are not tied: `ModelWeights.hasOutputOfItsOwn`.
+  /// and output and the weights have both, unequal, they are not tied: `ModelWeights.hasOutputOfItsOwn`. The tokens that
+  /// end a text are those of `config.json` and of `generation_config.json`.
   ///
   /// - Throws: `FileError`, `ModelFileError` or `ConfigurationError`, each naming the file.
   package init(modelDirectory: String) throws {
@@ -29,6 +30,12 @@ extension ModelConfiguration {
     if tiesEmbeddings, hasWeights, try ModelWeights(modelDirectory: directory, adapter: nil).hasOutputOfItsOwn() {
       tiesEmbeddings = false
     }
+    let others = try GenerationConfiguration(modelDirectory: modelDirectory).endTokens
+    if others.isEmpty { return }
+    // What config.json does not name is only a default.
+    if try JSON(contentsOf: path)["eos_token_id"] == nil { endTokenIDs = [] }
+    for token in others where !endTokenIDs.contains(token) { endTokenIDs.append(token) }
+    try validate(source: directory + "/generation_config.json")
   }
 
   /// This configuration as the object of a `config.json`, in the form that `transformers` 4 and 5 read.

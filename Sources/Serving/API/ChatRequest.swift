@@ -26,7 +26,7 @@ extension GenerationCall {
         "messages", form.tools.isEmpty ? "messages has" : "messages and tools have", tokens: tokens.count,
         limit: reader.contextLength)
     }
-    try self.init(fields, .chat, prompts: [TextInput(tokens: tokens)])
+    try self.init(fields, .chat, prompts: [TextInput(tokens: tokens)], defaults: reader.defaults)
     let wantsLogProbabilities = try fields.bool("logprobs") ?? false
     let top = try fields.integer("top_logprobs", in: 0...20)
     guard top == nil || wantsLogProbabilities else {

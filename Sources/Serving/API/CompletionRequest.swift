@@ -6,7 +6,7 @@ extension GenerationCall {
     let echoes = try fields.bool("echo") ?? false
     let logProbabilities = try fields.integer("logprobs", in: 0...20)
     let prompts = try reader.read(fields, "prompt", specialTokens: .parsed, longest: reader.contextLength)
-    try self.init(fields, .completion, prompts: prompts)
+    try self.init(fields, .completion, prompts: prompts, defaults: reader.defaults)
     self.echoes = echoes
     request.topLogProbabilities = logProbabilities
     request.reportsPromptLogProbabilities = echoes && logProbabilities != nil

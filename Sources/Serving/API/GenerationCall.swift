@@ -38,8 +38,12 @@ package struct GenerationCall: Sendable {
 
   /// Reads what both kinds of requests have in common.
   ///
-  /// - Parameter kind: log-probabilities and the number of tokens have other names in each.
-  init(_ fields: RequestFields, _ kind: AnswerKind, prompts: [TextInput]) throws(APIError) {
+  /// - Parameters:
+  ///   - kind: log-probabilities and the number of tokens have other names in each.
+  ///   - defaults: what absent fields mean.
+  init(
+    _ fields: RequestFields, _ kind: AnswerKind, prompts: [TextInput], defaults: GenerationDefaults
+  ) throws(APIError) {
     self.kind = kind
     self.prompts = prompts
     request = GenerationRequest(prompt: [])
@@ -58,10 +62,12 @@ package struct GenerationCall: Sendable {
     let most = try fields.integer("max_completion_tokens", in: -1...Int.max)
     let limit = try fields.integer("max_tokens", in: -1...Int.max)
     // /v1/completions has OpenAI's old default, which tools rely on.
-    request.maximumTokens = (most ?? limit ?? (kind == .completion ? 16 : nil)).flatMap { $0 < 0 ? nil : $0 }
+    request.maximumTokens = (most ?? limit ?? (kind == .completion ? 16 : defaults.maximumTokens)).flatMap {
+      $0 < 0 ? nil : $0
+    }
     request.stops = try Self.stops(fields)
     request.ignoresEndTokens = try fields.bool("ignore_eos") ?? false
-    try readSampling(fields)
+    try readSampling(fields, defaults.sampling)
     try fields.refuse("suffix", unless: { $0 == .string("") }, "the model only continues texts.")
     let count = count
     try fields.refuse(
@@ -84,9 +90,9 @@ package struct GenerationCall: Sendable {
     return texts.filter { !$0.isEmpty }
   }
 
-  /// Fields that are absent are as in `minimind generate`, except the seed.
-  private mutating func readSampling(_ fields: RequestFields) throws(APIError) {
-    var sampling = SamplingSettings()
+  /// Absent fields have the model's defaults, except the seed.
+  private mutating func readSampling(_ fields: RequestFields, _ defaults: SamplingSettings) throws(APIError) {
+    var sampling = defaults
     sampling.temperature = try fields.number("temperature", in: 0...2) ?? sampling.temperature
     sampling.topP = try fields.number("top_p", in: 0...1) ?? sampling.topP
     sampling.minP = try fields.number("min_p", in: 0...1) ?? sampling.minP

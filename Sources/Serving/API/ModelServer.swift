@@ -18,13 +18,16 @@ package final class ModelServer: Sendable {
     package var hiddenSize: Int
     /// Tokens with which the model ends a text.
     package var endTokens: [Int32]
+    /// What requests leave out.
+    package var defaults: GenerationDefaults
     /// Changes with anything that changes answers.
     package var fingerprint: String
 
     package init(
       name: String, tokenizer: Tokenizer, template: Result<ChatTemplate, any Error>, contextLength: Int,
-      hiddenSize: Int, endTokens: [Int32], fingerprint: String
+      hiddenSize: Int, endTokens: [Int32], defaults: GenerationDefaults = GenerationDefaults(), fingerprint: String
     ) {
+      self.defaults = defaults
       self.name = name
       self.tokenizer = tokenizer
       self.template = template
@@ -133,12 +136,16 @@ package final class ModelServer: Sendable {
     }
   }
 
-  var reader: TextInputReader { TextInputReader(tokenizer: model.tokenizer, contextLength: model.contextLength) }
+  var reader: TextInputReader {
+    TextInputReader(tokenizer: model.tokenizer, contextLength: model.contextLength, defaults: model.defaults)
+  }
 
   var description: JSON {
     .object([
       .init("id", .string(model.name)), .init("object", .string("model")), .init("created", .integer(created)),
       .init("owned_by", .string("minimind")), .init("context_length", .integer(model.contextLength)),
+      .init("end_tokens", .array(model.endTokens.map { .integer(Int($0)) })),
+      .init("default_sampling", model.defaults.json),
     ])
   }
 
@@ -152,5 +159,18 @@ package final class ModelServer: Sendable {
     APIError(
       status: 404, kind: .notFound, message: "There is no such model; this server has \(JSON.quoted(model.name)).",
       parameter: "model", code: "model_not_found")
+  }
+}
+
+extension GenerationDefaults {
+  /// By the names of a request's fields.
+  fileprivate var json: JSON {
+    func number(_ value: Float) -> JSON { .number(Double("\(value)") ?? Double(value)) }
+    return .object([
+      .init("temperature", number(sampling.temperature)), .init("top_k", .integer(sampling.topK)),
+      .init("top_p", number(sampling.topP)), .init("min_p", number(sampling.minP)),
+      .init("repetition_penalty", number(sampling.repetitionPenalty)),
+      .init("max_tokens", maximumTokens.map { .integer($0) } ?? .null),
+    ])
   }
 }

@@ -1,3 +1,4 @@
+import Generation
 import Storage
 import Tokenization
 
@@ -5,7 +6,7 @@ import Tokenization
 package struct TextInput: Sendable, Equatable {
   /// At least one, each in the vocabulary.
   package var tokens: [Int32]
-  /// How many of the tokens were put before what the client gave.
+  /// How many tokens were added before those of the client.
   package var addedTokens = 0
 
   package init(tokens: [Int32], addedTokens: Int = 0) {
@@ -18,17 +19,20 @@ package struct TextInput: Sendable, Equatable {
 package struct TextInputReader: Sendable {
   let tokenizer: Tokenizer
   let contextLength: Int
+  /// What requests to the model leave out.
+  let defaults: GenerationDefaults
   /// How many texts a request may have.
   static let limit = 2048
 
-  package init(tokenizer: Tokenizer, contextLength: Int) {
+  package init(tokenizer: Tokenizer, contextLength: Int, defaults: GenerationDefaults = GenerationDefaults()) {
     self.tokenizer = tokenizer
     self.contextLength = contextLength
+    self.defaults = defaults
   }
 
   /// The field `name`, at least one text of it.
   ///
-  /// Strings are documents, which begin with `<s>` as in training. Tokens are taken as they are.
+  /// Strings are documents, which begin with `<s>` as in training. Tokens are used as they are.
   /// - Parameters:
   ///   - specialTokens: how `<s>` and the like in a string are encoded.
   ///   - longest: the most tokens of a text.

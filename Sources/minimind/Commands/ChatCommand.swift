@@ -13,7 +13,8 @@ let chatCommand: Command = {
     let session = try ChatSession(
       loaded, try ChatTemplate(tokenizerDirectory: loaded.directory), system: invocation[system],
       parameters: ChatParameters(
-        sampling: GenerateOptions.sampling(invocation), maximumTokens: invocation[GenerateOptions.maximumTokens]),
+        sampling: GenerateOptions.sampling(invocation, loaded.defaults),
+        maximumTokens: invocation[GenerateOptions.maximumTokens] ?? loaded.defaults.maximumTokens),
       stops: invocation[GenerateOptions.stop])
     if isatty(STDIN_FILENO) == 1 && Console.standardOutput.isTerminal {
       try session.talk()

@@ -20,8 +20,8 @@ let generateCommand: Command = {
       throw InferenceError.messageTooLong(tokens: tokens.count, contextLength: loaded.model.contextLength)
     }
     var request = GenerationRequest(prompt: tokens)
-    request.sampling = GenerateOptions.sampling(invocation)
-    request.maximumTokens = invocation[GenerateOptions.maximumTokens]
+    request.sampling = GenerateOptions.sampling(invocation, loaded.defaults)
+    request.maximumTokens = invocation[GenerateOptions.maximumTokens] ?? loaded.defaults.maximumTokens
     request.stops = invocation[GenerateOptions.stop]
     let events = try Generator(loaded.model, loaded.tokenizer, request)
     if invocation[Option.json] {

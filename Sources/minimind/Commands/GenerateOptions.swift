@@ -24,7 +24,8 @@ package enum GenerateOptions {
     "max-tokens", in: 1...Int.max, defaultText: "until the model ends", help: "Most tokens to write.")
   static let temperature = Option.number(
     "temperature", default: SamplingDefaults.temperature, in: 0...100,
-    help: "Below 1 likely tokens become likelier, above 1 unlikely ones; 0 always takes the likeliest.")
+    help: "Below 1 likely tokens become likelier, above 1 unlikely ones; 0 always takes the likeliest. The model's "
+      + "generation_config.json replaces the defaults of sampling.")
   static let topK = Option.integer(
     "top-k", default: SamplingDefaults.topK, in: 0...Int.max,
     help: "Chooses among the N likeliest tokens; 0: among all.")
@@ -52,13 +53,19 @@ package enum GenerateOptions {
     RotaryOptions.mode, RotaryOptions.factor, Option.threads,
   ]
 
-  package static func sampling(_ invocation: Invocation) -> SamplingSettings {
-    var settings = SamplingSettings()
-    settings.temperature = Float(invocation[temperature])
-    settings.topK = invocation[topK]
-    settings.topP = Float(invocation[topP])
-    settings.minP = Float(invocation[minP])
-    settings.repetitionPenalty = Float(invocation[repetitionPenalty])
+  /// How to sample: as the options that are given say, otherwise as the model's files say.
+  package static func sampling(
+    _ invocation: Invocation, _ defaults: GenerationDefaults = GenerationDefaults()
+  ) -> SamplingSettings {
+    var settings = defaults.sampling
+    func set(_ property: WritableKeyPath<SamplingSettings, Float>, _ option: Option<Double>) {
+      if invocation.isGiven(option) { settings[keyPath: property] = Float(invocation[option]) }
+    }
+    set(\.temperature, temperature)
+    if invocation.isGiven(topK) { settings.topK = invocation[topK] }
+    set(\.topP, topP)
+    set(\.minP, minP)
+    set(\.repetitionPenalty, repetitionPenalty)
     settings.presencePenalty = Float(invocation[presencePenalty])
     settings.frequencyPenalty = Float(invocation[frequencyPenalty])
     settings.seed = UInt64(invocation[Option.seed])
@@ -71,7 +78,11 @@ struct LoadedModel {
   let directory: String
   let model: any InferenceEngine
   let tokenizer: Tokenizer
+  /// What requests and options leave out.
+  let defaults: GenerationDefaults
 
+  /// Says on standard error what of the model's `generation_config.json` is not used.
+  ///
   /// - Throws: what is wrong with the directory, the weights or the tokenizer.
   init(_ invocation: Invocation) throws {
     directory = try resolveModelDirectory(invocation[GenerateOptions.model])
@@ -85,6 +96,13 @@ struct LoadedModel {
         ?? Int(Double(configuration.maximumSequenceLength) * growth),
       rotaryScaling: scaling, team: WorkerTeam(count: threadCount(invocation)))
     try checkVocabulary(tokenizer, model.configuration.vocabularySize, directory)
+    let generation = try GenerationConfiguration(modelDirectory: directory)
+    defaults = GenerationDefaults(generation)
+    if !generation.unusedKeys.isEmpty {
+      let keys = generation.unusedKeys.joined(separator: ", ").prefix(300)
+      try? Console.standardError.print(
+        "note: the model's generation_config.json has settings that are not used: \(keys).")
+    }
   }
 }
 

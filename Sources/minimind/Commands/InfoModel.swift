@@ -66,6 +66,8 @@ struct ModelFacts: Encodable {
   let configuration: ModelConfiguration
   let memory: [Memory]
   let tokenizer: TokenizerFacts?
+  /// How the model writes without options; nil for a configuration without weights.
+  let defaults: GenerationDefaults?
   let files: [File]
   /// Tokens of the micro-batch for which training's memory is estimated.
   private static let microBatchTokens = 2048
@@ -81,12 +83,14 @@ struct ModelFacts: Encodable {
       configuration = try StoredModel(modelDirectory: directory).configuration
       format = ModelFormats.format(of: directory).title
       tokenizer = try Self.tokenizer(directory)
+      defaults = GenerationDefaults(try GenerationConfiguration(modelDirectory: directory))
       files = Self.files(directory)
       base = PEFTAdapter.isAdapter(directory) ? try PEFTAdapter(directory: directory).baseDirectory() : nil
     } else {
       (base, format) = (nil, nil)
       configuration = try modelConfiguration(name)
       tokenizer = nil
+      defaults = nil
       files = []
     }
     parameters = configuration.parameterCount
@@ -164,7 +168,8 @@ extension ModelFacts {
     case name, directory, base, format, parameters
     case activeParameters = "active_parameters"
     case rotaryScaling = "rope_scaling"
-    case parts, configuration, memory, tokenizer, files
+    case endTokens = "end_tokens"
+    case parts, configuration, memory, tokenizer, sampling, files
   }
 
   func encode(to encoder: any Encoder) throws {
@@ -180,7 +185,23 @@ extension ModelFacts {
     try container.encodeIfPresent(RotaryScalingFacts(configuration.rotaryScaling), forKey: .rotaryScaling)
     try container.encode(memory, forKey: .memory)
     try container.encodeIfPresent(tokenizer, forKey: .tokenizer)
+    try container.encode(configuration.endTokenIDs, forKey: .endTokens)
+    try container.encodeIfPresent(
+      sampling.map { Dictionary(uniqueKeysWithValues: $0.map { ($0.key, $0.value) }) }, forKey: .sampling)
     try container.encode(files, forKey: .files)
+  }
+
+  /// How the model samples without options, by the names of `generation_config.json`.
+  private var sampling: [(key: String, value: Double)]? {
+    defaults.map { defaults in
+      let sampling = defaults.sampling
+      func number(_ value: Float) -> Double { Double("\(value)") ?? Double(value) }
+      return [
+        ("temperature", number(sampling.temperature)), ("top_k", Double(sampling.topK)),
+        ("top_p", number(sampling.topP)), ("min_p", number(sampling.minP)),
+        ("repetition_penalty", number(sampling.repetitionPenalty)),
+      ] + (defaults.maximumTokens.map { [("max_new_tokens", Double($0))] } ?? [])
+    }
   }
 
   /// The settings of the configuration that are numbers, by their names in `config.json`.
@@ -237,6 +258,15 @@ extension ModelFacts {
         ])
     } else if directory != nil {
       result += "\n  tokenizer  none\n"
+    }
+    if let sampling {
+      let ends = configuration.endTokenIDs.map(String.init).joined(separator: ", ")
+      let values = sampling.map { "\($0.key) \(formatNumber($0.value))" }.joined(separator: ", ")
+      result +=
+        "\n"
+        + renderPairs([
+          (name: "end tokens", value: ends.isEmpty ? "the tokenizer's" : ends), (name: "sampling", value: values),
+        ])
     }
     if !files.isEmpty {
       result += "\n" + renderPairs(files.map { (name: $0.name, value: formatBytes($0.bytes)) })

@@ -55,6 +55,7 @@ let serveCommand: Command = {
     let model = ModelServer.Model(
       name: name, tokenizer: loaded.tokenizer, template: template, contextLength: contextLength,
       hiddenSize: configuration.hiddenSize, endTokens: loaded.model.endTokens(loaded.tokenizer),
+      defaults: loaded.defaults,
       fingerprint: try fingerprint(loaded, type: type))
     let freeBytes = MachineMemory.availableBytes ?? MachineMemory.totalBytes
     let keptTokens =
