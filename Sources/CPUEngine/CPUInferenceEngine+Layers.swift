@@ -33,6 +33,9 @@ extension CPUInferenceEngine {
     for (index, piece) in pieces.enumerated() {
       let rows = first..<first + piece.tokens.count
       first = rows.upperBound
+      let cache = piece.cache
+      let keyValues = unsafeDowncast(cache.pool.memory, to: CPUKeyValuePages.self)
+      let position = cache.count
       for head in 0..<configuration.keyValueHeadCount
       where (index * configuration.keyValueHeadCount + head) % team.count == worker {
         let fused = memory.queriesKeysValues.rows(rows)
@@ -42,12 +45,11 @@ extension CPUInferenceEngine {
         let valueColumn = keyColumn + configuration.keyValueSize
         normalizeAndRotate(queries, weights.layers[layer].queryNorm, rows)
         normalizeAndRotate(keys, weights.layers[layer].keyNorm, rows)
-        let pages = unsafeDowncast(piece.cache.pool.memory, to: CPUKeyValuePages.self)
-          .head(head, layer: layer, of: piece.cache)
+        let pages = keyValues.head(head, layer: layer, of: cache)
         pages.store(
-          keys: keys, values: fused.columns(valueColumn..<valueColumn + size), at: piece.cache.count, scratch: scratch)
+          keys: keys, values: fused.columns(valueColumn..<valueColumn + size), at: position, scratch: scratch)
         pagedAttention(
-          queries: queries, position: piece.cache.count, pages: pages,
+          queries: queries, position: position, pages: pages,
           output: memory.attended.rows(rows).columns(head * group * size..<(head + 1) * group * size), scratch: scratch)
       }
     }
