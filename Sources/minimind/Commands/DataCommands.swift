@@ -241,7 +241,7 @@ func summary(of manifest: DataManifest) -> [(name: String, value: String)] {
   for change in RowChange.allCases {
     if let count = manifest.rowsChanged[change.rawValue] { pairs.append(("changed", "\(count) \(change.inWords)")) }
   }
-  // Nothing is passed over in silence: whoever brings tools, scores or other texts sees that they are not learned.
+  // Nothing is passed over in silence: a user who brings tools, scores or other texts sees that they are not learned.
   let unused = manifest.unusedFields ?? []
   for field in unused.prefix(shownUnusedFields) {
     let name = printable(field.name)

@@ -6,7 +6,7 @@ enum InputCommandOptions {
   /// For the help of `--input`.
   static let suffixes =
     "Of a directory those files are read that end in " + InputFormat.suffixes.map { "." + $0 }.joined(separator: ", ")
-    + ", also with .gz or .zst behind"
+    + ", also with .gz or .zst after it"
 
   static let encoding = Option.text(
     "encoding", "NAME", default: "auto",
