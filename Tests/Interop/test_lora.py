@@ -92,7 +92,7 @@ def test_refused(minimind, base, data, adapter, merged, tmp_path):
     cases = [
         (1, "was trained on other weights", ["merge", "--adapter", adapter, "--from", other, "--to", output]),
         (1, "is merged into", ["merge", "--adapter", adapter, "--from", merged, "--to", output]),
-        (1, "is no adapter", ["merge", "--adapter", base, "--to", output]),
+        (1, "is not an adapter", ["merge", "--adapter", base, "--to", output]),
         (1, "is itself an adapter", ["merge", "--adapter", adapter, "--from", adapter, "--to", output]),
         (1, "exists already", ["merge", "--adapter", adapter, "--to", merged]),
         (1, "minimind merge --adapter", adapting(adapter, data, output)),
