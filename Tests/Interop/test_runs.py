@@ -120,7 +120,9 @@ def watched(binary, runs, tmp_path):
     made = tmp_path / "third"
     made.mkdir()
     record = json.loads((runs / "first/training.json").read_text())
-    (made / "training.json").write_text(json.dumps(record | {"stage": "dpo", "totalSteps": 40}))
+    options = {key: value for key, value in record["options"].items() if key != "model"}
+    options |= {"from": "model", "beta": 0.1, "loss": "sigmoid", "length-normalized": False}
+    (made / "training.json").write_text(json.dumps(record | {"stage": "dpo", "totalSteps": 40, "options": options}))
     lines = [{"train/global_step": step, "train/epoch": step / 40, "train/loss": 0.7 - step / 100,
               "train/aux_loss": 0.02, "train/expert_max_share": 0.4, "train/expert_entropy": 0.9,
               "train/expert_shares": [[0.4, 0.3, 0.2, 0.1], [0.25, 0.25, 0.25, 0.25]], "train/learning_rate": 1e-5,
