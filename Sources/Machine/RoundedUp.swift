@@ -4,5 +4,6 @@ package let cacheLineFloats = 16
 
 extension Int {
   /// The smallest multiple of `unit` that is at least this number, which must not be negative.
+  @inlinable
   package func roundedUp(to unit: Int) -> Int { (self + unit - 1) / unit * unit }
 }

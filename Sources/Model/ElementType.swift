@@ -4,6 +4,7 @@ package enum ElementType: String, Sendable, Codable, CaseIterable {
   case bfloat16 = "bf16"
 
   /// Bytes of one element.
+  @inlinable
   package var byteCount: Int { self == .float32 ? 4 : 2 }
 }
 
