@@ -44,7 +44,7 @@ extension RowReader {
   private func conversation(question: Int, answer: Int) throws(RowProblem) -> RowConversation {
     fields.use(question)
     fields.use(answer)
-    if let list = fields.json(question), list.kind == .array {
+    if let list = try structure(question), list.kind == .array {
       var conversation = try withSystem(try messages(list, key: fields.names[question]))
       conversation.isTrained = conversation.isTrained.map { _ in false }
       conversation.append(try answerMessages(answer))
@@ -57,7 +57,7 @@ extension RowReader {
 
   /// What answers a question: a text, perhaps with its reasoning in another field, a message, or a list of messages.
   private func answerMessages(_ field: Int) throws(RowProblem) -> RowConversation {
-    if let value = fields.json(field), value.kind == .array || value.kind == .object {
+    if let value = try structure(field) {
       let name = fields.names[field]
       if value.kind == .array { return try messages(value, key: name) }
       var conversation = RowConversation()
@@ -86,7 +86,7 @@ extension RowReader {
   /// - Parameter followsMarks: as in `messages`.
   func listedMessages(followsMarks: Bool = true) throws(RowProblem) -> RowConversation? {
     for name in ["messages", "conversations"] as [FieldName] {
-      guard let index = fields.value(of: name), let list = fields.json(index) else { continue }
+      guard let index = fields.value(of: name), let list = try structure(index) ?? fields.json(index) else { continue }
       if list.isEmpty, fields.count > 1 { continue }
       fields.use(index)
       return try withSystem(try messages(list, key: name, followsMarks: followsMarks))

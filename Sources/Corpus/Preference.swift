@@ -32,7 +32,7 @@ extension RowReader {
       return PreferencePair(chosen: [], rejected: [], hasToolTurns: true)
     }
     let prompt: RowConversation
-    if Self.isWhole(answers.0), Self.isWhole(answers.1), !isListed("prompt") {
+    if Self.isWhole(answers.0), Self.isWhole(answers.1), try !isListed("prompt") {
       let hasOwnSystem = [answers.0, answers.1].contains { $0.messages.first?.role == .system }
       prompt = hasOwnSystem ? RowConversation() : try system()
       usePrompt(repeatedIn: answers)
@@ -58,8 +58,9 @@ extension RowReader {
     answer.messages.first { $0.role != .system }?.role == .user
   }
 
-  private func isListed(_ name: FieldName) -> Bool {
-    fields.value(of: name).flatMap { fields.json($0) }?.kind == .array
+  private func isListed(_ name: FieldName) throws(RowProblem) -> Bool {
+    guard let index = fields.value(of: name) else { return false }
+    return try structure(index)?.kind == .array
   }
 
   /// Fields that repeat what both lists hold count as used.
@@ -73,7 +74,7 @@ extension RowReader {
       if isRepeated { fields.use(index) }
     }
     for name in ["messages", "conversations"] as [FieldName] {
-      guard let index = fields.value(of: name), let list = fields.json(index),
+      guard let index = fields.value(of: name), let list = try? structure(index),
         let listed = try? messages(list, key: name, followsMarks: false)
       else { continue }
       let isRepeated = [answers.0, answers.1].contains { $0.messages.starts(with: listed.messages) }
@@ -86,7 +87,7 @@ extension RowReader {
   private func preferencePrompt(
     answeredBy answers: (RowConversation, RowConversation)
   ) throws(RowProblem) -> RowConversation {
-    if let index = fields.value(of: "prompt"), let list = fields.json(index), list.kind == .array {
+    if let index = fields.value(of: "prompt"), let list = try structure(index), list.kind == .array {
       fields.use(index)
       return try withSystem(try messages(list, key: "prompt", followsMarks: false))
     }
@@ -155,7 +156,7 @@ extension RowReader {
     }
     fields.use(index)
     var conversation = RowConversation()
-    guard let value = fields.json(index), value.kind == .array || value.kind == .object else {
+    guard let value = try structure(index) else {
       conversation.append(.assistant, try fields.text(index))
       return conversation
     }

@@ -1,20 +1,19 @@
-/// A value of a Python literal, as far as conversations need it.
-package enum PythonLiteral: Equatable, Sendable {
-  case string(String)
-  /// A list or a tuple.
-  case list([PythonLiteral])
-  case none
+import Storage
 
-  /// Reads one literal: strings with every escape of Python but `\N{…}`, lists, tuples and `None`. Nothing is evaluated.
-  package init(_ text: UnsafeRawBufferPointer) throws(RowProblem) {
+extension JSON {
+  /// The value that Python prints as `text` (`repr`): strings with every escape but `\N{…}`, numbers, True, False and None; lists and
+  /// tuples; dictionaries whose keys are strings. Nothing is evaluated.
+  ///
+  /// - Throws: `RowProblem` that names the byte where it goes wrong.
+  package init(pythonLiteral text: UnsafeRawBufferPointer) throws(RowProblem) {
     var parser = PythonLiteralParser(text)
     self = try parser.parseAll()
   }
 
-  package init(_ text: String) throws(RowProblem) {
+  package init(pythonLiteral text: String) throws(RowProblem) {
     let bytes = Array(text.utf8)
     self = try bytes.withUnsafeBufferPointer { (buffer) throws(RowProblem) in
-      try PythonLiteral(UnsafeRawBufferPointer(buffer))
+      try JSON(pythonLiteral: UnsafeRawBufferPointer(buffer))
     }
   }
 }
@@ -27,7 +26,7 @@ private struct PythonLiteralParser {
 
   init(_ text: UnsafeRawBufferPointer) { self.text = text }
 
-  mutating func parseAll() throws(RowProblem) -> PythonLiteral {
+  mutating func parseAll() throws(RowProblem) -> JSON {
     let value = try parseValue(depth: 0)
     skipSpace()
     guard position == text.count else { throw problem("text after the end of the list") }
@@ -35,7 +34,7 @@ private struct PythonLiteralParser {
   }
 
   private func problem(_ what: String) -> RowProblem {
-    RowProblem("\(what) at byte \(position + 1) of the Python list, which looks like [['question', 'answer'], …]")
+    RowProblem("\(what) at byte \(position + 1) of the Python literal")
   }
 
   private var next: UInt8? { position < text.count ? text[position] : nil }
@@ -44,19 +43,17 @@ private struct PythonLiteralParser {
     while let byte = next, byte == 0x20 || (0x09...0x0D).contains(byte) { position += 1 }
   }
 
-  private mutating func parseValue(depth: Int) throws(RowProblem) -> PythonLiteral {
+  private mutating func parseValue(depth: Int) throws(RowProblem) -> JSON {
     guard depth < Self.maximumDepth else { throw problem("more than \(Self.maximumDepth) lists in lists") }
     skipSpace()
     switch next {
     case UInt8(ascii: "["): return try parseList(until: UInt8(ascii: "]"), depth: depth)
     case UInt8(ascii: "("): return try parseList(until: UInt8(ascii: ")"), depth: depth)
-    case UInt8(ascii: "N") where text[position...].starts(with: "None".utf8):
-      position += 4
-      return .none
+    case UInt8(ascii: "{"): return try parseDictionary(depth: depth)
     case nil: throw problem("a missing value")
     default: break
     }
-    guard var bytes = try parseString() else { throw problem("something that is no string and no list") }
+    guard var bytes = try parseString() else { return try parseWord() }
     // Python joins strings that are side by side.
     while true {
       skipSpace()
@@ -66,9 +63,9 @@ private struct PythonLiteralParser {
     return .string(String(decoding: bytes, as: UTF8.self))
   }
 
-  private mutating func parseList(until end: UInt8, depth: Int) throws(RowProblem) -> PythonLiteral {
+  private mutating func parseList(until end: UInt8, depth: Int) throws(RowProblem) -> JSON {
     position += 1
-    var elements: [PythonLiteral] = []
+    var elements: [JSON] = []
     var sawComma = false
     while true {
       skipSpace()
@@ -85,7 +82,43 @@ private struct PythonLiteralParser {
     position += 1
     // ('a') is a string in brackets, ('a',) is a tuple.
     if end == UInt8(ascii: ")") && elements.count == 1 && !sawComma { return elements[0] }
-    return .list(elements)
+    return .array(elements)
+  }
+
+  private mutating func parseDictionary(depth: Int) throws(RowProblem) -> JSON {
+    position += 1
+    var members: [JSON.Member] = []
+    while true {
+      skipSpace()
+      if next == UInt8(ascii: "}") { break }
+      guard case .string(let key) = try parseValue(depth: depth + 1) else { throw problem("a key that is no string") }
+      skipSpace()
+      guard next == UInt8(ascii: ":") else { throw problem("a colon is missing") }
+      position += 1
+      members.append(JSON.Member(key, try parseValue(depth: depth + 1)))
+      skipSpace()
+      if next == UInt8(ascii: ",") {
+        position += 1
+      } else if next != UInt8(ascii: "}") {
+        throw problem("a comma or a closing brace is missing")
+      }
+    }
+    position += 1
+    return .object(members)
+  }
+
+  /// None, True, False, or a number.
+  private mutating func parseWord() throws(RowProblem) -> JSON {
+    for (word, value) in [("None", JSON.null), ("True", .bool(true)), ("False", .bool(false))]
+    where text[position...].starts(with: word.utf8) {
+      position += word.utf8.count
+      return value
+    }
+    let digits = String(decoding: text[position...].prefix { "+-.0123456789eE_".utf8.contains($0) }, as: UTF8.self)
+    let value = Int(digits).map { JSON.integer($0) } ?? Double(digits).map { .number($0) }
+    guard let value else { throw problem("something that is no string, number, list or dictionary") }
+    position += digits.utf8.count
+    return value
   }
 
   /// A string in any of Python's quotes, or nil when there is none here.

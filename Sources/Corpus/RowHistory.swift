@@ -3,10 +3,9 @@ extension RowReader {
   func history() throws(RowProblem) -> [(question: String, answer: String)] {
     guard let index = fields.value(of: "history") else { return [] }
     fields.use(index)
-    guard let value = fields.json(index), value.kind != .string else {
-      let text = try fields.text(index)
-      return text.utf8.allSatisfy { $0 <= 0x20 } ? [] : try pairs(try PythonLiteral(text))
-    }
+    if fields.isBlank(index) { return [] }
+    let value = try writtenValue(index) ?? fields.json(index)
+    guard let value, value.kind != .null else { return [] }
     guard value.kind == .array else {
       throw RowProblem("\"history\" holds \(value.kind.inWords), a list of [question, answer] pairs is expected")
     }
@@ -19,23 +18,6 @@ extension RowReader {
       }
       guard texts.count == 2 else { throw Self.brokenPair(turns.count) }
       turns.append((texts[0], texts[1]))
-    }
-    return turns
-  }
-
-  private func pairs(_ literal: PythonLiteral) throws(RowProblem) -> [(question: String, answer: String)] {
-    guard case .list(let elements) = literal else {
-      if literal == .none { return [] }
-      throw RowProblem("\"history\" is one text, a list of [question, answer] pairs is expected")
-    }
-    var turns: [(question: String, answer: String)] = []
-    for element in elements {
-      guard case .list(let pair) = element, pair.count == 2, case .string(let question) = pair[0],
-        case .string(let answer) = pair[1]
-      else {
-        throw Self.brokenPair(turns.count)
-      }
-      turns.append((question, answer))
     }
     return turns
   }

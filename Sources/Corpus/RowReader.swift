@@ -2,6 +2,8 @@
 package final class RowReader {
   let names: FieldNames
   private let parser = RowJSONParser()
+  /// Of values that are written in texts.
+  let cellParser = RowJSONParser()
   private var csv = CSVFields()
   /// Of the row that `readFields` took last.
   var fields = RowFields()

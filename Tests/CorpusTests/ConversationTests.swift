@@ -56,6 +56,19 @@ struct ConversationTests {
       {"id": "x", "conversations": [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Hello!"},
       {"from": "human", "value": "Who?"}, {"from": "gpt", "value": "Me."}]}
       """#,
+      // A list that is written in a text, as JSON and as Python prints it.
+      #"""
+      {"messages": "[{\"role\": \"user\", \"content\": \"Hi\"}, {\"role\": \"assistant\", \"content\": \"Hello!\"},
+      {\"role\": \"user\", \"content\": \"Who?\"}, {\"role\": \"assistant\", \"content\": \"Me.\"}]"}
+      """#,
+      #"""
+      {"conversations": "[{'from': 'human', 'value': 'Hi'}, {'from': 'gpt', 'value': \"Hello!\", 'loss': True, 'n': -1.5},
+      {'from': 'human', 'value': 'Who?'}, {'from': 'gpt', 'value': 'Me.', 'weight': 1, 'x': None}]"}
+      """#,
+      #"""
+      {"prompt": "[{'role': 'user', 'content': 'Hi'}, {'role': 'assistant', 'content': 'Hello!', 'weight': 1},
+      {'role': 'user', 'content': 'Who?'}]", "completion": "[{'role': 'assistant', 'content': 'Me.'}]"}
+      """#,
     ])
   func multipleTurns(_ row: String) throws {
     #expect(try prepared(row, "a.json", task: sft()).marked == [twoTurns])
@@ -110,7 +123,7 @@ struct ConversationTests {
       ),
       (
         #"{"q": "a", "a": "b", "history": "['x'"}"#,
-        "a comma or a closing bracket is missing at byte 5 of the Python list, which looks like [['question', 'answer'], …]"
+        #""history": a comma or a closing bracket is missing at byte 5 of the Python literal"#
       ),
       (
         #"{"q": "a", "a": "b", "history": "[['x', 'y'], ('z', None)]"}"#,

@@ -25,6 +25,8 @@ def wait_until(condition, what, process=None):
         assert time.monotonic() < end, what
         time.sleep(0.005)
     return value
+
+
 #: Entries of the tokenizer that small models of random weights are made with.
 VOCABULARY = 512
 
@@ -35,6 +37,7 @@ MARKERS = {
     "test_clients.py": "heavy",
     "test_convert.py": "not heavy and not peers", "test_transformers.py": "heavy", "test_dpo.py": "heavy",
     "test_convert_torch.py": "heavy", "test_tokenizer_transformers.py": "heavy", "test_stored_weights.py": "heavy", "test_peft.py": "heavy", "test_sampling.py": "heavy",
+    "test_generation_config.py": "heavy", "test_rows_trl.py": "heavy",
     "test_llama_cpp.py": "peers",
     "test_tensorboard.py": "heavy", "test_wandb.py": "heavy"}
 
