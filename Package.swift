@@ -60,7 +60,7 @@ let package = Package(
     room(
       "Training",
       imports: [
-        "Storage", "Machine", "Model", "Compute", "Processes", "Tokenization", "ModelFiles", "Corpus", "Plotting",
+        "Storage", "Machine", "Model", "Processes", "Tokenization", "ModelFiles", "Corpus", "Plotting",
       ],
       resources: [.embedInCode("Bridge")]),
     room(
@@ -92,7 +92,7 @@ let package = Package(
       ],
       path: "Tests/InteropProbe", swiftSettings: swiftSettings),
     tests(of: "Storage", imports: ["TestSupport"]),
-    tests(of: "Processes", imports: ["TestSupport"]),
+    tests(of: "Processes", imports: ["TestSupport", "Machine"]),
     tests(of: "Model", imports: ["TestSupport"]),
     tests(of: "Reference", imports: ["TestSupport", "Model"]),
     tests(of: "Compute", imports: ["TestSupport", "Machine", "Model", "VectorMath", "Reference", "CKernels"]),

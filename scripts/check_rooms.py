@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Checks two rules that the compiler does not.
+"""Checks three rules that the compiler does not.
 
 Each target of Package.swift imports what it is granted, and nothing else: the build lets a file import any module that was
 built before it. And no code learns from a weight's key what the weight is: `ParameterRole` says it. Only the tables of keys
-and the file formats know how a key is spelled."""
+and the file formats know how a key is spelled. And what runs over any engine holds no pointers: numbers cross as arrays, or
+in buffers that the engine owns."""
 
 import json
 import re
@@ -43,6 +44,13 @@ for file in sorted((ROOT / "Sources").rglob("*.swift")):
         if KEY.match(line):
             print(f"check_rooms: {file.relative_to(ROOT)}:{number} spells a weight's key: ask its role.", file=sys.stderr)
             faults += 1
+POINTER = re.compile(r"^(?!\s*//).*(?<!with)Unsafe\w*Pointer")
+for room in ("Training", "Generation"):
+    for file in sorted((ROOT / "Sources" / room).rglob("*.swift")):
+        for number, line in enumerate(file.read_text().splitlines(), 1):
+            if POINTER.match(line):
+                print(f"check_rooms: {file.relative_to(ROOT)}:{number} holds a pointer.", file=sys.stderr)
+                faults += 1
 if faults:
     sys.exit(1)
 print(f"check_rooms: {len(targets)} targets import what Package.swift grants them, and nothing else.")

@@ -8,6 +8,8 @@ package final class CPUEngineProvider: TrainingEngineProvider {
 
   package init(threads: Int) { self.threads = threads }
 
+  package static var fastestPrecision: ElementType { .fastest }
+
   package func makeEngine(_ model: TrainableModel, _ settings: EngineSettings) throws -> any TrainingEngine {
     let trained: TrainedModel =
       switch model {

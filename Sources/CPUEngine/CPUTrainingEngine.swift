@@ -1,4 +1,5 @@
 import Compute
+import Machine
 import Model
 
 /// The engine of this machine's processor: a `TrainingPass` and an `Optimizer` over the same block of weights, by one team
@@ -57,7 +58,7 @@ package final class CPUTrainingEngine: SharedTrainingEngine {
 
   // MARK: - Optimizer
 
-  package func gradientNorm() -> Double { trainedOptimizer.norm(of: gradientBlock, team: team) }
+  package func gradientNorm() -> Double { trainedOptimizer.norm(of: gradients, team: team) }
 
   package func step(_ step: OptimizerStep) { trainedOptimizer.step(pass, step, team: team) }
 
@@ -80,8 +81,8 @@ package final class CPUTrainingEngine: SharedTrainingEngine {
 
   package func read(_ values: EngineValues, of entry: ParameterEntry) -> [Float] {
     switch values {
-    case .weights: Array(UnsafeBufferPointer(start: weightBlock + entry.offset, count: entry.count))
-    case .gradients: Array(UnsafeBufferPointer(start: gradientBlock + entry.offset, count: entry.count))
+    case .weights: Array(UnsafeBufferPointer(start: weights + entry.offset, count: entry.count))
+    case .gradients: Array(UnsafeBufferPointer(start: gradients + entry.offset, count: entry.count))
     case .firstMoment, .secondMoment: trainedOptimizer.read(values, of: entry)
     }
   }
@@ -95,11 +96,25 @@ package final class CPUTrainingEngine: SharedTrainingEngine {
     }
     switch values {
     case .weights:
-      copy(to: weightBlock)
+      copy(to: weights)
       weightsChanged()
-    case .gradients: copy(to: gradientBlock)
+    case .gradients: copy(to: gradients)
     case .firstMoment, .secondMoment: trainedOptimizer.write(values, of: entry, numbers)
     }
+  }
+
+  private var weights: UnsafeMutablePointer<Float> { model.trained.values }
+
+  private var gradients: UnsafeMutablePointer<Float> {
+    guard let gradients = pass.gradients else { preconditionFailure("an engine that only computes losses") }
+    return gradients
+  }
+
+  package func copyWeights(to block: ParameterBlock) {
+    // The block that the engine was made from is the one that it trains.
+    guard block !== model.trained else { return }
+    precondition(block.table == trained, "a block of another table")
+    block.values.update(from: weights, count: trained.totalCount)
   }
 
   package func modelWeight(_ entry: ParameterEntry) -> [Float] {
@@ -119,16 +134,16 @@ package final class CPUTrainingEngine: SharedTrainingEngine {
     set { pass.onLayerComplete = newValue }
   }
 
-  package var gradientBlock: UnsafeMutablePointer<Float> {
-    guard let gradients = pass.gradients else { preconditionFailure("an engine that only computes losses") }
-    return gradients
+  package var gradientBuffer: AlignedBuffer {
+    guard let buffer = pass.gradientBuffer else { preconditionFailure("an engine that only computes losses") }
+    return buffer
   }
 
-  package var weightBlock: UnsafeMutablePointer<Float> { model.trained.values }
+  package var weightBuffer: AlignedBuffer { model.trained.buffer }
 
   package func weightsChanged() { pass.refreshWorkingWeights() }
 
-  package func gradientSquares() -> [Double] { trainedOptimizer.squares(ofParts: gradientBlock, team: team) }
+  package func gradientSquares() -> [Double] { trainedOptimizer.squares(ofParts: gradients, team: team) }
 
   package func owners(of entry: ParameterEntry) -> [(rank: Int, count: Int)] { trainedOptimizer.owners(of: entry) }
 }

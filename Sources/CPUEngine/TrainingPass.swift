@@ -16,7 +16,7 @@ package final class TrainingPass {
   /// The gradient of Σ weight · loss since `zeroGradients`, laid out as the parameters are. Nil without training.
   package let gradients: UnsafeMutablePointer<Float>?
   /// The parameters rounded to bfloat16, laid out as they are; nil in fp32, where they serve themselves.
-  package let workingWeights: UnsafeMutablePointer<UInt16>?
+  package let workingWeights: UnsafeMutablePointer<BFloat16>?
 
   /// What became of the experts since `zeroGradients`; nil for a dense model.
   package let expertUse: ExpertUse?
@@ -50,7 +50,8 @@ package final class TrainingPass {
   private let normValues: UnsafePointer<Float>
   private let model: TrainedModel
   let arena: AlignedBuffer
-  private let gradientBuffer: AlignedBuffer?
+  /// The memory of `gradients`.
+  let gradientBuffer: AlignedBuffer?
   private let workingBuffer: AlignedBuffer?
 
   /// A pass of a whole model.
@@ -94,7 +95,7 @@ package final class TrainingPass {
       let buffer = try AlignedBuffer(byteCount: table.totalCount * 2)
       trained = buffer.base
       workingBuffer = buffer
-      workingWeights = buffer.base.bindMemory(to: UInt16.self, capacity: table.totalCount)
+      workingWeights = buffer.base.bindMemory(to: BFloat16.self, capacity: table.totalCount)
     } else {
       workingBuffer = nil
       workingWeights = nil

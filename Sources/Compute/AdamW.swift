@@ -41,10 +41,10 @@ package struct AdamWStep: Sendable {
 ///   - weights: p, [count], updated.
 ///   - gradients: [count], before `gradientScale`.
 ///   - firstMoment: m, [count], updated; zero before the first step. `secondMoment`, v, likewise.
-///   - workingCopy: [count], bfloat16 bits, overwritten with the new weights; nil if there is none.
+///   - workingCopy: [count], overwritten with the new weights; nil if there is none.
 package func adamWStep(
   weights: UnsafeMutablePointer<Float>, gradients: UnsafePointer<Float>, firstMoment: UnsafeMutablePointer<Float>,
-  secondMoment: UnsafeMutablePointer<Float>, workingCopy: UnsafeMutablePointer<UInt16>?, count: Int,
+  secondMoment: UnsafeMutablePointer<Float>, workingCopy: UnsafeMutablePointer<BFloat16>?, count: Int,
   settings: AdamWStep
 ) {
   precondition(settings.step >= 1 && count >= 0, "step \(settings.step) over \(count) weights")
@@ -56,7 +56,6 @@ package func adamWStep(
   let epsilon = Float(Double(settings.epsilon) * correction2)
   let decay = settings.learningRate * settings.weightDecay
   let gradientScale = settings.gradientScale
-  let copy = workingCopy.map { UnsafeMutableRawPointer($0).assumingMemoryBound(to: BFloat16.self) }
 
   @inline(__always) func update(_ start: Int, _ lanes: Int) -> SIMD16<Float> {
     let gradient = Float.load(gradients + start, lanes) * gradientScale
@@ -72,9 +71,9 @@ package func adamWStep(
     return updated
   }
   @inline(__always) func updateOnly(_ start: Int, _ lanes: Int) { _ = update(start, lanes) }
-  if let copy {
+  if let workingCopy {
     @inline(__always) func updateAndCopy(_ start: Int, _ lanes: Int) {
-      BFloat16.store(update(start, lanes), to: copy + start, lanes)
+      BFloat16.store(update(start, lanes), to: workingCopy + start, lanes)
     }
     forEachSixteen(count, updateAndCopy)
   } else {

@@ -72,11 +72,11 @@ package final class Muon {
   ///   - weights: W, [rows, columns], updated.
   ///   - gradients: g, [rows, columns], before `gradientScale`.
   ///   - momentum: m, [rows, columns], updated; zero before the first step.
-  ///   - workingCopy: [rows, columns], bfloat16 bits, overwritten with the new weights; nil if there is none.
+  ///   - workingCopy: [rows, columns], overwritten with the new weights; nil if there is none.
   ///   - products: the calling worker's.
   package func step(
     weights: UnsafeMutablePointer<Float>, gradients: UnsafePointer<Float>, momentum: UnsafeMutablePointer<Float>,
-    workingCopy: UnsafeMutablePointer<UInt16>?, rows: Int, columns: Int, settings: MuonStep, products: MatrixProducts
+    workingCopy: UnsafeMutablePointer<BFloat16>?, rows: Int, columns: Int, settings: MuonStep, products: MatrixProducts
   ) {
     precondition(
       rows > 0 && columns > 0 && rows * columns <= largestCount && min(rows, columns) <= largestSide,
@@ -130,14 +130,13 @@ package final class Muon {
 
   private func move<Element: VectorElement>(
     _ weights: UnsafeMutablePointer<Float>, against update: UnsafeMutablePointer<Element>,
-    _ workingCopy: UnsafeMutablePointer<UInt16>?, count: Int, scale: Float, decay: Float
+    _ workingCopy: UnsafeMutablePointer<BFloat16>?, count: Int, scale: Float, decay: Float
   ) {
-    let copy = workingCopy.map { UnsafeMutableRawPointer($0).assumingMemoryBound(to: BFloat16.self) }
     @inline(__always) func move(_ start: Int, _ lanes: Int) {
       let weight = Float.load(weights + start, lanes)
       let moved = weight.addingProduct(weight, SIMD16(repeating: -decay)) - Element.load(update + start, lanes) * scale
       Float.store(moved, to: weights + start, lanes)
-      if let copy { BFloat16.store(moved, to: copy + start, lanes) }
+      if let workingCopy { BFloat16.store(moved, to: workingCopy + start, lanes) }
     }
     forEachSixteen(count, move)
   }

@@ -4,7 +4,8 @@ import Machine
 /// adapter.
 package final class ParameterBlock {
   package let table: ParameterTable
-  private let buffer: AlignedBuffer
+  /// The memory of `values`.
+  package let buffer: AlignedBuffer
 
   /// `table.totalCount` values, 64-byte aligned. The gaps between entries are zero. Valid while this object lives.
   package let values: UnsafeMutablePointer<Float>

@@ -1,3 +1,5 @@
+import Machine
+
 /// A model with gradients and an optimizer, wherever its numbers are: one batch in, losses out; one step of the optimizer.
 ///
 /// Training knows nothing else of the machine that computes. An engine is made by a `TrainingEngineProvider`.
@@ -58,6 +60,9 @@ package protocol TrainingEngine: AnyObject {
   /// - Parameter numbers: [entry.count].
   func write(_ values: EngineValues, of entry: ParameterEntry, _ numbers: [Float])
 
+  /// Makes a block of the same table as `trained` what the trained weights are now: for publishing.
+  func copyWeights(to block: ParameterBlock)
+
   /// [entry.count] a weight of the model as it is now, in fp32, an adapter merged into it: for sampling.
   ///
   /// - Precondition: `entry` is of `table`.
@@ -90,10 +95,9 @@ package protocol SharedTrainingEngine: TrainingEngine {
   /// Called during a backward pass as soon as the gradients of the next unit hold all of the batch, for all units but those
   /// that are complete only at the end.
   var onUnitComplete: (() -> Void)? { get set }
-  /// [trained.totalCount] for the exchange between processes, which reads and writes parts of them. Valid while the engine
-  /// lives.
-  var gradientBlock: UnsafeMutablePointer<Float> { get }
-  var weightBlock: UnsafeMutablePointer<Float> { get }
+  /// [trained.totalCount] fp32 gradients and weights, of which the exchange between processes reads and writes parts.
+  var gradientBuffer: AlignedBuffer { get }
+  var weightBuffer: AlignedBuffer { get }
   /// Must be called when the exchange has changed weights.
   func weightsChanged()
   /// Σ square of the gradients by pieces that do not depend on the number of ranks, 0 for those of other ranks: their sum
@@ -104,7 +108,6 @@ package protocol SharedTrainingEngine: TrainingEngine {
 }
 
 extension TrainingEngine {
-  /// Copies the trained weights, as they are now, into a block of the same table: for publishing.
   package func copyWeights(to block: ParameterBlock) {
     for entry in trained.entries {
       read(.weights, of: entry).withUnsafeBufferPointer {

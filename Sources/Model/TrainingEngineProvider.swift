@@ -34,6 +34,9 @@ package struct EngineSettings: Sendable {
 
 /// Makes engines of one kind. The program chooses one and passes it to training.
 package protocol TrainingEngineProvider {
+  /// What its engines compute fastest on this machine: the default of a run.
+  static var fastestPrecision: ElementType { get }
+
   /// - Throws: `OutOfMemoryError`, and what reading an adapter's base throws.
   func makeEngine(_ model: TrainableModel, _ settings: EngineSettings) throws -> any TrainingEngine
 

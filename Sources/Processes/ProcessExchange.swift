@@ -86,21 +86,28 @@ package final class ProcessExchange: @unchecked Sendable {
 
   // MARK: - Blocks
 
-  /// Begins to replace each rank's part of `values`, [the block's elements], with the sum over all ranks (MPI's
-  /// reduce-scatter). Parts that other ranks own stay as they are.
+  /// Begins to replace each rank's part of the block, fp32 values, with the sum over all ranks (MPI's reduce-scatter).
+  /// Parts that other ranks own stay as they are.
   ///
-  /// `values` must be valid, and the parts untouched, until `finishReductions` has returned.
-  package func beginReduction(_ values: UnsafeMutablePointer<Float>, _ parts: RankParts) {
+  /// The parts must stay untouched until `finishReductions` has returned.
+  ///
+  /// - Precondition: the parts are within the block.
+  package func beginReduction(_ block: AlignedBuffer, _ parts: RankParts) {
     guard let thread, !isAlone else { return }
-    thread.begin { [self] in reduce(values, parts) }
+    let values = floats(of: block, containing: parts)
+    // The thread keeps the block alive until it is done.
+    thread.begin { [self] in withExtendedLifetime(block) { reduce(values, parts) } }
   }
 
   /// Waits for all reductions.
   package func finishReductions() { wait { thread?.finish() } }
 
-  /// Broadcasts each rank's part of `values`, [the block's elements], to all the others (MPI's all-gather).
-  package func distribute(_ values: UnsafeMutablePointer<Float>, _ parts: RankParts) {
+  /// Broadcasts each rank's part of the block, fp32 values, to all the others (MPI's all-gather).
+  ///
+  /// - Precondition: the parts are within the block.
+  package func distribute(_ block: AlignedBuffer, _ parts: RankParts) {
     guard let thread, !isAlone else { return }
+    let values = floats(of: block, containing: parts)
     wait {
       thread.run { [self] in
         transfer(
@@ -110,25 +117,38 @@ package final class ProcessExchange: @unchecked Sendable {
     }
   }
 
-  /// Gathers values that are spread over ranks in the first one.
+  /// Gathers values that are spread over ranks in the first one, where `numbers` are all of them afterwards.
   ///
   /// - Parameters:
-  ///   - stretches: which rank has the values, how many, and their address if it is this rank; in the order of the
-  ///     result.
-  ///   - target: room for all of them; read in the first rank only.
-  package func collect(_ stretches: [Stretch], into target: UnsafeMutablePointer<Float>?) {
-    var place = 0
-    var (sends, receives): ([Message], [Message]) = ([], [])
-    for stretch in stretches {
-      if let values = stretch.values, isFirst { (target! + place).update(from: values, count: stretch.count) }
-      if let values = stretch.values, !isFirst { sends.append(message(0, values, 0..<stretch.count)) }
-      if stretch.rank != 0, isFirst { receives.append(message(stretch.rank, target!, place..<place + stretch.count)) }
-      place += stretch.count
+  ///   - numbers: as long in every rank; each has its own stretches in their places.
+  ///   - owners: which rank has the next stretch, and how many numbers that is.
+  /// - Precondition: the stretches are as long as `numbers` altogether.
+  package func collect(_ numbers: inout [Float], from owners: [(rank: Int, count: Int)]) {
+    precondition(
+      owners.reduce(0) { $0 + $1.count } == numbers.count, "stretches of other than \(numbers.count) numbers")
+    guard let thread, !isAlone else { return }
+    numbers.withUnsafeMutableBufferPointer { buffer in
+      guard let values = buffer.baseAddress else { return }
+      var place = 0
+      var (sends, receives): ([Message], [Message]) = ([], [])
+      for owner in owners {
+        let stretch = place..<place + owner.count
+        if owner.rank == rank, !isFirst { sends.append(message(0, values, stretch)) }
+        if owner.rank != 0, isFirst { receives.append(message(owner.rank, values, stretch)) }
+        place = stretch.upperBound
+      }
+      thread.run { transfer(sends: sends, receives: receives) }
     }
-    thread?.run { transfer(sends: sends, receives: receives) }
   }
 
   var peers: [Int] { (0..<count).filter { $0 != rank } }
+
+  private func floats(of block: AlignedBuffer, containing parts: RankParts) -> UnsafeMutablePointer<Float> {
+    let count = block.byteCount / MemoryLayout<Float>.stride
+    precondition(
+      parts.joined().allSatisfy { $0.lowerBound >= 0 && $0.upperBound <= count }, "parts beyond \(count) values")
+    return block.base.assumingMemoryBound(to: Float.self)
+  }
 
   private func message(_ peer: Int, _ values: UnsafeMutablePointer<Float>, _ range: Range<Int>) -> Message {
     Message(peer: peer, bytes: UnsafeMutableRawPointer(values + range.lowerBound), byteCount: range.count * 4)
@@ -251,20 +271,6 @@ package final class ProcessExchange: @unchecked Sendable {
   package func close() {
     thread?.run { if isAbandoned { group?.abort() } else { group?.close() } }
     thread?.stop()
-  }
-}
-
-/// Values that one rank holds.
-package struct Stretch {
-  package var rank: Int
-  package var count: Int
-  /// Nil in the other ranks.
-  package var values: UnsafeMutablePointer<Float>?
-
-  package init(rank: Int, count: Int, values: UnsafeMutablePointer<Float>?) {
-    self.rank = rank
-    self.count = count
-    self.values = values
   }
 }
 

@@ -275,6 +275,9 @@ package enum ReferenceEngineError: Error, Equatable, CustomStringConvertible {
 package struct ReferenceTrainingProvider: TrainingEngineProvider {
   package init() {}
 
+  /// The one that it takes.
+  package static var fastestPrecision: ElementType { .float32 }
+
   package func makeEngine(_ model: TrainableModel, _ settings: EngineSettings) throws -> any TrainingEngine {
     guard settings.precision == .float32 else { throw ReferenceEngineError.precision(settings.precision) }
     guard settings.ranks == 1 else { throw ReferenceEngineError.ranks(settings.ranks) }

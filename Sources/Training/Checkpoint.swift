@@ -69,10 +69,7 @@ package enum Checkpoint {
       let entry = moment.entry
       guard let tensor = file.tensor(moment.name), tensor.shape == entry.shape, tensor.type == .float32
       else { throw damaged(file.path, "it has no '\(moment.name)' of the shape \(entry.shape)") }
-      let numbers = [Float](unsafeUninitializedCapacity: entry.count) { buffer, count in
-        UnsafeMutableRawBufferPointer(buffer).copyMemory(from: file.bytes(of: tensor))
-        count = entry.count
-      }
+      let numbers = try file.floats(of: tensor)
       guard numbers.allSatisfy(\.isFinite) else {
         throw damaged(file.path, "it holds values that are not finite numbers")
       }
@@ -100,16 +97,7 @@ package enum Checkpoint {
   ) -> [Float] {
     var numbers = engine.read(moment.values, of: moment.entry)
     guard !exchange.isAlone, let shared = engine as? any SharedTrainingEngine else { return numbers }
-    numbers.withUnsafeMutableBufferPointer { buffer in
-      var start = 0
-      let stretches = shared.owners(of: moment.entry).map { owner in
-        defer { start += owner.count }
-        return Stretch(
-          rank: owner.rank, count: owner.count,
-          values: owner.rank == exchange.rank ? buffer.baseAddress! + start : nil)
-      }
-      exchange.collect(stretches, into: exchange.isFirst ? buffer.baseAddress : nil)
-    }
+    exchange.collect(&numbers, from: shared.owners(of: moment.entry))
     return numbers
   }
 

@@ -1,4 +1,3 @@
-import Compute
 import Model
 
 /// The options of training runs, each declared once. The command line, the help pages, `training.json`, the checks of a
@@ -64,9 +63,9 @@ package struct SettingList: Sendable {
   package let gradientClip = Setting(
     "gradient-clip", default: 1, in: 0...1e9,
     help: "The largest norm of the gradient; a longer one is scaled down to it. 0 for no limit.")
-  package let precision = Setting(
-    "precision", default: ElementType.fastest,
-    help: "Number type of the matrix products' inputs; weights are kept in fp32.")
+  package let precision = Setting<ElementType>(
+    "precision", help: "Number type of the matrix products' inputs; weights are kept in fp32.",
+    standard: { $0.defaultPrecision })
   package let recomputeActivations = Setting(
     "recompute-activations", default: false, mayDiffer: .onResume, inOlderRuns: false,
     help: "Keeps only the input of each layer and computes the rest again in the backward pass: less memory, more "

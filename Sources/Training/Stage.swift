@@ -12,6 +12,8 @@ package struct Stage: Sendable, Equatable {
   package let defaultLearningRate: Double
   /// The rank of the adapter that is trained; 0: the whole model is.
   package var defaultLoRARank = 0
+  /// What the engine computes fastest, where the program has said which engine (`computed(by:)`).
+  package private(set) var defaultPrecision = ElementType.float32
   /// Options that no other stage has.
   package var ownSettings: [SettingDescription] = []
   /// What it reports in addition to what all stages do.
@@ -24,6 +26,13 @@ package struct Stage: Sendable, Equatable {
 
   /// Stages are equal if their names are.
   package static func == (left: Stage, right: Stage) -> Bool { left.name == right.name }
+
+  /// The stage with the number type that such engines compute fastest as its default.
+  package func computed(by engines: any TrainingEngineProvider.Type) -> Stage {
+    var stage = self
+    stage.defaultPrecision = engines.fastestPrecision
+    return stage
+  }
 
   /// Whether it begins with a model, rather than from nothing.
   package var hasStartModel: Bool { dataKind != .pretrain }

@@ -164,7 +164,7 @@ package final class Trainer {
     var unitsBegun = 0
     func beginUnit() {
       guard let shared else { return }
-      exchange.beginReduction(shared.gradientBlock, shared.units[unitsBegun])
+      exchange.beginReduction(shared.gradientBuffer, shared.units[unitsBegun])
       unitsBegun += 1
     }
     for index in microBatches.indices {
@@ -209,7 +209,7 @@ package final class Trainer {
         muon: .init(learningRate: rate, weightDecay: settings.weightDecay)))
     clock.lap(\.optimizer)
     guard let shared else { return norm }
-    exchange.distribute(shared.weightBlock, shared.parts)
+    exchange.distribute(shared.weightBuffer, shared.parts)
     clock.lap(\.exchange)
     shared.weightsChanged()
     return norm

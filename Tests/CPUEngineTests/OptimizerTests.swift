@@ -72,7 +72,7 @@ struct OptimizerTests {
 
   @Test("norm and weights have the same bits for any number of workers", arguments: OptimizerKind.allCases)
   func anyWorkers(_ kind: OptimizerKind) throws {
-    var results: [(norm: Double, weights: [Float], working: [UInt16])] = []
+    var results: [(norm: Double, weights: [Float], working: [BFloat16])] = []
     for workers in 1...3 {
       let pass = try makePass(workers: workers)
       let team = WorkerTeam(count: workers)

@@ -25,7 +25,7 @@ struct AdamWTests {
       adamWStep(
         weights: weights.floats + range.lowerBound, gradients: gradients.floats + range.lowerBound,
         firstMoment: first.floats + range.lowerBound, secondMoment: second.floats + range.lowerBound,
-        workingCopy: copy.map { $0.view.base.assumingMemoryBound(to: UInt16.self) + range.lowerBound },
+        workingCopy: copy.map { $0.view.base.assumingMemoryBound(to: BFloat16.self) + range.lowerBound },
         count: range.count, settings: settings)
     }
   }

@@ -24,7 +24,7 @@ struct MuonTests {
     func step(_ settings: MuonStep, _ muon: Muon) {
       muon.step(
         weights: weights.floats, gradients: gradients.floats, momentum: momentum.floats,
-        workingCopy: copy.view.base.assumingMemoryBound(to: UInt16.self), rows: rows, columns: columns,
+        workingCopy: copy.view.base.assumingMemoryBound(to: BFloat16.self), rows: rows, columns: columns,
         settings: settings, products: MatrixProducts())
     }
 

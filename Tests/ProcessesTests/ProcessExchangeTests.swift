@@ -1,4 +1,5 @@
 import Foundation
+import Machine
 import Processes
 import TestSupport
 import Testing
@@ -8,6 +9,16 @@ struct ProcessExchangeTests {
   /// A block whose values are other ones in every rank.
   private func block(_ rank: Int, count: Int) -> [Float] {
     (0..<count).map { Float(sin(Double($0 * 7 + rank * 1001))) }
+  }
+
+  private func buffer(_ values: [Float]) throws -> AlignedBuffer {
+    let buffer = try AlignedBuffer(byteCount: values.count * 4)
+    values.withUnsafeBytes { buffer.base.copyMemory(from: $0.baseAddress!, byteCount: $0.count) }
+    return buffer
+  }
+
+  private func floats(_ buffer: AlignedBuffer) -> [Float] {
+    Array(UnsafeRawBufferPointer(start: buffer.base, count: buffer.byteCount).bindMemory(to: Float.self))
   }
 
   @Test("a message in pieces is the same bytes in order, none longer than the limit", arguments: [0, 1, 7, 8, 9, 24])
@@ -33,13 +44,11 @@ struct ProcessExchangeTests {
     for rank in 0..<max(1, count - 2) { parts[rank] += [100 + rank * 160..<100 + rank * 160 + 150] }
     let blocks = (0..<count).map { block($0, count: size) }
     let found = try ThreadProcessGroup.run(count) { exchange in
-      var values = blocks[exchange.rank]
-      values.withUnsafeMutableBufferPointer {
-        exchange.beginReduction($0.baseAddress!, parts)
-        exchange.beginReduction($0.baseAddress!, RankParts(repeating: [], count: count))
-        exchange.finishReductions()
-      }
-      return values
+      let values = try buffer(blocks[exchange.rank])
+      exchange.beginReduction(values, parts)
+      exchange.beginReduction(values, RankParts(repeating: [], count: count))
+      exchange.finishReductions()
+      return floats(values)
     }
     for rank in 0..<count {
       for index in 0..<size {
@@ -56,8 +65,9 @@ struct ProcessExchangeTests {
     let found = try ThreadProcessGroup.run(count) { exchange in
       var values = [Float](repeating: -1, count: 110)
       for range in parts[exchange.rank] { for index in range { values[index] = Float(index) } }
-      values.withUnsafeMutableBufferPointer { exchange.distribute($0.baseAddress!, parts) }
-      return values
+      let block = try buffer(values)
+      exchange.distribute(block, parts)
+      return floats(block)
     }
     for index in 0..<110 {
       let isSomebodys = parts.joined().contains { $0.contains(index) }
@@ -67,21 +77,15 @@ struct ProcessExchangeTests {
 
   @Test("the first rank gets stretches in their order, whoever has them", arguments: 1...3)
   func collection(count: Int) throws {
+    let owners = (0..<4).map { (rank: $0 % count, count: $0 + 1) }
     let found = try ThreadProcessGroup.run(count) { exchange -> [Float] in
-      var own = [Float](repeating: Float(exchange.rank), count: 4)
-      var target = [Float](repeating: -1, count: 8)
-      own.withUnsafeMutableBufferPointer { own in
-        let stretches = (0..<4).map { index in
-          Stretch(
-            rank: index % count, count: 2, values: index % count == exchange.rank ? own.baseAddress! + index % 2 : nil)
-        }
-        target.withUnsafeMutableBufferPointer {
-          exchange.collect(stretches, into: exchange.isFirst ? $0.baseAddress : nil)
-        }
+      var numbers = owners.flatMap { owner in
+        [Float](repeating: owner.rank == exchange.rank ? Float(10 + owner.rank) : -1, count: owner.count)
       }
-      return target
+      exchange.collect(&numbers, from: owners)
+      return numbers
     }
-    #expect(found[0] == (0..<4).flatMap { [Float($0 % count), Float($0 % count)] })
+    #expect(found[0] == owners.flatMap { [Float](repeating: Float(10 + $0.rank), count: $0.count) })
   }
 
   @Test("numbers are gathered and added in the order of ranks", arguments: 1...4)

@@ -1,3 +1,4 @@
+import CPUEngine
 import Foundation
 import Storage
 import TestSupport
@@ -79,6 +80,8 @@ struct SettingTests {
 
   @Test("a run that is asked for nothing has the defaults that the help page says", arguments: Stage.all)
   func defaults(_ stage: Stage) throws {
+    let stage = stage.computed(by: CPUEngineProvider.self)
+    #expect(stage.defaultPrecision == CPUEngineProvider.fastestPrecision)
     try TinyRun.inFolder { tiny in
       var base = tiny.settings()
       base.steps = 1

@@ -11,7 +11,7 @@ import Training
 let benchTrainCommand: Command = {
   let model = Option.text("model", "NAME|FILE", default: "small", help: "tiny, small, moe, base, or a config.json.")
   let data = Option.optional("data", "DIR", help: "Prepared data to train on, instead of random full sequences.")
-  let precision = Option(SettingList.shared.precision, of: .pretrain)
+  let precision = Option(SettingList.shared.precision, of: .pretrain.computed(by: CPUEngineProvider.self))
   let recompute = Option(SettingList.shared.recomputeActivations, of: .pretrain)
   let optimizer = Option.choice(
     "optimizer", default: OptimizerKind.adamW, help: SettingList.shared.optimizer.description.help)

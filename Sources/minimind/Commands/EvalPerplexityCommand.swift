@@ -13,7 +13,7 @@ import Training
 
 /// Options of the commands that measure a model.
 enum EvaluationOptions {
-  static let precision = Option(SettingList.shared.precision, of: .pretrain)
+  static let precision = Option(SettingList.shared.precision, of: .pretrain.computed(by: CPUEngineProvider.self))
 }
 
 /// `minimind eval perplexity`: how well a model predicts text.

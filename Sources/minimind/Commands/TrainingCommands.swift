@@ -25,6 +25,7 @@ let dpoCommand = trainingCommand(
   example: "minimind dpo --from my-chat --data my-preferences --output my-aligned")
 
 private func trainingCommand(_ stage: Stage, summary: String, example: String) -> Command {
+  let stage = stage.computed(by: CPUEngineProvider.self)
   let options = TrainingOptions(stage)
   return Command(stage.name, summary: summary, options: options.all, example: example) { invocation in
     try withProcesses(timeLimit: invocation[Option.exchangeTimeout]) { exchange in
