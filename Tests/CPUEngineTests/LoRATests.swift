@@ -63,23 +63,34 @@ struct LoRATests {
     let parameters = try variant.parameters()
     let targets = targets.filter { $0.exists(in: parameters.configuration) }
     let adapter = try adapter(parameters.configuration, targets: targets)
+    #expect(adapter.table.entries.count == 2 * 2 * targets.count)
     let batch = Batch(lengths: [40, 3, 25], vocabulary: 53, seed: 7)
-    let pass = try pass(parameters, adapter)
-    pass.zeroGradients()
-    let sum = pass.forwardBackward(batch)
-    let whole = try TrainingPass(
-      merged(parameters, adapter), precision: .float32, maximumTokens: 80, team: WorkerTeam(count: 2))
-    let expectedSum = whole.forwardBackward(batch)
+    for kind in [TrainingEngineTests.Kind.reference, .cpu] {
+      try compareGradients(kind, parameters, adapter, batch)
+    }
+  }
+
+  private func compareGradients(
+    _ kind: TrainingEngineTests.Kind, _ parameters: Parameters, _ adapter: LoRAAdapter, _ batch: Batch
+  ) throws {
+    func train(_ model: TrainableModel) throws -> (engine: any TrainingEngine, sum: LossSum) {
+      let engine = try kind.engine(model)
+      let losses = engine.forwardBackward(batch, .known(batch.lossWeights), mean: .tokens, tokensBefore: 0)
+      return (engine, losses.sum(batch))
+    }
+    let (engine, sum) = try train(
+      .adapter(adapter, baseTable: parameters.table) { entry, target in
+        target.update(from: parameters.values + entry.offset, count: entry.count)
+      })
+    let (whole, expectedSum) = try train(.whole(merged(parameters, adapter)))
     #expect(abs(sum.loss - expectedSum.loss) / expectedSum.loss < 1e-5)
     #expect(sum.weight == expectedSum.weight)
 
     let rank = adapter.configuration.rank
     let scale = adapter.configuration.scale
-    #expect(adapter.table.entries.count == 2 * 2 * targets.count)
     for (key, a, b) in pairs(adapter) {
       let (outputs, inputs) = (b.shape[0], a.shape[1])
-      let weight = try #require(whole.parameters.table.entry(key))
-      let dWeight = Array(whole.gradientValues[weight.range])
+      let dWeight = whole.read(.gradients, of: try #require(whole.trained.entry(key)))
       let (aValues, bValues) = (adapter.block.values + a.offset, adapter.block.values + b.offset)
       var dA = [Float](repeating: 0, count: a.count)
       var dB = [Float](repeating: 0, count: b.count)
@@ -91,8 +102,8 @@ struct LoRATests {
           }
         }
       }
-      #expect(relativeError(pass.gradientValues[a.range], dA) < 1e-4, "\(a.key)")
-      #expect(relativeError(pass.gradientValues[b.range], dB) < 1e-4, "\(b.key)")
+      #expect(relativeError(engine.read(.gradients, of: a), dA) < kind.tolerance, "\(kind) \(a.key)")
+      #expect(relativeError(engine.read(.gradients, of: b), dB) < kind.tolerance, "\(kind) \(b.key)")
     }
   }
 

@@ -36,16 +36,6 @@ struct TrainingEngineTests {
     }
   }
 
-  /// ‖found - expected‖ / ‖expected‖
-  private func relativeError(_ found: [Float], _ expected: [Float]) -> Double {
-    var (difference, size) = (0.0, 0.0)
-    for (left, right) in zip(found, expected) {
-      difference += (Double(left) - Double(right)) * (Double(left) - Double(right))
-      size += Double(right) * Double(right)
-    }
-    return size == 0 ? difference.squareRoot() : (difference / size).squareRoot()
-  }
-
   private func step(_ number: Int, scale: Double, rate: Double = 0.01) -> OptimizerStep {
     OptimizerStep(
       number: number, gradientScale: scale,
@@ -54,7 +44,8 @@ struct TrainingEngineTests {
   }
 
   @Test(
-    "losses, gradients, norms and five Adam steps are PyTorch's", arguments: Kind.allCases, GoldenFixture.Name.allCases)
+    "logits, losses, gradients, norms and five Adam steps are PyTorch's", arguments: Kind.allCases,
+    GoldenFixture.Name.allCases)
   func golden(kind: Kind, name: GoldenFixture.Name) throws {
     let fixture = try GoldenFixture(name)
     let engine = try kind.engine(.whole(try fixture.makeParameters()))
@@ -62,6 +53,8 @@ struct TrainingEngineTests {
     let batch = Batch(
       tokens: try fixture.integers("input_ids"), targets: try fixture.integers("target_ids"), lossWeights: mask,
       documentOffsets: [0, 40, 80, 120])
+    let logits = engine.logits(batch, rows: Array(0..<batch.tokenCount))
+    #expect(relativeError(logits, try fixture.floats("logits")) < kind.tolerance)
     let expected = zip(try fixture.floats("token_loss"), mask).map { $0 * $1 }
     #expect(relativeError(engine.forward(batch, lossWeights: nil).values, expected) < 1e-5)
 
@@ -118,6 +111,56 @@ struct TrainingEngineTests {
     #expect(engine.sums.names == names && names.isEmpty != parameters.configuration.isMixture)
     let balance = parameters.configuration.balanceLossWeight * expected.balance
     #expect(abs(engine.sums.sum(ExpertSums.balance) - balance) <= 1e-5 * balance)
+  }
+
+  @Test(
+    "the most likely next tokens are those that MiniMind v1's code generates", arguments: Kind.allCases,
+    GoldenFixture.Name.allCases)
+  func goldenGreedy(kind: Kind, name: GoldenFixture.Name) throws {
+    let fixture = try GoldenFixture(name)
+    let parameters = try fixture.makeParameters()
+    for (key, values) in fixture.parametersAfter { _ = parameters[key].update(fromContentsOf: values) }
+    let engine = try kind.engine(.whole(parameters))
+    var tokens = try fixture.integers("greedy_prompt")
+    let expected = try fixture.integers("greedy_tokens")
+    for _ in expected {
+      let last = engine.logits(Batch(prompts: [tokens]), rows: [tokens.count - 1])
+      tokens.append(Int32(last.indices.max { last[$0] < last[$1] }!))
+    }
+    #expect(tokens.suffix(expected.count) == expected[...])
+  }
+
+  @Test(
+    "documents packed into one batch give what they give one by one", arguments: Kind.allCases,
+    [ModelVariant.tied, .mixture])
+  func packing(kind: Kind, variant: ModelVariant) throws {
+    let parameters = try variant.parameters()
+    let batch = Batch(lengths: [30, 7, 1, 50], vocabulary: 53, seed: 5)
+    let (together, apart) = (try kind.engine(.whole(parameters)), try kind.engine(.whole(parameters)))
+    let expected = together.forwardBackward(batch, .known(batch.lossWeights), mean: .tokens, tokensBefore: 0).sum(batch)
+    var sum = LossSum()
+    for number in 0..<4 {
+      let document = batch.document(number)
+      sum += apart.forwardBackward(document, .known(document.lossWeights), mean: .tokens, tokensBefore: 0).sum(document)
+    }
+    #expect(abs(sum.loss / expected.loss - 1) < 1e-6)
+    #expect(sum.weight == expected.weight && sum.tokens == expected.tokens)
+    for entry in together.trained.entries {
+      let error = relativeError(apart.read(.gradients, of: entry), together.read(.gradients, of: entry))
+      #expect(error < 1e-5, "\(entry.key): relative error \(error)")
+    }
+    for name in together.sums.names {
+      #expect(abs(together.sums.sum(name) - apart.sums.sum(name)) <= 1e-5 * abs(together.sums.sum(name)), "\(name)")
+    }
+  }
+
+  @Test("a batch without anything to train on has no loss and leaves the gradients alone", arguments: Kind.allCases)
+  func nothingTrained(kind: Kind) throws {
+    let batch = Batch(lengths: [9], vocabulary: 53, seed: 9, trainedShare: 0)
+    let engine = try kind.engine(.whole(try ModelVariant.tied.parameters()))
+    let losses = engine.forwardBackward(batch, .known(batch.lossWeights), mean: .tokens, tokensBefore: 0)
+    #expect(losses.sum(batch) == LossSum(loss: 0, weight: 0, tokens: 9))
+    #expect(engine.gradientNorm() == 0)
   }
 
   @Test("weights that follow from the losses count as the same weights known beforehand", arguments: Kind.allCases)
