@@ -39,16 +39,29 @@ package struct LossPlot {
 
   package func write(to path: String) throws { try plot.write(to: path) }
 
-  /// The mean of each step and those around it: a fortieth of the run to either side.
-  static func smoothed(_ losses: [(step: Int, loss: Double)]) -> [(x: Double, y: Double)] {
+  /// The mean of each step and its neighbours: a fortieth of the run to either side, fewer at the beginning, where losses
+  /// fall steeply. At the end, where the neighbours on one side are missing, what the straight line says that fits the last
+  /// twentieth of the run best: a mean of fewer steps would end in the noise of the last one.
+  package static func smoothed(_ losses: [(step: Int, loss: Double)]) -> [(x: Double, y: Double)] {
     let radius = losses.count / 40
-    var sums = [0.0]
-    for (_, loss) in losses { sums.append(sums.last! + loss) }
+    var (sums, moments) = ([0.0], [0.0])
+    for (index, (_, loss)) in losses.enumerated() {
+      sums.append(sums[index] + loss)
+      moments.append(moments[index] + Double(index) * loss)
+    }
     return losses.indices.map { index in
-      let reach = min(radius, index, losses.count - 1 - index)
-      return (
-        Double(losses[index].step), (sums[index + reach + 1] - sums[index - reach]) / Double(2 * reach + 1)
-      )
+      let reach = min(radius, index)
+      let size = 2 * reach + 1
+      let first = min(index - reach, losses.count - size)
+      let centre = first + reach
+      let sum = sums[first + size] - sums[first]
+      var value = sum / Double(size)
+      if index > centre {
+        // Least squares: Σ (i - centre)·loss over Σ (i - centre)².
+        let slope = (moments[first + size] - moments[first] - Double(centre) * sum) * 12
+        value += slope / Double(size * (size * size - 1)) * Double(index - centre)
+      }
+      return (Double(losses[index].step), value)
     }
   }
 

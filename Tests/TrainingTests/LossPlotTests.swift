@@ -51,6 +51,21 @@ struct LossPlotTests {
     }
   }
 
+  @Test("smoothing leaves a straight line as it is to both ends, and does not end in the last step's noise")
+  func smoothed() {
+    let straight = (0..<400).map { (step: $0 + 1, loss: 5 - Double($0) / 100) }
+    for (point, (step, loss)) in zip(LossPlot.smoothed(straight), straight) {
+      #expect(point.x == Double(step) && abs(point.y - loss) < 1e-9)
+    }
+    // An outlier at the last of 400 steps: of 21 losses it weighs 1/21 in their mean, and by the slope 10²/770 more.
+    var jump = straight
+    jump[399].loss += 1
+    let moved = zip(LossPlot.smoothed(jump), LossPlot.smoothed(straight)).map { $0.y - $1.y }
+    #expect(abs(moved[399] - (1.0 / 21 + 100.0 / 770)) < 1e-9)
+    #expect(moved[..<379].allSatisfy { abs($0) < 1e-9 })
+    for count in 0...3 { #expect(LossPlot.smoothed(Array(straight[..<count])).count == count) }
+  }
+
   @Test("a long run keeps its last point and stays small")
   func longRun() throws {
     var history = LossHistory()

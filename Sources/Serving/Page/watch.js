@@ -95,15 +95,24 @@ function stateOf(run, step) {
   return text(run.isRunning ? "running" : step >= run.totalSteps ? "complete" : "stopped");
 }
 
-/// The mean of each point and its neighbours, as far as the slider says and there are any: up to an eighth of the line to
-/// either side.
+/// The mean of each point and its neighbours, and at the end a straight line's value, as in `LossPlot.smoothed`; up to an
+/// eighth of the line to either side, as the slider says.
 function smoothed(line) {
-  const reach = Math.round(line.length / 8 * (part("smoothing").value / 100) ** 2);
-  const sums = [0];
-  for (const [, y] of line) sums.push(sums.at(-1) + y);
+  const radius = Math.min(Math.round(line.length / 8 * (part("smoothing").value / 100) ** 2), (line.length - 1) >> 1);
+  const [sums, moments] = [[0], [0]];
+  line.forEach(([, y], index) => {
+    sums.push(sums[index] + y);
+    moments.push(moments[index] + index * y);
+  });
   return line.map(([x], index) => {
-    const [first, end] = [Math.max(0, index - reach), Math.min(line.length, index + reach + 1)];
-    return [x, (sums[end] - sums[first]) / (end - first)];
+    const reach = Math.min(radius, index);
+    const size = 2 * reach + 1;
+    const first = Math.min(index - reach, line.length - size);
+    const centre = first + reach;
+    const sum = sums[first + size] - sums[first];
+    if (index === centre) return [x, sum / size];
+    const slope = (moments[first + size] - moments[first] - centre * sum) * 12 / (size * (size * size - 1));
+    return [x, sum / size + slope * (index - centre)];
   });
 }
 
