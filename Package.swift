@@ -43,7 +43,7 @@ let package = Package(
 
     // The rooms, each below those that it imports.
     room("Storage", imports: ["CStorage"]),
-    room("Machine"),
+    room("Machine", imports: ["Storage"]),
     room("Model", imports: ["Storage", "Machine"]),
     // The whole model in plain loops, and the plain twin of every kernel, generic over the number type.
     room("Reference", imports: ["Machine", "Model"]),

@@ -33,13 +33,14 @@ DOCUMENTS = [
     "README.md", "CONTRIBUTING.md", "docs/extending.md", "docs/tutorial.md", "docs/tutorial/*.md", "docs/guide.md", "docs/verification.md",
     "docs/LOG.md", "docs/benchmarks.md", "docs/dependencies.md", "docs/evaluation.md", "docs/notation.md",
     "docs/results.md", "docs/scaling.md", "docs/stages.md",
-    "docs/architecture.md", "docs/serving.md", "docs/structured-output.md", "docs/formats.md", "docs/corpora.md"]
+    "docs/architecture.md", "docs/serving.md", "docs/structured-output.md", "docs/formats.md", "docs/corpora.md",
+    "docs/data.md"]
 #: Folders of Sources and Tests whose comments and texts keep to the list.
 ROOMS = ["scripts/tutorial"] + [
     f"Sources/{room}" for room in (
         "CEditLine", "CKernels", "CLibZip", "CMPI", "CMicroHTTPD", "COneDNN", "CPUEngine", "CSimdJSON", "CStorage",
-        "Compute", "Evaluation", "Generation", "Machine", "Model", "ModelFiles", "Plotting", "Processes", "Reference",
-        "Serving", "Storage", "StructuredOutput", "Training", "VectorMath", "minimind")]
+        "Compute", "Corpus", "Evaluation", "Generation", "Machine", "Model", "ModelFiles", "Plotting", "Processes", "Reference",
+        "Serving", "Storage", "StructuredOutput", "Tokenization", "Training", "VectorMath", "minimind")]
 #: The endings of sources that are read.
 SOURCES = (".swift", ".py", ".c", ".cpp", ".h", ".js")
 PATTERNS = [(re.compile(rf"\b(?:{pattern})\b" if pattern[-1] != "`" else pattern, re.I), advice) for pattern, advice in WORDS]

@@ -23,8 +23,8 @@ package struct BatchPosition: Codable, Equatable, Sendable {
 /// chunks. With a shuffle the sequence has no end: a batch ends with its epoch, and the next epoch has
 /// another order. Memory: 4 bytes a sample with a shuffle, none without.
 ///
-/// A sample is one document, or several that must not be torn apart, such as the two of a preference pair: they lie
-/// side by side in the data, keep their order in the shuffle, and go into the same batch.
+/// A sample is one document, or several that must stay together, such as the two of a preference pair: they are
+/// neighbours in the data, keep their order in the shuffle, and go into the same batch.
 package struct BatchSequence: Sendable {
   /// Set only to a position that a sequence over the same data with the same settings has had.
   package var position: BatchPosition

@@ -43,9 +43,9 @@ extension BlockReader {
   ///
   /// - Returns: where that row begins if it is longer than the reader accepts.
   private func completeLastRow(_ memory: inout StripeMemory, from first: Int, of file: InputFile) throws -> Int? {
-    let lastRow = (memory.content.lastIndex(of: newline) ?? -1) + 1
+    let lastRow = (memory.content.lastIndex(of: .newline) ?? -1) + 1
     var step = 1 << 12
-    while memory.count > lastRow, memory.bytes[memory.count - 1] != newline, first + memory.count < file.byteCount {
+    while memory.count > lastRow, memory.bytes[memory.count - 1] != .newline, first + memory.count < file.byteCount {
       guard memory.count - lastRow < maximumRecordBytes else { return lastRow }
       let end = min(first + memory.count + step, file.byteCount)
       let searched = memory.count

@@ -188,7 +188,7 @@ package final class BlockReader {
         } else {
           oversizedLines.append(line)
           isSkipping = true
-          line += memory[(start + used)..<count].count { $0 == newline }
+          line += memory[(start + used)..<count].count { $0 == .newline }
           count = 0
         }
         continue
@@ -261,6 +261,6 @@ package final class BlockReader {
 /// The place of the next newline at or after `start`.
 func nextNewline(in bytes: UnsafeRawBufferPointer, from start: Int) -> Int? {
   guard start < bytes.count, let base = bytes.baseAddress else { return nil }
-  guard let found = memchr(base + start, Int32(newline), bytes.count - start) else { return nil }
+  guard let found = memchr(base + start, Int32(UInt8.newline), bytes.count - start) else { return nil }
   return UnsafeRawPointer(found) - base
 }

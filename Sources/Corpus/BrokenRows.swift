@@ -39,7 +39,7 @@ package struct BrokenRows: Sendable, Equatable, Codable {
     var isQuoted = false
     return String(
       decoding: reason.utf8.filter { byte in
-        if byte == quote { isQuoted.toggle() }
+        if byte == .quote { isQuoted.toggle() }
         return !isQuoted && !(UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte)
       }, as: UTF8.self)
   }
@@ -56,7 +56,7 @@ package struct BrokenRows: Sendable, Equatable, Codable {
     first = candidate
   }
 
-  /// Says where rows are whose lines were counted from the start of their block.
+  /// Corrects the lines of rows that were counted from the start of their block.
   mutating func place(inBlock block: Int, afterLines lines: Int) {
     kinds.place(inBlock: block, afterLines: lines)
     first?.block = block
@@ -72,8 +72,8 @@ package struct BrokenRows: Sendable, Equatable, Codable {
     }
   }
 
-  /// - Throws: `CorpusError` for a file of which more than half cannot be read: what it is taken for is wrong, then, and the
-  ///   rest of it would make a model of leftovers.
+  /// - Throws: `CorpusError` for a file of which more than half cannot be read: its format was judged wrongly, then, and the
+  ///   rows that remain are no fair sample of it.
   package func checkFiles() throws(CorpusError) {
     let lost = files.filter { $1.broken * 2 > $1.read }.keys.sorted()
     guard let file = lost.first, let counts = files[file] else { return }

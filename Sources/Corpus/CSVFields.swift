@@ -1,4 +1,4 @@
-/// Takes one CSV record apart (RFC 4180). Reusing one value allocates nothing a record after warm-up.
+/// Splits a CSV record into its fields (RFC 4180). Reusing one value allocates nothing a record after warm-up.
 package struct CSVFields {
   /// The fields' bytes one after another, quotes resolved.
   private var bytes: [UInt8] = []
@@ -9,25 +9,25 @@ package struct CSVFields {
 
   package var count: Int { ends.count }
 
-  /// Reads `record`, without its line end, fields being parted by `separator`.
+  /// Reads `record`, without its line end, whose fields `separator` separates.
   ///
   /// As in Python's `csv`, a quote inside an unquoted field is a plain character, and text after the
   /// closing quote of a field is kept.
-  package mutating func parse(_ record: UnsafeRawBufferPointer, separator: UInt8 = comma)
+  package mutating func parse(_ record: UnsafeRawBufferPointer, separator: UInt8 = .comma)
     throws(RowProblem)
   {
     bytes.removeAll(keepingCapacity: true)
     ends.removeAll(keepingCapacity: true)
     var position = 0
     while true {
-      if position < record.count && record[position] == quote {
+      if position < record.count && record[position] == .quote {
         position += 1
         while true {
           guard position < record.count else { throw RowProblem(Self.unclosed(record)) }
           let byte = record[position]
           position += 1
-          if byte == quote {
-            guard position < record.count && record[position] == quote else { break }
+          if byte == .quote {
+            guard position < record.count && record[position] == .quote else { break }
             position += 1
           }
           bytes.append(byte)
@@ -44,7 +44,7 @@ package struct CSVFields {
   }
 
   private static func unclosed(_ record: UnsafeRawBufferPointer) -> String {
-    let lines = record.count { $0 == newline } + 1
+    let lines = record.count { $0 == .newline } + 1
     return "a quoted field is not closed" + (lines > 1 ? " and takes all \(lines) lines to the end of the file" : "")
   }
 

@@ -16,7 +16,7 @@ extension RowReader {
     guard let turn = try findTurn() else {
       throw RowProblem(
         "there is no question in it: \"q\" and \"a\", \"instruction\" and \"output\", \"messages\" or "
-          + "\"conversations\" are expected, found \(list(fields.names)), as in: \(Self.goodConversationRow)")
+          + "\"conversations\" are expected, found \(fields.names.inQuotes), as in: \(Self.goodConversationRow)")
     }
     return try conversation(question: turn.question, answer: turn.answer)
   }

@@ -5,7 +5,7 @@ package struct ConversationFilters: Sendable, Equatable {
   /// Characters of a conversation's last question and last answer.
   package var questionCharacters = 1...Int.max
   package var answerCharacters = 1...Int.max
-  /// The last question and answer must each have more than this share of CJK characters; nil for no matter.
+  /// The last question and answer must each have more than this share of CJK characters; nil for any.
   package var minimumCJKShare: Double?
   /// Only conversations of at least two turns.
   package var isMultiTurnOnly = false

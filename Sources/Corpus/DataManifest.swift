@@ -103,7 +103,7 @@ package struct DataManifest: Codable, Equatable, Sendable {
   func write(to directory: String) throws {
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-    try AtomicFile.write(Array(try encoder.encode(self)) + [newline], to: directory + "/" + Self.fileName)
+    try AtomicFile.write(Array(try encoder.encode(self)) + [.newline], to: directory + "/" + Self.fileName)
   }
 
   /// - Throws: `FileError` when there is none, `CorpusError` when it cannot be understood.

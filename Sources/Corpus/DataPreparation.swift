@@ -74,8 +74,8 @@ package struct DataPreparation: Sendable {
   ///   - isStopRequested: asked in each process; when one says yes, all stop.
   ///   - progress: called after each block in the first process, with the bytes read so far.
   ///   Where a pass over the input is repeated they begin at 0 again.
-  /// - Returns: the manifest; nil in all processes but the first.
-  /// - Throws: `FileError`; `CorpusError` when `directory` holds something else than prepared data, when no row
+  /// - Returns: the manifest; nil in all processes except the first.
+  /// - Throws: `FileError`; `CorpusError` when `directory` holds anything other than prepared data, when no row
   ///   can be used, or at the first broken row if the preparation is strict; `ProcessError` for what another process
   ///   has thrown; `PreparationStopped`.
   package func write(

@@ -12,8 +12,8 @@ struct EncodingGuess {
   init(_ head: UnsafeRawBufferPointer, isWhole: Bool) {
     isASCII = head.allSatisfy { $0 < 0x80 }
     // The last line may have been cut in a character.
-    let lines = head.split(separator: newline, omittingEmptySubsequences: true)
-    let whole = isWhole || head.last == newline ? lines[...] : lines.count > 1 ? lines.dropLast() : lines[...]
+    let lines = head.split(separator: .newline, omittingEmptySubsequences: true)
+    let whole = isWhole || head.last == .newline ? lines[...] : lines.count > 1 ? lines.dropLast() : lines[...]
     var damaged = 0
     var good = 0
     for line in whole where line.contains(where: { $0 >= 0x80 }) {

@@ -21,7 +21,7 @@ struct InputDirectory {
   private(set) var passedOver: [PassedOver] = []
   private let root: String
 
-  /// - Throws: `FileError` or `CorpusError` for what cannot be read, or has a name that is no UTF-8: nothing is lost in silence.
+  /// - Throws: `FileError` or `CorpusError` for what cannot be read, or has a name that is not UTF-8: nothing is left out silently.
   init(_ path: String) throws {
     root = path
     var status = stat()

@@ -6,7 +6,7 @@ package struct InputFile: Sendable, Equatable {
   package let path: String
   package let byteCount: Int
   package let format: InputFormat
-  /// What parts the fields of CSV.
+  /// What separates the fields of CSV.
   package let separator: UInt8
   package let compression: Compression?
   package let encoding: TextEncoding
@@ -54,7 +54,7 @@ package struct InputFile: Sendable, Equatable {
     guard let encoding = head.withUnsafeBytes({ TextEncoding.of($0, wanted: options.encoding, isWhole: isWhole) })
     else {
       throw CorpusError(
-        "\(path) is not UTF-8, and what else it is cannot be told from its beginning. Name its encoding with --encoding, "
+        "\(path) is not UTF-8, and its beginning does not show what else it is. Name its encoding with --encoding, "
           + "such as gb18030, big5, shift_jis, euc-kr or windows-1252.")
     }
     self.encoding = encoding

@@ -6,7 +6,7 @@ package enum InputFormat: String, Codable, Sendable {
   case jsonLines = "jsonl"
   /// One array of objects, or objects one after another; each object is a row, over as many lines as it likes.
   case json
-  /// RFC 4180, the first record naming the columns; fields are parted by commas, semicolons or tabs.
+  /// RFC 4180, the first record naming the columns; fields are separated by commas, semicolons or tabs.
   case csv
   /// A document a line.
   case text
@@ -61,15 +61,15 @@ package enum InputFormat: String, Codable, Sendable {
     return columns.count > 1 && (columns.contains("text") || columns.isSuperset(of: ["q", "a"])) ? .csv : nil
   }
 
-  /// What parts the fields of the first line: of commas, semicolons and tabs outside quotes the commonest.
+  /// What separates the fields of the first line: of commas, semicolons and tabs outside quotes the most frequent.
   static func separator(head: ArraySlice<UInt8>) -> UInt8 {
     var counts: [UInt8: Int] = [:]
     var isQuoted = false
     for byte in head {
-      if byte == quote { isQuoted.toggle() }
-      if byte == newline && !isQuoted { break }
+      if byte == .quote { isQuoted.toggle() }
+      if byte == .newline && !isQuoted { break }
       if !isQuoted { counts[byte, default: 0] += 1 }
     }
-    return [comma, UInt8(ascii: ";"), UInt8(ascii: "\t")].max { counts[$0, default: 0] < counts[$1, default: 0] }!
+    return [UInt8.comma, UInt8(ascii: ";"), UInt8(ascii: "\t")].max { counts[$0, default: 0] < counts[$1, default: 0] }!
   }
 }

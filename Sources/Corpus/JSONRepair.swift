@@ -15,7 +15,7 @@ struct JSONRepair {
     bytes.reserveCapacity(text.count)
     while position < text.count {
       switch text[position] {
-      case quote: copyString()
+      case .quote: copyString()
       case UInt8(ascii: "-"), UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "N"), UInt8(ascii: "I"): copyNumber()
       default: copy(1)
       }
@@ -58,9 +58,9 @@ struct JSONRepair {
     copy(1)
     while position < text.count {
       switch text[position] {
-      case quote: return copy(1)
+      case .quote: return copy(1)
       case UInt8(ascii: "\\"): copyEscape()
-      default: copy(text[position...].prefix { $0 != quote && $0 != UInt8(ascii: "\\") }.count)
+      default: copy(text[position...].prefix { $0 != .quote && $0 != UInt8(ascii: "\\") }.count)
       }
     }
   }

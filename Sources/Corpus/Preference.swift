@@ -44,7 +44,7 @@ extension RowReader {
       rejected: try conversation(prompt, answeredBy: answers.1, "rejected"), hasToolTurns: prompt.hasToolTurns)
     let first = pair.promptCount
     guard !pair.hasToolTurns, pair.chosen != pair.rejected else { return pair }
-    // Where one has ended the other asks on.
+    // One list has ended where the other asks another question.
     for messages in [pair.chosen, pair.rejected] where first >= messages.count || messages[first].role != .assistant {
       throw RowProblem(
         "\"chosen\" and \"rejected\" do not answer the same question: message \(first + 1) is where they differ, and it "
@@ -122,7 +122,7 @@ extension RowReader {
       guard prompt.messages.contains(where: { $0.role == .user }) else {
         throw RowProblem(
           "there is no question in it: \"prompt\", \"conversations\" or \"instruction\" is expected beside \"\(key)\", "
-            + "found \(list(fields.names)), as in: \(Self.goodPreferenceRow)")
+            + "found \(fields.names.inQuotes), as in: \(Self.goodPreferenceRow)")
       }
       whole.append(answer)
     } else {
@@ -152,7 +152,7 @@ extension RowReader {
   /// The content of `chosen` or `rejected`, as messages.
   private func answer(_ key: FieldName) throws(RowProblem) -> RowConversation {
     guard let index = fields.index(of: key), fields.json(index)?.kind != .null else {
-      throw RowProblem("there is no \"\(key)\" but \(list(fields.names)), as in: \(Self.goodPreferenceRow)")
+      throw RowProblem("there is no \"\(key)\" but \(fields.names.inQuotes), as in: \(Self.goodPreferenceRow)")
     }
     fields.use(index)
     var conversation = RowConversation()

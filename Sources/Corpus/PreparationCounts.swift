@@ -14,7 +14,7 @@ struct PreparationCounts: Codable {
   mutating func drop(_ reason: DropReason) { dropped[reason.rawValue, default: 0] += 1 }
   mutating func change(_ change: RowChange) { changed[change.rawValue, default: 0] += 1 }
 
-  /// Says where rows are whose lines were counted from the start of their block.
+  /// Corrects the lines of rows that were counted from the start of their block.
   mutating func place(inBlock block: Int, afterLines lines: Int) {
     broken.place(inBlock: block, afterLines: lines)
     unused.place(inBlock: block, afterLines: lines)

@@ -14,7 +14,7 @@ package final class PreparationGroup {
   /// The file of the current round, and its lines so far that its readers have not counted.
   private var file = 0
   private var lines = 0
-  /// When the first process saw first that it is to stop while it waited for others.
+  /// Since when the first process, waiting for others, has known that it is to stop.
   private var stopSeen: ContinuousClock.Instant?
 
   /// - Parameter isStopRequested: asked in each round; when one process says yes, all stop.

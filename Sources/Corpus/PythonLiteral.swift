@@ -1,7 +1,7 @@
 import Storage
 
 extension JSON {
-  /// The value that Python prints as `text` (`repr`): strings with every escape but `\N{…}`, numbers, True, False and None; lists and
+  /// The value that Python prints as `text` (`repr`): strings with every escape except `\N{…}`, numbers, True, False and None; lists and
   /// tuples; dictionaries whose keys are strings. Nothing is evaluated.
   ///
   /// - Throws: `RowProblem` that names the byte where it goes wrong.
@@ -159,8 +159,8 @@ private struct PythonLiteralParser {
     guard let byte = next else { throw problem("a string that is not closed") }
     position += 1
     switch byte {
-    case newline: break  // a line goes on
-    case carriageReturn: if next == newline { position += 1 }
+    case .newline: break  // a line goes on
+    case .carriageReturn: if next == .newline { position += 1 }
     case UInt8(ascii: "\\"), 0x27, 0x22: bytes.append(byte)
     case UInt8(ascii: "a"): bytes.append(7)
     case UInt8(ascii: "b"): bytes.append(8)

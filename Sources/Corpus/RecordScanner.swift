@@ -10,12 +10,12 @@ package enum RecordScanner {
   /// Cuts `bytes` into whole rows.
   ///
   /// - Parameters:
-  ///   - separator: what parts the fields of CSV.
+  ///   - separator: what separates the fields of CSV.
   ///   - isLast: `bytes` reach to the end of the file, so that what is left at the end is a row as well.
   ///   - line: the line number of the first byte; on return, of the first byte not consumed.
   /// - Returns: how many bytes the rows took, separators included.
   package static func scan(
-    _ bytes: UnsafeRawBufferPointer, format: InputFormat, separator: UInt8 = comma, isLast: Bool,
+    _ bytes: UnsafeRawBufferPointer, format: InputFormat, separator: UInt8 = .comma, isLast: Bool,
     line: inout Int,
     into records: inout [Record]
   ) -> Int {
@@ -43,7 +43,7 @@ package enum RecordScanner {
       let end = nextNewline(in: bytes, from: start)
       guard let stop = end ?? (isLast ? bytes.count : nil) else { break }
       var count = stop - start
-      if count > 0 && bytes[start + count - 1] == carriageReturn { count -= 1 }
+      if count > 0 && bytes[start + count - 1] == .carriageReturn { count -= 1 }
       records.append(Record(offset: start, count: count, line: line))
       if end != nil { line += 1 }
       start = end.map { $0 + 1 } ?? bytes.count
@@ -64,19 +64,19 @@ package enum RecordScanner {
     while position < bytes.count {
       let byte = bytes[position]
       if isQuoted {
-        if byte == quote {
+        if byte == .quote {
           // At the end of the bytes a lone quote may yet be doubled by what follows.
           if position + 1 == bytes.count && !isLast { return start }
-          if position + 1 < bytes.count && bytes[position + 1] == quote { position += 1 } else { isQuoted = false }
-        } else if byte == newline {
+          if position + 1 < bytes.count && bytes[position + 1] == .quote { position += 1 } else { isQuoted = false }
+        } else if byte == .newline {
           lines += 1
         }
-      } else if byte == quote && isFieldStart {
+      } else if byte == .quote && isFieldStart {
         isQuoted = true
         isFieldStart = false
-      } else if byte == newline {
+      } else if byte == .newline {
         var count = position - start
-        if count > 0 && bytes[position - 1] == carriageReturn { count -= 1 }
+        if count > 0 && bytes[position - 1] == .carriageReturn { count -= 1 }
         records.append(Record(offset: start, count: count, line: line))
         line += lines + 1
         lines = 0
@@ -102,10 +102,10 @@ package enum RecordScanner {
     var start = 0
     while start < bytes.count {
       switch bytes[start] {
-      case newline:
+      case .newline:
         line += 1
         start += 1
-      case 0x20, 0x09, carriageReturn, comma, openBracket, closeBracket: start += 1
+      case 0x20, 0x09, .carriageReturn, .comma, .openBracket, .closeBracket: start += 1
       default:
         var lines = 0
         guard let end = endOfJSONValue(bytes, from: start, lines: &lines) ?? (isLast ? bytes.count : nil) else {
@@ -121,20 +121,20 @@ package enum RecordScanner {
 
   /// One past an object that starts at `start`; for anything else, the end of its line.
   private static func endOfJSONValue(_ bytes: UnsafeRawBufferPointer, from start: Int, lines: inout Int) -> Int? {
-    guard bytes[start] == openBrace else { return nextNewline(in: bytes, from: start) }
+    guard bytes[start] == .openBrace else { return nextNewline(in: bytes, from: start) }
     var depth = 0
     var position = start
     var isString = false
     while position < bytes.count {
       let byte = bytes[position]
-      if byte == newline { lines += 1 }
+      if byte == .newline { lines += 1 }
       if isString {
-        if byte == backslash { position += 1 } else if byte == quote { isString = false }
-      } else if byte == quote {
+        if byte == .backslash { position += 1 } else if byte == .quote { isString = false }
+      } else if byte == .quote {
         isString = true
-      } else if byte == openBrace || byte == openBracket {
+      } else if byte == .openBrace || byte == .openBracket {
         depth += 1
-      } else if byte == closeBrace || byte == closeBracket {
+      } else if byte == .closeBrace || byte == .closeBracket {
         depth -= 1
         if depth == 0 { return position + 1 }
       }
@@ -144,12 +144,15 @@ package enum RecordScanner {
   }
 }
 
-let newline = UInt8(ascii: "\n")
-let carriageReturn = UInt8(ascii: "\r")
-let quote = UInt8(ascii: "\"")
-package let comma = UInt8(ascii: ",")
-private let openBracket = UInt8(ascii: "[")
-private let closeBracket = UInt8(ascii: "]")
-private let openBrace = UInt8(ascii: "{")
-private let closeBrace = UInt8(ascii: "}")
-private let backslash = UInt8(ascii: "\\")
+/// The bytes that mean something in the formats of rows.
+extension UInt8 {
+  static var newline: UInt8 { UInt8(ascii: "\n") }
+  static var carriageReturn: UInt8 { UInt8(ascii: "\r") }
+  static var quote: UInt8 { UInt8(ascii: "\"") }
+  package static var comma: UInt8 { UInt8(ascii: ",") }
+  fileprivate static var openBracket: UInt8 { UInt8(ascii: "[") }
+  fileprivate static var closeBracket: UInt8 { UInt8(ascii: "]") }
+  fileprivate static var openBrace: UInt8 { UInt8(ascii: "{") }
+  fileprivate static var closeBrace: UInt8 { UInt8(ascii: "}") }
+  fileprivate static var backslash: UInt8 { UInt8(ascii: "\\") }
+}

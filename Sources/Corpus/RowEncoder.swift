@@ -1,6 +1,6 @@
 /// Turns the rows of one kind of data into documents. One per thread.
 protocol RowEncoder {
-  /// What takes the rows apart.
+  /// What splits the rows into fields.
   var reader: RowReader { get }
 
   /// Appends the documents of a row, and the row itself, to `output`.

@@ -1,4 +1,4 @@
-/// Takes rows apart: the fields of a row by name, whatever the file's format. Use one per thread.
+/// Splits rows into their fields by name, whatever the file's format. Use one per thread.
 package final class RowReader {
   let names: FieldNames
   private let parser = RowJSONParser()
@@ -40,7 +40,7 @@ package final class RowReader {
       try csv.parse(bytes, separator: block.file.separator)
       guard csv.count == block.columns.count else {
         throw RowProblem(
-          "the row has \(csv.count) fields, the header has \(block.columns.count) (\(list(block.columns)))")
+          "the row has \(csv.count) fields, the header has \(block.columns.count) (\(block.columns.inQuotes))")
       }
       return .csv(columns: block.columns, csv)
     case .text, .wholeFile, .markdown:
@@ -84,10 +84,10 @@ package final class RowReader {
     guard let found else {
       let expected = "\"\(names.text[0])\""
       guard block.file.format == .csv else {
-        throw RowProblem("there is no key \(expected) but \(list(fields.names)). A good row: \(Self.goodTextRow)")
+        throw RowProblem("there is no key \(expected) but \(fields.names.inQuotes). A good row: \(Self.goodTextRow)")
       }
       throw RowProblem(
-        "there is no column \(expected) but \(list(fields.names)). The first line must name it; --text-key takes "
+        "there is no column \(expected) but \(fields.names.inQuotes). The first line must name it; --text-key takes "
           + "another column for it")
     }
     fields.use(found)
@@ -134,16 +134,16 @@ private func notUTF8(_ what: String, _ file: InputFile) -> RowProblem {
 func withoutFrontMatter(_ text: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer {
   var lines = text[...]
   func nextLine() -> UnsafeRawBufferPointer.SubSequence {
-    let line = lines.prefix { $0 != newline }
+    let line = lines.prefix { $0 != .newline }
     lines = lines.dropFirst(line.count + 1)
-    return line.last == carriageReturn ? line.dropLast() : line
+    return line.last == .carriageReturn ? line.dropLast() : line
   }
   let mark = nextLine()
   guard mark.elementsEqual("---".utf8) || mark.elementsEqual("+++".utf8) else { return text }
   while !lines.isEmpty {
     let line = nextLine()
     if line.elementsEqual(mark) || mark.first == UInt8(ascii: "-") && line.elementsEqual("...".utf8) {
-      return UnsafeRawBufferPointer(rebasing: lines.drop { $0 == newline || $0 == carriageReturn })
+      return UnsafeRawBufferPointer(rebasing: lines.drop { $0 == .newline || $0 == .carriageReturn })
     }
   }
   return text
@@ -162,9 +162,11 @@ extension RowJSON.Kind {
   }
 }
 
-/// Names in quotes, at most eight of them: `"q", "a"`.
-func list(_ names: [String]) -> String {
-  guard !names.isEmpty else { return "no key at all" }
-  let shown = names.prefix(8).map { "\"\($0.prefix(40))\"" }.joined(separator: ", ")
-  return names.count > 8 ? shown + " and \(names.count - 8) more" : shown
+extension [String] {
+  /// Names in quotes, at most eight of them: `"q", "a"`.
+  var inQuotes: String {
+    guard !isEmpty else { return "no key at all" }
+    let shown = prefix(8).map { "\"\($0.prefix(40))\"" }.joined(separator: ", ")
+    return count > 8 ? shown + " and \(count - 8) more" : shown
+  }
 }

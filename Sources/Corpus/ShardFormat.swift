@@ -25,11 +25,14 @@ struct ShardHeader: Equatable {
   /// Bytes of one token in a shard of a vocabulary of that size.
   static func tokenByteCount(vocabularySize: Int) -> Int { vocabularySize < 65536 ? 2 : 4 }
 
+  /// A number of bytes rounded up to a multiple of 64, as long as each section is.
+  static func padded(_ count: Int) -> Int { (count + 63) & ~63 }
+
   var tokensOffset: Int { Self.byteCount }
-  var maskOffset: Int { tokensOffset + padded(tokenCount * tokenByteCount) }
-  var offsetsOffset: Int { maskOffset + (hasLossMask ? padded((tokenCount + 7) / 8) : 0) }
-  var textBytesOffset: Int { offsetsOffset + padded((documentCount + 1) * 8) }
-  var fileByteCount: Int { textBytesOffset + padded(documentCount * 4) }
+  var maskOffset: Int { tokensOffset + Self.padded(tokenCount * tokenByteCount) }
+  var offsetsOffset: Int { maskOffset + (hasLossMask ? Self.padded((tokenCount + 7) / 8) : 0) }
+  var textBytesOffset: Int { offsetsOffset + Self.padded((documentCount + 1) * 8) }
+  var fileByteCount: Int { textBytesOffset + Self.padded(documentCount * 4) }
 
   /// The 128 bytes, which end with a checksum of those before.
   func encoded() -> [UInt8] {
@@ -117,9 +120,6 @@ struct ShardHeader: Equatable {
     self.payloadChecksum = payloadChecksum
   }
 }
-
-/// `count` rounded up to a multiple of 64.
-func padded(_ count: Int) -> Int { (count + 63) & ~63 }
 
 func hexadecimal(_ bytes: UnsafeRawBufferPointer) -> String {
   let digits = Array("0123456789abcdef")

@@ -99,7 +99,9 @@ final class ShardWriter {
 
   /// Writes whole blocks of 64 bytes; the rest stays in the buffer, or is padded with zeros.
   private func flush(keepingRest: Bool) throws(FileError) {
-    if !keepingRest { buffer.append(contentsOf: repeatElement(0, count: Corpus.padded(buffer.count) - buffer.count)) }
+    if !keepingRest {
+      buffer.append(contentsOf: repeatElement(0, count: ShardHeader.padded(buffer.count) - buffer.count))
+    }
     let count = buffer.count & ~63
     buffer.withUnsafeBytes { checksum.update(UnsafeRawBufferPointer(rebasing: $0[..<count])) }
     try write(Array(buffer[..<count]), at: position)

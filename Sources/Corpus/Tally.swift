@@ -49,7 +49,7 @@ struct Tally<Key: Hashable & Comparable & Codable & Sendable>: Codable, Sendable
     for key in entries.keys.sorted().dropFirst(Self.mostKeys) { entries[key] = nil }
   }
 
-  /// Says where rows are whose lines were counted from the start of their block.
+  /// Corrects the lines of rows that were counted from the start of their block.
   mutating func place(inBlock block: Int, afterLines lines: Int) {
     for key in entries.keys {
       entries[key]!.first.block = block

@@ -23,7 +23,7 @@ package struct TextEncoding: Sendable, Equatable, Codable, CustomStringConvertib
 
   package var isUTF8: Bool { self == .utf8 }
 
-  /// The superset of an encoding that files are in which bear its name, as browsers take it (WHATWG's Encoding Standard).
+  /// The superset of an encoding that files labelled with its name really use, as in browsers (WHATWG's Encoding Standard).
   var iconvName: String {
     switch description {
     case "GBK", "GB2312", "GB18030", "CP936", "EUC-CN": "GB18030"

@@ -36,7 +36,7 @@ package func splitText(_ text: UnsafeRawBufferPointer, maximumCharacters: Int) -
       let end = min(position + length, text.count)
       characters += 1
       if characters * 2 >= maximumCharacters {
-        if byte == newline {
+        if byte == .newline {
           cuts[0] = end
         } else if isSentenceEnd(text, position) {
           cuts[1] = end

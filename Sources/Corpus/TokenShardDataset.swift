@@ -45,7 +45,7 @@ package final class TokenShardDataset: Sendable {
     }
     let sample = manifest.kind.documentsPerSample
     guard training.documentCount % sample == 0, heldOut.documentCount % sample == 0 else {
-      throw CorpusError("\(directory): there is half a pair among its documents. Prepare the data again.")
+      throw CorpusError("\(directory): one of its pairs lacks its second document. Prepare the data again.")
     }
     guard training.documentCount > 0 else {
       throw CorpusError("\(directory) holds no document to train on. Prepare it again with more text.")

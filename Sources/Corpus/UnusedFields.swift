@@ -10,7 +10,7 @@ struct UnusedFields {
   }
 
   private static let mostFields = 64
-  /// A field that fewer than one row of a block in so many has is not counted by its name: names may be data, such as ids.
+  /// A field that fewer than one row in 64 of a block has is not counted by its name: names may be data, such as ids.
   private static let rarity = 64
   private static let rareFields = "fields that few rows have"
 

@@ -1,3 +1,5 @@
+import Storage
+
 /// The system refused the memory that a buffer needs.
 package struct OutOfMemoryError: Error, Equatable, Sendable, CustomStringConvertible {
   /// Bytes that were asked for.
@@ -6,6 +8,6 @@ package struct OutOfMemoryError: Error, Equatable, Sendable, CustomStringConvert
   package init(byteCount: Int) { self.byteCount = byteCount }
 
   package var description: String {
-    "cannot allocate \(byteCount / 1_048_576) MiB of memory. Choose a smaller model or a smaller --micro-batch-tokens."
+    "cannot allocate \(formatBytes(byteCount)) of memory. Choose a smaller model or a smaller --micro-batch-tokens."
   }
 }

@@ -6,14 +6,14 @@ extension Grammar {
   ) {
     guard case .object(let object) = node(place.node) else { return }
     switch (phase, byte) {
-    case (.opened, UInt8(ascii: "}")), (.behindPart, UInt8(ascii: "}")):
+    case (.opened, UInt8(ascii: "}")), (.afterPart, UInt8(ascii: "}")):
       if object.nextRequired[Int(place.next)] == object.properties.count {
         result.addEnded(thread, closing: 1)
       }
-    case (.behindPart, UInt8(ascii: ",")):
-      if canGoOn(object, place, thread.depth) { result.add(thread.with(.object(place, .behindComma))) }
-    case (.behindPart, _): return
-    case (.behindComma, UInt8(ascii: " ")): result.add(thread.with(.object(place, .behindSpace)))
+    case (.afterPart, UInt8(ascii: ",")):
+      if canGoOn(object, place, thread.depth) { result.add(thread.with(.object(place, .afterComma))) }
+    case (.afterPart, _): return
+    case (.afterComma, UInt8(ascii: " ")): result.add(thread.with(.object(place, .afterSpace)))
     case (_, UInt8(ascii: "\"")): startKey(object, place, thread, into: &result)
     default: return
     }
@@ -86,7 +86,7 @@ extension Grammar {
       if allowsSpace && byte == UInt8(ascii: " ") {
         result.add(thread.with(.memberValue(place, value, allowsSpace: false)))
       } else if canBegin(value, byte) {
-        result.begin(value, inside: .object(place, .behindPart), thread.parent, depth: thread.depth)
+        result.begin(value, inside: .object(place, .afterPart), thread.parent, depth: thread.depth)
       }
     default: return
     }

@@ -29,7 +29,7 @@ struct GrammarThread: Hashable, Sendable {
 
   /// How far an array or an object is read, between its parts. One space may follow a comma or a colon, and none
   /// elsewhere: a model cannot fill its answer with spaces.
-  enum Phase: Hashable, Sendable { case opened, behindComma, behindSpace, behindPart }
+  enum Phase: Hashable, Sendable { case opened, afterComma, afterSpace, afterPart }
 
   struct ObjectPlace: Hashable, Sendable {
     let node: Grammar.NodeID
@@ -155,17 +155,17 @@ extension Grammar {
     guard case .array(let items, let minimum, let maximum) = node(id) else { return }
     let canGoOn = count < maximum && fits(items, depth: thread.depth)
     switch (phase, byte) {
-    case (.opened, UInt8(ascii: "]")), (.behindPart, UInt8(ascii: "]")):
+    case (.opened, UInt8(ascii: "]")), (.afterPart, UInt8(ascii: "]")):
       if count >= minimum { result.addEnded(thread, closing: 1) }
-    case (.behindPart, UInt8(ascii: ",")):
-      if canGoOn { result.add(thread.with(.array(id, count: count, .behindComma))) }
-    case (.behindPart, _): return
-    case (.behindComma, UInt8(ascii: " ")): result.add(thread.with(.array(id, count: count, .behindSpace)))
+    case (.afterPart, UInt8(ascii: ",")):
+      if canGoOn { result.add(thread.with(.array(id, count: count, .afterComma))) }
+    case (.afterPart, _): return
+    case (.afterComma, UInt8(ascii: " ")): result.add(thread.with(.array(id, count: count, .afterSpace)))
     default:
       guard canGoOn, canBegin(items, byte) else { return }
       // Without an upper limit there is no need to count beyond the lower one.
       let counted = maximum == Int32.max && count >= minimum ? count : count + 1
-      result.begin(items, inside: .array(id, count: counted, .behindPart), thread.parent, depth: thread.depth)
+      result.begin(items, inside: .array(id, count: counted, .afterPart), thread.parent, depth: thread.depth)
     }
   }
 }

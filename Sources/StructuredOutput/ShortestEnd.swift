@@ -49,7 +49,7 @@ extension Grammar {
     case .array(let id, let count, let phase):
       guard case .array(let items, let minimum, _) = node(id) else { return .none }
       let missing = max(Int(minimum) - Int(count), phase.needsPart ? 1 : 0)
-      let commas = phase == .behindPart ? missing : max(0, missing - 1)
+      let commas = phase == .afterPart ? missing : max(0, missing - 1)
       return missing * shortestLength(items, depth: depth) + TextLength(commas + 1)
     case .object(let place, let phase): return shortestRest(place, phase, depth: depth)
     case .property(var place, let index, let read):
@@ -57,7 +57,7 @@ extension Grammar {
       let property = object.properties[Int(index)]
       place.next = index + 1
       return TextLength(property.spelling.count - Int(read)) + shortestLength(property.value, depth: depth)
-        + shortestRest(place, .behindPart, depth: depth)
+        + shortestRest(place, .afterPart, depth: depth)
     case .freeKey(let place, _, let state):
       return TextLength(state.shortestRest) + shortestRest(.colon(place), depth: depth)
     case .colon(let place):
@@ -65,7 +65,7 @@ extension Grammar {
       guard case .object(let object) = node(place.node), let value = object.additional else { return .none }
       return shortestLength(value, depth: depth) + TextLength(2)
     case .memberValue(let place, let value, _):
-      return shortestLength(value, depth: depth) + shortestRest(place, .behindPart, depth: depth)
+      return shortestLength(value, depth: depth) + shortestRest(place, .afterPart, depth: depth)
     }
   }
 
@@ -90,7 +90,7 @@ extension Grammar {
       }
       return length + member
     }
-    return length + TextLength(phase == .behindPart ? count : max(0, count - 1))
+    return length + TextLength(phase == .afterPart ? count : max(0, count - 1))
   }
 
   private func shortestLength(_ property: ObjectNode.Property, depth: Int32) -> TextLength {
@@ -100,5 +100,5 @@ extension Grammar {
 
 extension GrammarThread.Phase {
   /// Whether an item or a member must follow.
-  fileprivate var needsPart: Bool { self == .behindComma || self == .behindSpace }
+  fileprivate var needsPart: Bool { self == .afterComma || self == .afterSpace }
 }

@@ -1,4 +1,4 @@
-/// GPT-2's way to write any byte as one visible character, so that tokens can stand in JSON.
+/// GPT-2's way to write any byte as one visible character, so that tokens can be written in JSON.
 ///
 /// Printable Latin-1 bytes stand for themselves; the other 68 become U+0100, U+0101, … in ascending order.
 /// Source: `bytes_to_unicode` in github.com/openai/gpt-2, src/encoder.py.

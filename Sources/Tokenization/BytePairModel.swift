@@ -4,7 +4,7 @@ import Synchronization
 
 /// A byte-level vocabulary and its merges, laid out for encoding and decoding.
 ///
-/// Sendable: everything but the pool of encoders is written only in `init`, and the pool is behind a mutex.
+/// Sendable: everything except the pool of encoders is written only in `init`, and a mutex guards the pool.
 final class BytePairModel: @unchecked Sendable {
   /// Each token as `tokenizer.json` spells it, by id.
   let tokens: [String]

@@ -51,8 +51,8 @@ package struct ChatTemplate: Sendable {
           + "rendering it differently would mislead the model. Use generate with a prompt that you format yourself.")
     case .several(let names):
       throw TokenizerError(
-        "\(tokenizerDirectory): it has several chat templates (\(names.map(quoted).joined(separator: ", "))) and none "
-          + "is named \"default\", so which one lays out a conversation is unknown. Name one so.")
+        "\(tokenizerDirectory): it has several chat templates (\(names.map(\.inQuotes).joined(separator: ", "))) and none "
+          + "is named \"default\", so which one lays out a conversation is unknown. Give one that name.")
     case .none:
       throw TokenizerError(
         "\(tokenizerDirectory): there is no chat_template in tokenizer_config.json and no chat_template.jinja, so how to "

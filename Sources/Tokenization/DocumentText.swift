@@ -12,7 +12,7 @@ package func documentText(ofJSONLine line: UnsafeRawBufferPointer) throws(Tokeni
     guard case .object(let members) = value else {
       throw TokenizerError("\(value.kind) where an object is expected. A row looks like {\"text\": \"…\"}.")
     }
-    let keys = members.prefix(5).map { quoted($0.key) }.joined(separator: ", ")
+    let keys = members.prefix(5).map { $0.key.inQuotes }.joined(separator: ", ")
     throw TokenizerError(
       "the key \"text\" is expected with a text, found \(keys.isEmpty ? "no key" : keys). "
         + "A row looks like {\"text\": \"…\"}.")

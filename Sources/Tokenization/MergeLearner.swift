@@ -1,17 +1,17 @@
 /// The merge loop of byte-pair encoding (Sennrich et al. 2016, arXiv:1508.07909), with counts kept up to date.
 ///
-/// Every pair of neighbouring tokens has a count and waits in a heap with the list of words where it stands.
-/// A step takes the commonest pair, of equals the one of lowest ids, replaces it in its words and changes the
+/// Every pair of neighbouring tokens has a count and waits in a heap with the list of words in which it occurs.
+/// A step takes the most frequent pair, on a tie the one with the lowest ids, replaces it in its words and changes the
 /// counts of the pairs beside it. Counts in the heap may be out of date: an entry is corrected and put back
 /// when it comes up.
 ///
 /// The result must equal Hugging Face's `BpeTrainer`, including what it does when two pairs spell the same
 /// token ("ab" + "c", "a" + "bc"): the second makes no new token, the count of a merged pair stays, and a pair
-/// that comes into being once more gets a second entry in the heap.
+/// that appears again gets a second entry in the heap.
 ///
 /// A structure: in a class each access to a property is checked for exclusivity at run time, a third of the time here.
 struct MergeLearner {
-  // Words: tokens end to end; a word shrinks in place, its unused end is left behind.
+  // Words: tokens end to end; a word shrinks in place and leaves the rest of its space unused.
   private var symbols: [Int32] = []
   private var wordStarts: [Int] = []
   private var wordLengths: [Int32] = []

@@ -61,7 +61,7 @@ struct PairCounts {
   }
 }
 
-/// Linked lists of the words in which a pair stands; links that are no longer needed are used again.
+/// Linked lists of the words in which a pair occurs; links that are no longer needed are used again.
 struct PlaceLists {
   static let end = UInt32.max
   private struct Link {
@@ -81,7 +81,7 @@ struct PlaceLists {
       return
     }
     if firstFree == Self.end {
-      precondition(links.count < Int(UInt32.max), "more than four thousand million places of pairs")
+      precondition(links.count < Int(UInt32.max), "more than 2^32 places of pairs")
       pairs.newPlaces[pair] = UInt32(links.count)
       links.append(Link(word: word, next: head))
     } else {
@@ -108,7 +108,7 @@ struct PlaceLists {
   }
 }
 
-/// A candidate merge. The one with the highest count comes first, of equals the one with the lowest pair of ids.
+/// A candidate merge. The one with the highest count comes first, on a tie the one with the lowest pair of ids.
 struct MergeCandidate: Comparable {
   let count: Int
   /// The two ids, left before right.

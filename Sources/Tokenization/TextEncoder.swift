@@ -96,7 +96,7 @@ final class TextEncoder: @unchecked Sendable {
     }
   }
 
-  /// Makes room for so many more tokens.
+  /// Makes room for that many more tokens.
   @inline(__always)
   private func reserve(_ additional: Int) {
     if count + additional > capacity { grow(additional) }

@@ -40,7 +40,7 @@ package struct Tokenizer: Sendable {
     func id(_ content: String, _ key: String) throws(TokenizerError) -> Int32 {
       guard let id = find(content) else {
         throw TokenizerError(
-          "\(path): there is no added token \(quoted(content)), which is the \(key). "
+          "\(path): there is no added token \(content.inQuotes), which is the \(key). "
             + "Check added_tokens, or \(key) in tokenizer_config.json.")
       }
       return id
@@ -127,8 +127,10 @@ package struct Tokenizer: Sendable {
   }
 }
 
-/// `text` in quotation marks, shortened, for an error message.
-func quoted(_ text: String) -> String {
-  let shown = text.prefix(40).map { $0 == "\n" ? "\\n" : String($0) }.joined()
-  return "\"\(shown)\(text.count > 40 ? "…" : "")\""
+extension StringProtocol {
+  /// The text in quotation marks, shortened, for an error message.
+  var inQuotes: String {
+    let shown = prefix(40).map { $0 == "\n" ? "\\n" : String($0) }.joined()
+    return "\"\(shown)\(count > 40 ? "…" : "")\""
+  }
 }

@@ -101,7 +101,7 @@ struct TokenizerConfiguration {
       do {
         flags = try AddedToken.Flags(value, default: .init(isSpecial: isSpecial, isNormalized: !isSpecial))
       } catch {
-        throw fault("\(error.key) of the token \(quoted(content)) in \(key) is neither true nor false")
+        throw fault("\(error.key) of the token \(content.inQuotes) in \(key) is neither true nor false")
       }
     }
     declaredTokens.append(DeclaredToken(key: key, content: content, flags: flags, isExact: isExact))
@@ -125,14 +125,14 @@ struct TokenizerConfiguration {
       if let known = known[content] {
         if token.isExact, let (key, value) = token.flags.difference(from: known.flags) {
           throw fault(
-            "\(token.key) says \(key) \(value) of \(quoted(token.content)), and tokenizer.json \(!value); make them agree"
+            "\(token.key) says \(key) \(value) of \(token.content.inQuotes), and tokenizer.json \(!value); make them agree"
           )
         }
         continue
       }
       guard let id = tokens.firstIndex(where: { $0.utf8.elementsEqual(content) }) else {
         throw fault(
-          "\(token.key) \(quoted(token.content)) is not in tokenizer.json, and a new token would have no weights; "
+          "\(token.key) \(token.content.inQuotes) is not in tokenizer.json, and a new token would have no weights; "
             + "take it out, or save the tokenizer again together with its model")
       }
       let addition = AddedToken(id: Int32(id), content: token.content, flags: token.flags)

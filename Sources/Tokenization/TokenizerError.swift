@@ -22,7 +22,7 @@ extension JSON {
     case .null: "null"
     case .bool(let value): "\(value)"
     case .integer, .number: "a number"
-    case .string(let text): Tokenization.quoted(text)
+    case .string(let text): text.inQuotes
     case .array: "a list"
     case .object: "an object"
     }

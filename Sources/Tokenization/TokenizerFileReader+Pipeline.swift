@@ -3,9 +3,9 @@ import Storage
 /// The parts of `tokenizer.json` around the model: normalizer, pre-tokenizer, decoder, post-processor.
 ///
 /// `truncation` and `padding` are of the last call before the file was saved. `transformers` sets both for each call, so they
-/// are no part of the tokenizer, and are passed over.
+/// are not part of the tokenizer, and are ignored.
 extension TokenizerFileReader {
-  /// GPT-2's split pattern, as `tokenizers` writes it where a `Split` stands before `ByteLevel`.
+  /// GPT-2's split pattern, as `tokenizers` writes it where a `Split` precedes `ByteLevel`.
   private static let splitPattern = #"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"#
 
   /// - Throws: `TokenizerError` for a part that would give other tokens or other text than byte-level BPE.
@@ -82,7 +82,7 @@ extension TokenizerFileReader {
         texts += 1
       } else if case .string(let name)? = piece["SpecialToken"]?["id"] {
         guard case .array(let ids)? = template["special_tokens"]?[name]?["ids"] else {
-          throw fault("post_processor's special_tokens has no ids for \(quoted(name))")
+          throw fault("post_processor's special_tokens has no ids for \(name.inQuotes)")
         }
         for id in ids {
           let id = try tokenID(id, of: name)
@@ -115,7 +115,7 @@ extension TokenizerFileReader {
         continue
       }
       guard case .array(let parts)? = part[listKey] else {
-        throw fault("the Sequence in \(key) has no list \(quoted(listKey))")
+        throw fault("the Sequence in \(key) has no list \(listKey.inQuotes)")
       }
       waiting.append(contentsOf: parts.reversed())
     }

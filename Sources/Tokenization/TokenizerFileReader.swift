@@ -61,7 +61,7 @@ struct TokenizerFileReader {
       do {
         tokens.append(AddedToken(id: id, content: content, flags: try AddedToken.Flags(entry)))
       } catch {
-        throw fault("\(error.key) of added token \(quoted(content)) is neither true nor false")
+        throw fault("\(error.key) of added token \(content.inQuotes) is neither true nor false")
       }
     }
     return tokens
@@ -69,7 +69,7 @@ struct TokenizerFileReader {
 
   func tokenID(_ value: JSON?, of token: String) throws(TokenizerError) -> Int32 {
     guard let number = value?.integerValue, let id = Int32(exactly: number), id >= 0 else {
-      throw fault("token \(quoted(token)) has no valid id, a whole number from 0 up")
+      throw fault("token \(token.inQuotes) has no valid id, a whole number from 0 up")
     }
     return id
   }
@@ -89,7 +89,7 @@ struct TokenizerFileReader {
     for entry in entries {
       let id = try tokenID(entry.value, of: entry.key)
       if let other = byID.updateValue(entry.key, forKey: id) {
-        throw fault("\(quoted(other)) and \(quoted(entry.key)) have the same id \(id)")
+        throw fault("\(other.inQuotes) and \(entry.key.inQuotes) have the same id \(id)")
       }
       ids[Array(entry.key.utf8)] = id
     }
@@ -97,14 +97,14 @@ struct TokenizerFileReader {
     for token in added {
       let content = Array(token.content.utf8)
       guard contents.insert(content).inserted else {
-        throw fault("added token \(quoted(token.content)) occurs twice")
+        throw fault("added token \(token.content.inQuotes) occurs twice")
       }
       if let id = ids[content] {
         guard id == token.id else {
-          throw fault("added token \(quoted(token.content)) has id \(token.id), but \(id) in the vocabulary")
+          throw fault("added token \(token.content.inQuotes) has id \(token.id), but \(id) in the vocabulary")
         }
       } else if let other = byID.updateValue(token.content, forKey: token.id) {
-        throw fault("\(quoted(other)) and added token \(quoted(token.content)) have the same id \(token.id)")
+        throw fault("\(other.inQuotes) and added token \(token.content.inQuotes) have the same id \(token.id)")
       }
     }
     var tokens: [String] = []
@@ -118,7 +118,7 @@ struct TokenizerFileReader {
     for byte in UInt8.min...UInt8.max {
       let spelling = ByteAlphabet.spelling(of: [byte])
       guard ids[Array(spelling.utf8)] != nil else {
-        throw fault("the vocabulary has no token \(quoted(spelling)) for the byte \(byte); all 256 are needed")
+        throw fault("the vocabulary has no token \(spelling.inQuotes) for the byte \(byte); all 256 are needed")
       }
     }
     return tokens
@@ -137,7 +137,7 @@ struct TokenizerFileReader {
     func id(_ token: [UInt8], merge: Int) throws(TokenizerError) -> Int32 {
       guard let id = ids[token] else {
         throw fault(
-          "merge \(merge) needs the token \(quoted(String(decoding: token, as: UTF8.self))), "
+          "merge \(merge) needs the token \(String(decoding: token, as: UTF8.self).inQuotes), "
             + "which is not in the vocabulary")
       }
       return id

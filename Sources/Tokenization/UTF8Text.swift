@@ -5,9 +5,9 @@
 /// `bytes.decode(errors="replace")` and Rust's `from_utf8_lossy` do.
 enum UTF8Text {
   enum Sequence {
-    /// A character of so many bytes.
+    /// A character of that many bytes.
     case character(Int)
-    /// So many bytes that can begin no character, at least one.
+    /// That many bytes, at least one, that can begin no character.
     case illFormed(Int)
     /// The text ends inside a character that is well formed so far.
     case truncated(Int)

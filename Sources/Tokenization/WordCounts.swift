@@ -1,4 +1,4 @@
-/// How often each distinct word occurs. Memory goes with the distinct words: their bytes once, and about
+/// How often each distinct word occurs. Memory grows with the distinct words: their bytes once, and about
 /// 40 bytes each.
 struct WordCounts {
   struct Entry {

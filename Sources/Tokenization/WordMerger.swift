@@ -1,4 +1,4 @@
-/// Merges the bytes of one word: again and again the pair of lowest rank, the leftmost of equals.
+/// Merges the bytes of one word: again and again the pair of lowest rank, on a tie the leftmost.
 final class WordMerger {
   private unowned(unsafe) let model: BytePairModel
 
@@ -50,7 +50,7 @@ final class WordMerger {
   /// For long words, such as a line of a thousand dashes: n log n.
   ///
   /// The tokens form a linked list; the heap holds rank and position of every pair that could merge, and
-  /// of some that no longer exist, which are passed over.
+  /// of some that no longer exist, which are skipped.
   private func mergeByHeap(_ tokens: UnsafeMutablePointer<Int32>, _ length: Int) -> Int {
     precondition(length < Int(UInt32.max), "a word of \(length) bytes")
     let gone: Int32 = -1

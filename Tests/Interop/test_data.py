@@ -209,7 +209,7 @@ def test_broken_rows_are_told_counted_and_left_out_or_an_error_when_strict(minim
 
 @pytest.mark.parametrize("content, message", [
     (None, "there is no such file or directory"), (b"", "there is nothing in it"), (b"\xff\xfe\x00", "1 of 1 row cannot be read"),
-    (b"\xc3\x28\n", "is not UTF-8, and what else it is cannot be told"), (b'{"x": 1}\n', "1 of 1 row cannot be read"), (b"\n \n", "there is no row in it"),
+    (b"\xc3\x28\n", "is not UTF-8, and its beginning does not show what else it is"), (b'{"x": 1}\n', "1 of 1 row cannot be read"), (b"\n \n", "there is no row in it"),
 ])
 def test_unusable_input_is_one_sentence_and_leaves_nothing(minimind, tokenizer, tmp_path, content, message):
     if content is not None:

@@ -1,4 +1,5 @@
 import Generation
+import Storage
 
 /// The limits of an answer's size, so that clients cannot make the server use any amount of memory: an answer that is
 /// not streamed is kept until its end.
@@ -35,7 +36,7 @@ extension GenerationCall {
     throw APIError.invalid(
       written < echoed ? "prompt" : "max_tokens",
       "The answer could have \((echoed + written) * count) tokens with \(logProbabilities) log-probabilities each, about "
-        + "\(bytes >> 20) MiB; \(Self.byteLimit >> 20) are the most of one that is not streamed. Lower 'max_tokens', "
+        + "\(formatBytes(bytes)); an answer that is not streamed can have \(formatBytes(Self.byteLimit)). Lower 'max_tokens', "
         + "'\(name)' or 'n', send fewer prompts, or set 'stream'.")
   }
 }

@@ -60,7 +60,7 @@ private func columns(_ rows: [(left: String, right: String)]) -> String {
   return rows.map { row in
     let lines = wrap(row.right, width: max(30, 100 - width))
     let isWide = displayWidth(row.left) + 2 > width
-    let head = isWide ? [row.left] : [padded(row.left, to: width) + lines[0]]
+    let head = isWide ? [row.left] : [row.left.padded(to: width) + lines[0]]
     return (head + (isWide ? lines[...] : lines.dropFirst()).map { String(repeating: " ", count: width) + $0 })
       .joined(separator: "\n")
   }.joined(separator: "\n")

@@ -117,5 +117,5 @@ package func progressBar(share: Double, width: Int) -> String {
   let eighths = Int((max(0, min(1, share)) * Double(width * 8)).rounded(.down))
   let partial = eighths % 8 == 0 ? "" : String(Array(" ▏▎▍▌▋▊▉")[eighths % 8])
   let filled = String(repeating: "█", count: eighths / 8) + partial
-  return "│" + padded(filled, to: width) + "│"
+  return "│" + filled.padded(to: width) + "│"
 }

@@ -20,10 +20,12 @@ private func scalarWidth(_ scalar: Unicode.Scalar) -> Int {
   }
 }
 
-/// `text` with spaces after it (or before it) up to `width` columns.
-package func padded(_ text: String, to width: Int, alignedRight: Bool = false) -> String {
-  let spaces = String(repeating: " ", count: max(0, width - displayWidth(text)))
-  return alignedRight ? spaces + text : text + spaces
+extension String {
+  /// The text with spaces after it (or before it) up to `width` columns.
+  package func padded(to width: Int, alignedRight: Bool = false) -> String {
+    let spaces = String(repeating: " ", count: max(0, width - displayWidth(self)))
+    return alignedRight ? spaces + self : self + spaces
+  }
 }
 
 /// `text` cut to at most `width` columns, never inside a character.
@@ -59,7 +61,7 @@ package struct TextTable {
     }
     func line(_ texts: [String]) -> String {
       let cells = columns.indices.map {
-        padded(texts[$0], to: widths[$0], alignedRight: columns[$0].alignment == .right)
+        texts[$0].padded(to: widths[$0], alignedRight: columns[$0].alignment == .right)
       }
       return trimmingTrailingSpaces(cells.joined(separator: "  ")) + "\n"
     }
@@ -71,7 +73,7 @@ package struct TextTable {
 /// Names and values in two columns, one pair a line, each line ended by a newline.
 package func renderPairs(_ pairs: [(name: String, value: String)], indent: String = "  ") -> String {
   let width = pairs.map { displayWidth($0.name) }.max() ?? 0
-  return pairs.map { "\(indent)\(padded($0.name, to: width))  \($0.value)\n" }.joined()
+  return pairs.map { "\(indent)\($0.name.padded(to: width))  \($0.value)\n" }.joined()
 }
 
 private func trimmingTrailingSpaces(_ line: String) -> String {

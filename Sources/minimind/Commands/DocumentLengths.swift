@@ -46,7 +46,7 @@ struct DocumentLengths {
         let columns = documents == 0 ? 0 : max(1, documents * width / highest)
         let share = String(format: "%.1f%%", 100 * Double(documents) / Double(documentCount))
         let bar = String(repeating: "█", count: columns) + (columns > 0 ? " " : "")
-        return (name: padded("\(1 << bin)–\(2 << bin - 1)", to: 13), value: "\(bar)\(documents) (\(share))")
+        return (name: "\(1 << bin)–\(2 << bin - 1)".padded(to: 13), value: "\(bar)\(documents) (\(share))")
       })
   }
 }

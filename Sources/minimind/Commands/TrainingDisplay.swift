@@ -56,7 +56,7 @@ final class TrainingDisplay: MetricsSink {
 
 /// "step  120/1000", as wide for every step of a run.
 private func stepLabel(_ step: Int, of total: Int) -> String {
-  "step \(padded(String(step), to: String(total).count, alignedRight: true))/\(total)"
+  "step \(String(step).padded(to: String(total).count, alignedRight: true))/\(total)"
 }
 
 /// The line of a step. With a bar, the share of the run is drawn too.

@@ -69,7 +69,7 @@ struct TextPlot {
     text = (0..<height).map { row in
       let value = high - (high - low) * (Double(row) + 0.5) / Double(height)
       let characters = dots[row * width..<(row + 1) * width].map { Character(Unicode.Scalar(0x2800 + UInt32($0))!) }
-      return padded(String(format: "%.3f", value), to: 7, alignedRight: true) + " │" + String(characters) + "\n"
+      return String(format: "%.3f", value).padded(to: 7, alignedRight: true) + " │" + String(characters) + "\n"
     }.joined()
   }
 }
