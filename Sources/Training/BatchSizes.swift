@@ -32,12 +32,16 @@ struct BatchSizes: Sendable {
       asked.sequenceLength ?? ResolvedSettings.usualSequenceLength, configuration.maximumSequenceLength, microBatch)
   }
 
-  /// Packs the whole run without reading a token, since the schedule needs to know where the end is.
-  func stepCount(_ length: ResolvedSettings.Length, _ dataset: TokenShardDataset, seed: Int) throws -> Int {
+  /// The steps of a run that has come to `progress`. Packs the rest of its epochs without reading a token, since the
+  /// schedule needs to know where the end is.
+  func stepCount(
+    _ length: ResolvedSettings.Length, _ dataset: TokenShardDataset, seed: Int, from progress: RunProgress
+  ) throws -> Int {
     if case .steps(let count) = length { return count }
     var source = try ShardSource(
-      dataset.training, documentsPerSample: dataset.manifest.kind.documentsPerSample, self, length, seed: seed)
-    var steps = 0
+      dataset.training, documentsPerSample: dataset.manifest.kind.documentsPerSample, self, length, seed: seed,
+      position: progress.position)
+    var steps = progress.step
     while !source.isAtEnd {
       source.skipStep()
       steps += 1

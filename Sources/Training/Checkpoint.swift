@@ -101,7 +101,9 @@ package enum Checkpoint {
     return numbers
   }
 
-  private static func state(of path: String, totalSteps: Int) throws -> TrainingState {
+  /// - Parameter totalSteps: of the run.
+  /// - Throws: `FileError` or `TrainingError`, each naming the file.
+  static func state(of path: String, totalSteps: Int) throws -> TrainingState {
     let file = path + "/" + stateFile
     let bytes = try MappedFile.contents(of: file)
     // More than any run reads, and sums with it stay within 64 bits.

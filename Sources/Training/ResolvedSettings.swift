@@ -34,7 +34,10 @@ package struct ResolvedSettings: Sendable {
   package let lora: LoRAConfiguration?
   /// Optimizer steps of the whole run.
   package let totalSteps: Int
+  /// Of the schedule.
   package let warmupSteps: Int
+  /// The step after which the schedule begins: where the run was extended last.
+  package let scheduleStart: Int
   /// Steps from one held-out evaluation to the next.
   package let evalInterval: Int
   /// Steps from one checkpoint to the next.
@@ -56,10 +59,11 @@ package struct ResolvedSettings: Sendable {
 
   /// Reads no token of the data, but walks over all documents of the run where its length is in epochs.
   ///
+  /// - Parameter progress: how far the run is.
   /// - Throws: `TrainingError` when what was asked for does not fit the model or the data, `FileError` for the data.
   init(
     _ asked: TrainingSettings, _ stage: Stage, data: String, _ configuration: ModelConfiguration,
-    _ dataset: TokenShardDataset
+    _ dataset: TokenShardDataset, from progress: RunProgress
   ) throws {
     self.stage = stage
     self.data = data
@@ -70,9 +74,11 @@ package struct ResolvedSettings: Sendable {
     sizes = try BatchSizes(asked, stage, configuration, dataset, data: data)
     length = asked.steps.map { .steps($0) } ?? .epochs(asked.epochs ?? stage.defaultEpochs)
     let seed = asked.seed ?? SettingList.shared.seed.standard(of: stage)
-    totalSteps = try sizes.stepCount(length, dataset, seed: seed)
+    totalSteps = try sizes.stepCount(length, dataset, seed: seed, from: progress)
 
-    warmupSteps = min(asked.warmupSteps ?? totalSteps * 3 / 100, totalSteps)
+    scheduleStart = progress.scheduleStart
+    let scheduledSteps = max(0, totalSteps - scheduleStart)
+    warmupSteps = min(asked.warmupSteps ?? scheduledSteps * 3 / 100, scheduledSteps)
     let evalTokens = asked.evalTokens ?? SettingList.shared.evalTokens.standard(of: stage)
     evalInterval =
       asked.evalInterval
@@ -128,9 +134,9 @@ package struct ResolvedSettings: Sendable {
 }
 
 extension ResolvedSettings.Length {
-  /// Whether a position is the end of the last epoch. A run of a given number of steps reads on.
+  /// Whether a position is the end of the last epoch, or beyond. A run of a given number of steps reads on.
   func isEnd(_ position: BatchPosition, of split: TokenSplit) -> Bool {
     guard case .epochs(let count) = self else { return false }
-    return position.epoch == count - 1 && position.document == split.documentCount
+    return position.epoch >= count || position.epoch == count - 1 && position.document == split.documentCount
   }
 }

@@ -14,7 +14,7 @@ package struct RunIdentity {
     let modelDigest = Array(model.utf8).withUnsafeBytes { SHA256.hexadecimalDigest($0) }
     facts = [
       "data": Self.short(plan.dataManifestHash), "model": Self.short(modelDigest),
-      "number of steps": String(plan.totalSteps),
+      "number of steps": String(plan.totalSteps), "begin of the schedule": "step \(plan.settings.scheduleStart)",
     ]
     for setting in plan.stage.settings where !setting.freedom.contains(.betweenProcesses) {
       facts["--" + setting.name] = plan.settings.recorded[setting.name]?.compactText

@@ -3,16 +3,19 @@ import Foundation
 import Machine
 import Storage
 
-/// How a run was begun: `training.json`. Written once; what changes is in the checkpoints.
+/// How a run was begun: `training.json`. Written once, and whenever the run is extended; what changes from step to step
+/// is in the checkpoints.
 package struct RunRecord: Equatable, Sendable {
   package static let fileName = "training.json"
-  private static let currentFormat = 1
-
-  package var format = RunRecord.currentFormat
+  /// 2 for a run that was extended: an earlier version of this program would give its steps another learning rate.
+  package var format: Int { extensions.isEmpty ? 1 : 2 }
   /// The name of the `Stage`.
   package var stage: String
+  /// Those of the length and the schedule are as of the last extension.
   package var options: TrainingSettings
   package var totalSteps: Int
+  /// In the order of their steps.
+  package var extensions: [RunExtension] = []
   package var parameterCount: Int
   /// `TrainingPlan.startModelHash`.
   package var startModelHash: String?
@@ -40,7 +43,9 @@ package struct RunRecord: Equatable, Sendable {
   /// One member a property, in the order of their names.
   package var json: JSON {
     let members: [(String, JSON?)] = [
-      ("dataManifestHash", .string(dataManifestHash)), ("format", .integer(format)), ("machine", .string(machine)),
+      ("dataManifestHash", .string(dataManifestHash)),
+      ("extensions", extensions.isEmpty ? nil : .array(extensions.map(\.json))), ("format", .integer(format)),
+      ("machine", .string(machine)),
       ("options", options.json), ("parameterCount", .integer(parameterCount)),
       ("programVersion", .string(programVersion)), ("stage", .string(stage)),
       ("startModelHash", startModelHash.map { .string($0) }), ("tokenizerHash", .string(tokenizerHash)),
@@ -63,7 +68,8 @@ package struct RunRecord: Equatable, Sendable {
   package init(directory: String) throws {
     let path = directory + "/" + Self.fileName
     let text = String(decoding: try MappedFile.contents(of: path), as: UTF8.self)
-    guard let json = try? JSON(parsing: text), json["format"]?.integerValue == Self.currentFormat,
+    guard let json = try? JSON(parsing: text),
+      json["format"]?.integerValue == (json["extensions"]?.arrayValue?.isEmpty == false ? 2 : 1),
       let stage = Stage.all.first(where: { $0.name == json["stage"]?.stringValue }), let options = json["options"],
       let totalSteps = json["totalSteps"]?.integerValue, totalSteps > 0,
       let parameterCount = json["parameterCount"]?.integerValue,
@@ -75,7 +81,18 @@ package struct RunRecord: Equatable, Sendable {
         "\(path) is not the record of a run, or that of another version of this program. Use the version that began the "
           + "run, or begin a new one.")
     }
-    do { self.options = try TrainingSettings(json: options, of: stage) } catch {
+    do {
+      self.options = try TrainingSettings(json: options, of: stage)
+      for item in json["extensions"]?.arrayValue ?? [] {
+        guard let next = try RunExtension(json: item, of: stage), next.fromStep > extensions.last?.fromStep ?? -1 else {
+          throw SettingProblem("extensions holds what is no extension, at place \(extensions.count + 1).")
+        }
+        extensions.append(next)
+      }
+      guard extensions.last.map({ $0.totalSteps == totalSteps }) ?? true else {
+        throw SettingProblem("totalSteps is not that of the last of extensions.")
+      }
+    } catch {
       throw TrainingError("\(path): \(error) Correct it, or begin a new run.")
     }
     if let missing = self.options.missingSetting(of: stage) {

@@ -10,6 +10,8 @@ package struct SettingFreedom: OptionSet, Sendable {
   package static let onResume = SettingFreedom(rawValue: 1)
   /// Each process of a run: a machine's own number, or a path whose content is compared instead.
   package static let betweenProcesses = SettingFreedom(rawValue: 2)
+  /// `--resume` with another length, which begins a new schedule.
+  package static let onExtension = SettingFreedom(rawValue: 4)
 }
 
 /// What of an option's declaration does not depend on the type of its value: enough to read it from the command line, to

@@ -11,16 +11,19 @@ package struct SettingList: Sendable {
 
   package let model = OpenSetting<String>(
     "model", "NAME", mayDiffer: .betweenProcesses,
-    help: "The model to train: tiny, small, moe or base, or a configuration FILE.json. Required for a new run.")
+    help: "A new model to train: tiny, small, moe or base, or a configuration FILE.json. A new run needs it or --from.")
   package let from = OpenSetting<String>(
     "from", "MODEL", mayDiffer: [.onResume, .betweenProcesses],
     help: "The model to begin with: a run, a checkpoint or a model directory. Required for a new run.")
   package let data = OpenSetting<String>(
     "data", "DIR", mayDiffer: [.onResume, .betweenProcesses], help: "Prepared data. Required for a new run.")
   package let epochs = OpenSetting<Int>(
-    "epochs", kind: .integer(1...10_000), help: "Passes over the data.", defaultText: { String($0.defaultEpochs) })
+    "epochs", kind: .integer(1...10_000), mayDiffer: .onExtension,
+    help: "Passes over the data. With --resume, more of them make the run longer.",
+    defaultText: { String($0.defaultEpochs) })
   package let steps = OpenSetting<Int>(
-    "steps", kind: .integer(1...1_000_000_000), help: "Optimizer steps of the run, instead of epochs.")
+    "steps", kind: .integer(1...1_000_000_000), mayDiffer: .onExtension,
+    help: "Optimizer steps of the run, instead of epochs. With --resume, more of them make the run longer.")
   package let batchTokens = OpenSetting<Int>(
     "batch-tokens", kind: .integer(1...1 << 30),
     help: "The most tokens of an optimizer step, gathered over micro-batches.",
@@ -41,14 +44,14 @@ package struct SettingList: Sendable {
     help: "What updates the weights: AdamW, or Muon for the matrices inside the layers.",
     standard: { $0.defaultOptimizer })
   package let learningRate = Setting<Double>(
-    "learning-rate", kind: .number(1e-12...10), help: "The learning rate at its peak.",
+    "learning-rate", kind: .number(1e-12...10), mayDiffer: .onExtension, help: "The learning rate at its peak.",
     standard: { $0.defaultLearningRate })
   package let schedule = Setting(
-    "schedule", default: LearningRateSchedule.Shape.cosine,
+    "schedule", default: LearningRateSchedule.Shape.cosine, mayDiffer: .onExtension,
     help: "How the learning rate falls to a tenth of its peak: cosine over the whole run, wsd (warm-up, stable, decay) "
       + "over the last fifth, constant not at all.")
   package let warmupSteps = OpenSetting<Int>(
-    "warmup-steps", help: "Steps over which the learning rate rises from 0 to its peak.",
+    "warmup-steps", mayDiffer: .onExtension, help: "Steps over which the learning rate rises from 0 to its peak.",
     defaultText: { _ in "3% of the steps" })
   package let beta1 = Setting(
     "beta1", default: 0.9, in: 0...0.9999, help: "AdamW: decay rate of the running mean of the gradient.")
@@ -123,11 +126,22 @@ package struct SettingList: Sendable {
 }
 
 extension Stage {
+  /// The options that say what a run begins with. A new run has one of them.
+  package var startSettings: [SettingDescription] {
+    let list = SettingList.shared
+    guard canMakeModel else { return [list.from.description] }
+    return [
+      list.model.description,
+      list.from.description.with(
+        help: "A model to train further: a run, a checkpoint or a model directory. A new run needs it or --model."),
+    ]
+  }
+
   /// The options of its runs, in the order of the help page.
   package var settings: [SettingDescription] {
     let list = SettingList.shared
-    return [
-      (hasStartModel ? list.from : list.model).description, list.data.description, list.epochs.description,
+    return startSettings + [
+      list.data.description, list.epochs.description,
       list.steps.description, list.batchTokens.description, list.microBatchTokens.description,
       list.sequenceLength.description, list.optimizer.description, list.learningRate.description,
     ] + ownSettings + [
@@ -138,10 +152,12 @@ extension Stage {
       list.checkpointInterval.description, list.keepCheckpoints.description, list.logInterval.description,
       list.samplePrompt.description, list.tensorboard.description, list.wandb.description,
     ]
-      + (hasStartModel
+      + (modelsAnswer
         ? [
           // A stage that is there for adapters cannot go without.
-          defaultLoRARank > 0 ? list.loraRank.description.asRequiredRank : list.loraRank.description,
+          defaultLoRARank > 0
+            ? list.loraRank.description.with(kind: .integer(1...4096), help: "Rank of the adapter.")
+            : list.loraRank.description,
           list.loraAlpha.description, list.loraDropout.description,
           list.loraTargets.description,
         ] : [])
@@ -149,9 +165,10 @@ extension Stage {
 }
 
 extension SettingDescription {
-  fileprivate var asRequiredRank: SettingDescription {
+  /// The same setting as it is in one stage.
+  fileprivate func with(kind: SettingKind? = nil, help: String) -> SettingDescription {
     SettingDescription(
-      name: name, kind: .integer(1...4096), placeholder: placeholder, help: "Rank of the adapter.", freedom: freedom,
+      name: name, kind: kind ?? self.kind, placeholder: placeholder, help: help, freedom: freedom,
       defaultText: defaultText, standard: standard, valueInOlderRuns: valueInOlderRuns)
   }
 }

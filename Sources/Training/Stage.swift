@@ -34,12 +34,14 @@ package struct Stage: Sendable, Equatable {
     return stage
   }
 
-  /// Whether it begins with a model, rather than from nothing.
-  package var hasStartModel: Bool { dataKind != .pretrain }
+  /// Whether its models answer, rather than continue a text.
+  package var modelsAnswer: Bool { dataKind != .pretrain }
+  /// Whether a run may begin with random weights, rather than with a model.
+  package var canMakeModel: Bool { !modelsAnswer }
 
   package static let all: [Stage] = [.pretrain, .sft, .lora, .dpo]
 
-  /// From nothing, on plain documents. Optimizer and rate are those that learned most: docs/LOG.md.
+  /// From nothing or from another model, on plain documents. Optimizer and rate are those that learned most: docs/LOG.md.
   package static let pretrain = Stage(
     name: "pretrain", dataKind: .pretrain, defaultEpochs: 1, defaultOptimizer: .muon, defaultLearningRate: 3e-3)
   /// From a pretrained model, on conversations. Lower, so that what was learned stays.

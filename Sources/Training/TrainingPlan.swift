@@ -16,6 +16,8 @@ package struct TrainingPlan {
   private let trained: ParameterTable
   /// The checkpoint to go on from.
   package let checkpoint: String?
+  /// The record of the run that is to go on, if it is to become longer: what is to be written before the first step.
+  package private(set) var extendedRecord: RunRecord?
   package let dataManifestHash: String
   /// Identifies the model that the run begins with: `ModelWeights.contentHash`, followed by that of the
   /// adapter's file where the model is one with an adapter. Nil for random weights.
@@ -59,10 +61,11 @@ package struct TrainingPlan {
 
   /// The plan of a new run.
   package init(_ stage: Stage, _ settings: TrainingSettings) throws {
-    try self.init(stage, settings, record: nil, checkpoint: nil)
+    try self.init(stage, settings, record: nil, checkpoint: nil, RunProgress())
   }
 
-  /// The plan of the rest of a run, from its newest checkpoint or, where there is none yet, from its beginning.
+  /// The plan of the rest of a run, from its newest checkpoint or, where there is none yet, from its beginning. With a
+  /// greater length it has a new schedule from there on.
   ///
   /// - Parameters:
   ///   - settings: those of the record, with the changes that the user asks for.
@@ -79,10 +82,11 @@ package struct TrainingPlan {
         "\(run.path) cannot be resumed with another \(altering.joined(separator: ", ")): it would become another run. "
           + "Leave that out, or begin a new run.")
     }
-    if let from = settings.from, from != record.options.from,
-      try Self.startModelHash(from) != record.startModelHash
-    {
-      throw Self.otherStartModel(settings)
+    if let from = settings.from, from != record.options.from {
+      guard let hash = record.startModelHash else {
+        throw TrainingError("\(run.path) was begun with random weights, and with no other model. Leave out --from.")
+      }
+      if try Self.startModelHash(from) != hash { throw Self.otherStartModel(settings) }
     }
     let data = try Self.dataDirectory(settings)
     guard FileManager.default.fileExists(atPath: data) else {
@@ -92,16 +96,34 @@ package struct TrainingPlan {
     guard manifestHash == record.dataManifestHash else {
       throw TrainingError(
         "\(data) is not the data that \(run.path) was begun with (its manifest differs). "
-          + "Give their path by --data, or begin a new run.")
+          + "Give their path by --data. To train it further on other data, begin a new run with --from \(run.path).")
     }
-    try self.init(stage, settings, record: record, checkpoint: run.checkpointSteps.last.map(run.checkpointPath))
-    guard totalSteps == record.totalSteps, configuration.parameterCount == record.parameterCount else {
+    let checkpoint = run.checkpointSteps.last.map(run.checkpointPath)
+    let state = try checkpoint.map { try Checkpoint.state(of: $0, totalSteps: record.totalSteps) } ?? TrainingState()
+    let scheduleStart = record.extensions.last?.fromStep ?? 0
+    let isLonger = settings.hasOtherLength(than: record.options)
+    // Where the checkpoint that an extension began with is lost, it begins with the one before.
+    let isExtended = isLonger || scheduleStart > state.step
+    try self.init(
+      stage, settings, record: record, checkpoint: checkpoint,
+      RunProgress(
+        step: state.step, position: state.position, scheduleStart: isExtended ? state.step : scheduleStart))
+    if isExtended { extendedRecord = record.extended(after: state.step, to: self.settings, stage) }
+    guard !isLonger || totalSteps > record.totalSteps else {
+      let asked = settings.steps.map { "--steps \($0)" } ?? settings.epochs.map { "--epochs \($0)" } ?? ""
+      throw TrainingError(
+        "\(run.path) is a run of \(record.totalSteps) steps, and \(asked) does not make it longer. "
+          + "Give more, or leave that out.")
+    }
+    guard isExtended || totalSteps == record.totalSteps, configuration.parameterCount == record.parameterCount else {
       throw TrainingError(
         "\(run.path)/\(RunRecord.fileName) contradicts the run's data or model. Begin a new run.")
     }
   }
 
-  private init(_ stage: Stage, _ asked: TrainingSettings, record: RunRecord?, checkpoint: String?) throws {
+  private init(
+    _ stage: Stage, _ asked: TrainingSettings, record: RunRecord?, checkpoint: String?, _ progress: RunProgress
+  ) throws {
     self.stage = stage
     self.checkpoint = checkpoint
     try asked.validate(for: stage)
@@ -120,11 +142,6 @@ package struct TrainingPlan {
     // The model that a checkpoint's run began with does not follow from its weights.
     startModelHash = checkpoint != nil ? record?.startModelHash : try asked.from.map(Self.startModelHash)
     if let expected = record?.startModelHash, expected != startModelHash { throw Self.otherStartModel(asked) }
-    guard configuration.vocabularySize >= manifest.vocabularySize else {
-      throw TrainingError(
-        "the model has \(configuration.vocabularySize) tokens (vocab_size), fewer than the \(manifest.vocabularySize) "
-          + "of the tokenizer that made \(data). Raise vocab_size in the model's configuration.")
-    }
     if let length = asked.sequenceLength, length > configuration.maximumSequenceLength {
       throw TrainingError(
         "--sequence-length \(length) is longer than the model's \(configuration.maximumSequenceLength) "
@@ -132,8 +149,14 @@ package struct TrainingPlan {
     }
     tokenizer = try Tokenizer(directory: tokenizerDirectory)
     dataManifestHash = try Self.manifestHash(data)
+    // Before the vocabulary's size, which differs where the tokenizer is another one.
     dataset = try TokenShardDataset(directory: data, tokenizerHash: tokenizer.contentHash)
-    settings = try ResolvedSettings(asked, stage, data: data, configuration, dataset)
+    guard configuration.vocabularySize >= manifest.vocabularySize else {
+      throw TrainingError(
+        "the model has \(configuration.vocabularySize) tokens (vocab_size), fewer than the \(manifest.vocabularySize) "
+          + "of the tokenizer that made \(data). Raise vocab_size in the model's configuration.")
+    }
+    settings = try ResolvedSettings(asked, stage, data: data, configuration, dataset, from: progress)
     trained =
       if let lora = settings.lora { ParameterTable(lora, configuration) } else { try ParameterTable(configuration) }
   }
@@ -180,6 +203,9 @@ package struct TrainingPlan {
   ) throws -> ModelConfiguration {
     let name = settings.model ?? ""
     if name.hasSuffix(".json") { return try ModelConfiguration(huggingFaceConfig: name) }
+    guard (try? resolveModelDirectory(name)) == nil || ModelConfiguration.names.contains(name) else {
+      throw TrainingError("\(name) is a model, and --model makes a new one. Train it further with --from \(name).")
+    }
     var configuration = try ModelConfiguration.named(name)
     let tokenizer = try Tokenizer(directory: data)
     configuration.vocabularySize = manifest.vocabularySize
@@ -199,7 +225,8 @@ package struct TrainingPlan {
 
   var schedule: LearningRateSchedule {
     LearningRateSchedule(
-      shape: settings.schedule, peak: settings.learningRate, warmupSteps: settings.warmupSteps, totalSteps: totalSteps)
+      shape: settings.schedule, peak: settings.learningRate, warmupSteps: settings.warmupSteps, totalSteps: totalSteps,
+      startStep: settings.scheduleStart)
   }
 
   /// The documents for training, from a position on.

@@ -44,6 +44,13 @@ package struct TrainingSettings: Equatable, Sendable {
   /// - Parameter json: of a record; what it lacks has the value that older runs had.
   /// - Throws: `SettingProblem` that names the first member which is no setting of the stage, or has no value of one.
   init(json: JSON, of stage: Stage) throws(SettingProblem) {
+    try self.init(partOf: json, stage)
+    for setting in stage.settings where values[setting.name] == nil { values[setting.name] = setting.valueInOlderRuns }
+  }
+
+  /// - Parameter json: some settings alone.
+  /// - Throws: `SettingProblem` as above.
+  init(partOf json: JSON, _ stage: Stage) throws(SettingProblem) {
     guard case .object(let members) = json else { throw SettingProblem("options is no object.") }
     let settings = stage.settings
     for member in members {
@@ -55,7 +62,6 @@ package struct TrainingSettings: Equatable, Sendable {
         throw SettingProblem("\(setting.name) \(error)")
       }
     }
-    for setting in settings where values[setting.name] == nil { values[setting.name] = setting.valueInOlderRuns }
   }
 
   /// The first setting that a record of the stage has and these settings lack.
@@ -65,16 +71,56 @@ package struct TrainingSettings: Equatable, Sendable {
 
   /// The flags, as "--seed", whose values in `other` would make another run of this one.
   func alteringOptions(in other: TrainingSettings, of stage: Stage) -> [String] {
-    stage.settings.filter { setting in
+    let allowed: SettingFreedom = hasOtherLength(than: other) ? [.onResume, .onExtension] : .onResume
+    return stage.settings.filter { setting in
       func value(_ settings: TrainingSettings) -> JSON? { settings[setting.name] ?? setting.standard(stage) }
-      return !setting.freedom.contains(.onResume) && value(self) != value(other)
+      return setting.freedom.isDisjoint(with: allowed) && value(self) != value(other)
     }.map { "--" + $0.name }
+  }
+
+  // MARK: - Changes
+
+  /// These settings with those that `asked` gives. Of a run that gets another length, the warm-up is found again unless
+  /// it is given: it belongs to the new schedule.
+  package func changed(by asked: TrainingSettings) -> TrainingSettings {
+    var changed = self
+    for (name, value) in asked.values { changed.values[name] = value }
+    // One kind of length takes the place of the other.
+    if asked.steps != nil, asked.epochs == nil { changed.epochs = nil }
+    if asked.epochs != nil, asked.steps == nil { changed.steps = nil }
+    if changed.hasOtherLength(than: self), asked.warmupSteps == nil { changed.warmupSteps = nil }
+    return changed
+  }
+
+  func hasOtherLength(than other: TrainingSettings) -> Bool {
+    self.epochs != other.epochs || self.steps != other.steps
+  }
+
+  /// Those of the length and the schedule, which an extension may change.
+  func scheduleSettings(of stage: Stage) -> TrainingSettings {
+    var part = TrainingSettings()
+    for setting in stage.settings where setting.freedom.contains(.onExtension) {
+      part.values[setting.name] = values[setting.name]
+    }
+    return part
+  }
+
+  /// These settings with the length and the schedule of others.
+  func replacingSchedule(by other: TrainingSettings, of stage: Stage) -> TrainingSettings {
+    var changed = self
+    for setting in stage.settings where setting.freedom.contains(.onExtension) {
+      changed.values[setting.name] = other.values[setting.name]
+    }
+    return changed
   }
 
   // MARK: - Contradictions
 
   /// - Throws: `TrainingError` when two options contradict each other.
   func validate(for stage: Stage) throws(TrainingError) {
+    guard self.model == nil || self.from == nil else {
+      throw TrainingError("--model makes a new model and --from trains one further. Give one of them.")
+    }
     guard self.epochs == nil || self.steps == nil else {
       throw TrainingError("--epochs and --steps both say how long the run is. Give one of them.")
     }

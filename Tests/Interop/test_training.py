@@ -194,6 +194,53 @@ def test_fine_tuning_resumes(minimind, start, data, tmp_path):
     assert losses(run) == losses(tmp_path / "whole")
 
 
+def test_extended_and_killed(minimind, start, data, tmp_path):
+    """A finished run made longer, killed and resumed: the same bits as one that was made longer in one go."""
+    options = ["--steps", 60, "--checkpoint-interval", 5, "--eval-interval", 30]
+    for name in ["whole", "killed"]:
+        minimind(*pretraining(data, tmp_path / name, *options))
+    longer = ["--steps", 400]
+    output = minimind("pretrain", "--resume", tmp_path / "whole", *longer).stdout
+    assert "after step 60 of 60, to 400, with a new schedule" in output and "warm-up to step 70" in output
+    run = tmp_path / "killed"
+    generator = random.Random(3)
+    process = start("pretrain", "--resume", run, *longer)
+    for kill in range(6):
+        step = max(60, *steps(run)) + 1 + generator.randrange(30)
+        wait_until(lambda: max(steps(run)) >= step, "the run makes no progress", process)
+        process.kill()
+        process.wait()
+        # A script may say each time how long the run is to be.
+        process = start("pretrain", "--resume", run, *(longer if kill % 2 else []))
+    error = process.communicate()[1]
+    assert process.returncode == 0, error
+    assert weights(run) == weights(tmp_path / "whole")
+    assert losses(run) == losses(tmp_path / "whole")
+    records = [json.loads((tmp_path / name / "training.json").read_text()) for name in ["whole", "killed"]]
+    for record in records:
+        assert len(record["extensions"]) == 1 and record["extensions"][0].pop("time").endswith("Z")
+    assert records[0] == records[1] and records[0]["totalSteps"] == 400
+    assert {row.split()[0]: row.split()[4] for row in minimind("runs", "list", tmp_path).stdout.splitlines()[2:]} == {
+        str(tmp_path / name): "400/400" for name in ["whole", "killed"]}
+    refused = minimind("pretrain", "--resume", run, "--steps", 399, check=False)
+    assert refused.returncode == 1 and "--steps 399 does not make it longer" in refused.stderr
+
+
+def test_trained_further_on_other_text(minimind, data, tmp_path):
+    """`pretrain --from` learns new text with the model's tokenizer, from the model's weights."""
+    minimind(*pretraining(data, tmp_path / "base", "--steps", 40))
+    (tmp_path / "new.txt").write_text("\n".join(f"{name} sleeps {place}." for name in NAMES for place in PLACES * 10))
+    minimind("data", "pretrain", "--input", tmp_path / "new.txt", "--tokenizer", tmp_path / "base/model",
+             "--output", tmp_path / "new")
+    output = minimind(
+        "pretrain", "--from", tmp_path / "base", "--data", tmp_path / "new", "--output", tmp_path / "further",
+        "--steps", 40, *FEW).stdout
+    assert "ln(vocabulary)" not in output
+    held_out = [row["eval/loss"] for row in losses(tmp_path / "further") if "eval/loss" in row]
+    assert held_out[-1] < 0.7 * held_out[0]
+    assert minimind("generate", "--model", tmp_path / "further", "--prompt", "Anna", "--max-tokens", 3).returncode == 0
+
+
 def test_two_runs_into_one_directory(minimind, start, data, tmp_path):
     run = tmp_path / "run"
     process = start(*pretraining(data, run, "--steps", 100000))
@@ -265,6 +312,10 @@ def test_bad_input(minimind, data, tmp_path):
     (tmp_path / "small.json").write_text(json.dumps(small))
     cases = [
         (2, "did you mean --learning-rate?", ["pretrain", "--learnin-rate", "1"]),
+        (2, "pretrain needs --model NAME or --from MODEL, or --resume RUN", ["pretrain", "--data", shards]),
+        (2, "sft needs --from MODEL, or --resume RUN", ["sft", "--data", shards]),
+        (1, "Give one of them", ["pretrain", "--model", model, "--from", data, "--data", shards, "--output", run]),
+        (1, "is not a model", ["pretrain", "--from", data, "--data", shards, "--output", run]),
         (2, "needs --data DIR, or --resume RUN", ["pretrain", "--model", "tiny", "--output", run]),
         (2, "exclude each other", ["pretrain", "--resume", run, "--output", run]),
         (1, "small", ["pretrain", "--model", "smal", "--data", shards, "--output", run]),
@@ -295,9 +346,11 @@ def test_other_tokenizer(minimind, data, tmp_path):
     minimind("tokenizer", "train", "--input", data / "text.txt", "--output", tmp_path / "other", "--vocab-size", 290)
     minimind("data", "sft", "--input", data / "chat.jsonl", "--tokenizer", tmp_path / "other", "--output", tmp_path / "d")
     minimind(*pretraining(data, tmp_path / "base", "--steps", 1))
-    refused = minimind(
-        "sft", "--from", tmp_path / "base", "--data", tmp_path / "d", "--output", tmp_path / "run", check=False)
-    assert refused.returncode == 1 and "was prepared with another tokenizer" in refused.stderr
+    minimind("data", "pretrain", "--input", data / "text.txt", "--tokenizer", tmp_path / "other", "--output", tmp_path / "t")
+    for stage, prepared in [("sft", tmp_path / "d"), ("pretrain", tmp_path / "t")]:
+        refused = minimind(
+            stage, "--from", tmp_path / "base", "--data", prepared, "--output", tmp_path / "run", check=False)
+        assert refused.returncode == 1 and f"{prepared} was prepared with another tokenizer" in refused.stderr
     assert not (tmp_path / "run").exists()
 
 

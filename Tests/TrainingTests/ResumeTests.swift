@@ -7,25 +7,6 @@ import Training
 
 @Suite("Resuming a run")
 struct ResumeTests {
-  /// Weights, moments and metrics of a run's last checkpoint. Times differ, of course.
-  private struct Outcome: Equatable {
-    var weights: Data
-    var moments: Data
-    var losses: [String]
-
-    init(_ path: String, step: Int) throws {
-      let checkpoint = "\(path)/checkpoints/step-\(step)"
-      let model = checkpoint + "/model/"
-      let adapter = model + "adapter_model.safetensors"
-      weights = try bytes(FileManager.default.fileExists(atPath: adapter) ? adapter : model + "model.safetensors")
-      moments = try bytes(checkpoint + "/optimizer.safetensors")
-      losses = try text(path + "/metrics.jsonl").split(separator: "\n").map { line in
-        // "train/tokens" is the last number that is the same in every run.
-        String(line[..<(line.range(of: ",\"train/tokens_per_second\"")?.lowerBound ?? line.endIndex)])
-      }
-    }
-  }
-
   private func settings(
     _ tiny: TinyRun, _ stage: Stage, threads: Int, isMixture: Bool = false
   ) throws -> TrainingSettings {
@@ -36,7 +17,7 @@ struct ResumeTests {
     settings.evalInterval = 8
     settings.checkpointInterval = 16
     settings.precision = .bfloat16
-    if stage.hasStartModel {
+    if stage.modelsAnswer {
       var base = tiny.settings(threads: threads)
       if isMixture { base.model = tiny.mixtureConfiguration }
       base.steps = 3
@@ -58,7 +39,7 @@ struct ResumeTests {
       var settings = try settings(tiny, stage, threads: threads, isMixture: run.isMixture)
       settings.optimizer = run.optimizer
       let (whole, path) = try tiny.train(settings, stage: stage, output: "whole")
-      let expected = try Outcome(path, step: 40)
+      let expected = try RunOutcome(path, step: 40)
       // An evaluation is due at 8 and 16, a checkpoint at 16: what the stop leaves out there is made up for.
       let stops = [1, 7, 8, 16, 23, 39]
       let (_, interrupted) = try tiny.train(settings, stage: stage, output: "interrupted", stopAfter: stops[0])
@@ -66,7 +47,7 @@ struct ResumeTests {
       for stop in stops.dropFirst() + [.max] {
         summary = try tiny.resume(interrupted, stage: stage, stopAfter: stop)
       }
-      #expect(try Outcome(interrupted, step: 40) == expected)
+      #expect(try RunOutcome(interrupted, step: 40) == expected)
       #expect(summary?.smoothedLoss == whole.smoothedLoss)
       #expect(summary?.heldOut == whole.heldOut && summary?.best == whole.best)
       #expect(summary?.tokens == whole.tokens)
@@ -92,7 +73,7 @@ struct ResumeTests {
       let evaluationsBefore = step == 0 ? 0 : 1
       #expect(try text(path + "/metrics.jsonl").split(separator: "\n").count == step + evaluationsBefore)
       #expect(try tiny.resume(path).isComplete)
-      #expect(try Outcome(path, step: 40) == Outcome(whole, step: 40))
+      #expect(try RunOutcome(path, step: 40) == RunOutcome(whole, step: 40))
     }
   }
 
@@ -101,11 +82,11 @@ struct ResumeTests {
     try TinyRun.inFolder { tiny in
       var settings = tiny.settings()
       settings.steps = 6
-      let expected = try Outcome(try tiny.train(settings, output: "whole").path, step: 6)
+      let expected = try RunOutcome(try tiny.train(settings, output: "whole").path, step: 6)
       let (_, path) = try tiny.train(settings, output: "lost", stopAfter: 2)
       try FileManager.default.removeItem(atPath: path + "/checkpoints")
       try tiny.resume(path)
-      #expect(try Outcome(path, step: 6) == expected)
+      #expect(try RunOutcome(path, step: 6) == expected)
     }
   }
 
@@ -114,13 +95,13 @@ struct ResumeTests {
     try TinyRun.inFolder { tiny in
       var settings = tiny.settings()
       settings.steps = 6
-      let expected = try Outcome(try tiny.train(settings, output: "whole").path, step: 6)
+      let expected = try RunOutcome(try tiny.train(settings, output: "whole").path, step: 6)
       let (_, path) = try tiny.train(settings, output: "lost", stopAfter: 3)
       let metrics = try text(path + "/metrics.jsonl")
       let lost = metrics + "{\"train/global_step\":4,\"train/loss\":99.0}\n{\"train/global_st"
       try Data(lost.utf8).write(to: URL(fileURLWithPath: path + "/metrics.jsonl"))
       try tiny.resume(path)
-      #expect(try Outcome(path, step: 6) == expected)
+      #expect(try RunOutcome(path, step: 6) == expected)
     }
   }
 
@@ -130,10 +111,10 @@ struct ResumeTests {
       var settings = tiny.settings()
       settings.steps = 3
       let (_, path) = try tiny.train(settings, output: "run")
-      let before = try Outcome(path, step: 3)
+      let before = try RunOutcome(path, step: 3)
       let summary = try tiny.resume(path)
       #expect(summary.isComplete && summary.sessionTokens == 0)
-      #expect(try Outcome(path, step: 3) == before)
+      #expect(try RunOutcome(path, step: 3) == before)
     }
   }
 
@@ -189,7 +170,7 @@ struct ResumeTests {
     try TinyRun.inFolder { tiny in
       var settings = tiny.settings()
       settings.steps = 6
-      let expected = try Outcome(try tiny.train(settings, output: "whole").path, step: 6)
+      let expected = try RunOutcome(try tiny.train(settings, output: "whole").path, step: 6)
       let (_, path) = try tiny.train(settings, output: "earlier", stopAfter: 3)
       let file = URL(fileURLWithPath: path + "/training.json")
       var record = try #require(try JSONSerialization.jsonObject(with: Data(contentsOf: file)) as? [String: Any])
@@ -200,7 +181,7 @@ struct ResumeTests {
       try JSONSerialization.data(withJSONObject: record).write(to: file)
       #expect(try RunHistory(path).record.options.optimizer == .adamW)
       try tiny.resume(path)
-      #expect(try Outcome(path, step: 6) == expected)
+      #expect(try RunOutcome(path, step: 6) == expected)
     }
   }
 
@@ -211,7 +192,7 @@ struct ResumeTests {
     try TinyRun.inFolder { tiny in
       var settings = try settings(tiny, stage, threads: 1)
       settings.steps = 6
-      let expected = try Outcome(try tiny.train(settings, stage: stage, output: "whole").path, step: 6)
+      let expected = try RunOutcome(try tiny.train(settings, stage: stage, output: "whole").path, step: 6)
       let (_, path) = try tiny.train(settings, stage: stage, output: "run", stopAfter: 3)
       var base = tiny.settings()
       base.steps = 1
@@ -230,7 +211,7 @@ struct ResumeTests {
         $0.from = moved
         $0.data = tiny.folder + "/conversations"
       }
-      #expect(try Outcome(path, step: 6) == expected)
+      #expect(try RunOutcome(path, step: 6) == expected)
     }
   }
 }

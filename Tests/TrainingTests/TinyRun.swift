@@ -70,10 +70,19 @@ struct TinyRun {
     }
   }
 
-  private func prepare(_ name: String, _ content: String, _ task: DataPreparation.Task, _ output: String) throws {
+  /// The data of `pretrain` as another tokenizer has them.
+  func prepareDocuments(tokenizer: Tokenizer, output: String) throws {
+    try prepare(
+      "documents.txt", tinyDocuments.joined(separator: "\n"), .pretrain(PretrainFilters()), output, tokenizer)
+  }
+
+  private func prepare(
+    _ name: String, _ content: String, _ task: DataPreparation.Task, _ output: String,
+    _ tokenizer: Tokenizer = tinyTokenizer
+  ) throws {
     try Data(content.utf8).write(to: URL(fileURLWithPath: folder + "/" + name))
     var preparation = DataPreparation(
-      task: task, files: try InputFiles([folder + "/" + name]).files, tokenizer: tinyTokenizer)
+      task: task, files: try InputFiles([folder + "/" + name]).files, tokenizer: tokenizer)
     preparation.heldOutFraction = 0.1
     _ = try preparation.write(to: folder + "/" + output, programVersion: "test")
   }
@@ -126,9 +135,9 @@ struct TinyRun {
     let record = try RunRecord(of: run)
     var settings = record.options
     change(&settings)
-    return try train(
-      try TrainingPlan(resuming: run, record: record, stage, settings), run, sinks: [], sampler: nil, engines
-    ) { $0 >= stopAfter }
+    let plan = try TrainingPlan(resuming: run, record: record, stage, settings)
+    try plan.extendedRecord?.write(to: run)
+    return try train(plan, run, sinks: [], sampler: nil, engines) { $0 >= stopAfter }
   }
 
   private func train(

@@ -73,6 +73,8 @@ private func settingTexts(_ record: RunRecord) -> [String: String] {
   var texts: [String: String] = [:]
   for setting in Stage.all.flatMap(\.settings) { texts[setting.name] = record.options[setting.name]?.settingText }
   texts["stage"] = record.stage
+  let extensions = record.extensions.map { "after step \($0.fromStep) to \($0.totalSteps)" }
+  texts["extended"] = extensions.isEmpty ? nil : extensions.joined(separator: ", ")
   texts["parameters"] = formatCount(record.parameterCount)
   texts["program version"] = record.programVersion
   texts["machine"] = record.machine

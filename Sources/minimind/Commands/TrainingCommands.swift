@@ -4,9 +4,9 @@ import Model
 import Processes
 import Training
 
-/// `minimind pretrain`: trains a model from scratch.
+/// `minimind pretrain`: trains a new model, or one further.
 let pretrainCommand = trainingCommand(
-  .pretrain, summary: "trains a model from scratch on prepared text",
+  .pretrain, summary: "trains a new model on prepared text, or trains one further",
   example: "minimind pretrain --model small --data my-data --output my-run")
 
 /// `minimind sft`: teaches a model to answer.
@@ -70,7 +70,10 @@ private func resume(
     plan, memoryBytes: try memoryBytes(plan, engines, exchange), output: run.path, resumed: record.options,
     processes: exchange.count)
   if exchange.isFirst { try plan.checkDisk(run.path, checkpointCount: run.checkpointSteps.count) }
-  try train(plan, engines, panel: panel, exchange) { run }
+  try train(plan, engines, panel: panel, exchange) {
+    if exchange.isFirst { try plan.extendedRecord?.write(to: run) }
+    return run
+  }
 }
 
 /// Bytes that each process of the run needs.

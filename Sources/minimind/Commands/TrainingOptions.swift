@@ -25,7 +25,8 @@ struct TrainingOptions: Sendable {
   var all: [any OptionDescription] {
     // What is trained, and on what, comes first.
     let paths: [any OptionDescription] = [output, resume]
-    return Array(settings.prefix(2)) + paths + Array(settings.dropFirst(2)) + [Option.exchangeTimeout]
+    let first = stage.startSettings.count + 1
+    return Array(settings.prefix(first)) + paths + Array(settings.dropFirst(first)) + [Option.exchangeTimeout]
   }
 
   /// The run to go on with, if any.
@@ -39,23 +40,26 @@ struct TrainingOptions: Sendable {
 
   /// The settings and the directory of a new run.
   func newSettings(_ invocation: Invocation) throws -> (settings: TrainingSettings, output: String) {
-    func needed(_ option: any OptionDescription) -> UsageError {
-      UsageError(
-        "\(invocation.command.name) needs --\(option.name) \(option.placeholder), or --resume RUN to go on with a run.")
+    func needed(_ options: [any OptionDescription]) -> UsageError {
+      let texts = options.map { "--\($0.name) \($0.placeholder)" }
+      return UsageError(
+        "\(invocation.command.name) needs \(texts.joined(separator: " or ")), or --resume RUN to go on with a run.")
     }
-    for option in settings.prefix(2) where !invocation.isGiven(option) { throw needed(option) }
-    guard let output = invocation[output] else { throw needed(self.output) }
+    let starts = Array(settings.prefix(stage.startSettings.count))
+    guard starts.contains(where: { invocation.isGiven($0) }) else { throw needed(starts) }
+    let data = settings[starts.count]
+    guard invocation.isGiven(data) else { throw needed([data]) }
+    guard let output = invocation[output] else { throw needed([self.output]) }
     return (changed(TrainingSettings(), by: invocation), output)
   }
 
   /// `settings` with every option that is given on the command line.
   func changed(_ settings: TrainingSettings, by invocation: Invocation) -> TrainingSettings {
-    var changed = settings
+    var kept = settings
     // A resumed run keeps its number, which decides the last bits, unless that is more than the process has cores.
-    changed.threads = settings.threads.map { min($0, CoreShare.own.threads) }
-    for option in self.settings {
-      if let value = invocation[option] { changed[option.name] = value }
-    }
-    return changed
+    kept.threads = settings.threads.map { min($0, CoreShare.own.threads) }
+    var asked = TrainingSettings()
+    for option in self.settings { asked[option.name] = invocation[option] }
+    return kept.changed(by: asked)
   }
 }

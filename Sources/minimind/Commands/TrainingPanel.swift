@@ -19,7 +19,8 @@ func trainingPanel(
     ("length", panel.length), ("batch", panel.batch), ("optimizer", panel.optimizer),
     ("learning rate", panel.learningRate), ("precision", panel.precision), ("memory", panel.memory),
     ("seed", String(plan.settings.seed)), ("output", output), ("processes", panel.sharing),
-    (plan.stage.name, panel.stage), ("resumes", panel.resumes), ("note", panel.note), ("expected", panel.expected),
+    (plan.stage.name, panel.stage), ("resumes", panel.resumes), ("extended", panel.extended), ("note", panel.note),
+    ("expected", panel.expected),
   ]
   return renderPairs(rows.compactMap { row in row.value.map { (name: row.name, value: $0) } }) + "\n"
 }
@@ -93,7 +94,7 @@ private struct TrainingPanel {
   }
 
   var learningRate: String {
-    "\(formatNumber(settings.learningRate)), \(settings.schedule.rawValue), warm-up to step \(settings.warmupSteps)"
+    "\(formatNumber(settings.learningRate)), \(settings.schedule.rawValue), warm-up to step \(settings.scheduleStart + settings.warmupSteps)"
   }
 
   var precision: String {
@@ -124,13 +125,19 @@ private struct TrainingPanel {
     resumed.map { _ in plan.checkpoint.map { "from \($0)" } ?? "from the beginning: there is no checkpoint yet" }
   }
 
+  var extended: String? {
+    plan.extendedRecord?.extensions.last.map { last in
+      "after step \(last.fromStep) of \(last.previousTotalSteps), to \(last.totalSteps), with a new schedule"
+    }
+  }
+
   var note: String? {
     guard let threads = resumed?.threads, threads != settings.threads else { return nil }
     return "begun with \(threads) threads; only with as many are the weights the same to the bit"
   }
 
   var expected: String? {
-    guard resumed == nil, !plan.stage.hasStartModel else { return nil }
+    guard resumed == nil, plan.startModelHash == nil else { return nil }
     return String(
       format: "the loss begins near ln(vocabulary) = %.2f", log(Double(plan.configuration.vocabularySize)))
   }
@@ -191,6 +198,6 @@ func lossText(_ evaluation: Evaluation) -> String {
 }
 
 private func nextCommand(_ plan: TrainingPlan, _ run: RunDirectory) -> String {
-  plan.stage.hasStartModel
+  plan.stage.modelsAnswer
     ? "minimind chat --model \(run.path)" : "minimind generate --model \(run.path) --prompt \"…\""
 }

@@ -19,7 +19,7 @@ struct TrainingSamples {
     self.tokenizer = tokenizer
     self.team = team
     let texts = plan.settings.samplePrompt
-    if plan.stage.hasStartModel, !texts.isEmpty {
+    if plan.stage.modelsAnswer, !texts.isEmpty {
       let template = try ChatTemplate(tokenizerDirectory: plan.tokenizerDirectory)
       prompts = texts.map { text in
         template.encode([ChatMessage(role: .user, content: text)], with: tokenizer, addGenerationPrompt: true)
