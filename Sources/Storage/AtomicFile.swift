@@ -87,7 +87,7 @@ public final class AtomicFile {
   public func commit() throws(FileError) {
     guard fsync(descriptor) == 0 else { throw FileError("cannot write", path, errno: errno) }
     // Closed last: the descriptor's lock shows others that the file is not abandoned.
-    guard rename(temporaryPath, target) == 0 else { throw FileError("cannot create", path, errno: errno) }
+    guard renameItem(temporaryPath, target) else { throw FileError("cannot create", path, errno: errno) }
     close(descriptor)
     descriptor = -1
     try synchronizeDirectory(parentDirectory(of: target))
@@ -126,6 +126,8 @@ func synchronizeDirectory(_ directory: String) throws(FileError) {
   let descriptor = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
   guard descriptor >= 0 else { throw FileError("cannot open", directory, errno: errno) }
   defer { close(descriptor) }
-  // Some file systems cannot flush a directory (EINVAL); the rename itself is still atomic there.
-  guard fsync(descriptor) == 0 || errno == EINVAL else { throw FileError("cannot write", directory, errno: errno) }
+  // Some file systems cannot flush a directory; the rename itself is still atomic there.
+  guard fsync(descriptor) == 0 || [EINVAL, ENOSYS, EOPNOTSUPP, EBADF].contains(errno) else {
+    throw FileError("cannot write", directory, errno: errno)
+  }
 }

@@ -1,27 +1,22 @@
-import CStorage
 import Foundation
 
 /// Directories that appear whole or not at all.
 public enum AtomicDirectory {
   /// Ends the name that a directory has while it is replaced, where the file system cannot swap it with its successor.
-  package static let replacedSuffix = ".partial-old"
+  private static let replacedSuffix = ".partial-old"
+  /// Ends the name of a whole successor, where the directory before it cannot be renamed either.
+  private static let successorSuffix = ".partial-new"
 
   /// Lets `body` fill a new directory beside `path`, then puts it at `path`, replacing what was there.
   ///
   /// A crash, or an error thrown by `body`, leaves `path` as it was. Replacing an existing directory
   /// swaps the two in one system call, so that `path` always exists. Where the file system cannot do that, a crash may
-  /// leave it moved aside, until the next `write` or `finishReplacement`. What a writer that was killed has left beside
+  /// leave it moved aside, or its successor beside it, until the next `write` or `finishReplacement`; `readablePath` says
+  /// where the whole one is. What a writer that was killed has left beside
   /// `path` is removed first.
   ///
   /// - Throws: `FileError`, before `body` is called if `path` cannot be replaced; what `body` throws.
   public static func write(_ path: String, _ body: (_ temporaryPath: String) throws -> Void) throws {
-    try write(path, exchange: { minimind_exchange_paths($0, $1) }, body)
-  }
-
-  /// - Parameter exchange: swaps what is at two paths, or returns -1 with `errno` set; tests give others.
-  package static func write(
-    _ path: String, exchange: (String, String) -> Int32, _ body: (_ temporaryPath: String) throws -> Void
-  ) throws {
     let target = try replaceablePath(path)
     let parent = parentDirectory(of: target)
     try createDirectory(parent)
@@ -33,7 +28,7 @@ public enum AtomicDirectory {
       defer { if let lock { close(lock) } }
       try body(temporaryPath)
       try synchronizeDirectory(temporaryPath)
-      try replace(target, by: temporaryPath, exchange: exchange)
+      try replace(target, by: temporaryPath)
       try synchronizeDirectory(parent)
     } catch {
       try? FileManager.default.removeItem(atPath: temporaryPath)
@@ -60,46 +55,87 @@ public enum AtomicDirectory {
   }
 
   /// Puts the finished directory at `temporaryPath` in place.
-  private static func replace(
-    _ path: String, by temporaryPath: String, exchange: (String, String) -> Int32
-  ) throws(FileError) {
-    var status = stat()
-    guard lstat(path, &status) == 0 else {
-      guard rename(temporaryPath, path) == 0 else { throw FileError("cannot create", path, errno: errno) }
+  private static func replace(_ path: String, by temporaryPath: String) throws(FileError) {
+    guard exists(path) else {
+      guard renameItem(temporaryPath, path) else { throw FileError("cannot create", path, errno: errno) }
       return
     }
-    if exchange(temporaryPath, path) == 0 {
+    if DiskCalls.current.exchange(temporaryPath, path) == 0 {
       try? FileManager.default.removeItem(atPath: temporaryPath)
       return
     }
-    let exchangeError = errno
-    // What file systems answer that cannot swap: NFS and other network file systems, FUSE, gVisor.
-    guard [EINVAL, ENOSYS, EOPNOTSUPP].contains(exchangeError) else {
-      throw FileError("cannot create", path, errno: exchangeError)
-    }
+    // NFS and other network file systems, FUSE, exFAT, gVisor cannot swap; a failure that has another reason comes again.
     let replaced = path + replacedSuffix
-    guard rename(path, replaced) == 0 else { throw FileError("cannot create", path, errno: errno) }
-    guard rename(temporaryPath, path) == 0 else {
+    guard renameItem(path, replaced) else {
+      guard errno == EXDEV else { throw FileError("cannot create", path, errno: errno) }
+      // A directory of an overlay's lower layer can only be removed, which is begun when its successor is whole.
+      guard renameItem(temporaryPath, path + successorSuffix) else {
+        throw FileError("cannot create", path, errno: errno)
+      }
+      finishReplacement(of: path)
+      guard !exists(path + successorSuffix) else {
+        throw FileError(
+          "cannot replace \(path). Check the permissions; what was to be there is \(path)\(successorSuffix).")
+      }
+      return
+    }
+    guard renameItem(temporaryPath, path) else {
       let code = errno
-      rename(replaced, path)
+      _ = renameItem(replaced, path)
       throw FileError("cannot create", path, errno: code)
     }
     try? FileManager.default.removeItem(atPath: replaced)
   }
 
-  /// Ends a replacement of `path` that a crash has cut short: what was moved aside is put back, or removed if its
-  /// successor is in place.
+  private static func exists(_ path: String) -> Bool {
+    var status = stat()
+    return lstat(path, &status) == 0
+  }
+
+  /// The directory that an entry beside it belongs to, where that is what a replacement cut short has left.
+  package static func replacedPath(ofEntry path: String) -> String? {
+    [replacedSuffix, successorSuffix].first(where: path.hasSuffix).map { String(path.dropLast($0.count)) }
+  }
+
+  /// Where the whole directory of `path` is: beside it, where a replacement is in progress or was cut short.
+  package static func readablePath(_ path: String) -> String {
+    let target = withoutTrailingSlashes(path)
+    if exists(target + successorSuffix) { return target + successorSuffix }
+    return !exists(target) && exists(target + replacedSuffix) ? target + replacedSuffix : path
+  }
+
+  /// Removes a directory so that one that is half removed does not bear its name.
+  ///
+  /// - Throws: `FileError` when that is not allowed.
+  package static func remove(_ path: String) throws(FileError) {
+    let doomed = path + ".partial-removed"
+    try? FileManager.default.removeItem(atPath: doomed)
+    if renameItem(path, doomed) {
+      try? FileManager.default.removeItem(atPath: doomed)
+      return
+    }
+    // A directory of an overlay's lower layer can only be removed.
+    guard errno == EXDEV else { throw FileError("cannot remove", path, errno: errno) }
+    try? FileManager.default.removeItem(atPath: path)
+    guard !exists(path) else { throw FileError("cannot remove \(path). Check the permissions, or remove it yourself.") }
+  }
+
+  /// Ends a replacement of `path` that a crash has cut short: a whole successor takes its place, what was moved aside is
+  /// put back, or removed if its successor is in place.
   package static func finishReplacement(of path: String) {
     let replaced = path + replacedSuffix
-    var status = stat()
-    guard lstat(path, &status) == 0 else {
-      rename(replaced, path)
+    if exists(path + successorSuffix) {
+      try? FileManager.default.removeItem(atPath: path)
+      _ = renameItem(path + successorSuffix, path)
+    }
+    guard exists(path) else {
+      _ = renameItem(replaced, path)
       return
     }
     try? FileManager.default.removeItem(atPath: replaced)
     // NFS and FUSE keep a directory while a process has one of its files open. It must not block the next write.
-    guard lstat(replaced, &status) == 0 else { return }
-    _ = try? temporaryName(beside: path) { rename(replaced, $0) }
+    guard exists(replaced) else { return }
+    _ = try? temporaryName(beside: path) { renameItem(replaced, $0) ? 0 : -1 }
   }
 }
 
@@ -133,10 +169,11 @@ public func createDirectory(_ path: String) throws(FileError) {
   guard mkdir(path, 0o755) == 0 || errno == EEXIST else { throw FileError("cannot create", path, errno: errno) }
 }
 
-/// Bytes that an ordinary user can still write to the file system that holds `path`.
+/// Bytes that an ordinary user can still write to the file system that holds `path`; nil where it does not say.
 public func availableDiskBytes(at path: String) -> Int? {
   var status = statvfs()
-  guard statvfs(path, &status) == 0 else { return nil }
+  // Some of FUSE and of networks say of everything that it is 0.
+  guard statvfs(path, &status) == 0, status.f_blocks > 0 else { return nil }
   return Int(status.f_bavail) * Int(status.f_frsize)
 }
 

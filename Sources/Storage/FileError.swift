@@ -21,6 +21,11 @@ public struct FileError: Error, Equatable, Sendable, CustomStringConvertible {
     case EISDIR: reason = "it is a directory, a file is expected"
     case ENOTDIR: reason = "a part of the path is not a directory"
     case ENAMETOOLONG: reason = "the name is too long"
+    case EFBIG: reason = "the file is larger than its file system allows. Choose a directory on another disk"
+    case ENOLCK, ENOSYS, EOPNOTSUPP: reason = "its file system cannot do that. Choose a directory on another disk"
+    case EIO, ESTALE, ETIMEDOUT:
+      reason =
+        "\(String(cString: strerror(code))). The disk, or the network that it is reached by, has failed: check it"
     default: reason = String(cString: strerror(code))
     }
     description = "\(action) \(path): \(reason)."

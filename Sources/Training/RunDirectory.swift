@@ -4,7 +4,7 @@ import Storage
 /// The directory of one training run, held by this process alone or by the first of those that train together:
 ///
 ///     model/               the newest checkpoint's model
-///     checkpoints/step-N/  `Checkpoint`; `best` points to the one with the lowest held-out loss
+///     checkpoints/step-N/  `Checkpoint`; `best` leads to the one with the lowest held-out loss (`AtomicLink`)
 ///     training.json        `RunRecord`
 ///     metrics.jsonl  samples.txt  loss.svg
 ///     tensorboard/         event files, with `--tensorboard`
@@ -44,8 +44,8 @@ package final class RunDirectory {
     for directory in [self.path, checkpointsPath] {
       for name in Self.names(in: directory) where name.contains(".partial-") {
         let leftover = directory + "/" + name
-        if name.hasSuffix(AtomicDirectory.replacedSuffix) {
-          AtomicDirectory.finishReplacement(of: String(leftover.dropLast(AtomicDirectory.replacedSuffix.count)))
+        if let replaced = AtomicDirectory.replacedPath(ofEntry: leftover) {
+          AtomicDirectory.finishReplacement(of: replaced)
         } else {
           try? FileManager.default.removeItem(atPath: leftover)
         }
@@ -93,39 +93,22 @@ package final class RunDirectory {
     }.sorted()
   }
 
-  /// Lets `model/` be the model of a checkpoint. Files are shared by hard links, so this takes no space.
+  /// Lets `model/` be the model of a checkpoint. Files are shared where the file system has hard links, so this takes no
+  /// space there.
   func publishModel(ofCheckpoint step: Int) throws {
-    let source = checkpointPath(step) + "/model"
-    try AtomicDirectory.write(modelPath) { directory in
-      for name in Self.names(in: source) {
-        let (from, to) = (source + "/" + name, directory + "/" + name)
-        if link(from, to) == 0 { continue }
-        // Some file systems have no hard links.
-        let copy = try AtomicFile(to)
-        try copy.write(try MappedFile.contents(of: from))
-        try copy.commit()
-      }
-    }
+    try AtomicDirectory.write(modelPath) { try linkOrCopy(contentsOf: checkpointPath(step) + "/model", to: $0) }
   }
 
-  /// Points `checkpoints/best` to a checkpoint, in one step.
+  /// Lets `checkpoints/best` lead to a checkpoint, if that is there.
   func markBest(_ step: Int) throws {
-    let temporary = "\(checkpointsPath)/best.partial-\(getpid())"
-    unlink(temporary)
-    guard symlink("step-\(step)", temporary) == 0, rename(temporary, checkpointsPath + "/best") == 0 else {
-      throw FileError("cannot create", checkpointsPath + "/best", errno: errno)
-    }
+    guard checkpointSteps.contains(step) else { return }
+    try AtomicLink.write("step-\(step)", at: checkpointsPath + "/best")
   }
 
   /// Removes all checkpoints but the newest `count` and the best.
   func prune(keeping count: Int, best: Int?) throws {
     for step in checkpointSteps.dropLast(count) where step != best {
-      // Renamed first: a removal that is cut short must not leave what looks like a checkpoint.
-      let doomed = "\(checkpointPath(step)).partial-removed"
-      guard rename(checkpointPath(step), doomed) == 0 else {
-        throw FileError("cannot remove", checkpointPath(step), errno: errno)
-      }
-      try? FileManager.default.removeItem(atPath: doomed)
+      try AtomicDirectory.remove(checkpointPath(step))
     }
   }
 }

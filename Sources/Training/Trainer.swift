@@ -338,7 +338,7 @@ package final class Trainer {
     guard exchange.isFirst else { return }
     try run.publishModel(ofCheckpoint: state.step)
     tokenizerDirectory = run.modelPath
-    if let best = state.best?.step, best == state.step { try run.markBest(best) }
+    if let best = state.best?.step { try run.markBest(best) }
     try run.prune(keeping: plan.settings.keepCheckpoints, best: state.best?.step)
   }
 

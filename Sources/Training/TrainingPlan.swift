@@ -334,10 +334,12 @@ package struct TrainingPlan {
     while !FileManager.default.fileExists(atPath: directory), parentDirectory(of: directory) != directory {
       directory = parentDirectory(of: directory)
     }
-    let neededBytes = Checkpoint.byteCount(parameterCount: trained.totalCount, checkpoints: count)
-    guard count > 0, let availableBytes = availableDiskBytes(at: directory), neededBytes > availableBytes else {
-      return
-    }
+    guard count > 0, let availableBytes = availableDiskBytes(at: directory) else { return }
+    // Where `model` cannot share the checkpoint's files, there are two of it while one is replaced.
+    let copies = canLinkFiles(in: directory) ? 0 : 2
+    let neededBytes =
+      Checkpoint.byteCount(parameterCount: trained.totalCount, checkpoints: count) + copies * 4 * trained.totalCount
+    guard neededBytes > availableBytes else { return }
     throw TrainingError(
       "the checkpoints of this run need about \(formatBytes(neededBytes)) and the disk of \(output) has "
         + "\(formatBytes(availableBytes)) left. Free some space, or lower --keep-checkpoints (\(settings.keepCheckpoints))."

@@ -40,17 +40,16 @@ import Testing
     #expect(error?.description.hasSuffix(". Name a directory inside it.") == true, "\(error?.description ?? "")")
   }
 
-  @Test("a directory is replaced where two cannot be swapped", arguments: [EINVAL, ENOSYS, EOPNOTSUPP])
+  @Test("a directory is replaced where two cannot be swapped", arguments: [EINVAL, ENOSYS, EOPNOTSUPP, EPERM])
   func withoutExchange(code: Int32) throws {
     try withTemporaryDirectory { folder in
       for text in ["first", "second", "third"] {
-        try AtomicDirectory.write(
-          folder + "/out",
-          exchange: { _, _ in
-            errno = code
-            return -1
-          }
-        ) { try AtomicFile.write(text, to: $0 + "/file") }
+        var calls = DiskCalls()
+        calls.exchange = { _, _ in
+          errno = code
+          return -1
+        }
+        try DiskCalls.$current.withValue(calls) { try write(text, to: folder + "/out") }
         #expect(try content(of: folder + "/out/file") == text)
         #expect(try names(in: folder) == ["out"])
       }
@@ -61,16 +60,15 @@ import Testing
   func failedReplacement(code: Int32) throws {
     try withTemporaryDirectory { folder in
       try write("first", to: folder + "/out")
+      var calls = DiskCalls()
+      calls.exchange = { temporaryPath, _ in
+        // So that the second of the renames fails, too.
+        try? FileManager.default.removeItem(atPath: temporaryPath)
+        errno = code
+        return -1
+      }
       #expect(throws: FileError.self) {
-        try AtomicDirectory.write(
-          folder + "/out",
-          exchange: { temporaryPath, _ in
-            // So that the second of the renames fails, too.
-            try? FileManager.default.removeItem(atPath: temporaryPath)
-            errno = code
-            return -1
-          }
-        ) { try AtomicFile.write("second", to: $0 + "/file") }
+        try DiskCalls.$current.withValue(calls) { try write("second", to: folder + "/out") }
       }
       #expect(try content(of: folder + "/out/file") == "first")
       #expect(try names(in: folder) == ["out"])

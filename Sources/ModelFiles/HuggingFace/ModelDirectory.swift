@@ -4,9 +4,11 @@ import Storage
 /// The Hugging Face directory that a MODEL argument stands for.
 ///
 /// - Parameter path: such a directory itself, that of an adapter whose settings name such a directory, a run directory
-///   (its `model/`), or a checkpoint of a run (`RUN/checkpoints/step-N`, its `model/`).
+///   (its `model/`), or a checkpoint of a run (`RUN/checkpoints/step-N`, its `model/`; also `RUN/checkpoints/best` where
+///   that is a file). What a writer that was killed has moved aside is found there.
 /// - Throws: `ModelFileError.notAModel`.
 public func resolveModelDirectory(_ path: String) throws(ModelFileError) -> String {
+  let path = AtomicDirectory.readablePath(AtomicLink.followed(path))
   var isDirectory: ObjCBool = false
   guard FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory) else {
     throw .notAModel(path: path, reason: "there is no such directory; check the path")
@@ -14,7 +16,7 @@ public func resolveModelDirectory(_ path: String) throws(ModelFileError) -> Stri
   guard isDirectory.boolValue else {
     throw .notAModel(path: path, reason: "it is a file, a directory with config.json and model.safetensors is expected")
   }
-  for candidate in [path, path + "/model"]
+  for candidate in [path, AtomicDirectory.readablePath(path + "/model")]
   where FileManager.default.fileExists(atPath: candidate + "/config.json") || PEFTAdapter.isAdapter(candidate) {
     return candidate
   }
