@@ -85,7 +85,7 @@ extension RowReader {
   ///
   /// - Parameter followsMarks: as in `messages`.
   func listedMessages(followsMarks: Bool = true) throws(RowProblem) -> RowConversation? {
-    for name in ["messages", "conversations"] as [FieldName] {
+    for name in FieldNames.lists {
       guard let index = fields.value(of: name), let list = try structure(index) ?? fields.json(index) else { continue }
       if list.isEmpty, fields.count > 1 { continue }
       fields.use(index)
@@ -113,7 +113,7 @@ extension RowReader {
       conversation.append(.assistant, answer)
     }
     var input = ""
-    if let index = fields.value(of: "input"), !fields.isUsed(index) { input = try fields.text(index) }
+    if let index = fields.value(of: FieldNames.input), !fields.isUsed(index) { input = try fields.text(index) }
     conversation.append(.user, input.isEmpty ? question : question + "\n" + input)
     return conversation
   }

@@ -55,6 +55,13 @@ package struct FieldNames: Sendable, Equatable {
     turns = found
   }
 
+  // Made once: a name is more than a pointer.
+  static let lists: [FieldName] = ["messages", "conversations"]
+  static let prompt: FieldName = "prompt"
+  static let input: FieldName = "input"
+  static let history: FieldName = "history"
+  static let chosen: FieldName = "chosen"
+  static let rejected: FieldName = "rejected"
   static let system: [FieldName] = ["system", "system_prompt"]
   static let reasoning: [FieldName] = ["reasoning_content", "reasoning", "thinking", "think", "complex_cot"]
 }

@@ -27,12 +27,12 @@ extension RowReader {
   /// `input` and `history`; each may have `system`, as for fine-tuning.
   func preferencePair(of record: Record, in block: Block) throws(RowProblem) -> PreferencePair {
     try readFields(record, of: block, asIn: Self.goodPreferenceRow)
-    let answers = (try answer("chosen"), try answer("rejected"))
+    let answers = (try answer(FieldNames.chosen), try answer(FieldNames.rejected))
     if answers.0.hasToolTurns || answers.1.hasToolTurns {
       return PreferencePair(chosen: [], rejected: [], hasToolTurns: true)
     }
     let prompt: RowConversation
-    if Self.isWhole(answers.0), Self.isWhole(answers.1), try !isListed("prompt") {
+    if Self.isWhole(answers.0), Self.isWhole(answers.1), try !isListed(FieldNames.prompt) {
       let hasOwnSystem = [answers.0, answers.1].contains { $0.messages.first?.role == .system }
       prompt = hasOwnSystem ? RowConversation() : try system()
       usePrompt(repeatedIn: answers)
@@ -73,7 +73,7 @@ extension RowReader {
       }
       if isRepeated { fields.use(index) }
     }
-    for name in ["messages", "conversations"] as [FieldName] {
+    for name in FieldNames.lists {
       guard let index = fields.value(of: name), let list = try? structure(index),
         let listed = try? messages(list, key: name, followsMarks: false)
       else { continue }
@@ -87,7 +87,7 @@ extension RowReader {
   private func preferencePrompt(
     answeredBy answers: (RowConversation, RowConversation)
   ) throws(RowProblem) -> RowConversation {
-    if let index = fields.value(of: "prompt"), let list = try structure(index), list.kind == .array {
+    if let index = fields.value(of: FieldNames.prompt), let list = try structure(index), list.kind == .array {
       fields.use(index)
       return try withSystem(try messages(list, key: "prompt", followsMarks: false))
     }

@@ -1,7 +1,7 @@
 extension RowReader {
   /// The earlier turns in `history`; none when it is absent, null or blank.
   func history() throws(RowProblem) -> [(question: String, answer: String)] {
-    guard let index = fields.value(of: "history") else { return [] }
+    guard let index = fields.value(of: FieldNames.history) else { return [] }
     fields.use(index)
     if fields.isBlank(index) { return [] }
     let value = try writtenValue(index) ?? fields.json(index)

@@ -1,3 +1,4 @@
+import Foundation
 import Tokenization
 
 extension RowReader {
@@ -22,7 +23,7 @@ extension RowReader {
   /// What a member of a message is for.
   private enum MessagePart { case role, content, reasoning, trainedMark, maskedMark, partMark, toolCall }
 
-  private static let messageParts: [(name: FieldName, part: MessagePart)] = [
+  private static let messageParts: [(name: StaticString, part: MessagePart)] = [
     ("role", .role), ("from", .role), ("content", .content), ("value", .content), ("reasoning_content", .reasoning),
     ("reasoning", .reasoning), ("thinking", .reasoning), ("weight", .trainedMark), ("loss", .trainedMark),
     ("train", .trainedMark), ("loss_mask", .trainedMark), ("mask", .maskedMark), ("masked", .maskedMark),
@@ -49,7 +50,7 @@ extension RowReader {
     var isTrained: Bool?
     var calls = false
     try value.forEachMember { (key, member) throws(RowProblem) in
-      let known = Self.messageParts.first { $0.name.likeness(key) == .exact }
+      let known = Self.messageParts.first { $0.name.utf8CodeUnitCount == key.count && isEqual($0.name, key) }
       guard member.kind != .null else { return }
       switch known?.part {
       case .role: role = role ?? member
@@ -71,11 +72,12 @@ extension RowReader {
     guard let name = role?.string else {
       throw RowProblem("message \(number) has no \"role\" (or \"from\") with a text")
     }
-    if calls || Self.toolRoles.contains(name.lowercased()) {
+    let known = Self.roles[name] ?? Self.roles[name.lowercased()]
+    if calls || known == nil && Self.toolRoles.contains(name.lowercased()) {
       conversation.hasToolTurns = true
       return
     }
-    guard let role = Self.roles[name.lowercased()] else {
+    guard let role = known else {
       throw RowProblem("message \(number) is of \"\(name.prefix(40))\"; system, user and assistant are understood")
     }
     guard let content, let text = try text(of: content, number: number, reasoning: &reasoning, &conversation) else {
@@ -97,7 +99,7 @@ extension RowReader {
 
   /// Whether a mark says that its message is to be learned.
   private static func mark(
-    _ value: RowJSON, _ name: FieldName, isMasked: Bool, number: Int
+    _ value: RowJSON, _ name: StaticString, isMasked: Bool, number: Int
   ) throws(RowProblem) -> Bool {
     if let boolean = value.boolean { return boolean != isMasked }
     // Some write mask 1 for what is to be learned, others for what is not.
@@ -157,4 +159,9 @@ extension RowReader {
     let end = thought.lastIndex { !$0.isNewline }.map { thought.index(after: $0) } ?? thought.endIndex
     return "<think>\n\(thought[..<end])\n</think>\n\n\(answer)"
   }
+}
+
+/// Whether a key of as many bytes is this name.
+private func isEqual(_ name: StaticString, _ key: UnsafeRawBufferPointer) -> Bool {
+  key.count == 0 || memcmp(name.utf8Start, key.baseAddress!, key.count) == 0
 }
