@@ -125,11 +125,11 @@ package struct ResolvedSettings: Sendable {
       dropout: asked.loraDropout ?? LoRAConfiguration.usualDropout, targets: targets)
   }
 
-  /// Twenty times in a run, and every 250 steps in a long one, in case the power fails. But a token costs a third of its
-  /// training to evaluate, and evaluation should take no more than about a twentieth of the time.
+  /// Twenty times in a run, every 250 steps in a long one, in case the power fails, and every 5 in a short one. But a token
+  /// costs a third of its training to evaluate, and evaluation should take no more than about a twentieth of the time.
   private static func evalInterval(totalSteps: Int, batchTokens: Int, evalTokens: Int, heldOutTokens: Int) -> Int {
     let tokens = evalTokens == 0 ? heldOutTokens : min(evalTokens, heldOutTokens)
-    return max(1, min(250, totalSteps / 20), min(totalSteps, tokens / batchTokens * 20 / 3))
+    return max(1, min(5, totalSteps), min(250, totalSteps / 20), min(totalSteps, tokens / batchTokens * 20 / 3))
   }
 }
 

@@ -85,7 +85,7 @@ package struct SettingList: Sendable {
   package let evalInterval = OpenSetting<Int>(
     "eval-interval", kind: .integer(1...1_000_000_000), mayDiffer: .onResume,
     help: "Steps from one held-out evaluation to the next.",
-    defaultText: { _ in "a twentieth of the steps, at most 250; more where it would take long" })
+    defaultText: { _ in "a twentieth of the steps, from 5 to 250; more where it would take long" })
   package let evalTokens = Setting(
     "eval-tokens", default: 32768, in: 0...Int.max,
     help: "Held-out tokens to evaluate on, whole documents from the first; 0 for all.")

@@ -5,7 +5,7 @@ import Tokenization
 let chatCommand: Command = {
   let system = Option.optional("system", "TEXT", help: "The system message, which comes before the conversation.")
   return Command(
-    "chat", summary: "talks with a model",
+    "chat", summary: "talks with a model; from a pipe, each line is a question",
     options: [GenerateOptions.model, system] + GenerateOptions.all,
     example: "minimind chat --model my-chat"
   ) { invocation in
