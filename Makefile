@@ -6,7 +6,7 @@ BINARY := .build/release/minimind
 export MINIMIND_SHARED ?= $(abspath ../shared)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build test interop peers demo bench soak format lint
+.PHONY: help setup build test interop peers demo bench soak sanitize format lint
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -48,6 +48,9 @@ bench: build ## race training against PyTorch, inference against llama.cpp, the 
 
 soak: build ## two hours of kills, full and slow disks for a training run, which must end as if nothing had been
 	scripts/soak.py
+
+sanitize: setup ## tests of unsafe code and of files from outside under AddressSanitizer, in a build of its own
+	scripts/sanitize.sh
 
 format: ## rewrite the Swift sources in the project's format
 	swift format -i -p -r Sources Tests Package.swift

@@ -92,6 +92,7 @@ let package = Package(
       ],
       path: "Tests/InteropProbe", swiftSettings: swiftSettings),
     tests(of: "Storage", imports: ["TestSupport"]),
+    tests(of: "Machine", imports: ["TestSupport"]),
     tests(of: "Processes", imports: ["TestSupport", "Machine"]),
     tests(of: "Model", imports: ["TestSupport"]),
     tests(of: "Reference", imports: ["TestSupport", "Model"]),

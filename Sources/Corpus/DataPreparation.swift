@@ -28,7 +28,7 @@ package struct DataPreparation: Sendable {
     }
 
     /// The filters in force, by the names of their flags.
-    fileprivate var filters: [String: String] {
+    var filters: [String: String] {
       switch self {
       case .pretrain(let filters): filters.texts
       case .sft(let filters, _): filters.texts
@@ -92,6 +92,7 @@ package struct DataPreparation: Sendable {
     if !exchange.isAlone, let file = files.first(where: { $0.pipe != nil }) {
       throw CorpusError("\(file.path) is a pipe, which several processes cannot read. Give a file.")
     }
+    try checkIsSame(exchange)
     func makeGroup() -> PreparationGroup {
       PreparationGroup(exchange, isStopRequested: isStopRequested)
     }

@@ -23,31 +23,32 @@ package enum MachineMemory {
   package static var residentBytes: Int { (kilobytes("VmRSS", in: "/proc/self/status") ?? 0) * 1024 }
 
   /// The number on the line "NAME: NUMBER kB" of a file that the kernel writes; nil where there is none.
-  private static func kilobytes(_ name: String, in path: String) -> Int? {
+  static func kilobytes(_ name: String, in path: String) -> Int? {
     let text = try? String(contentsOfFile: path, encoding: .utf8)
     let line = text?.split(separator: "\n").first { $0.hasPrefix(name + ":") }
     return line?.split(whereSeparator: { $0 == " " || $0 == "\t" }).dropFirst().first.flatMap { Int($0) }
   }
 
-  /// Bytes that new work can use without swapping: what the kernel reports as available, or what a container's limit
-  /// leaves. Nil where the system does not say.
+  /// Bytes that new work can use without swapping: what the kernel reports as available, or what the limits of this process
+  /// and of its control groups leave. Nil where the system does not say.
   package static var availableBytes: Int? {
     guard let kilobytes = kilobytes("MemAvailable", in: "/proc/meminfo") else { return nil }
-    func number(_ path: String) -> Int? {
-      (try? String(contentsOfFile: path, encoding: .utf8)).flatMap {
-        Int($0.trimmingCharacters(in: .whitespacesAndNewlines))
+    return ([kilobytes * 1024] + limitedBytes + ControlGroup.ownAndParents.compactMap(\.availableBytes)).min()
+  }
+
+  /// What `ulimit -v` and `ulimit -d` leave.
+  private static var limitedBytes: [Int] {
+    #if os(Linux)
+      let limits = [(RLIMIT_AS, "VmSize"), (RLIMIT_DATA, "VmData")]
+      return limits.compactMap { resource, name in
+        var limit = rlimit()
+        guard getrlimit(__rlimit_resource_t(resource.rawValue), &limit) == 0, limit.rlim_cur < rlim_t(Int.max),
+          let used = kilobytes(name, in: "/proc/self/status")
+        else { return nil }
+        return max(0, Int(limit.rlim_cur) - used * 1024)
       }
-    }
-    // Control groups, version 2: "max" is no number and means no limit.
-    guard let limit = number("/sys/fs/cgroup/memory.max"), let used = number("/sys/fs/cgroup/memory.current") else {
-      return kilobytes * 1024
-    }
-    // Cached files count as used there, but are reclaimed on demand.
-    let statistics = (try? String(contentsOfFile: "/sys/fs/cgroup/memory.stat", encoding: .utf8)) ?? ""
-    let cached = statistics.split(separator: "\n").reduce(0) { total, line in
-      let isFile = line.hasPrefix("active_file ") || line.hasPrefix("inactive_file ")
-      return total + (isFile ? line.split(separator: " ").last.flatMap { Int($0) } ?? 0 : 0)
-    }
-    return min(kilobytes * 1024, max(0, limit - used + cached))
+    #else
+      return []
+    #endif
   }
 }

@@ -31,19 +31,48 @@ final class JobThread: @unchecked Sendable {
 
   /// Waits until all jobs are done.
   func finish() {
+    finish { [self] in
+      while unfinished > 0 { condition.wait() }
+    }
+  }
+
+  /// - Parameter wait: returns when all jobs are done; `condition` is locked.
+  private func finish(_ wait: () -> Void) {
     awaited.store(true, ordering: .relaxed)
     condition.lock()
-    while unfinished > 0 { condition.wait() }
+    wait()
     condition.unlock()
     awaited.store(false, ordering: .relaxed)
   }
 
+  /// Does a job after those that are queued and waits for it, for some seconds at most.
+  ///
+  /// - Parameter giveUp: called when they are over; the job may still be going on.
+  func run<Result>(within seconds: Double, giveUp: () -> Never, _ job: () -> Result) -> Result {
+    let end = Date(timeIntervalSinceNow: seconds)
+    return run(job) { [self] in
+      while unfinished > 0 {
+        if !condition.wait(until: end) && unfinished > 0 {
+          condition.unlock()
+          giveUp()
+        }
+      }
+    }
+  }
+
   /// Does a job after those that are queued and waits for it.
   func run<Result>(_ job: () -> Result) -> Result {
+    run(job) { [self] in
+      while unfinished > 0 { condition.wait() }
+    }
+  }
+
+  /// - Parameter wait: returns when all jobs are done; `condition` is locked.
+  private func run<Result>(_ job: () -> Result, _ wait: () -> Void) -> Result {
     var result: Result?
     withoutActuallyEscaping(job) { job in
       begin { result = job() }
-      finish()
+      finish(wait)
     }
     return result!
   }

@@ -80,6 +80,12 @@ package enum Launcher {
   /// This process's rank before it has joined its group; nil where there is none.
   package static var rank: Int? { integer("OMPI_COMM_WORLD_RANK") ?? integer("PMIX_RANK") }
 
+  /// Processes of the group; nil where the launcher does not say.
+  package static var count: Int? { integer("OMPI_COMM_WORLD_SIZE") ?? integer("SLURM_NTASKS") }
+
+  /// Whether this process is one of several.
+  package static var hasStartedSeveral: Bool { hasStartedGroup && (count.map { $0 > 1 } ?? (rank != 0)) }
+
   /// Processes of the group on this machine, as Open MPI's `mpirun` says; nil where it has not started this one.
   package static var localCount: Int? { integer("OMPI_COMM_WORLD_LOCAL_SIZE").map { max(1, $0) } }
 }

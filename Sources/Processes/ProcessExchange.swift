@@ -43,10 +43,25 @@ package final class ProcessExchange: @unchecked Sendable {
     timeLimit: Double, report: @escaping @Sendable (String) -> Void, join: () throws -> any ProcessGroup
   ) throws {
     let thread = JobThread(name: "exchange")
-    let group = try thread.run { Result { try join() } }.get()
+    // Open MPI waits for ever for a process that never joins.
+    let group = try thread.run(within: timeLimit, giveUp: { Self.endStart(after: timeLimit, report) }) {
+      Result { try join() }
+    }.get()
     (rank, count, self.thread, self.group) = (group.rank, group.count, thread, group)
     self.timeLimit = timeLimit
     self.report = report
+  }
+
+  /// Ends this process, which has not joined its group, and so lets the launcher end the others.
+  private static func endStart(after timeLimit: Double, _ report: (String) -> Void) -> Never {
+    // All that wait find out at the same time, and one message is enough.
+    if Launcher.rank ?? 0 != 0 { sleep(2) }
+    let seconds = Int(exactly: timeLimit).map(String.init) ?? "\(timeLimit)"
+    report(
+      "process \(Launcher.rank ?? 0) has waited \(seconds) s for the others to join. Let mpirun start the same "
+        + "command of this program in all of them, or raise --exchange-timeout.")
+    // Without the library's own clean-up, which would wait, too.
+    _exit(1)
   }
 
   package var isAlone: Bool { count == 1 }

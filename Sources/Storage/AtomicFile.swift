@@ -84,8 +84,22 @@ public final class AtomicFile {
   /// Flushes to the disk and puts the file in place.
   ///
   /// - Throws: `FileError`; then `path` is as it was.
-  public func commit() throws(FileError) {
+  public func commit() throws(FileError) { try Self.commit([self]) }
+
+  /// Puts several files in place that are one result: only when all of them are on the disk does the first one appear.
+  /// The last one is that by which readers know that the result is there.
+  ///
+  /// - Throws: `FileError`; then each path is as it was, unless a rename after the first has failed.
+  public static func commit(_ files: [AtomicFile]) throws(FileError) {
+    for file in files { try file.synchronize() }
+    for file in files { try file.putInPlace() }
+  }
+
+  private func synchronize() throws(FileError) {
     guard fsync(descriptor) == 0 else { throw FileError("cannot write", path, errno: errno) }
+  }
+
+  private func putInPlace() throws(FileError) {
     // Closed last: the descriptor's lock shows others that the file is not abandoned.
     guard renameItem(temporaryPath, target) else { throw FileError("cannot create", path, errno: errno) }
     close(descriptor)

@@ -214,7 +214,7 @@ public final class DirectoryLock {
 
   /// Whether a process holds the directory now.
   package static func isHeld(_ directory: String) -> Bool {
-    let descriptor = open(directory + "/.lock", O_RDONLY | O_CLOEXEC)
+    let descriptor = open(directory + "/.lock", O_RDONLY | O_CLOEXEC | O_NONBLOCK)
     guard descriptor >= 0 else { return false }
     defer { close(descriptor) }
     // A shared lock, so that two who ask do not see each other.

@@ -18,6 +18,10 @@ public struct FileError: Error, Equatable, Sendable, CustomStringConvertible {
     case EACCES, EPERM: reason = "permission denied. Check the permissions, or choose another path"
     case EROFS: reason = "the file system is read-only. Choose another directory"
     case ENOSPC, EDQUOT: reason = "the disk is full. Free some space, or choose a directory on another disk"
+    case EFBIG: reason = "files may not become that large here (ulimit -f). Raise the limit"
+    case EMFILE, ENFILE:
+      reason = "no more files may be open at once (ulimit -n). Raise the limit, or let fewer programs run"
+    case ENOMEM: reason = "there is not enough memory (look at ulimit -v). Close other programs, or raise the limit"
     case EISDIR: reason = "it is a directory, a file is expected"
     case ENOTDIR: reason = "a part of the path is not a directory"
     case ENAMETOOLONG: reason = "the name is too long"

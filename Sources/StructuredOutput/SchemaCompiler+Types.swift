@@ -46,10 +46,10 @@ extension SchemaCompiler {
   ) throws(StructuredOutputError) -> (Int32, Int32) {
     func limit(_ key: String, _ absent: Int32) throws(StructuredOutputError) -> Int32 {
       guard let value = schema[key] else { return absent }
-      guard let number = value.integerValue, number >= 0 else {
+      guard let number = value.doubleValue, number >= 0, number == number.rounded() else {
         throw failure(pointer, "\(key) must be a whole number, 0 or above.")
       }
-      return Int32(min(number, Int(Int32.max)))
+      return Int32(min(number, Double(Int32.max)))
     }
     let minimum = try limit(minimumKey, 0)
     let maximum = try limit(maximumKey, Int32.max)
@@ -115,24 +115,44 @@ extension SchemaCompiler {
     var bounds = -NumberFormat.largest...NumberFormat.largest
     for key in Self.typed["number"]! {
       guard let value = schema[key] else { continue }
-      guard let limit = value.doubleValue else { throw failure(pointer, "\(key) must be a number.") }
-      // Up to here every whole number, and every number of six decimals, is a Double of its own.
-      let largest: Double = isInteger ? 1e15 : 1e9
-      guard abs(limit) <= largest else { throw failure(pointer, "\(key) beyond ±\(Int(largest)) is not supported.") }
       let isLower = key == "minimum" || key == "exclusiveMinimum"
-      let scaled = isInteger ? limit : (limit * 1e6).rounded()
-      guard isInteger || scaled / 1e6 == limit else {
-        throw failure(pointer, "\(key) with more than six decimals is not supported.")
-      }
-      var bound = Int(isLower ? scaled.rounded(.up) : scaled.rounded(.down))
-      if key.hasPrefix("exclusive") && Double(bound) == scaled { bound += isLower ? 1 : -1 }
+      let bound = try bound(value, key, isLower: isLower, unit: format.unit, pointer)
       let lower = isLower ? max(bounds.lowerBound, bound) : bounds.lowerBound
       let upper = isLower ? bounds.upperBound : min(bounds.upperBound, bound)
-      guard lower <= upper else { throw failure(pointer, "no number lies within its limits.") }
+      guard lower <= upper else {
+        let digits = bound.magnitude > NumberFormat.largest ? " of at most \(format.isInteger ? 18 : 12) digits" : ""
+        throw failure(pointer, "no number\(digits) lies within its limits.")
+      }
       bounds = lower...upper
       format.bounds = bounds
     }
     return format
+  }
+
+  /// The least or the largest number of units that a limit allows. Limits beyond all numbers that are written, such as those
+  /// of 64 bits, come out beyond them and so restrict nothing, or leave nothing.
+  private func bound(
+    _ value: JSON, _ key: String, isLower: Bool, unit: Int, _ pointer: String
+  ) throws(StructuredOutputError) -> Int {
+    let beyond = NumberFormat.largest + 1
+    let inwards = !key.hasPrefix("exclusive") ? 0 : isLower ? 1 : -1
+    if let whole = value.integerValue {
+      let (scaled, isTooLarge) = whole.multipliedReportingOverflow(by: unit)
+      return isTooLarge || scaled.magnitude >= beyond ? beyond * whole.signum() : scaled + inwards
+    }
+    guard let limit = value.doubleValue else { throw failure(pointer, "\(key) must be a number.") }
+    guard abs(limit) < Double(beyond / unit) else { return limit < 0 ? -beyond : beyond }
+    // It has a fraction from here on.
+    if unit == 1 { return Int(limit.rounded(isLower ? .up : .down)) }
+    // Up to here every number of six decimals is a Double of its own.
+    guard abs(limit) <= 1e9 else {
+      throw failure(pointer, "\(key) beyond ±1000000000 with a fraction is not supported.")
+    }
+    let scaled = (limit * 1e6).rounded()
+    guard scaled / 1e6 == limit else {
+      throw failure(pointer, "\(key) with more than six decimals is not supported.")
+    }
+    return Int(scaled) + inwards
   }
 }
 

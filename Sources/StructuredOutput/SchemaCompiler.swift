@@ -8,7 +8,7 @@ package struct StructuredOutputError: Error, Equatable, Sendable, CustomStringCo
   package var reason: String
 
   /// Both can quote names of the request, however long; an error does not send all of it back.
-  init(place: String, reason: String) {
+  package init(place: String, reason: String) {
     self.place = Self.excerpt(place)
     self.reason = Self.excerpt(reason)
   }
@@ -242,6 +242,9 @@ struct SchemaCompiler {
     var texts: Set<String> = []
     var choices: [Grammar.NodeID] = []
     for value in values where types.map({ $0.contains { value.isOfType($0) } }) ?? true {
+      guard !value.holdsLargeInteger else {
+        throw failure(pointer, "whole numbers beyond 64 bits are not supported as values.")
+      }
       let text = value.compactText
       guard texts.insert(text).inserted else { continue }
       choices.append(literal(text, depth: value.depth))
@@ -271,6 +274,16 @@ extension JSON {
     case .array: type == "array"
     case .object: type == "object"
     case .integer, .number: type == "number" || (type == "integer" && integerValue != nil)
+    }
+  }
+
+  /// Whether there is a whole number whose last digits may not be those of the request any more.
+  var holdsLargeInteger: Bool {
+    switch self {
+    case .number(let value): value == value.rounded() && integerValue == nil
+    case .array(let values): values.contains(where: \.holdsLargeInteger)
+    case .object(let members): members.contains(where: \.value.holdsLargeInteger)
+    default: false
     }
   }
 

@@ -31,7 +31,7 @@ extension Tokenizer {
     // Named even where it is missing, so that its absence is an error.
     for name in ["tokenizer.json"] + files(in: source).filter({ $0 != "tokenizer.json" }) {
       let file = try MappedFile(source + "/" + name)
-      try write(file.bytes, to: destination, name)
+      try begin(file.bytes, in: destination, name).commit()
       withExtendedLifetime(file) {}
     }
   }
@@ -85,26 +85,37 @@ extension Tokenizer {
       configuration: TokenizerConfiguration())
   }
 
-  /// Writes the files into `directory`, which is made when it does not exist. Each file appears whole or not at all.
+  /// Writes the files into `directory`, which is made when it does not exist. They appear together or not at all.
   /// Files that were read are written back as they were; those of another tokenizer that this one lacks are removed.
   ///
   /// - Throws: `FileError`.
   package func save(to directory: String) throws {
+    guard FileManager.default.fileExists(atPath: directory) else {
+      return try AtomicDirectory.write(directory) { try write(into: $0) }
+    }
     try createDirectory(directory)
-    for name in Self.files(in: directory) where name != "tokenizer.json" && !files.contains(where: { $0.name == name })
-    {
+    try write(into: directory)
+  }
+
+  private func write(into directory: String) throws {
+    let ordered = files.filter { $0.name != "tokenizer.json" } + files.filter { $0.name == "tokenizer.json" }
+    let written = try ordered.map { file in
+      try file.bytes.withUnsafeBytes { try Self.begin($0, in: directory, file.name) }
+    }
+    for name in Self.files(in: directory) where !files.contains(where: { $0.name == name }) {
       // A chat template of its own file, for one, would hide the one in the configuration.
       try? FileManager.default.removeItem(atPath: directory + "/" + name)
     }
-    for file in files.filter({ $0.name != "tokenizer.json" }) + files.filter({ $0.name == "tokenizer.json" }) {
-      try file.bytes.withUnsafeBytes { try Self.write($0, to: directory, file.name) }
-    }
+    try AtomicFile.commit(written)
   }
 
-  private static func write(_ bytes: UnsafeRawBufferPointer, to directory: String, _ name: String) throws(FileError) {
+  /// A file that is written and not yet in place.
+  private static func begin(
+    _ bytes: UnsafeRawBufferPointer, in directory: String, _ name: String
+  ) throws(FileError) -> AtomicFile {
     if name.hasPrefix(templateDirectory) { try createDirectory(directory + "/" + templateDirectory) }
     let file = try AtomicFile(directory + "/" + name)
     try file.write(bytes)
-    try file.commit()
+    return file
   }
 }

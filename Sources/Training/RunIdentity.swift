@@ -35,19 +35,11 @@ package struct RunIdentity {
 
   private static func short(_ digest: String) -> String { String(digest.prefix(16)) }
 
-  /// - Throws: `TrainingError` in all processes when one of them is about to make another run than the first one.
+  /// - Throws: `ProcessError` in all processes when one of them is about to make another run than the first one.
   package func check(_ exchange: ProcessExchange) throws {
-    if exchange.isAlone { return }
-    let own = Array(try JSONEncoder().encode(facts))
-    let texts = try exchange.exchange([[UInt8]](repeating: own, count: exchange.count), check: {})
-    let all = try texts.map { try JSONDecoder().decode([String: String].self, from: Data($0)) }
-    guard let rank = all.firstIndex(where: { $0 != all[0] }) else { return }
-    let (found, expected) = (all[rank], all[0])
-    let names = Set(found.keys).union(expected.keys).filter { found[$0] != expected[$0] }.sorted()
-    let differences = names.map { "\($0) (\(found[$0] ?? "none") instead of \(expected[$0] ?? "none"))" }
-    throw TrainingError(
-      "process \(rank) would make another run than process 0. It differs in \(differences.joined(separator: ", ")). "
-        + "Let all machines see the same data, model and checkpoints, give an option that differs on the command line, "
-        + "and start again.")
+    try exchange.requireSame(
+      facts, making: "run",
+      advice: "Let all machines see the same data, model and checkpoints, give an option that differs on the command "
+        + "line, and start again.")
   }
 }

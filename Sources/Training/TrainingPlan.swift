@@ -318,7 +318,8 @@ package struct TrainingPlan {
     let neededBytes = try memoryBytes(engines, processes: processes) * localProcesses + samplingBytes
     guard let availableBytes, neededBytes > availableBytes else { return }
     throw TrainingError(
-      "this run needs about \(formatBytes(neededBytes)) of memory and \(formatBytes(availableBytes)) are available. "
+      "this run needs about \(formatBytes(neededBytes)) of memory, \(formatBytes(neededBytes - availableBytes)) more "
+        + "than the \(formatBytes(availableBytes)) that are available. "
         + "Lower --micro-batch-tokens (\(microBatchTokens)) or choose a smaller model.")
   }
 
@@ -341,8 +342,8 @@ package struct TrainingPlan {
       Checkpoint.byteCount(parameterCount: trained.totalCount, checkpoints: count) + copies * 4 * trained.totalCount
     guard neededBytes > availableBytes else { return }
     throw TrainingError(
-      "the checkpoints of this run need about \(formatBytes(neededBytes)) and the disk of \(output) has "
-        + "\(formatBytes(availableBytes)) left. Free some space, or lower --keep-checkpoints (\(settings.keepCheckpoints))."
+      "the checkpoints of this run need about \(formatBytes(neededBytes)), \(formatBytes(neededBytes - availableBytes)) "
+        + "more than the \(formatBytes(availableBytes)) that the disk of \(output) has left. Free some space, or lower --keep-checkpoints (\(settings.keepCheckpoints))."
     )
   }
 }

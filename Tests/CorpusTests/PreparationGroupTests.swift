@@ -30,6 +30,8 @@ private func prepare(
   }
 }
 
+private let otherTokenizer = try! TokenizerTrainer(vocabularySize: 259, threads: 1).train()
+
 @Suite("A preparation by several processes")
 struct PreparationGroupTests {
   /// Text whose documents are new, repeated, nearly repeated, broken and longer than a block.
@@ -117,20 +119,58 @@ struct PreparationGroupTests {
     }
   }
 
+  @Test("of which one would prepare something else does not begin")
+  func others() throws {
+    try withTemporaryDirectory { directory in
+      let text = String(repeating: "the cat sat on the mat\n", count: 100_000)
+      let path = try write(text, "a.txt", in: directory)
+      let copy = try write(text, "copy/a.txt", in: directory)
+      let changed = text.replacing("mat\nthe cat sat", with: "mat\nthe dog sat", maxReplacements: 1)
+      let other = try write(changed, "other.txt", in: directory)
+      func failure(_ name: String, configure: (inout DataPreparation) throws -> Void) throws {
+        let errors = try prepare([path], to: directory + "/out", ranks: 3, task: pretrain()) { preparation, rank in
+          if rank == 2 { try configure(&preparation) }
+        }
+        let beginning = "process 2 would make another result than process 0. It differs in \(name) ("
+        #expect(errors.allSatisfy { $0?.hasPrefix(beginning) == true }, "\(errors)")
+        #expect(!FileManager.default.fileExists(atPath: directory + "/out"))
+      }
+      try failure("--seed") { $0.seed = 7 }
+      try failure("--held-out") { $0.heldOutFraction = 0.3 }
+      try failure("--deduplicate") { $0.dropsDuplicates = true }
+      try failure("--max-characters") { $0.task = pretrain { $0.maximumCharacters = 100 } }
+      try failure("input files") { $0.files = try InputFiles([other]).files }
+      try failure("input files") { $0.files += try InputFiles([path]).files }
+      try failure("tokenizer") { $0.tokenizer = otherTokenizer }
+      // On another machine the same file may have another path, and the process another number of threads.
+      let errors = try prepare([path], to: directory + "/out", ranks: 2, task: pretrain()) { preparation, rank in
+        if rank == 1 { preparation.files = try InputFiles([copy]).files }
+        preparation.threads = 1 + rank
+      }
+      #expect(errors.allSatisfy { $0 == nil }, "\(errors)")
+    }
+  }
+
   @Test("ends as a whole when one of them cannot read, and leaves nothing")
   func unreadable() throws {
     try withTemporaryDirectory { directory in
       let text = String(repeating: "the cat sat on the mat\n", count: 100_000)
       let path = try write(text, "a.txt", in: directory)
-      let lost = try write(text, "lost/a.txt", in: directory)
-      let errors = try prepare([path], to: directory + "/out", ranks: 3, task: pretrain()) { preparation, rank in
-        guard rank == 1 else { return }
-        preparation.files = try InputFiles([lost]).files
-        try FileManager.default.removeItem(atPath: directory + "/lost")
-      }
+      let (first, second) = (try write(text, "b.txt", in: directory), try write(text, "lost/b.txt", in: directory))
+      let lost = second
+      let errors = try prepare(
+        [path, first], to: directory + "/out", ranks: 3, task: pretrain(),
+        configure: { preparation, rank in
+          if rank == 1 { preparation.files = try InputFiles([path, lost]).files }
+        },
+        isStopRequested: { rank in
+          // The first round is over before the second file is opened.
+          if rank == 1 { try? FileManager.default.removeItem(atPath: lost) }
+          return false
+        })
       #expect(errors[1]?.contains("cannot open \(lost)") == true, "\(errors)")
       for rank in [0, 2] { #expect(errors[rank] == "process 1 of 3: " + errors[1]!) }
-      #expect(try FileManager.default.contentsOfDirectory(atPath: directory) == ["a.txt"])
+      #expect(try FileManager.default.contentsOfDirectory(atPath: directory).sorted() == ["a.txt", "b.txt", "lost"])
     }
   }
 

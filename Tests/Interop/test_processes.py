@@ -293,6 +293,64 @@ def test_preparation_that_fails_in_one_process(start, data, texts, tmp_path):  #
         assert os.listdir(tmp_path) == ["large.jsonl"]
 
 
+def contexts(*commands):
+    """One process of each command, under one mpirun."""
+    parts = [["-np", 1, *command] for command in commands]
+    arguments = [word for part in parts for word in [":", *part]][1:]
+    return subprocess.run([*MPIRUN, *map(str, arguments)], stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                          env=ENVIRONMENT, timeout=PATIENCE)
+
+
+def test_processes_that_would_make_other_data(binary, minimind, data, texts, tmp_path):  # noqa: F811
+    """Nothing is prepared by processes of which one has another tokenizer, input or option."""
+    minimind("tokenizer", "train", "--input", texts, "--output", tmp_path / "tokenizer", "--vocab-size", 280)
+    (tmp_path / "other.jsonl").write_text('{"text": "the cat"}\n' * 30)
+    usual = preparation(data, texts, tmp_path / "out")
+    other = {name: list(usual) for name in ["tokenizer", "input files", "--seed", "--output", "command"]}
+    other["tokenizer"][5] = tmp_path / "tokenizer"
+    other["input files"][3] = tmp_path / "other.jsonl"
+    other["--seed"] += ["--seed", 7]
+    other["--output"][7] = tmp_path / "elsewhere"
+    other["command"][1] = "sft"
+    for name, arguments in other.items():
+        found = contexts([binary, *usual], [binary, *arguments])
+        assert found.returncode == 1 and found.stderr.count("error: ") == 1, found.stderr
+        assert "error: process 1 would make another result than process 0. It differs in" in found.stderr, found.stderr
+        assert f"{name} (" in found.stderr
+        assert sorted(os.listdir(tmp_path)) == ["other.jsonl", "tokenizer"]
+
+
+def test_processes_of_which_one_begins_and_one_resumes(binary, data, minimind, tmp_path):  # noqa: F811
+    pretraining = ["pretrain", "--model", data / "model.json", "--data", data / "pretrain", "--output", tmp_path / "run", *SMALL,
+                   "--steps", 2, "--threads", 1]
+    minimind(*pretraining)
+    found = contexts([binary, "pretrain", "--resume", tmp_path / "run", "--threads", 1], [binary, *pretraining])
+    assert found.returncode == 1 and found.stderr.count("error: ") == 1, found.stderr
+    assert "--resume (none instead of " in found.stderr and "MPI_ERR" not in found.stderr
+
+
+def test_the_work_of_one_process(binary, minimind, data, tmp_path):  # noqa: F811
+    """A command that several processes cannot share says so before it begins, as does one that waits for it."""
+    pretraining = ["pretrain", "--model", data / "model.json", "--data", data / "pretrain", "--output", tmp_path / "run", *SMALL,
+                   "--steps", 2, "--threads", 1]
+    convert = [binary, "convert", "--from", tmp_path / "run", "--to", tmp_path / "out"]
+    found = contexts(convert, convert)
+    assert found.returncode == 2 and "minimind convert is the work of one process" in found.stderr, found.stderr
+    found = contexts([binary, *pretraining], [binary, "info"])
+    assert found.returncode == 2 and "minimind info is the work of one process" in found.stderr, found.stderr
+    assert os.listdir(tmp_path) == []
+    minimind(*pretraining)
+    assert contexts(convert).returncode == 0
+
+
+def test_a_start_that_another_program_keeps_waiting(binary, data, tmp_path):  # noqa: F811
+    found = contexts(
+        [binary, "pretrain", "--model", data / "model.json", "--data", data / "pretrain", "--output", tmp_path / "run", *SMALL,
+         "--steps", 2, "--threads", 1, "--exchange-timeout", 2], ["sleep", 100_000])
+    assert found.returncode == 1 and "error: process 0 has waited 2 s for the others to join" in found.stderr, found.stderr
+    assert os.listdir(tmp_path) == []
+
+
 def test_without_the_library(binary, data, tmp_path):  # noqa: F811
     """Alone, the program does not load Open MPI; as one of several processes without it, it says what is missing."""
     opened = subprocess.run(

@@ -117,6 +117,17 @@ struct ProcessExchangeTests {
     #expect(text.contains("process 0 of 2 has waited 0.3 s for process 1"), "\(text)")
   }
 
+  @Test("a group that is never complete ends the start")
+  func incompleteGroup() async {
+    let result = await #expect(processExitsWith: .exitCode(1), observing: [\.standardErrorContent]) {
+      _ = try ProcessExchange(timeLimit: 0.3, report: { FileHandle.standardError.write(Data($0.utf8)) }) {
+        while true { pause() }
+      }
+    }
+    let text = String(decoding: result?.standardErrorContent ?? [], as: UTF8.self)
+    #expect(text.contains("has waited 0.3 s for the others to join"), "\(text)")
+  }
+
   @Test("an error of one rank ends all, with its number")
   func failure() async {
     let result = await #expect(processExitsWith: .exitCode(1), observing: [\.standardErrorContent]) {

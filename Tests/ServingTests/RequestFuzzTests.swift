@@ -68,7 +68,7 @@ import Tokenization
       #expect(request.sampling.logitBias.allSatisfy { tokens.contains($0.key) && $0.value.isFinite }, "\(place)")
     }
     read { check(try GenerationCall(chat: $0, reader, .success(ChatTemplate()), ServingSupport.vocabulary)) }
-    read { check(try GenerationCall(completion: $0, reader)) }
+    read { check(try GenerationCall(completion: $0, reader, ServingSupport.vocabulary)) }
     read { _ = try EmbeddingCall($0, reader, hiddenSize: 32) }
   }
 

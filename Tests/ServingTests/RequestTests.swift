@@ -54,11 +54,63 @@ import Tokenization
       ("suffix", #"{"prompt": "a", "suffix": "b"}"#), ("best_of", #"{"prompt": "a", "best_of": 3}"#),
       ("logprobs", #"{"prompt": "a", "logprobs": true}"#), ("stop", #"{"prompt": "a", "stop": [1]}"#),
       ("max_tokens", #"{"prompt": "a", "max_tokens": 1e300}"#), ("top_k", #"{"prompt": "a", "top_k": -2}"#),
+      ("tools", #"{"prompt": "a", "tools": [{}]}"#), ("tool_choice", #"{"prompt": "a", "tool_choice": "auto"}"#),
       ("temperature", #"{"prompt": "a", "temperature": 2.1}"#), ("echo", #"{"prompt": "a", "echo": 1}"#),
     ])
   func refusals(parameter: String, body: String) {
     let error = #expect(throws: APIError.self) { _ = try ServingSupport.completion(body) }
     #expect(error?.parameter == parameter && error?.status == 400)
+  }
+
+  @Test(
+    "a schema is kept to wherever clients of other servers put it",
+    arguments: [
+      #""response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": SCHEMA}}"#,
+      #""response_format": {"type": "json_schema", "schema": SCHEMA}"#,
+      #""response_format": {"type": "json_object", "schema": SCHEMA}"#,
+      #""response_format": {"type": "json_object"}, "json_schema": SCHEMA"#, #""json_schema": SCHEMA"#,
+      #""guided_json": SCHEMA"#, #""structured_outputs": {"json": SCHEMA, "regex": null}"#,
+      #""guided_json": "{\"const\": 7}""#, #""guided_json": SCHEMA, "json_schema": SCHEMA"#,
+    ])
+  func schemas(fields: String) throws {
+    let fields = fields.replacing("SCHEMA", with: #"{"const": 7}"#)
+    let calls = [
+      try ServingSupport.chat("{\(Self.messages), \(fields)}"),
+      try ServingSupport.completion("{\"prompt\": \"a\", \(fields)}"),
+    ]
+    for call in calls {
+      var constraint = try #require(call.request.constraint)
+      let allowed = constraint.allowedTokens()
+      let seven = ServingSupport.tokenizer.encode("7", specialTokens: .asText)
+      let all = (0..<Int32(ServingSupport.tokenizer.vocabularySize)).filter { allowed.contains($0) }
+      #expect(all == seven)
+    }
+  }
+
+  @Test(
+    "what asks for another form is refused by name",
+    arguments: [
+      ("grammar", #""grammar": "root ::= \"yes\"""#), ("guided_regex", #""guided_regex": "a*""#),
+      ("guided_choice", #""guided_choice": ["a"]"#), ("guided_grammar", #""guided_grammar": "a""#),
+      ("regex", #""regex": "a""#), ("ebnf", #""ebnf": "a""#), ("structural_tag", #""structural_tag": {}"#),
+      ("format", #""format": "json""#), ("structured_outputs.choice", #""structured_outputs": {"choice": ["a"]}"#),
+      (
+        "json_schema",
+        #""json_schema": {"const": 1}, "response_format": {"type": "json_object", "schema": {"const": 2}}"#
+      ),
+      ("guided_json", #""guided_json": {"const": 1}, "json_schema": {"const": 2}"#),
+      ("json_schema#", #""json_schema": {"pattern": "a"}"#),
+    ])
+  func otherForms(parameter: String, fields: String) {
+    for isChat in [true, false] {
+      let error = #expect(throws: APIError.self) {
+        _ =
+          isChat
+          ? try ServingSupport.chat("{\(Self.messages), \(fields)}")
+          : try ServingSupport.completion("{\"prompt\": \"a\", \(fields)}")
+      }
+      #expect(error?.parameter == parameter && error?.status == 400)
+    }
   }
 
   @Test("an answer that would take too much memory is refused, with what to lower")

@@ -19,6 +19,6 @@ enum ServingSupport {
   }
 
   static func completion(_ body: String) throws(APIError) -> GenerationCall {
-    try GenerationCall(completion: RequestFields(body: Array(body.utf8)), reader)
+    try GenerationCall(completion: RequestFields(body: Array(body.utf8)), reader, vocabulary)
   }
 }

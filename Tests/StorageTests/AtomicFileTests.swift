@@ -28,6 +28,19 @@ func names(in directory: String) throws -> [String] {
     }
   }
 
+  @Test("files that are one result appear together, and not at all without a commit")
+  func several() throws {
+    try withTemporaryDirectory { folder in
+      for isCommitted in [false, true] {
+        let files = try ["a", "b"].map { try AtomicFile(folder + "/" + $0) }
+        for file in files { try file.write("text") }
+        #expect(try names(in: folder).allSatisfy { $0.contains(".partial-") })
+        if isCommitted { try AtomicFile.commit(files) }
+      }
+      #expect(try names(in: folder) == ["a", "b"])
+    }
+  }
+
   @Test("what is no regular file is not replaced by one")
   func notRegular() throws {
     try withTemporaryDirectory { folder in

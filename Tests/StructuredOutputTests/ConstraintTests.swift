@@ -132,6 +132,44 @@ import Tokenization
     }
   }
 
+  @Test("limits of 53 and of 64 bits are kept or restrict nothing")
+  func largeLimits() throws {
+    // As zod has them for any integer that JavaScript holds exactly.
+    try Self.expect(
+      #"{"type": "integer", "minimum": -9007199254740991, "maximum": 9007199254740991}"#,
+      allows: ["0", "9007199254740991", "-9007199254740991", "900719925474099"],
+      refuses: ["9007199254740992", "-9007199254740992", "99999999999999999"])
+    try Self.expect(
+      #"{"type": "integer", "exclusiveMinimum": 9007199254740992, "maximum": 9007199254740994}"#,
+      allows: ["9007199254740993", "9007199254740994"], refuses: ["9007199254740992", "9007199254740995", "9"])
+    for (minimum, maximum) in [
+      ("-9223372036854775808", "9223372036854775807"), ("0", "18446744073709551615"), ("-1e300", "1e300"),
+    ] {
+      try Self.expect(
+        #"{"type": "integer", "minimum": \#(minimum), "maximum": \#(maximum)}"#,
+        allows: ["0", "999999999999999999"], refuses: ["1000000000000000000", "1.5", "1e3"])
+    }
+    // A number beyond the limit could be written with an exponent; so there is none.
+    try Self.expect(
+      #"{"type": "number", "minimum": -3.4028234663852886e38, "maximum": 3.4028234663852886e38}"#,
+      allows: ["-1.5", "999999999999.999999"], refuses: ["1e99", "1000000000000"])
+    try Self.expect(
+      #"{"type": "number", "minimum": 123456789012, "exclusiveMaximum": 123456789013}"#,
+      allows: ["123456789012", "123456789012.999999"], refuses: ["123456789011.9", "123456789013"])
+    let none = ["minimum": "9223372036854775807", "exclusiveMaximum": "-1e18", "maximum": "-18446744073709551616"]
+    for (key, limit) in none {
+      #expect(
+        try Self.reason(#"{"type": "integer", "\#(key)": \#(limit)}"#)
+          == "#: no number of at most 18 digits lies within its limits.")
+    }
+    try Self.expect(
+      #"{"type": "string", "maxLength": 18446744073709551615}"#, allows: [#""a""#], refuses: [#""a"#])
+    try Self.expect(#"{"const": 9007199254740993}"#, allows: ["9007199254740993"], refuses: ["9007199254740992"])
+    for schema in [#"{"const": 18446744073709551616}"#, #"{"enum": [{"a": [-9223372036854775809]}]}"#] {
+      #expect(try Self.reason(schema) == "#: whole numbers beyond 64 bits are not supported as values.")
+    }
+  }
+
   @Test("any number is one that readers can hold")
   func freeNumbers() throws {
     try Self.expect(

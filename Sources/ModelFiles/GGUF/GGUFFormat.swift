@@ -37,14 +37,25 @@ package struct GGUFFormat: ModelFormat {
       directory: tokenizerDirectory, vocabularySize: configuration.vocabularySize,
       beginToken: configuration.beginTokenID, endTokens: configuration.endTokenIDs)
     let file = (path as NSString).lastPathComponent
-    try model.parameters.saveGGUF(
-      path, name: (file as NSString).deletingPathExtension, encoding: settings.encoding,
-      tokenizer: tokenizer.metadata)
     let text = OllamaModelfile.text(
       model: file, isChat: tokenizer.hasMiniMindChat, stops: tokenizer.stops,
       contextLength: configuration.maximumSequenceLength,
       generation: try model.settingsDirectory.map { try GenerationConfiguration(modelDirectory: $0) }
         ?? GenerationConfiguration())
-    try AtomicFile.write(text, to: files(writtenTo: path)[1].path)
+    let modelfile = try begin(text, at: files(writtenTo: path)[1].path)
+    try model.parameters.saveGGUF(
+      path, name: (file as NSString).deletingPathExtension, encoding: settings.encoding,
+      tokenizer: tokenizer.metadata, companion: modelfile)
+  }
+
+  /// The Modelfile, written and not yet in place. One that a conversion has left which was killed before the model was in
+  /// place says the same and is replaced.
+  private func begin(_ text: String, at path: String) throws -> AtomicFile {
+    if FileManager.default.fileExists(atPath: path), try MappedFile.contents(of: path) != Array(text.utf8) {
+      throw FileError("\(path) exists already and is not of this model. Choose another --to, or remove it.")
+    }
+    let file = try AtomicFile(path)
+    try file.write(text)
+    return file
   }
 }

@@ -87,12 +87,12 @@ package final class GGUFWriter {
     try file.write(UnsafeRawBufferPointer(bytes))
   }
 
-  /// Puts the finished file in place.
+  /// Puts the finished file in place, and right before it one that goes with it.
   ///
   /// - Precondition: every planned tensor was appended.
-  package func commit() throws(FileError) {
+  package func commit(after companion: AtomicFile? = nil) throws(FileError) {
     precondition(nextIndex == tensors.count, "\(tensors.count - nextIndex) planned tensors are missing")
-    try file.commit()
+    try AtomicFile.commit([companion, file].compactMap(\.self))
   }
 
   private static func padding(after count: Int) -> Int { (alignment - count % alignment) % alignment }

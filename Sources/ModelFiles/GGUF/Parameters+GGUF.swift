@@ -10,9 +10,11 @@ extension Parameters {
   /// - Parameters:
   ///   - name: what the file calls the model.
   ///   - tokenizer: its metadata, from `GGUFTokenizer`.
+  ///   - companion: a written file that goes with it, put in place right before it.
   /// - Throws: `ModelFileError` when the format cannot express the model; `FileError`.
   package func saveGGUF(
-    _ path: String, name: String, encoding: WeightEncoding, tokenizer: [(key: String, value: GGUFValue)]
+    _ path: String, name: String, encoding: WeightEncoding, tokenizer: [(key: String, value: GGUFValue)],
+    companion: AtomicFile? = nil
   ) throws {
     let weights = table.ggufWeights(of: configuration)
     let tensors = try weights.map { weight in
@@ -31,7 +33,7 @@ extension Parameters {
       + tokenizer
     let writer = try GGUFWriter(path, metadata: metadata, tensors: tensors)
     for weight in weights { try withValues(of: weight) { try writer.append($0) } }
-    try writer.commit()
+    try writer.commit(after: companion)
   }
 }
 

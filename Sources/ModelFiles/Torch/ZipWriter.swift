@@ -24,6 +24,9 @@ package enum ZipWriter {
         var error = zip_error_t()
         zip_error_init_with_code(&error, code)
         defer { zip_error_fini(&error) }
+        if zip_error_system_type(&error) == ZIP_ET_SYS, zip_error_code_system(&error) != 0 {
+          throw FileError("cannot create", path, errno: zip_error_code_system(&error))
+        }
         throw FileError("cannot create \(path): \(String(cString: zip_error_strerror(&error))).")
       }
       do {
@@ -53,6 +56,10 @@ package enum ZipWriter {
   }
 
   private static func failure(_ archive: OpaquePointer, _ path: String) -> FileError {
-    FileError("cannot write \(path): \(String(cString: zip_strerror(archive))).")
+    let error = zip_get_error(archive)
+    let code = zip_error_code_system(error)
+    return zip_error_system_type(error) == ZIP_ET_SYS && code != 0
+      ? FileError("cannot write", path, errno: code)
+      : FileError("cannot write \(path): \(String(cString: zip_strerror(archive))).")
   }
 }

@@ -1,13 +1,18 @@
 import Generation
+import StructuredOutput
 
 extension GenerationCall {
   /// A request to `/v1/completions`.
-  package init(completion fields: RequestFields, _ reader: TextInputReader) throws(APIError) {
+  package init(
+    completion fields: RequestFields, _ reader: TextInputReader, _ vocabulary: TokenVocabulary
+  ) throws(APIError) {
+    let constraint = try AnswerForm.constraint(ofCompletion: fields, vocabulary)
     let echoes = try fields.bool("echo") ?? false
     let logProbabilities = try fields.integer("logprobs", in: 0...20)
     let prompts = try reader.read(fields, "prompt", specialTokens: .parsed, longest: reader.contextLength)
     try self.init(fields, .completion, prompts: prompts, defaults: reader.defaults)
     self.echoes = echoes
+    request.constraint = constraint
     request.topLogProbabilities = logProbabilities
     request.reportsPromptLogProbabilities = echoes && logProbabilities != nil
     // The client measures texts: the list of tokens must be as long as was asked for, and an end token is one of them.

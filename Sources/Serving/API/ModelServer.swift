@@ -83,7 +83,7 @@ package final class ModelServer: Sendable {
     let call =
       switch kind {
       case .chat: try GenerationCall(chat: fields, reader, model.template, vocabulary)
-      case .completion: try GenerationCall(completion: fields, reader)
+      case .completion: try GenerationCall(completion: fields, reader, vocabulary)
       }
     let format = AnswerFormat(
       call, tokenizer: model.tokenizer, created: Int(Date().timeIntervalSince1970), model: model.name,

@@ -21,6 +21,9 @@ package struct Command: Sendable {
   }
 
   package var name: String { "minimind " + path.joined(separator: " ") }
+
+  /// Whether the processes that `mpirun` has started do the work together.
+  package var takesProcesses: Bool { options.contains { $0.name == Option<Int>.exchangeTimeout.name } }
 }
 
 /// A command together with what was written after it, read and checked.
@@ -28,13 +31,13 @@ package struct Invocation: Sendable {
   package let command: Command
   /// By the name of the option: those of the command, absent ones included.
   private let values: [String: any Sendable]
-  private let given: Set<String>
+  /// As they were written, by the name of the option; a flag that is present holds one empty text.
+  package let texts: [String: [String]]
 
-  /// - Parameter texts: by the name of the option; a flag that is present holds one empty text.
   /// - Throws: `UsageError` for texts that are no value of their option, and for a required option that is absent.
   init(command: Command, texts: [String: [String]]) throws {
     self.command = command
-    given = Set(texts.keys)
+    self.texts = texts
     var values: [String: any Sendable] = [:]
     for option in command.options {
       guard texts[option.name] != nil || !option.isRequired else {
@@ -55,7 +58,7 @@ package struct Invocation: Sendable {
   }
 
   /// Whether the option is given on the command line (and does not merely have its default).
-  package func isGiven(_ option: any OptionDescription) -> Bool { given.contains(option.name) }
+  package func isGiven(_ option: any OptionDescription) -> Bool { texts[option.name] != nil }
 }
 
 private func lowercasingFirst(_ sentence: String) -> String {

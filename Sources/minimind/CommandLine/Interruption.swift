@@ -45,6 +45,9 @@ package enum Interruption {
   /// Ctrl-C does nothing from now on.
   package static func ignore() { signal(SIGINT, SIG_IGN) }
 
-  /// A closed pipe becomes an error of the write, not the end of the process.
-  package static func ignoreClosedPipes() { signal(SIGPIPE, SIG_IGN) }
+  /// A closed pipe, and a file beyond the limit of `ulimit -f`, become errors of the write, not the end of the process.
+  package static func letWritesFail() {
+    signal(SIGPIPE, SIG_IGN)
+    signal(SIGXFSZ, SIG_IGN)
+  }
 }

@@ -1,4 +1,5 @@
 import Foundation
+import Machine
 import Processes
 
 /// The program's version, which `--version` prints and checkpoints record.
@@ -12,7 +13,14 @@ package func runProgram(
 ) -> Int32 {
   do {
     switch try parseArguments(arguments, commands: commands) {
-    case .run(let invocation): try invocation.command.run(invocation)
+    case .run(let invocation):
+      guard invocation.command.takesProcesses || !Launcher.hasStartedSeveral else {
+        throw UsageError(
+          "\(invocation.command.name) is the work of one process, and several were started. Start it without mpirun.")
+      }
+      try checkThreads(invocation)
+      try ProcessLimits.check()
+      try invocation.command.run(invocation)
     case .help(let path): try output.write(try helpText(for: path, commands: commands))
     case .version: try output.print("minimind \(programVersion)")
     }
@@ -32,6 +40,15 @@ package func runProgram(
     try? errors.print("error: \(sentence(for: error))")
     return 1
   }
+}
+
+/// - Throws: `UsageError` for more threads than can make progress: a step begins and ends hundreds of times in all of
+///   them.
+private func checkThreads(_ invocation: Invocation) throws {
+  let most = max(128, 4 * Processor.coreCount)
+  guard let text = invocation.texts["threads"]?.first, let count = Int(text), count > most else { return }
+  throw UsageError(
+    "--threads is \(count), and this machine has \(Processor.coreCount) cores: give at most \(most), or leave it out.")
 }
 
 /// One line for any error. Ours describe themselves; the system's bring a localized sentence.

@@ -40,8 +40,9 @@ let convertCommand: Command = {
     let result = invocation[format] ?? ModelFormats.format(forWriting: path)
     try check(result, invocation[type], sharded: invocation[shardSize] != nil, tokenizer: invocation[tokenizer] != nil)
     let outputs = result.files(writtenTo: path)
-    for output in outputs where FileManager.default.fileExists(atPath: output.path) {
-      throw CommandError("\(output.path) exists already. Choose another --to, or remove it.")
+    // What lies beside it is the format's to judge: it may be of a conversion that was killed.
+    guard !FileManager.default.fileExists(atPath: path) else {
+      throw CommandError("\(path) exists already. Choose another --to, or remove it.")
     }
     let origin = ModelFormats.format(of: invocation[from])
     let missing = MissingSettings(

@@ -160,7 +160,7 @@ private func prepare(
   _ invocation: Invocation, _ task: DataPreparation.Task, wholeFiles: Bool = false,
   names: FieldNames = FieldNames()
 ) throws {
-  try withProcesses(timeLimit: invocation[Option.exchangeTimeout]) { exchange in
+  try withProcesses(invocation) { exchange in
     let start = monotonicSeconds()
     let directory = invocation[PreparationOptions.output]
     let tokenizer = try Tokenizer(directory: invocation[PreparationOptions.tokenizer])

@@ -57,9 +57,8 @@ let evalChoicesCommand: Command = {
     let seconds = monotonicSeconds() - start
 
     try outputFile?.write(result.subjectsCSV())
-    try outputFile?.commit()
     try answersFile?.write(result.answersCSV())
-    try answersFile?.commit()
+    try AtomicFile.commit([outputFile, answersFile].compactMap(\.self))
     let report = ChoiceReport(result, shots: invocation[shots], promptTokens: test.tokenCount, seconds: seconds)
     if invocation[Option.json] {
       try printJSON(report)

@@ -10,12 +10,10 @@ extension Option where Value == Int {
 /// Runs `body` as one of the processes that `mpirun` has started, or as the only one.
 ///
 /// An error of any process ends all of them and is reported once. All of them know of an interruption and of bad usage.
-///
-/// - Parameter timeLimit: seconds that a process may keep the others waiting.
-func withProcesses(timeLimit: Int, _ body: (ProcessExchange) throws -> Void) throws {
+func withProcesses(_ invocation: Invocation, _ body: (ProcessExchange) throws -> Void) throws {
   guard Launcher.hasStartedGroup else { return try body(ProcessExchange()) }
   let exchange = try ProcessExchange(
-    timeLimit: Double(timeLimit), report: { try? Console.standardError.print("error: \($0)") },
+    timeLimit: Double(invocation[Option.exchangeTimeout]), report: { try? Console.standardError.print("error: \($0)") },
     join: { try MPIProcessGroup() })
   let share = CoreShare.own
   if exchange.isFirst, share.isBound {
@@ -24,6 +22,10 @@ func withProcesses(timeLimit: Int, _ body: (ProcessExchange) throws -> Void) thr
         + "machine is \(share.fair). To use them all, start it with: mpirun --bind-to none")
   }
   do {
+    try exchange.requireSame(
+      facts(of: invocation), making: "result",
+      advice: "Start the same command line in all processes; only --threads and the paths of what they read may differ."
+    )
     try body(exchange)
     exchange.close()
   } catch let error where error is Interrupted || error is UsageError {
@@ -37,4 +39,15 @@ func withProcesses(timeLimit: Int, _ body: (ProcessExchange) throws -> Void) thr
     }
     exchange.fail(sentence(for: error))
   }
+}
+
+/// The command line as far as it must be the same in all processes.
+private func facts(of invocation: Invocation) -> [String: String] {
+  // On several machines each finds its own files, whose content is compared when it has been read.
+  let free = ["threads", "input", "tokenizer", "model", "from", "data"]
+  var facts = invocation.texts.filter { !free.contains($0.key) }.map { name, texts in
+    ("--" + name, texts.allSatisfy(\.isEmpty) ? "yes" : texts.joined(separator: " "))
+  }
+  facts += [("command", invocation.command.name), ("version", programVersion)]
+  return Dictionary(uniqueKeysWithValues: facts)
 }

@@ -28,7 +28,7 @@ private func trainingCommand(_ stage: Stage, summary: String, example: String) -
   let stage = stage.computed(by: CPUEngineProvider.self)
   let options = TrainingOptions(stage)
   return Command(stage.name, summary: summary, options: options.all, example: example) { invocation in
-    try withProcesses(timeLimit: invocation[Option.exchangeTimeout]) { exchange in
+    try withProcesses(invocation) { exchange in
       if let path = try options.resumedRun(invocation) {
         try resume(path, stage, exchange) { options.changed($0, by: invocation) }
       } else {

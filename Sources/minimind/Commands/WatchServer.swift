@@ -106,7 +106,8 @@ private struct FilePiece {
   /// The bytes from `start`, or from the beginning if the file is no longer `file` or has become shorter. Nil if there
   /// is no file.
   init?(_ path: String, from start: Int, of file: UInt64?, maximum: Int) {
-    let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+    // Without O_NONBLOCK a pipe of that name would wait for a writer.
+    let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
     guard descriptor >= 0 else { return nil }
     defer { close(descriptor) }
     var status = stat()
