@@ -30,7 +30,10 @@ private func prepare(
   }
 }
 
-private let otherTokenizer = try! TokenizerTrainer(vocabularySize: 259, threads: 1).train()
+private let otherTokenizer: Tokenizer = {
+  var trainer = try! TokenizerTrainer(vocabularySize: 259, threads: 1)
+  return try! trainer.train()
+}()
 
 @Suite("A preparation by several processes")
 struct PreparationGroupTests {
