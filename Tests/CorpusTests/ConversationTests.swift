@@ -58,15 +58,15 @@ struct ConversationTests {
       """#,
       // A list that is written in a text, as JSON and as Python prints it.
       #"""
-      {"messages": "[{\"role\": \"user\", \"content\": \"Hi\"}, {\"role\": \"assistant\", \"content\": \"Hello!\"},
+      {"messages": "[{\"role\": \"user\", \"content\": \"Hi\"}, {\"role\": \"assistant\", \"content\": \"Hello!\"}, \#
       {\"role\": \"user\", \"content\": \"Who?\"}, {\"role\": \"assistant\", \"content\": \"Me.\"}]"}
       """#,
       #"""
-      {"conversations": "[{'from': 'human', 'value': 'Hi'}, {'from': 'gpt', 'value': \"Hello!\", 'loss': True, 'n': -1.5},
+      {"conversations": "[{'from': 'human', 'value': 'Hi'}, {'from': 'gpt', 'value': \"Hello!\", 'loss': True, 'n': -1.5}, \#
       {'from': 'human', 'value': 'Who?'}, {'from': 'gpt', 'value': 'Me.', 'weight': 1, 'x': None}]"}
       """#,
       #"""
-      {"prompt": "[{'role': 'user', 'content': 'Hi'}, {'role': 'assistant', 'content': 'Hello!', 'weight': 1},
+      {"prompt": "[{'role': 'user', 'content': 'Hi'}, {'role': 'assistant', 'content': 'Hello!', 'weight': 1}, \#
       {'role': 'user', 'content': 'Who?'}]", "completion": "[{'role': 'assistant', 'content': 'Me.'}]"}
       """#,
     ])
