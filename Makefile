@@ -28,6 +28,7 @@ interop: build ## the tests against PyTorch and transformers, and of the web pag
 	@scripts/setup.sh chromium
 	$(SWIFT_BUILD) --product interop-probe
 	scripts/python_environment.sh .venv-interop scripts/requirements-interop.txt --torch
+	scripts/chat_templates.sh .venv-interop
 	MINIMIND=$(abspath $(BINARY)) .venv-interop/bin/python -m pytest -q -p no:cacheprovider -m heavy Tests/Interop
 
 peers: build ## compile llama.cpp, which takes many minutes, and compare it with ours

@@ -49,6 +49,8 @@ let package = Package(
     room("Reference", imports: ["Machine", "Model"]),
     room("Processes", imports: ["Machine", "CMPI"]),
     room("Tokenization", imports: ["Storage"]),
+    // Chat templates in Jinja, as transformers renders them.
+    room("Templates", imports: ["Storage"]),
     room("ModelFiles", imports: ["Storage", "Model", "Tokenization", "CLibZip"]),
     // Elementary functions of sixteen floats, and selection among many: for kernels and for the sampler.
     room("VectorMath", imports: ["CKernels"]),
@@ -88,7 +90,7 @@ let package = Package(
       name: "interop-probe",
       dependencies: [
         "Storage", "Model", "Compute", "CPUEngine", "ModelFiles", "Corpus", "Training", "Tokenization",
-        "StructuredOutput", "Generation",
+        "StructuredOutput", "Generation", "Templates",
       ],
       path: "Tests/InteropProbe", swiftSettings: swiftSettings),
     tests(of: "Storage", imports: ["TestSupport"]),
@@ -99,6 +101,7 @@ let package = Package(
     tests(of: "Compute", imports: ["TestSupport", "Machine", "Model", "VectorMath", "Reference", "CKernels"]),
     tests(of: "CPUEngine", imports: ["TestSupport", "Model", "Compute", "ModelFiles", "Reference"]),
     tests(of: "Tokenization", imports: ["TestSupport", "Storage"]),
+    tests(of: "Templates", imports: ["TestSupport", "Storage"]),
     tests(of: "ModelFiles", imports: ["TestSupport", "Storage", "Model"]),
     tests(of: "Corpus", imports: ["TestSupport", "Storage", "Model", "Processes", "Tokenization"]),
     tests(

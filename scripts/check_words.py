@@ -40,7 +40,7 @@ ROOMS = ["scripts/tutorial"] + [
     f"Sources/{room}" for room in (
         "CEditLine", "CKernels", "CLibZip", "CMPI", "CMicroHTTPD", "COneDNN", "CPUEngine", "CSimdJSON", "CStorage",
         "Compute", "Corpus", "Evaluation", "Generation", "Machine", "Model", "ModelFiles", "Plotting", "Processes", "Reference",
-        "Serving", "Storage", "StructuredOutput", "Tokenization", "Training", "VectorMath", "minimind")]
+        "Serving", "Storage", "StructuredOutput", "Templates", "Tokenization", "Training", "VectorMath", "minimind")]
 #: The endings of sources that are read.
 SOURCES = (".swift", ".py", ".c", ".cpp", ".h", ".js")
 PATTERNS = [(re.compile(rf"\b(?:{pattern})\b" if pattern[-1] != "`" else pattern, re.I), advice) for pattern, advice in WORDS]

@@ -18,6 +18,7 @@ import Training
 ///     interop-probe preferences MODEL REFERENCE DATA sigmoid|ipo BETA sum|mean OUTPUT.safetensors
 ///     interop-probe distributions CASES.json
 ///     interop-probe structured TOKENIZER CASES.json
+///     interop-probe templates
 ///
 /// DOCUMENTS.json holds arrays of token ids, which are packed into one batch; the output has one tensor `logits`,
 /// [tokens, vocabulary]. `gradients` writes a directory like MODEL's, a model's or an adapter's, that holds in place of
@@ -31,6 +32,8 @@ import Training
 /// `structured` prints, for each case of a `response_format`, a `seed` and `documents`: what is wrong with the format, or a
 /// text that random logits make under its constraint, whether it came to an end, the text of a model that always wants to
 /// end, and which documents the constraint allows.
+/// `templates` reads a chat `template`, its `values` and `now`, what its clock tells, from each line of its input, and prints
+/// the pieces of the text, each with whether it is content, and the ranges of its generation blocks; or what refuses it.
 func run(_ arguments: [String]) throws {
   switch (arguments.first, arguments.count) {
   case ("logits", 4): try writeLogits(model: arguments[1], documents: arguments[2], output: arguments[3])
@@ -43,6 +46,7 @@ func run(_ arguments: [String]) throws {
   case ("preferences", 8): try writePreferences(arguments)
   case ("distributions", 2): try printDistributions(arguments[1])
   case ("structured", 3): try printStructured(tokenizer: arguments[1], cases: arguments[2])
+  case ("templates", 1): try printTemplates()
   default: throw ProbeError(description: "usage: see Tests/InteropProbe/main.swift")
   }
 }
