@@ -113,7 +113,21 @@ class Cases:
         if self.often(0.02): messages.append({"role": self.one(["critic", "observation", "ipython", "function"]), "content": self.text()})
         return messages
 
+    def plain(self):
+        """What every template renders: questions and answers in text, with no variable but what it needs."""
+        messages = [{"role": "system", "content": self.text()}] if self.often(0.4) else []
+        for _ in range(self.random.randrange(1, 4)):
+            messages += [{"role": "user", "content": self.text()}, {"role": "assistant", "content": self.text()}]
+        values = {"messages": messages[:-1], "tools": None, "documents": None, "add_generation_prompt": True, "bos_token": "<s>", "eos_token": "</s>",
+                  "functions": self.text(), "datetime": "2025-07-20"}
+        if self.often(0.5):
+            parameters = {"type": "object", "properties": {self.name(): {"type": "string", "description": self.text()}}, "required": []}
+            function = {"name": self.name(), "description": self.text(), "parameters": parameters}
+            values["tools"] = [{"type": "function", "function": function}]
+        return values
+
     def values(self):
+        if self.often(0.15): return self.plain()
         tools = [self.tool() for _ in range(self.one([1, 2, 3]))] if self.often(0.5) else None
         values = {"messages": self.messages(tools), "tools": tools, "documents": None,
                   "add_generation_prompt": self.often(0.5), "bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"}

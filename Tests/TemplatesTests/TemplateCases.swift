@@ -11,7 +11,7 @@ struct TemplateCases {
   static let all: TemplateCases = {
     let path = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
       .appendingPathComponent("TestSupport/Fixtures/jinja_cases.json").path
-    let file = try! JSON(contentsOf: path)
+    let file = try! JSON(parsing: String(contentsOfFile: path, encoding: .utf8))
     guard case .object(let members)? = file["values"], let cases = file["cases"]?.arrayValue else {
       return TemplateCases(values: [], cases: [])
     }
