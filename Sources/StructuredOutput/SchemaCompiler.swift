@@ -280,7 +280,8 @@ extension JSON {
   /// Whether there is a whole number whose last digits may not be those of the request any more.
   var holdsLargeInteger: Bool {
     switch self {
-    case .number(let value): value == value.rounded() && integerValue == nil
+    // Of −2⁶³ − 1 the nearest Double is −2⁶³, which fits.
+    case .number(let value): abs(value) >= 0x1p63
     case .array(let values): values.contains(where: \.holdsLargeInteger)
     case .object(let members): members.contains(where: \.value.holdsLargeInteger)
     default: false

@@ -183,7 +183,7 @@ struct ProcessRunTests {
       let (plan, directory) = try make(exchange.rank)
       let trainer = try Trainer(
         plan, run: directory, engines: CPUEngineProvider(threads: plan.settings.threads), exchange: exchange, sinks: [])
-      do { _ = try trainer.train() } catch let error as TrainingError { return error.description }
+      do { _ = try trainer.train() } catch let error as ProcessError { return error.description }
       return nil
     }
   }
