@@ -65,13 +65,21 @@ struct ConversationTests {
       {"conversations": "[{'from': 'human', 'value': 'Hi'}, {'from': 'gpt', 'value': \"Hello!\", 'loss': True, 'n': -1.5}, \#
       {'from': 'human', 'value': 'Who?'}, {'from': 'gpt', 'value': 'Me.', 'weight': 1, 'x': None}]"}
       """#,
-      #"""
-      {"prompt": "[{'role': 'user', 'content': 'Hi'}, {'role': 'assistant', 'content': 'Hello!', 'weight': 1}, \#
-      {'role': 'user', 'content': 'Who?'}]", "completion": "[{'role': 'assistant', 'content': 'Me.'}]"}
-      """#,
     ])
   func multipleTurns(_ row: String) throws {
     #expect(try prepared(row, "a.json", task: sft()).marked == [twoTurns])
+  }
+
+  @Test("a prompt and a completion that are written in texts: only the completion is learned")
+  func writtenPrompt() throws {
+    let row = #"""
+      {"prompt": "[{'role': 'user', 'content': 'Hi'}, {'role': 'assistant', 'content': 'Hello!', 'weight': 1}, \#
+      {'role': 'user', 'content': 'Who?'}]", "completion": "[{'role': 'assistant', 'content': 'Me.'}]"}
+      """#
+    #expect(
+      try prepared(row, "a.json", task: sft()).marked == [
+        "<s>user\nHi</s>\n<s>assistant\nHello!</s>\n<s>user\nWho?</s>\n<s>assistant\n[Me.</s>]"
+      ])
   }
 
   @Test("v1's CSV: history is a Python list literal in a field")

@@ -133,8 +133,9 @@ CKERNELS_INLINE CKFloat16 ckScaleByPowerOfTwo(CKFloat16 value, CKFloat16 exponen
   typedef int32_t Int32x16 __attribute__((ext_vector_type(16)));
   // (Written out: C refuses to hand such vectors from function to function where no register holds them.)
   CKFloat16 low = -252, high = 252;
-  exponent = exponent < low ? low : exponent;
-  exponent = exponent > high ? high : exponent;
+  // (A NaN becomes the lowest, as its conversion is undefined; the value is NaN then, and stays so.)
+  exponent = exponent > low ? exponent : low;
+  exponent = exponent < high ? exponent : high;
   Int32x16 whole = __builtin_convertvector(exponent, Int32x16);
   Int32x16 half = whole >> 1;
   CKFloat16 first = (CKFloat16)((half + 127) << 23);
