@@ -1,6 +1,6 @@
 /// The Floats in a cache line, which is also the longest vector: a read of that many at a multiple of it crosses no
 /// cache line.
-package let cacheLineFloats = 16
+@inlinable package var cacheLineFloats: Int { 16 }
 
 extension Int {
   /// The smallest multiple of `unit` that is at least this number, which must not be negative.
