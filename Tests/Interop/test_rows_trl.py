@@ -5,7 +5,7 @@ import os
 import random
 
 import pytest
-from test_data import SENTENCES, manifest, prepare, samples, text_of
+from test_data import SENTENCES, manifest, prepare, samples, text_of, tokenizer  # noqa: F401
 
 pytestmark = pytest.mark.heavy
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -15,15 +15,6 @@ import pandas  # noqa: E402
 import trl  # noqa: E402
 
 datasets.disable_progress_bars()
-
-
-@pytest.fixture(scope="module")
-def tokenizer(minimind, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("tokenizer")
-    generator = random.Random(0)
-    (folder / "text.txt").write_text("\n".join(text_of(generator) for _ in range(200)), encoding="utf-8")
-    minimind("tokenizer", "train", "--input", folder / "text.txt", "--output", folder / "out", "--vocab-size", 500)
-    return folder / "out"
 
 
 def message(role, content):
