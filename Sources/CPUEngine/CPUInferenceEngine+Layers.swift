@@ -13,14 +13,15 @@ extension CPUInferenceEngine {
     }
   }
 
-  /// q, k, v = norm(x)·Wqkvᵀ
+  /// q, k, v = norm(x)·Wqkvᵀ, and what the model adds to them.
   func projectQueriesKeysValues(_ layer: Int, _ share: StepShare) {
     let layer = weights.layers[layer]
     let columns = share.columns(of: layer.queriesKeysValues.rows)
     share.forEachPart { _, rows in
       let input = prepare(normalize(rows, layer.attentionNorm, share.worker), share.worker)
-      multiplyRows(
-        layer.queriesKeysValues.rows(columns), input, into: memory.queriesKeysValues.rows(rows).columns(columns))
+      let output = memory.queriesKeysValues.rows(rows).columns(columns)
+      multiplyRows(layer.queriesKeysValues.rows(columns), input, into: output)
+      if let bias = layer.queriesKeysValuesBias { biasForward(output, bias: bias + columns.lowerBound) }
     }
   }
 
@@ -68,14 +69,16 @@ extension CPUInferenceEngine {
     rotaryForward(heads, headSize: size, tableRows: memory.rotaryRows + rows.lowerBound, table: rotaryTable)
   }
 
-  /// x += o·Woᵀ
+  /// x += o·Woᵀ, and what the model adds to it.
   func addAttention(_ layer: Int, _ share: StepShare) {
-    let matrix = weights.layers[layer].attentionOutput
-    let columns = share.columns(of: matrix.rows)
+    let layer = weights.layers[layer]
+    let columns = share.columns(of: layer.attentionOutput.rows)
     share.forEachPart { _, rows in
+      let stream = memory.stream.rows(rows).columns(columns)
       multiplyRows(
-        matrix.rows(columns), prepare(memory.attended.rows(rows), share.worker),
-        into: memory.stream.rows(rows).columns(columns), accumulates: true)
+        layer.attentionOutput.rows(columns), prepare(memory.attended.rows(rows), share.worker), into: stream,
+        accumulates: true)
+      if let bias = layer.attentionOutputBias { biasForward(stream, bias: bias + columns.lowerBound) }
     }
   }
 

@@ -47,7 +47,7 @@ package final class CPUInferenceEngine: InferenceEngine {
   /// - Parameters:
   ///   - contextLength: the model's own when nil.
   ///   - rotaryScaling: the model's own when nil.
-  /// - Throws: `OutOfMemoryError`.
+  /// - Throws: `OutOfMemoryError`; `ConfigurationError` for a context that the model's sliding window does not cover.
   package init(
     _ weights: InferenceWeights, contextLength: Int? = nil, rotaryScaling: RotaryScaling? = nil, team: WorkerTeam
   ) throws {
@@ -57,7 +57,8 @@ package final class CPUInferenceEngine: InferenceEngine {
     self.weights = weights
     type = weights.type
     self.team = team
-    let contextLength = contextLength ?? configuration.maximumSequenceLength
+    let contextLength = contextLength ?? configuration.contextLength
+    try configuration.checkContext(contextLength)
     self.contextLength = contextLength
     rotaryTable = try RotaryTable(
       configuration.rotarySettings(), positions: max(contextLength, StepMemory.rows))

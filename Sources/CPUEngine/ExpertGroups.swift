@@ -1,10 +1,12 @@
 import Compute
 import Machine
+import Model
 
 /// The rows of a part, grouped by the experts that they take: slot after slot, expert after expert, within an expert in
 /// the rows' order.
 final class ExpertGroups {
   private let expertsPerToken: Int
+  private let normalizes: Bool
   /// [rows, experts] the router's softmax.
   private let probabilities: MatrixView
   /// [rows, k] what each row takes, and how much it counts.
@@ -18,8 +20,10 @@ final class ExpertGroups {
   private let buffer: AlignedBuffer
 
   /// - Throws: `OutOfMemoryError`.
-  init(rows: Int, expertCount: Int, expertsPerToken: Int) throws(OutOfMemoryError) {
-    self.expertsPerToken = expertsPerToken
+  init(rows: Int, _ shape: ModelConfiguration) throws(OutOfMemoryError) {
+    let expertCount = shape.expertCount
+    expertsPerToken = shape.expertsPerToken
+    normalizes = shape.normalizesExpertWeights
     starts = [Int](repeating: 0, count: expertCount + 1)
     var plan = ArenaPlan()
     let probabilities = plan.reserve(rows: rows, columns: expertCount)
@@ -41,7 +45,7 @@ final class ExpertGroups {
   func route(_ input: MatrixView, router: MatrixView) {
     routerForward(
       input: input, router: router, probabilities: probabilities.rows(0..<input.rows),
-      expertsPerToken: expertsPerToken, experts: chosen, weights: chosenWeights)
+      expertsPerToken: expertsPerToken, normalizes: normalizes, experts: chosen, weights: chosenWeights)
     var slot = 0
     for expert in 0..<starts.count - 1 {
       starts[expert] = slot

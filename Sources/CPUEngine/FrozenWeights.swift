@@ -2,8 +2,8 @@ import Compute
 import Machine
 import Model
 
-/// The weights of a model that training does not change: matrices in one block of either type, norms and
-/// routers in fp32.
+/// The weights of a model that training does not change: matrices in one block of either type, norms,
+/// biases and routers in fp32.
 ///
 /// The training of an adapter reads them. In bfloat16 there is no second, longer copy of a matrix.
 package final class FrozenWeights {
@@ -13,7 +13,7 @@ package final class FrozenWeights {
   package let views: WeightViews
   /// [experts, n] of each layer; none for a dense model.
   package let routers: [MatrixView]
-  /// The places in `exactValues` of what is kept in fp32 whatever the type: norms and routers.
+  /// The places in `exactValues` of what is kept in fp32 whatever the type: norms, biases and routers.
   package let exactTable: ParameterTable
   private let block: AlignedBuffer
   private let exact: AlignedBuffer

@@ -2,7 +2,8 @@ import Compute
 import Machine
 import Model
 
-/// The weights of a model as inference reads them: matrices packed in one of the types, norms and routers in fp32.
+/// The weights of a model as inference reads them: matrices packed in one of the types, norms, biases and
+/// routers in fp32.
 package final class InferenceWeights {
   struct Layer {
     let attentionNorm: UnsafePointer<Float>
@@ -14,6 +15,9 @@ package final class InferenceWeights {
     let queriesKeysValues: WeightMatrix
     /// [n, query]
     let attentionOutput: WeightMatrix
+    /// [query + 2·keyValue] and [n] what is added to these products; nil in a model without biases.
+    let queriesKeysValuesBias: UnsafePointer<Float>?
+    let attentionOutputBias: UnsafePointer<Float>?
     /// The block that every token passes; nil in a mixture without shared experts.
     let feedForward: FeedForward?
     /// [experts, n] of a mixture.
@@ -69,6 +73,9 @@ package final class InferenceWeights {
         keyNorm: normalizesHeads ? layout.vector(key.keyNorm) : nil,
         queriesKeysValues: layout.matrix(key.query, key.key, key.value),
         attentionOutput: layout.matrix(key.attentionOutput),
+        queriesKeysValuesBias: configuration.attentionBias.isOnInputs
+          ? layout.vector(key.queryBias, key.keyBias, key.valueBias) : nil,
+        attentionOutputBias: configuration.attentionBias.isOnOutput ? layout.vector(key.attentionOutputBias) : nil,
         feedForward: configuration.sharedIntermediateSize > 0 ? feedForward(key.feedForward(configuration)) : nil,
         router: configuration.isMixture
           ? MatrixView(
@@ -125,13 +132,16 @@ package final class InferenceWeights {
       return matrix
     }
 
-    /// A place for numbers that stay as they are.
-    mutating func vector(_ key: String) -> UnsafePointer<Float> {
-      let entry = entry(key)
-      let values = (vectors.base + vectorEnd).bindMemory(to: Float.self, capacity: entry.count)
-      vectorEnd += (entry.count * 4 + 63) / 64 * 64
-      plain.append((values, entry))
-      return UnsafePointer(values)
+    /// A place for numbers that stay as they are, of several weights one after the other.
+    mutating func vector(_ keys: String...) -> UnsafePointer<Float> {
+      let first = (vectors.base + vectorEnd).assumingMemoryBound(to: Float.self)
+      var count = 0
+      for entry in keys.map(entry) {
+        plain.append((first + count, entry))
+        count += entry.count
+      }
+      vectorEnd += (count * 4 + 63) / 64 * 64
+      return UnsafePointer(first)
     }
 
     /// Reads all weights, a matrix at a time.

@@ -96,9 +96,7 @@ final class WorkerMemory {
       page, groupSize: configuration.headCount / configuration.keyValueHeadCount)
     guard configuration.isMixture else { return }
     for _ in 0..<(StepMemory.rows + rows - 1) / rows {
-      groups.append(
-        try ExpertGroups(
-          rows: rows, expertCount: configuration.expertCount, expertsPerToken: configuration.expertsPerToken))
+      groups.append(try ExpertGroups(rows: rows, configuration))
     }
   }
 }

@@ -4,13 +4,14 @@ import Compute
 extension TrainingPass {
   /// Takes the gradient from the normalised output back to the embedding, adding up the gradients of all weights.
   func backwardLayers(_ worker: Int) {
-    guard let normGradients else { preconditionFailure("this pass has no gradients") }
+    guard let vectorGradients else { preconditionFailure("this pass has no gradients") }
     let rows = rows(of: worker)
     // h = norm(x)
     rmsNormBackward(
-      dOutput: view(plan.dNormalized).rows(rows), input: view(plan.output).rows(rows), weight: normWeight(norms.output),
+      dOutput: view(plan.dNormalized).rows(rows), input: view(plan.output).rows(rows),
+      weight: vectorValues(vectors.output),
       reciprocalRootMeanSquare: column(plan.outputReciprocal) + rows.lowerBound,
-      dInput: view(plan.dResidual).rows(rows), accumulates: false, dWeight: normGradients.output(worker))
+      dInput: view(plan.dResidual).rows(rows), accumulates: false, dWeight: vectorGradients.output(worker))
     lap(.norms, worker)
     for layer in (0..<shape.layerCount).reversed() {
       if recomputes && layer < shape.layerCount - 1 {
@@ -19,7 +20,10 @@ extension TrainingPass {
         computeActivations(layer, worker, rows, recomputing: true)
       }
       feedForwardBackward(layer, worker, rows)
-      // x += o·Woᵀ, so do = dx·Wo
+      // x += o·Woᵀ + bo, so do = dx·Wo
+      if vectors.layers[layer].outputBias != nil && lora == nil {
+        biasBackward(dOutput: view(plan.dResidual).rows(rows), dBias: vectorGradients.outputBias(layer, worker))
+      }
       convert(view(plan.dResidual).rows(rows), to: view(plan.dAttentionOutput).rows(rows))
       lap(.copies, worker)
       let dOutput = view(plan.dAttentionOutput).rows(rows)
@@ -61,10 +65,10 @@ extension TrainingPass {
     lap(.copies, worker)
   }
 
-  /// When all workers have left a layer: adds up its norms' gradients, the last ones that are missing.
+  /// When all workers have left a layer: adds up the gradients of its norms and biases, the last ones that are missing.
   private func complete(_ layer: Int, _ worker: Int) {
-    guard worker == 0, lora == nil, let gradients, let normGradients else { return }
-    normGradients.add(layer, to: gradients, at: norms.layers[layer])
+    guard worker == 0, lora == nil, let gradients, let vectorGradients else { return }
+    vectorGradients.add(layer, to: gradients, at: vectors.layers[layer])
     onLayerComplete?()
   }
 
@@ -77,7 +81,7 @@ extension TrainingPass {
 
   /// b = norm(x);  g, u = b·Wguᵀ;  s = silu(g) ⊙ u;  x += s·W₂ᵀ
   private func feedForwardBackward(_ layer: Int, _ worker: Int, _ rows: Range<Int>) {
-    guard let normGradients else { return }
+    guard let vectorGradients else { return }
     let place = activations(layer)
     let dResidual = view(plan.dResidual).rows(rows)
     let dOutput = view(plan.dFeedForwardOutput).rows(rows)
@@ -104,9 +108,9 @@ extension TrainingPass {
     addAdapterGradients(.feedForwardInput, layer, worker, rows, dOutput: gateUp, input: input)
     rmsNormBackward(
       dOutput: dNormalized, input: view(place.residualAfterAttention).rows(rows),
-      weight: normWeight(norms.layers[layer].feedForward),
+      weight: vectorValues(vectors.layers[layer].feedForward),
       reciprocalRootMeanSquare: column(place.feedForwardReciprocal) + rows.lowerBound, dInput: dResidual,
-      accumulates: true, dWeight: normGradients.feedForward(layer, worker))
+      accumulates: true, dWeight: vectorGradients.feedForward(layer, worker))
     lap(.norms, worker)
   }
 
@@ -137,7 +141,7 @@ extension TrainingPass {
   }
 
   private func normalizeHeadsBackward(_ layer: Int, _ worker: Int, _ heads: Range<Int>, _ tokens: Range<Int>) {
-    guard let normGradients else { return }
+    guard let vectorGradients else { return }
     let gradient = view(plan.dQueriesKeysValues).rows(tokens)
     let raw = view(activations(layer).rawQueriesKeysValues).rows(tokens)
     for head in heads {
@@ -146,24 +150,27 @@ extension TrainingPass {
         dOutput: gradient.columns(columns), input: raw.columns(columns), weight: headNormWeight(layer, head),
         reciprocalRootMeanSquare: headReciprocals(layer, head) + tokens.lowerBound,
         dInput: gradient.columns(columns), accumulates: false,
-        dWeight: head < shape.headCount ? normGradients.query(layer, worker) : normGradients.key(layer, worker))
+        dWeight: head < shape.headCount ? vectorGradients.query(layer, worker) : vectorGradients.key(layer, worker))
     }
   }
 
-  /// a = norm(x);  q, k, v = a·Wqkvᵀ
+  /// a = norm(x);  q, k, v = a·Wqkvᵀ + bqkv
   private func projectionBackward(_ layer: Int, _ worker: Int, _ rows: Range<Int>) {
-    guard let normGradients else { return }
+    guard let vectorGradients else { return }
     let place = activations(layer)
     let dNormalized = view(plan.dNormalized).rows(rows)
     let dOutput = view(plan.dQueriesKeysValues).rows(rows)
+    if !vectors.layers[layer].inputBiases.isEmpty && lora == nil {
+      biasBackward(dOutput: dOutput, dBias: vectorGradients.inputBias(layer, worker))
+    }
     multiply(worker, dOutput, weights.layers[layer].queriesKeysValues, into: dNormalized)
     addAdapterInputGradient(.attentionInput, layer, worker, rows, dOutput: dOutput, to: dNormalized)
     addAdapterGradients(
       .attentionInput, layer, worker, rows, dOutput: dOutput, input: view(plan.attentionInput).rows(rows))
     rmsNormBackward(
-      dOutput: dNormalized, input: view(place.input).rows(rows), weight: normWeight(norms.layers[layer].attention),
+      dOutput: dNormalized, input: view(place.input).rows(rows), weight: vectorValues(vectors.layers[layer].attention),
       reciprocalRootMeanSquare: column(place.attentionReciprocal) + rows.lowerBound,
-      dInput: view(plan.dResidual).rows(rows), accumulates: true, dWeight: normGradients.attention(layer, worker))
+      dInput: view(plan.dResidual).rows(rows), accumulates: true, dWeight: vectorGradients.attention(layer, worker))
     lap(.norms, worker)
   }
 }

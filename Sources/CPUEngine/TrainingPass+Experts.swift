@@ -8,7 +8,7 @@ extension TrainingPass {
     guard let place = activations(layer).experts else { preconditionFailure("a dense model has no experts") }
     return ExpertRouting(
       arena.view(place.routing).base, tokens: batch.rows, expertCount: shape.expertCount,
-      expertsPerToken: shape.expertsPerToken, workers: team.count)
+      expertsPerToken: shape.expertsPerToken, normalizes: shape.normalizesExpertWeights, workers: team.count)
   }
 
   // MARK: - Forward

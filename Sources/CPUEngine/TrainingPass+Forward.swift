@@ -14,7 +14,7 @@ extension TrainingPass {
       addFeedForward(layer, worker, rows)
     }
     normalize(
-      worker, rows, plan.output, weight: norms.output, into: plan.normalizedOutput, reciprocal: plan.outputReciprocal)
+      worker, rows, plan.output, weight: vectors.output, into: plan.normalizedOutput, reciprocal: plan.outputReciprocal)
   }
 
   /// x = E[token], or what the batch has in its place.
@@ -51,7 +51,7 @@ extension TrainingPass {
   ) -> MatrixView {
     let output = view(output).rows(rows)
     rmsNormForward(
-      input: view(input).rows(rows), weight: normWeight(weight), epsilon: shape.rmsNormEpsilon, output: output,
+      input: view(input).rows(rows), weight: vectorValues(weight), epsilon: shape.rmsNormEpsilon, output: output,
       reciprocalRootMeanSquare: column(reciprocal) + rows.lowerBound)
     lap(.norms, worker)
     return output
@@ -62,7 +62,7 @@ extension TrainingPass {
   func normalizeAttentionInput(_ layer: Int, _ worker: Int, _ rows: Range<Int>) -> MatrixView {
     let place = activations(layer)
     return normalize(
-      worker, rows, place.input, weight: norms.layers[layer].attention, into: plan.attentionInput,
+      worker, rows, place.input, weight: vectors.layers[layer].attention, into: plan.attentionInput,
       reciprocal: place.attentionReciprocal)
   }
 
@@ -71,11 +71,13 @@ extension TrainingPass {
   func normalizeFeedForwardInput(_ layer: Int, _ worker: Int, _ rows: Range<Int>) -> MatrixView {
     let place = activations(layer)
     return normalize(
-      worker, rows, place.residualAfterAttention, weight: norms.layers[layer].feedForward, into: plan.feedForwardInput,
+      worker, rows, place.residualAfterAttention, weight: vectors.layers[layer].feedForward,
+      into: plan.feedForwardInput,
       reciprocal: place.feedForwardReciprocal)
   }
 
-  /// a = norm(x);  q, k, v = a·Wqkvᵀ;  q and k normalised by head if the model does so, then rotated.
+  /// a = norm(x);  q, k, v = a·Wqkvᵀ + bqkv if the model has biases;  q and k normalised by head if it does so, then
+  /// rotated.
   private func projectQueriesKeysValues(_ layer: Int, _ worker: Int, _ rows: Range<Int>) {
     let place = activations(layer)
     let input = normalizeAttentionInput(layer, worker, rows)
@@ -84,6 +86,9 @@ extension TrainingPass {
     let product = normalizesHeads ? view(place.rawQueriesKeysValues).rows(rows) : queriesKeysValues
     multiply(worker, input, weights.layers[layer].queriesKeysValues, bTransposed: true, into: product)
     addAdapters(.attentionInput, layer, worker, rows, input: input, to: product)
+    for (columns, offset) in vectors.layers[layer].inputBiases {
+      biasForward(product.columns(columns), bias: vectorValues(offset))
+    }
     if normalizesHeads {
       normalizeHeads(layer, product, into: queriesKeysValues, rows)
       lap(.norms, worker)
@@ -108,11 +113,11 @@ extension TrainingPass {
 
   /// The norm of a query head, or after those of a key head.
   func headNormWeight(_ layer: Int, _ head: Int) -> UnsafePointer<Float> {
-    let offsets = norms.layers[layer]
+    let offsets = vectors.layers[layer]
     guard let offset = head < shape.headCount ? offsets.query : offsets.key else {
       preconditionFailure("the model does not normalise queries and keys")
     }
-    return normWeight(offset)
+    return vectorValues(offset)
   }
 
   /// [rows of the batch] for one head.
@@ -138,7 +143,7 @@ extension TrainingPass {
     }
   }
 
-  /// x += o·Woᵀ
+  /// x += o·Woᵀ + bo, if the model has it.
   private func addAttentionOutput(_ layer: Int, _ worker: Int, _ rows: Range<Int>) {
     let place = activations(layer)
     let residual = view(place.residualAfterAttention).rows(rows)
@@ -148,6 +153,7 @@ extension TrainingPass {
     multiply(
       worker, attended, weights.layers[layer].attentionOutput, bTransposed: true, into: residual, accumulates: true)
     addAdapters(.attentionOutput, layer, worker, rows, input: attended, to: residual)
+    if let bias = vectors.layers[layer].outputBias { biasForward(residual, bias: vectorValues(bias)) }
   }
 
   /// b = norm(x);  g, u = b·Wguᵀ, and in a mixture the same of each token's experts.

@@ -33,7 +33,7 @@ package final class TrainingPass {
   let plan: ActivationPlan
   let batch: PassBatch
   let weights: WeightViews
-  let norms: NormOffsets
+  let vectors: VectorOffsets
   /// Nil without training, and where the weights are frozen.
   let weightGradients: WeightViews?
   /// [experts, n] of each layer, always fp32; none for a dense model.
@@ -44,10 +44,10 @@ package final class TrainingPass {
   let rotaryTable: RotaryTable
   let attentionShape: AttentionShape
   let attentionScratch: [AttentionScratch]
-  /// Each worker's own sums for the gradients of norms; nil without training.
-  let normGradients: NormGradients?
-  /// Where the norms' offsets count from.
-  private let normValues: UnsafePointer<Float>
+  /// Each worker's own sums for the gradients of norms and biases; nil without training.
+  let vectorGradients: VectorGradients?
+  /// Where the offsets of norms and biases count from.
+  private let vectorBase: UnsafePointer<Float>
   private let model: TrainedModel
   let arena: AlignedBuffer
   /// The memory of `gradients`.
@@ -102,22 +102,22 @@ package final class TrainingPass {
     }
     gradientBuffer = trains ? try AlignedBuffer(byteCount: table.totalCount * 4) : nil
     gradients = gradientBuffer?.base.bindMemory(to: Float.self, capacity: table.totalCount)
-    normGradients = trains ? try NormGradients(shape, workers: team.count) : nil
+    vectorGradients = trains ? try VectorGradients(shape, workers: team.count) : nil
     switch model {
     case .whole(let parameters):
       weights = WeightViews(trained, precision, table, shape)
-      norms = NormOffsets(table, shape)
+      vectors = VectorOffsets(table, shape)
       routers = WeightViews.routers(parameters.values, table, shape)
-      normValues = UnsafePointer(parameters.values)
+      vectorBase = UnsafePointer(parameters.values)
       weightGradients = gradientBuffer.map { [shape] in WeightViews($0.base, .float32, table, shape) }
       routerGradients = gradients.map { [shape] in WeightViews.routers($0, table, shape) } ?? []
       lora = nil
     case .adapter(let adapter, let base):
       precondition(base.type == precision, "frozen weights of \(base.type) in a pass of \(precision)")
       weights = base.views
-      norms = NormOffsets(base.exactTable, shape)
+      vectors = VectorOffsets(base.exactTable, shape)
       routers = base.routers
-      normValues = base.exactValues
+      vectorBase = base.exactValues
       weightGradients = nil
       routerGradients = []
       lora = try LoRAPass(
@@ -189,14 +189,14 @@ package final class TrainingPass {
     _ batch: Batch, lossWeights: [Float]? = nil, tokensBefore: Int = 0, mean: LossMean = .tokens,
     weightsAfter: ((_ losses: TokenLosses) -> [Float])? = nil
   ) -> LossSum {
-    guard let gradients, let normGradients else { preconditionFailure("this pass has no gradients") }
+    guard let gradients, let vectorGradients else { preconditionFailure("this pass has no gradients") }
     fill(batch, lossWeights: lossWeights, mean: mean)
     lora?.dropoutOrigin = tokensBefore
     defer { lora?.dropoutOrigin = nil }
     team.run { worker in
       times?.start(worker)
       forwardLayers(worker)
-      normGradients.zero(worker)
+      vectorGradients.zero(worker)
       lora?.zeroGradients(worker)
       if let weightsAfter {
         outputLoss(worker, findsGradients: false)
@@ -210,8 +210,8 @@ package final class TrainingPass {
       lora.addGradients(team.share(of: parameters.table.totalCount, worker: worker, multiple: 16), to: gradients)
       lap(.copies, worker)
     }
-    // Frozen norms have no use for theirs.
-    if lora == nil { normGradients.addOutput(to: gradients + norms.output) }
+    // Frozen vectors have no use for theirs.
+    if lora == nil { vectorGradients.addOutput(to: gradients + vectors.output) }
     expertUse?.addBatch(weight: self.batch.documentWeightSum)
     return lossSum()
   }
@@ -289,5 +289,6 @@ package final class TrainingPass {
     view(layer + 1 < shape.layerCount ? activations(layer + 1).input : plan.output)
   }
 
-  func normWeight(_ offset: Int) -> UnsafePointer<Float> { normValues + offset }
+  /// The values of a norm or bias.
+  func vectorValues(_ offset: Int) -> UnsafePointer<Float> { vectorBase + offset }
 }

@@ -76,14 +76,17 @@ package struct WeightViews {
   }
 }
 
-/// Where the norms of a model lie inside the block of parameters. They are always read and summed in fp32.
-struct NormOffsets {
+/// Where the norms and biases of a model lie inside the block of parameters. They are always read and summed in fp32.
+struct VectorOffsets {
   struct Layer {
     let attention: Int
     let feedForward: Int
     /// Over each head of the queries and of the keys; nil without q/k normalisation.
     let query: Int?
     let key: Int?
+    /// Of the columns of queries, keys and values side by side; none in a model without them.
+    let inputBiases: [(columns: Range<Int>, offset: Int)]
+    let outputBias: Int?
   }
 
   let layers: [Layer]
@@ -94,8 +97,19 @@ struct NormOffsets {
       let key = ParameterKey.Layer(layer)
       return Layer(
         attention: table.offset(key.attentionNorm), feedForward: table.offset(key.feedForwardNorm),
-        query: table.entry(key.queryNorm)?.offset, key: table.entry(key.keyNorm)?.offset)
+        query: table.entry(key.queryNorm)?.offset, key: table.entry(key.keyNorm)?.offset,
+        inputBiases: Self.inputBiases(table, layer), outputBias: table.entry(key.attentionOutputBias)?.offset)
     }
     output = table.offset(ParameterKey.finalNorm)
+  }
+
+  private static func inputBiases(_ table: ParameterTable, _ layer: Int) -> [(columns: Range<Int>, offset: Int)] {
+    var end = 0
+    return [ParameterRole.queryBias, .keyBias, .valueBias].compactMap { role in
+      table.entry(role, layer: layer).map { entry in
+        defer { end += entry.count }
+        return (end..<end + entry.count, entry.offset)
+      }
+    }
   }
 }

@@ -13,6 +13,8 @@ package struct ExpertRouting {
 
   package let expertCount: Int
   package let expertsPerToken: Int
+  /// Whether the weights of a token's experts are divided by their sum.
+  private let normalizes: Bool
   private let workers: Int
   /// float32, [tokens, experts] the router's softmax.
   package let probabilities: MatrixView
@@ -39,7 +41,11 @@ package struct ExpertRouting {
   }
 
   /// - Parameter base: `byteCount` bytes for these sizes, aligned to 4.
-  package init(_ base: UnsafeMutableRawPointer, tokens: Int, expertCount: Int, expertsPerToken: Int, workers: Int) {
+  package init(
+    _ base: UnsafeMutableRawPointer, tokens: Int, expertCount: Int, expertsPerToken: Int, normalizes: Bool = true,
+    workers: Int
+  ) {
+    self.normalizes = normalizes
     self.expertCount = expertCount
     self.expertsPerToken = expertsPerToken
     self.workers = workers
@@ -68,7 +74,8 @@ package struct ExpertRouting {
   package func choose(worker: Int, tokens: Range<Int>, input: MatrixView, router: MatrixView) {
     routerForward(
       input: input, router: router, probabilities: probabilities.rows(tokens), expertsPerToken: expertsPerToken,
-      experts: experts + tokens.lowerBound * expertsPerToken, weights: weights + tokens.lowerBound * expertsPerToken)
+      normalizes: normalizes, experts: experts + tokens.lowerBound * expertsPerToken,
+      weights: weights + tokens.lowerBound * expertsPerToken)
     let mine = counts + worker * expertCount
     mine.update(repeating: 0, count: expertCount)
     for slot in tokens.lowerBound * expertsPerToken..<tokens.upperBound * expertsPerToken {
@@ -124,7 +131,8 @@ package struct ExpertRouting {
   package func backward(tokens: Range<Int>, dRowWeights: UnsafePointer<Float>, dLogits: MatrixView) {
     let slot = tokens.lowerBound * expertsPerToken
     routerBackward(
-      probabilities: probabilities.rows(tokens), expertsPerToken: expertsPerToken, experts: experts + slot,
-      weights: weights + slot, places: places + slot, dWeights: dRowWeights, dLogits: dLogits.rows(tokens))
+      probabilities: probabilities.rows(tokens), expertsPerToken: expertsPerToken, normalizes: normalizes,
+      experts: experts + slot, weights: weights + slot, places: places + slot, dWeights: dRowWeights,
+      dLogits: dLogits.rows(tokens))
   }
 }

@@ -5,7 +5,7 @@ import VectorMath
 ///
 ///     p = softmax(Wg·x)        e₁ … eₖ: the k largest of p        wⱼ = p(eⱼ) / (Σᵢ p(eᵢ) + 1e-20)
 ///
-/// All in fp32. Of equal probabilities, the expert with the lower number comes first.
+/// or, where weights are not normalised, wⱼ = p(eⱼ). All in fp32. Of equal probabilities, the expert with the lower number comes first.
 ///
 /// - Parameters:
 ///   - input: x, [rows, n], of either type.
@@ -14,7 +14,7 @@ import VectorMath
 ///   - experts: e, [rows, k], overwritten.
 ///   - weights: w, [rows, k], overwritten.
 package func routerForward(
-  input: MatrixView, router: MatrixView, probabilities: MatrixView, expertsPerToken: Int,
+  input: MatrixView, router: MatrixView, probabilities: MatrixView, expertsPerToken: Int, normalizes: Bool = true,
   experts: UnsafeMutablePointer<Int32>, weights: UnsafeMutablePointer<Float>
 ) {
   precondition(
@@ -31,22 +31,22 @@ package func routerForward(
     softmax(p, router.rows, minus: maximum, times: 1 / exponentialSum(p, router.rows, minus: maximum), p)
     let chosen = experts + row * expertsPerToken
     chooseLargest(expertsPerToken, of: p, router.rows, chosen)
-    let sum = chosenSum(p, chosen, expertsPerToken)
+    let sum = normalizes ? chosenSum(p, chosen, expertsPerToken) : 1
     for slot in 0..<expertsPerToken { weights[row * expertsPerToken + slot] = p[Int(chosen[slot])] / sum }
   }
 }
 
 /// The gradient of `routerForward` with respect to the logits z = Wg·x.
 ///
-/// Through the weights: ∂wᵢ/∂p(eⱼ) = ([i = j] - wᵢ) / (Σ p + 1e-20), so p̄(eⱼ) += (w̄ⱼ - Σᵢ w̄ᵢ·wᵢ) / (Σ p + 1e-20). Through
-/// the softmax: z̄ₑ = pₑ·(p̄ₑ - Σ p·p̄).
+/// Through the weights: ∂wᵢ/∂p(eⱼ) = ([i = j] - wᵢ) / (Σ p + 1e-20), so p̄(eⱼ) += (w̄ⱼ - Σᵢ w̄ᵢ·wᵢ) / (Σ p + 1e-20); where they
+/// are not normalised, p̄(eⱼ) += w̄ⱼ. Through the softmax: z̄ₑ = pₑ·(p̄ₑ - Σ p·p̄).
 ///
 /// - Parameters:
 ///   - dWeights: w̄ of slot j of row r is `dWeights[places[r·k + j]]`.
 ///   - dLogits: float32, [rows, experts]: in, p̄ from elsewhere (the balance of experts); out, z̄.
 package func routerBackward(
-  probabilities: MatrixView, expertsPerToken: Int, experts: UnsafePointer<Int32>, weights: UnsafePointer<Float>,
-  places: UnsafePointer<Int32>, dWeights: UnsafePointer<Float>, dLogits: MatrixView
+  probabilities: MatrixView, expertsPerToken: Int, normalizes: Bool = true, experts: UnsafePointer<Int32>,
+  weights: UnsafePointer<Float>, places: UnsafePointer<Int32>, dWeights: UnsafePointer<Float>, dLogits: MatrixView
 ) {
   precondition(
     dLogits.rows == probabilities.rows && dLogits.columns == probabilities.columns, "dLogits of another shape")
@@ -54,9 +54,12 @@ package func routerBackward(
     let p = UnsafePointer(probabilities.row(row, of: Float.self))
     let gradient = dLogits.row(row, of: Float.self)
     let slots = row * expertsPerToken..<(row + 1) * expertsPerToken
-    let sum = chosenSum(p, experts + slots.lowerBound, expertsPerToken)
+    var sum: Float = 1
     var mean: Float = 0
-    for slot in slots { mean += dWeights[Int(places[slot])] * weights[slot] }
+    if normalizes {
+      sum = chosenSum(p, experts + slots.lowerBound, expertsPerToken)
+      for slot in slots { mean += dWeights[Int(places[slot])] * weights[slot] }
+    }
     for slot in slots { gradient[Int(experts[slot])] += (dWeights[Int(places[slot])] - mean) / sum }
     var center: Float = 0
     for expert in 0..<probabilities.columns { center += p[expert] * gradient[expert] }

@@ -16,6 +16,15 @@ extension ModelConfiguration {
     switch rotaryScaling {
     case .none: break
     case .linear(let factor), .dynamic(let factor): try check("the rotary scaling's factor", factor, from: 1)
+    case .llama3(let llama3):
+      try check("the rotary scaling's factor", llama3.factor, from: 1)
+      try check("original_max_position_embeddings", Double(llama3.originalLength), from: 1)
+      try check("low_freq_factor", llama3.slowTurns, from: 1e-6)
+      guard llama3.fastTurns.isFinite, llama3.fastTurns > llama3.slowTurns else {
+        throw .invalid(
+          source: source,
+          fault: "high_freq_factor is \(llama3.fastTurns), more than low_freq_factor, \(llama3.slowTurns), is needed")
+      }
     case .yarn(let yarn):
       try check("the rotary scaling's factor", yarn.factor, from: 1)
       try check("rope_theta with yarn", ropeTheta, from: 1.000_001)

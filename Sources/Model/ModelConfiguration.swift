@@ -3,7 +3,7 @@ import Storage
 
 /// The shape of a model: everything that its weights alone do not say.
 ///
-/// A Llama-style decoder; Qwen3's per-head normalisation of queries and keys is a switch, a mixture of
+/// A Llama-style decoder; Qwen3's per-head normalisation of queries and keys and Qwen2's biases are values, a mixture of
 /// experts a number. Written to and read from Hugging Face's `config.json`.
 public struct ModelConfiguration: Sendable, Equatable {
   public var hiddenSize: Int
@@ -18,6 +18,9 @@ public struct ModelConfiguration: Sendable, Equatable {
   public var vocabularySize: Int
   /// The sequence length that the model is made for. Inference can go beyond, training does not.
   public var maximumSequenceLength: Int = 512
+  /// How many tokens a token sees, itself the last of them (Mistral); nil for all before it. Attention has no window here:
+  /// up to this length there is no difference, and a longer context is refused.
+  public var slidingWindow: Int?
   public var ropeTheta: Double = 10_000
   /// How sequences beyond the trained length are read.
   package var rotaryScaling = RotaryScaling.none
@@ -26,12 +29,16 @@ public struct ModelConfiguration: Sendable, Equatable {
   public var tiesEmbeddings = true
   /// Whether queries and keys pass an RMSNorm over each head before rotation (Qwen3).
   public var normalizesQueriesAndKeys = false
+  /// Which of attention's products a learned vector is added to.
+  public var attentionBias = AttentionBias.none
   /// Routed experts of each layer; 0 for a dense model.
   public var expertCount = 0
   /// The routed experts that a token passes.
   public var expertsPerToken = 0
   /// Experts that every token passes in addition: N of them are one feed-forward block N times as wide.
   public var sharedExpertCount = 0
+  /// Whether the weights of a token's experts are divided by their sum, rather than being the router's probabilities.
+  public var normalizesExpertWeights = true
   /// How much the load-balance loss of a mixture of experts counts in training.
   public var balanceLossWeight = 0.01
   public var beginTokenID: Int? = 1
@@ -67,7 +74,9 @@ public struct ModelConfiguration: Sendable, Equatable {
   /// The number of learned values. A tied embedding counts once.
   public var parameterCount: Int {
     let embedding = vocabularySize * hiddenSize
-    let attention = hiddenSize * (2 * querySize + 2 * keyValueSize) + (normalizesQueriesAndKeys ? 2 * headSize : 0)
+    let attention =
+      hiddenSize * (2 * querySize + 2 * keyValueSize) + (normalizesQueriesAndKeys ? 2 * headSize : 0)
+      + (attentionBias.isOnInputs ? querySize + 2 * keyValueSize : 0) + (attentionBias.isOnOutput ? hiddenSize : 0)
     let feedForwards = 3 * hiddenSize * (sharedIntermediateSize + expertCount * intermediateSize)
     let router = expertCount * hiddenSize
     return embedding * (tiesEmbeddings ? 1 : 2)
@@ -80,13 +89,26 @@ public struct ModelConfiguration: Sendable, Equatable {
   }
 }
 
+/// Which of attention's products a learned vector is added to.
+public enum AttentionBias: String, Sendable {
+  case none
+  /// Queries, keys and values (Qwen2).
+  case inputs
+  /// The output too (`attention_bias` of Llama and Qwen3).
+  case inputsAndOutput
+
+  package var isOnInputs: Bool { self != .none }
+  package var isOnOutput: Bool { self == .inputsAndOutput }
+}
+
 // MARK: - Models by name
 
 extension ModelConfiguration {
   /// The names that `named(_:)` knows, smallest model first.
-  public static let names = ["tiny", "small", "moe", "base"]
+  public static let names = ["tiny", "small", "minimind-3", "moe", "base", "minimind-3-moe"]
 
-  /// The models of MiniMind by name, and `tiny` for demonstrations and tests.
+  /// The models of MiniMind by name, `minimind-3` and `minimind-3-moe` as its versions of 2026 have them, the others as v1
+  /// had them; and `tiny` for demonstrations and tests.
   ///
   /// - Throws: `ConfigurationError.unknownName`, which suggests the nearest name.
   public static func named(_ name: String) throws(ConfigurationError) -> ModelConfiguration {
@@ -97,6 +119,18 @@ extension ModelConfiguration {
       return ModelConfiguration(hiddenSize: 512, layerCount: 8, headCount: 16, keyValueHeadCount: 8)
     case "base":
       return ModelConfiguration(hiddenSize: 768, layerCount: 16, headCount: 16, keyValueHeadCount: 8)
+    case "minimind-3", "minimind-3-moe":
+      // Its width inside is 64·⌈π·768/64⌉.
+      var configuration = ModelConfiguration(
+        hiddenSize: 768, layerCount: 8, headCount: 8, keyValueHeadCount: 4, intermediateSize: 2432)
+      configuration.normalizesQueriesAndKeys = true
+      configuration.rmsNormEpsilon = 1e-6
+      configuration.ropeTheta = 1e6
+      guard name == "minimind-3-moe" else { return configuration }
+      configuration.expertCount = 4
+      configuration.expertsPerToken = 1
+      configuration.balanceLossWeight = 5e-4
+      return configuration
     case "moe":
       var configuration = ModelConfiguration(hiddenSize: 512, layerCount: 8, headCount: 16, keyValueHeadCount: 8)
       configuration.expertCount = 4
@@ -145,11 +179,27 @@ extension ModelConfiguration {
     for token in endTokenIDs + (beginTokenID.map { [$0] } ?? []) where token < 0 || token >= vocabularySize {
       throw .invalid(source: source, fault: "token \(token) is outside the vocabulary of \(vocabularySize)")
     }
+    if let slidingWindow, slidingWindow < 1 {
+      throw .invalid(source: source, fault: "sliding_window is \(slidingWindow), a positive number is needed")
+    }
+    guard !(normalizesQueriesAndKeys && attentionBias == .inputs) else {
+      throw .invalid(
+        source: source, fault: "norms of queries and keys with biases on them and not on the output are not supported")
+    }
+    guard slidingWindow == nil || !normalizesQueriesAndKeys && attentionBias == .none && !isMixture else {
+      throw .invalid(source: source, fault: "a sliding window is supported in a plain Llama (Mistral) only")
+    }
+    try validateMixture(source: source)
+  }
+
+  /// Ernie 4.5's mixtures may have shared experts, Qwen3's norms, biases and weights that are not normalised. Others have
+  /// no name.
+  private func validateMixture(source: String) throws(ConfigurationError) {
     guard expertCount != 0 else { return }
     guard (1...1 << 8).contains(expertCount), (1...expertCount).contains(expertsPerToken) else {
       throw .invalid(
         source: source,
-        fault: "moe_k \(expertsPerToken) of moe_num_experts \(expertCount) is not possible; expected 1 to 256 experts")
+        fault: "\(expertsPerToken) of \(expertCount) experts for each token is not possible; expected 1 to 256 experts")
     }
     guard (0...1 << 8).contains(sharedExpertCount) else {
       throw .invalid(source: source, fault: "moe_num_shared_experts is \(sharedExpertCount), expected 0 to 256")
@@ -157,8 +207,15 @@ extension ModelConfiguration {
     guard balanceLossWeight.isFinite, balanceLossWeight >= 0 else {
       throw .invalid(source: source, fault: "router_aux_loss_coef is \(balanceLossWeight), expected 0 or more")
     }
-    guard !normalizesQueriesAndKeys else {
-      throw .invalid(source: source, fault: "a mixture of experts with norms of queries and keys is not supported")
+    guard normalizesQueriesAndKeys || attentionBias == .none && normalizesExpertWeights else {
+      throw .invalid(
+        source: source,
+        fault: "a mixture of experts without norms of queries and keys has no biases, and weights of experts that are "
+          + "divided by their sum")
+    }
+    guard !normalizesQueriesAndKeys || sharedExpertCount == 0 else {
+      throw .invalid(
+        source: source, fault: "a mixture of experts with norms of queries and keys has no shared experts")
     }
   }
 }
@@ -167,6 +224,7 @@ extension ModelConfiguration {
 public enum ConfigurationError: Error, Equatable, Sendable, CustomStringConvertible {
   case unknownName(String, nearest: String?)
   case invalid(source: String, fault: String)
+  case beyondWindow(tokens: Int, window: Int)
 
   public var description: String {
     switch self {
@@ -174,6 +232,9 @@ public enum ConfigurationError: Error, Equatable, Sendable, CustomStringConverti
       "there is no model named '\(name)'\(nearest.map { "; did you mean '\($0)'?" } ?? ".") "
         + "Known: \(ModelConfiguration.names.joined(separator: ", ")), or a config.json file."
     case .invalid(let source, let fault): "\(source): \(fault). Correct the file, or choose another model."
+    case .beyondWindow(let tokens, let window):
+      "a context of \(tokens) tokens goes beyond the model's sliding window, which is supported up to its length only. "
+        + "Choose at most \(window)."
     }
   }
 }

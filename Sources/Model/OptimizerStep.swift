@@ -2,7 +2,7 @@
 package enum OptimizerKind: String, Codable, CaseIterable, Sendable {
   /// AdamW for all of them.
   case adamW = "adamw"
-  /// Muon for the matrices inside the layers; AdamW for embedding, output and norms, whose gradients are not those of a
+  /// Muon for the matrices inside the layers; AdamW for embedding, output, norms and biases, whose gradients are not those of a
   /// map from vectors to vectors.
   case muon
 }
@@ -55,8 +55,8 @@ extension ParameterEntry {
     guard kind == .muon else { return false }
     return switch role {
     case .query, .key, .value, .attentionOutput, .gate, .up, .down: true
-    case .embedding, .output, .attentionNorm, .feedForwardNorm, .finalNorm, .queryNorm, .keyNorm, .router, .loraA,
-      .loraB:
+    case .embedding, .output, .attentionNorm, .feedForwardNorm, .finalNorm, .queryNorm, .keyNorm, .queryBias, .keyBias,
+      .valueBias, .attentionOutputBias, .router, .loraA, .loraB:
       false
     }
   }

@@ -9,6 +9,10 @@ package enum ParameterRole: Hashable, Sendable {
   case attentionNorm, feedForwardNorm, finalNorm
   /// [headSize]
   case queryNorm, keyNorm
+  /// [heads · headSize], [keyValueHeads · headSize] what is added to queries, and to keys and values.
+  case queryBias, keyBias, valueBias
+  /// [hidden] what is added to attention's output.
+  case attentionOutputBias
   /// [heads · headSize, hidden]
   case query
   /// [keyValueHeads · headSize, hidden]
@@ -27,6 +31,13 @@ package enum ParameterRole: Hashable, Sendable {
   case loraB(LoRATarget)
 }
 
+/// How a weight begins.
+package enum InitialValues: Equatable, Sendable {
+  case all(Float)
+  /// Around 0.
+  case normal(deviation: Double)
+}
+
 /// Which SwiGLU block of a layer.
 package enum FeedForwardBlock: Hashable, Sendable {
   /// The only one of a dense model.
@@ -41,43 +52,52 @@ extension ParameterRole {
   package var isNorm: Bool {
     switch self {
     case .attentionNorm, .feedForwardNorm, .finalNorm, .queryNorm, .keyNorm: true
-    case .embedding, .output, .query, .key, .value, .attentionOutput, .router, .gate, .up, .down, .loraA, .loraB: false
+    case .queryBias, .keyBias, .valueBias, .attentionOutputBias, .embedding, .output, .query, .key, .value,
+      .attentionOutput, .router, .gate, .up, .down, .loraA, .loraB:
+      false
     }
   }
 
-  /// Whether the optimizer's weight decay applies: to every matrix, and to no norm.
-  package var isDecayed: Bool { !isNorm }
-
-  /// Whether an engine keeps the weight in fp32 whatever the precision of the others: norms are small, and a router's
-  /// rounding would send tokens to other experts.
-  package var keptInFloat32: Bool {
+  package var isBias: Bool {
     switch self {
-    case .router: true
-    default: isNorm
+    case .queryBias, .keyBias, .valueBias, .attentionOutputBias: true
+    case .attentionNorm, .feedForwardNorm, .finalNorm, .queryNorm, .keyNorm, .embedding, .output, .query, .key, .value,
+      .attentionOutput, .router, .gate, .up, .down, .loraA, .loraB:
+      false
     }
   }
 
-  /// The standard deviation of a new weight; nil for a norm, which begins as ones.
+  /// Whether the optimizer's weight decay applies: to every matrix, and to no norm or bias.
+  package var isDecayed: Bool { !isNorm && !isBias }
+
+  /// Whether an engine keeps the weight in fp32 whatever the precision of the others: norms and biases are small, and a
+  /// router's rounding would send tokens to other experts.
+  package var keptInFloat32: Bool { isNorm || isBias || self == .router }
+
+  /// What a new weight is.
   ///
   /// MiniMind scales `attentionOutput` and `up` (its wo and w3) down by √(2·layers), which keeps the variance of the
   /// residual stream from growing with depth. GPT-2 scales `down` in place of `up`; the effect is the same, since the
   /// block's output is linear in `up`.
   ///
   /// - Precondition: a weight of a model; an adapter's begin in another way.
-  package func initialDeviation(layerCount: Int) -> Double? {
+  package func initialValues(layerCount: Int) -> InitialValues {
     switch self {
-    case .attentionNorm, .feedForwardNorm, .finalNorm, .queryNorm, .keyNorm: nil
-    case .attentionOutput, .up: 0.02 / (2 * Double(layerCount)).squareRoot()
-    case .embedding, .output, .query, .key, .value, .router, .gate, .down: 0.02
+    case .attentionNorm, .feedForwardNorm, .finalNorm, .queryNorm, .keyNorm: .all(1)
+    case .queryBias, .keyBias, .valueBias, .attentionOutputBias: .all(0)
+    case .attentionOutput, .up: .normal(deviation: 0.02 / (2 * Double(layerCount)).squareRoot())
+    case .embedding, .output, .query, .key, .value, .router, .gate, .down: .normal(deviation: 0.02)
     case .loraA, .loraB: preconditionFailure("an adapter's weights have no normal deviation")
     }
   }
 
-  /// Whether rotary embedding turns the outputs of the matrix, so that the order of its rows differs between formats.
+  /// Whether rotary embedding turns the outputs of the matrix, or what is added to them, so that the order of its rows
+  /// differs between formats.
   package var isRotated: Bool {
     switch self {
-    case .query, .key, .loraB(.query), .loraB(.key): true
-    case .embedding, .output, .attentionNorm, .feedForwardNorm, .finalNorm, .queryNorm, .keyNorm, .value,
+    case .query, .key, .queryBias, .keyBias, .loraB(.query), .loraB(.key): true
+    case .valueBias, .attentionOutputBias, .embedding, .output, .attentionNorm, .feedForwardNorm, .finalNorm,
+      .queryNorm, .keyNorm, .value,
       .attentionOutput, .router, .gate, .up, .down, .loraA, .loraB:
       false
     }

@@ -19,8 +19,8 @@ public struct ParameterEntry: Sendable, Equatable {
 
 /// Where each weight of a model lies in one block: the single table that pairs checkpoint key, role, shape and place.
 ///
-/// Order: embedding; for each layer, norm, queries, keys, values, (query norm, key norm), output, norm,
-/// gate, up, down; final norm; output matrix if untied. In a mixture of experts, router and then gate, up, down of each
+/// Order: embedding; for each layer, norm, queries, keys, values, (their biases), (query norm, key norm), output, (its
+/// bias), norm, gate, up, down; final norm; output matrix if untied. In a mixture of experts, router and then gate, up, down of each
 /// expert, those of the shared experts as one last. Queries, keys and values lie without gaps, as one
 /// [query + 2·keyValue, hidden] matrix, and so do gate and up, [2·intermediate, hidden]. Apart from the inner members of
 /// these two groups every weight begins at a multiple of 16 elements (64 bytes).
@@ -60,11 +60,17 @@ public struct ParameterTable: Sendable, Equatable {
       add(key.query, .query, layer, configuration.querySize, hidden)
       add(key.key, .key, layer, configuration.keyValueSize, hidden, joined: true)
       add(key.value, .value, layer, configuration.keyValueSize, hidden, joined: true)
+      if configuration.attentionBias.isOnInputs {
+        add(key.queryBias, .queryBias, layer, configuration.querySize)
+        add(key.keyBias, .keyBias, layer, configuration.keyValueSize)
+        add(key.valueBias, .valueBias, layer, configuration.keyValueSize)
+      }
       if configuration.normalizesQueriesAndKeys {
         add(key.queryNorm, .queryNorm, layer, configuration.headSize)
         add(key.keyNorm, .keyNorm, layer, configuration.headSize)
       }
       add(key.attentionOutput, .attentionOutput, layer, hidden, configuration.querySize)
+      if configuration.attentionBias.isOnOutput { add(key.attentionOutputBias, .attentionOutputBias, layer, hidden) }
       add(key.feedForwardNorm, .feedForwardNorm, layer, hidden)
       if configuration.isMixture {
         add(key.router, .router, layer, configuration.expertCount, hidden)
@@ -112,7 +118,7 @@ public struct ParameterTable: Sendable, Equatable {
   }
 }
 
-/// The checkpoint keys of Hugging Face's Llama, Qwen3 and Ernie 4.5 MoE, kept verbatim.
+/// The checkpoint keys of Hugging Face's Llama, Qwen2, Qwen3, Qwen3-MoE and Ernie 4.5 MoE, kept verbatim.
 public enum ParameterKey {
   public static let embedding = "model.embed_tokens.weight"
   public static let finalNorm = "model.norm.weight"
@@ -126,6 +132,10 @@ public enum ParameterKey {
     public var query: String { prefix + "self_attn.q_proj.weight" }
     public var key: String { prefix + "self_attn.k_proj.weight" }
     public var value: String { prefix + "self_attn.v_proj.weight" }
+    public var queryBias: String { prefix + "self_attn.q_proj.bias" }
+    public var keyBias: String { prefix + "self_attn.k_proj.bias" }
+    public var valueBias: String { prefix + "self_attn.v_proj.bias" }
+    public var attentionOutputBias: String { prefix + "self_attn.o_proj.bias" }
     public var queryNorm: String { prefix + "self_attn.q_norm.weight" }
     public var keyNorm: String { prefix + "self_attn.k_norm.weight" }
     public var attentionOutput: String { prefix + "self_attn.o_proj.weight" }

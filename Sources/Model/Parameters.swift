@@ -17,7 +17,7 @@ public final class Parameters {
     block = try ParameterBlock(zeroed: ParameterTable(configuration))
   }
 
-  /// A new model: matrices normal with the deviation of their role, norms 1.
+  /// A new model: matrices normal with the deviation of their role, norms 1, biases 0.
   ///
   /// The values depend on the seed and the configuration only.
   ///
@@ -27,11 +27,11 @@ public final class Parameters {
     var generator = NormalGenerator(seed: seed)
     for entry in table.entries {
       let weight = values + entry.offset
-      guard let deviation = entry.role.initialDeviation(layerCount: configuration.layerCount) else {
-        weight.update(repeating: 1, count: entry.count)
-        continue
+      switch entry.role.initialValues(layerCount: configuration.layerCount) {
+      case .all(let value): weight.update(repeating: value, count: entry.count)
+      case .normal(let deviation):
+        for i in 0..<entry.count { weight[i] = Float(generator.next() * deviation) }
       }
-      for i in 0..<entry.count { weight[i] = Float(generator.next() * deviation) }
     }
   }
 

@@ -10,6 +10,35 @@ package enum RotaryScaling: Sendable, Equatable {
   /// pairs are slowed down, fast ones hardly; Peng et al. 2023 (arXiv 2309.00071), section 3.3.
   case dynamic(factor: Double)
   case yarn(YaRN)
+  case llama3(Llama3Scaling)
+}
+
+/// The scaling of Llama 3.1 and later (`rope_type` llama3): fast pairs turn as before, slow ones `factor` times slower, and
+/// between them the share of each follows from the turns within the original length.
+package struct Llama3Scaling: Sendable, Equatable {
+  package var factor: Double
+  /// The sequence length of the training before the change.
+  package var originalLength: Int
+  /// `low_freq_factor`: a pair that makes fewer turns than this within `originalLength` is slowed down by the whole factor.
+  package var slowTurns: Double
+  /// `high_freq_factor`: a pair that makes more turns than this is left as it is.
+  package var fastTurns: Double
+
+  package init(factor: Double, originalLength: Int, slowTurns: Double = 1, fastTurns: Double = 4) {
+    self.factor = factor
+    self.originalLength = originalLength
+    self.slowTurns = slowTurns
+    self.fastTurns = fastTurns
+  }
+
+  /// What a pair's frequency is multiplied by.
+  ///
+  /// - Parameter frequency: by how much it turns from one position to the next without scaling.
+  package func share(ofFrequency frequency: Double) -> Double {
+    let turns = Double(originalLength) * frequency / (2 * .pi)
+    let fastness = min(1, max(0, (turns - slowTurns) / (fastTurns - slowTurns)))
+    return (1 - fastness) / factor + fastness
+  }
 }
 
 /// YaRN: fast pairs turn as before, slow ones `factor` times slower, those between are interpolated, and attention
@@ -77,6 +106,7 @@ package struct RotarySettings: Sendable, Equatable {
       guard length > trainedLength else { return plain(theta) }
       let growth = factor * Double(length) / Double(trainedLength) - (factor - 1)
       return plain(theta * pow(growth, size / (size - 2)))
+    case .llama3(let llama3): return plain(theta).map { $0 * llama3.share(ofFrequency: $0) }
     case .yarn(let yarn):
       let (fast, slow) = bounds(yarn)
       return plain(theta).enumerated().map { pair, frequency in

@@ -39,7 +39,8 @@ extension Parameters {
     return try copy.withUnsafeMutableBufferPointer { copy in
       if weight.hasAdjacentPairs {
         RotaryRows.interleave(
-          copy.baseAddress!, rows: weight.shape[0], columns: weight.shape[1], headSize: configuration.headSize)
+          copy.baseAddress!, rows: weight.shape[0], columns: weight.shape.count > 1 ? weight.shape[1] : 1,
+          headSize: configuration.headSize)
       }
       return try body(UnsafeBufferPointer(copy))
     }

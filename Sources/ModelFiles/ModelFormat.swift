@@ -47,13 +47,9 @@ package enum TokenizerPlace: Sendable {
   case inside
 }
 
-/// What the caller knows of a model and its files do not say; nil is what MiniMind v1 has. Later versions of it have files
-/// that look alike.
+/// What the caller knows of a model and its files do not say; nil is what the version of MiniMind has that the files' names
+/// show. Some later files have v1's names.
 package struct MissingSettings: Sendable, Equatable {
-  package static let v1HeadCount = 16
-  package static let v1ExpertsPerToken = 2
-  package static let v1RopeTheta = 10_000.0
-
   /// Query heads.
   package var headCount: Int?
   /// Experts that each token is routed to, in a mixture of experts.
@@ -107,7 +103,7 @@ package struct StoredParameters {
 
 package enum ModelFormats {
   /// In the order in which they are listed, and in which they are tried on a path.
-  package static let all: [any ModelFormat] = [HuggingFaceFormat(), MiniMindV1Format(), GGUFFormat(), PEFTFormat()]
+  package static let all: [any ModelFormat] = [HuggingFaceFormat(), MiniMindFormat(), GGUFFormat(), PEFTFormat()]
 
   /// Those that `convert` writes.
   package static var written: [any ModelFormat] { all.filter { !$0.encodings.isEmpty } }

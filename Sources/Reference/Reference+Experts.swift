@@ -8,9 +8,9 @@ extension Reference {
     package var weights: [[Scalar]]
   }
 
-  /// p = softmax(x·Wgᵀ), the k largest, and w = p / (Σ p + 1e-20) over these.
+  /// p = softmax(x·Wgᵀ), the k largest, and w = p / (Σ p + 1e-20) over these, or w = p.
   package static func routerForward<Scalar: BinaryFloatingPoint>(
-    input: [Scalar], router: [Scalar], expertCount: Int, expertsPerToken: Int, width: Int
+    input: [Scalar], router: [Scalar], expertCount: Int, expertsPerToken: Int, normalizes: Bool = true, width: Int
   ) -> Routing<Scalar> {
     let rows = input.count / width
     let logits = multiply(input, router, bTransposed: true, rows: rows, inner: width, columns: expertCount)
@@ -21,7 +21,7 @@ extension Reference {
       let sum = exponentials.reduce(0, +)
       let p = exponentials.map { $0 / sum }
       let order = p.indices.sorted { p[$0] != p[$1] ? p[$0] > p[$1] : $0 < $1 }.prefix(expertsPerToken)
-      let chosenSum = order.reduce(Scalar(1e-20)) { $0 + p[$1] }
+      let chosenSum = normalizes ? order.reduce(Scalar(1e-20)) { $0 + p[$1] } : 1
       result.probabilities += p
       result.experts.append(Array(order))
       result.weights.append(order.map { p[$0] / chosenSum })
@@ -31,7 +31,7 @@ extension Reference {
 
   /// The gradient of the logits from those of the weights, [tokens][k], and of the probabilities, [tokens, experts].
   package static func routerBackward<Scalar: BinaryFloatingPoint>(
-    _ routing: Routing<Scalar>, dWeights: [[Scalar]], dProbabilities: [Scalar]
+    _ routing: Routing<Scalar>, normalizes: Bool = true, dWeights: [[Scalar]], dProbabilities: [Scalar]
   ) -> [Scalar] {
     let expertCount = dProbabilities.count / routing.experts.count
     var result: [Scalar] = []
@@ -39,10 +39,10 @@ extension Reference {
       let p = Array(routing.probabilities[row * expertCount..<(row + 1) * expertCount])
       var dP = Array(dProbabilities[row * expertCount..<(row + 1) * expertCount])
       let sum = chosen.reduce(Scalar(1e-20)) { $0 + p[$1] }
-      // Every weight depends on every chosen probability.
+      // Every weight depends on every chosen probability where they are normalised.
       for (i, expert) in chosen.enumerated() {
-        for j in chosen.indices {
-          let slope = (i == j ? 1 / sum : 0) - p[chosen[j]] / (sum * sum)
+        for j in chosen.indices where normalizes || i == j {
+          let slope = normalizes ? (i == j ? 1 / sum : 0) - p[chosen[j]] / (sum * sum) : 1
           dP[expert] += dWeights[row][j] * slope
         }
       }

@@ -15,7 +15,7 @@ package final class ReferenceInferenceEngine: InferenceEngine {
   package init(_ parameters: Parameters, contextLength: Int? = nil) {
     model = ReferenceModel(parameters)
     configuration = parameters.configuration
-    self.contextLength = contextLength ?? configuration.maximumSequenceLength
+    self.contextLength = contextLength ?? configuration.contextLength
   }
 
   /// What is kept of each token of a page, in the place of keys and values.

@@ -20,19 +20,26 @@ extension ReferenceModel {
     for (index, value) in zip(entry(key).range, gradient) { gradients[index] += value }
   }
 
-  /// y = x·Wᵀ: x [rows, inputs], W [outputs, inputs], y [rows, outputs].
-  func project(_ x: [Double], _ key: String) -> [Double] {
+  /// y = x·Wᵀ + b: x [rows, inputs], W [outputs, inputs], y [rows, outputs].
+  ///
+  /// - Parameter bias: the key of b, [outputs]; nothing is added where the model has no such weight.
+  func project(_ x: [Double], _ key: String, bias: String? = nil) -> [Double] {
     let (outputs, inputs) = (entry(key).shape[0], entry(key).shape[1])
-    return Reference.multiply(
+    let y = Reference.multiply(
       x, weight(key), bTransposed: true, rows: x.count / inputs, inner: inputs, columns: outputs)
+    guard let b = bias.flatMap({ table.entry($0) }) else { return y }
+    return y.indices.map { y[$0] + weights[b.offset + $0 % outputs] }
   }
 
-  /// W̄ += ȳᵀ·x
+  /// W̄ += ȳᵀ·x, and b̄ += Σ ȳ over rows
   ///
   /// - Returns: x̄ = ȳ·W.
-  mutating func projectBackward(_ dY: [Double], _ x: [Double], _ key: String) -> [Double] {
+  mutating func projectBackward(_ dY: [Double], _ x: [Double], _ key: String, bias: String? = nil) -> [Double] {
     let (outputs, inputs) = (entry(key).shape[0], entry(key).shape[1])
     let rows = x.count / inputs
+    if let b = bias.flatMap({ table.entry($0) }) {
+      for (index, value) in dY.enumerated() { gradients[b.offset + index % outputs] += value }
+    }
     accumulate(
       Reference.multiply(dY, aTransposed: true, x, rows: outputs, inner: rows, columns: inputs), key)
     return Reference.multiply(dY, weight(key), rows: rows, inner: outputs, columns: inputs)

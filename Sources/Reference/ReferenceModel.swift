@@ -124,9 +124,9 @@ package struct ReferenceModel {
 
       // Attention: tokens look at each other.
       let a = normalize(x, key.attentionNorm)
-      var q = project(a.output, key.query)
-      var k = project(a.output, key.key)
-      let v = project(a.output, key.value)
+      var q = project(a.output, key.query, bias: key.queryBias)
+      var k = project(a.output, key.key, bias: key.keyBias)
+      let v = project(a.output, key.value, bias: key.valueBias)
       var (queryNorm, keyNorm): (Normalized?, Normalized?)
       if shape.normalizesQueriesAndKeys {
         let (queries, keys) = (normalize(q, key.queryNorm), normalize(k, key.keyNorm))
@@ -136,7 +136,7 @@ package struct ReferenceModel {
       k = rotate(k, angles)
       let qkv = sideBySide([q, k, v], rows: tokens.count)
       let o = Reference.attentionForward(queriesKeysValues: qkv, attentionShape(documentOffsets))
-      add(project(o, key.attentionOutput), to: &x)
+      add(project(o, key.attentionOutput, bias: key.attentionOutputBias), to: &x)
 
       // Feed-forward: each token by itself.
       let b = normalize(x, key.feedForwardNorm)
@@ -151,7 +151,7 @@ package struct ReferenceModel {
       if shape.isMixture {
         let routing = Reference.routerForward(
           input: b.output, router: weight(key.router), expertCount: shape.expertCount,
-          expertsPerToken: shape.expertsPerToken, width: shape.hiddenSize)
+          expertsPerToken: shape.expertsPerToken, normalizes: shape.normalizesExpertWeights, width: shape.hiddenSize)
         for expert in 0..<shape.expertCount {
           let block = feedForward(b.output, key.expert(expert))
           add(scaleRows(block.output, shares(of: expert, routing)), to: &x)
@@ -239,14 +239,15 @@ package struct ReferenceModel {
           dProbabilities += Reference.expertBalanceBackward(routing, tokens: document, expertCount: shape.expertCount)
             .map { $0 * weight * shape.balanceLossWeight }
         }
-        let dRouting = Reference.routerBackward(routing, dWeights: dWeights, dProbabilities: dProbabilities)
+        let dRouting = Reference.routerBackward(
+          routing, normalizes: shape.normalizesExpertWeights, dWeights: dWeights, dProbabilities: dProbabilities)
         add(projectBackward(dRouting, b.output, key.router), to: &dB)
       }
       add(normalizeBackward(dB, b, key.feedForwardNorm), to: &dX)
 
       // Attention.
       let a = layer.attentionInput
-      let dO = projectBackward(dX, layer.attended, key.attentionOutput)
+      let dO = projectBackward(dX, layer.attended, key.attentionOutput, bias: key.attentionOutputBias)
       let dQKV = Reference.attentionBackward(
         dOutput: dO, queriesKeysValues: layer.queriesKeysValues, attentionShape(offsets))
       let parts = apart(dQKV, widths: [shape.querySize, shape.keyValueSize, shape.keyValueSize])
@@ -254,9 +255,9 @@ package struct ReferenceModel {
       var dK = rotate(parts[1], activations.angles, direction: -1)
       if let queryNorm = layer.queryNorm { dQ = normalizeBackward(dQ, queryNorm, key.queryNorm) }
       if let keyNorm = layer.keyNorm { dK = normalizeBackward(dK, keyNorm, key.keyNorm) }
-      var dA = projectBackward(dQ, a.output, key.query)
-      add(projectBackward(dK, a.output, key.key), to: &dA)
-      add(projectBackward(parts[2], a.output, key.value), to: &dA)
+      var dA = projectBackward(dQ, a.output, key.query, bias: key.queryBias)
+      add(projectBackward(dK, a.output, key.key, bias: key.keyBias), to: &dA)
+      add(projectBackward(parts[2], a.output, key.value, bias: key.valueBias), to: &dA)
       add(normalizeBackward(dA, a, key.attentionNorm), to: &dX)
     }
     let dEmbedding = Reference.embeddingBackward(
@@ -279,7 +280,7 @@ package struct ReferenceModel {
 
   // MARK: - Optimizer: AdamW moves every weight against its gradient
 
-  /// One step with `gradientScale` times the gradients. Norms take no decay.
+  /// One step with `gradientScale` times the gradients. Norms and biases take no decay.
   ///
   /// - Parameter step: its number, from 1.
   package mutating func adamWStep(

@@ -29,7 +29,7 @@ struct BatchSizes: Sendable {
     self.batch = batch
     microBatch = asked.microBatchTokens ?? asked.defaultMicroBatch
     sequence = min(
-      asked.sequenceLength ?? ResolvedSettings.usualSequenceLength, configuration.maximumSequenceLength, microBatch)
+      asked.sequenceLength ?? ResolvedSettings.usualSequenceLength, configuration.contextLength, microBatch)
   }
 
   /// The steps of a run that has come to `progress`. Packs the rest of its epochs without reading a token, since the
@@ -59,10 +59,10 @@ extension TrainingSettings {
     _ dataset: TokenShardDataset, _ configuration: ModelConfiguration, data: String
   ) throws(TrainingError) {
     let longest = max(dataset.training.longestInput, dataset.heldOut.longestInput)
-    guard longest <= configuration.maximumSequenceLength else {
+    guard longest <= configuration.contextLength else {
       throw TrainingError(
         "\(data) holds an answer with its prompt of \(longest) tokens, the model reads "
-          + "\(configuration.maximumSequenceLength) (max_position_embeddings). Prepare it with a lower --max-tokens.")
+          + "\(configuration.contextLength) (\(configuration.contextSetting)). Prepare it with a lower --max-tokens.")
     }
     let length = self.sequenceLength ?? longest
     guard longest <= length else {

@@ -11,7 +11,9 @@ package struct SettingList: Sendable {
 
   package let model = OpenSetting<String>(
     "model", "NAME", mayDiffer: .betweenProcesses,
-    help: "A new model to train: tiny, small, moe or base, or a configuration FILE.json. A new run needs it or --from.")
+    help:
+      "A new model to train: \(ModelConfiguration.names.joined(separator: ", ")), or a configuration FILE.json. A new run needs it or --from."
+  )
   package let from = OpenSetting<String>(
     "from", "MODEL", mayDiffer: [.onResume, .betweenProcesses],
     help: "The model to begin with: a run, a checkpoint or a model directory. Required for a new run.")

@@ -142,10 +142,10 @@ package struct TrainingPlan {
     // The model that a checkpoint's run began with does not follow from its weights.
     startModelHash = checkpoint != nil ? record?.startModelHash : try asked.from.map(Self.startModelHash)
     if let expected = record?.startModelHash, expected != startModelHash { throw Self.otherStartModel(asked) }
-    if let length = asked.sequenceLength, length > configuration.maximumSequenceLength {
+    if let length = asked.sequenceLength, length > configuration.contextLength {
       throw TrainingError(
-        "--sequence-length \(length) is longer than the model's \(configuration.maximumSequenceLength) "
-          + "(max_position_embeddings). Lower it.")
+        "--sequence-length \(length) is longer than the model's \(configuration.contextLength) "
+          + "(\(configuration.contextSetting)). Lower it.")
     }
     tokenizer = try Tokenizer(directory: tokenizerDirectory)
     dataManifestHash = try Self.manifestHash(data)

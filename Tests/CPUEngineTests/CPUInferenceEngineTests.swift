@@ -70,6 +70,7 @@ import Testing
 
   static let scalings: [RotaryScaling] = [
     .linear(factor: 4), .dynamic(factor: 2), .yarn(YaRN(factor: 4, originalLength: 96)),
+    .llama3(Llama3Scaling(factor: 4, originalLength: 96)),
   ]
 
   @Test(
@@ -108,6 +109,23 @@ import Testing
     let packed = pass.logits(Batch(prompts: documents))
     let alone = try documents.flatMap { try Self.fullLogits(parameters, $0, team) }
     #expect(largestDifference(packed, alone) < Self.tolerance)
+  }
+
+  @Test("a context beyond the model's sliding window is refused, and up to it there is no difference")
+  func slidingWindow() throws {
+    let team = WorkerTeam(count: 1)
+    let plain = try InferenceShapes.parameters(InferenceShapes.all[0])
+    var shape = plain.configuration
+    shape.slidingWindow = 40
+    let parameters = try InferenceShapes.parameters(shape)
+    let model = try CPUInferenceEngine(parameters, type: .float32, team: team)
+    #expect(model.contextLength == 40)
+    let tokens = InferenceShapes.tokens(40, shape)
+    let expected = try CPUInferenceEngine(plain, type: .float32, team: team)
+    #expect(model.prefill(tokens, try model.makeCache()) == expected.prefill(tokens, try expected.makeCache()))
+    #expect(throws: ConfigurationError.beyondWindow(tokens: 41, window: 40)) {
+      try CPUInferenceEngine(parameters, type: .float32, contextLength: 41, team: team)
+    }
   }
 
   @Test("a cache cut short goes on as if the rest had never been", arguments: InferenceShapes.all)

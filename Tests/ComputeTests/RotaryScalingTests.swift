@@ -80,10 +80,27 @@ struct RotaryScalingTests {
     #expect(YaRN(factor: 1, originalLength: 64).attentionFactor == 1)
   }
 
+  @Test("Llama 3.1's scaling leaves fast pairs, slows slow ones by the factor, and those between by their turns")
+  func llama3() throws {
+    let (plain, scaled) = (
+      Self.settings(.none), Self.settings(.llama3(Llama3Scaling(factor: 8, originalLength: 64)))
+    )
+    let ratios = zip(scaled.frequencies(length: 1), plain.frequencies(length: 1)).map { $0 / $1 }
+    // 64 tokens hold 10.2, 5.7, 3.22, 1.81, 1.02 and 0.57 turns of the first pairs.
+    #expect(ratios[..<2] == [1, 1])
+    let turns = 64 / (2 * Double.pi) * pow(10_000, -4.0 / 32)
+    let fastness = (turns - 1) / 3
+    #expect(abs(ratios[2] - ((1 - fastness) / 8 + fastness)) < 1e-12)
+    #expect(zip(ratios[1...], ratios[2...5]).allSatisfy { $0 > $1 } && ratios[4] > 0.125)
+    #expect(ratios[5...].allSatisfy { abs($0 - 0.125) < 1e-12 })
+    #expect(scaled.amplitude == 1)
+  }
+
   @Test("the way back is the transpose, whatever the scaling")
   func adjoint() throws {
     let scalings: [RotaryScaling] = [
       .linear(factor: 3), .dynamic(factor: 2), .yarn(YaRN(factor: 4, originalLength: 64)),
+      .llama3(Llama3Scaling(factor: 4, originalLength: 64)),
     ]
     for scaling in scalings {
       let table = try RotaryTable(Self.settings(scaling), positions: 200)

@@ -11,12 +11,14 @@ struct RouterTests {
     var experts: Int
     var chosen: Int
     var width: Int
-    var testDescription: String { "\(chosen) of \(experts), width \(width)" }
+    var normalizes = true
+    var testDescription: String { "\(chosen) of \(experts), width \(width), normalised: \(normalizes)" }
   }
 
   static let shapes = [
     Shape(experts: 4, chosen: 2, width: 33), Shape(experts: 1, chosen: 1, width: 8),
     Shape(experts: 3, chosen: 3, width: 17), Shape(experts: 20, chosen: 5, width: 64),
+    Shape(experts: 6, chosen: 2, width: 33, normalizes: false),
   ]
 
   @Test("choice, weights and probabilities are the plain twin's", arguments: shapes, ElementType.allCases)
@@ -33,17 +35,17 @@ struct RouterTests {
     var weights = [Float](repeating: -1, count: rows * shape.chosen)
     routerForward(
       input: input.view, router: router.view, probabilities: probabilities.view, expertsPerToken: shape.chosen,
-      experts: &experts, weights: &weights)
+      normalizes: shape.normalizes, experts: &experts, weights: &weights)
     let expected = Reference.routerForward(
       input: input.doubles, router: router.doubles, expertCount: shape.experts, expertsPerToken: shape.chosen,
-      width: shape.width)
+      normalizes: shape.normalizes, width: shape.width)
     #expect(experts.map(Int.init) == expected.experts.flatMap { $0 })
     // A softmax multiplies the error of its logits, sums of `width` products below 0.6, by at most 2.
     let error = 2 * 0.6 * Double(shape.width) * floatRoundoff * 4
     expectClose(probabilities.values, expected.probabilities, error: error, "probabilities")
     expectClose(weights, expected.weights.flatMap { $0 }, error: 4 * error, "weights")
     #expect(areIntactOutside(input, router, probabilities))
-    for row in 0..<rows {
+    for row in 0..<rows where shape.normalizes {
       let sum = weights[row * shape.chosen..<(row + 1) * shape.chosen].reduce(0, +)
       #expect(abs(sum - 1) < 1e-6)
     }
@@ -75,7 +77,7 @@ struct RouterTests {
       columns: shape.width)
     let expected = Reference.routerForward(
       input: input.doubles, router: router.doubles, expertCount: shape.experts, expertsPerToken: shape.chosen,
-      width: shape.width)
+      normalizes: shape.normalizes, width: shape.width)
     let probabilities = GuardedMatrix(expected.probabilities.map { Float($0) }, rows: rows, columns: shape.experts)
     let slots = rows * shape.chosen
     // Slots stand in reverse order among the experts' rows.
@@ -84,12 +86,12 @@ struct RouterTests {
     let dProbabilities = randomFloats(rows * shape.experts, using: &generator)
     let dLogits = GuardedMatrix(dProbabilities, rows: rows, columns: shape.experts)
     routerBackward(
-      probabilities: probabilities.view, expertsPerToken: shape.chosen,
+      probabilities: probabilities.view, expertsPerToken: shape.chosen, normalizes: shape.normalizes,
       experts: expected.experts.flatMap { $0 }.map(Int32.init),
       weights: expected.weights.flatMap { $0 }.map { Float($0) },
       places: places, dWeights: dWeights, dLogits: dLogits.view)
     let dZ = Reference.routerBackward(
-      expected,
+      expected, normalizes: shape.normalizes,
       dWeights: (0..<rows).map { row in
         (0..<shape.chosen).map { Double(dWeights[slots - 1 - row * shape.chosen - $0]) }
       }, dProbabilities: dProbabilities.map(Double.init))

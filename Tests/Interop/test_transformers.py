@@ -20,6 +20,9 @@ import torch  # noqa: E402
 import transformers  # noqa: E402
 from transformers.models.mixtral.modeling_mixtral import load_balancing_loss_func  # noqa: E402
 
+QWEN_MIXTURE = {"architectures": ["Qwen3MoeForCausalLM"], "model_type": "qwen3_moe", "head_dim": 24, "num_experts": 4,
+                "moe_intermediate_size": 80}
+
 #: Each exercises one freedom of config.json.
 VARIANTS = {
     "tied": {},
@@ -49,6 +52,16 @@ VARIANTS = {
         "architectures": ["Ernie4_5_MoeForCausalLM"], "model_type": "ernie4_5_moe", "moe_k": 2, "moe_num_experts": 4,
         "moe_num_shared_experts": 1, "moe_intermediate_size": 80, "moe_layer_start_index": 0, "max_position_embeddings": 128,
         "rope_scaling": {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32}},
+    "llama3 rope scaling": {
+        "rope_scaling": {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+                         "original_max_position_embeddings": 64}, "max_position_embeddings": 512, "head_dim": 32},
+    "sliding window": {"architectures": ["MistralForCausalLM"], "model_type": "mistral", "sliding_window": 110},
+    "biases": {"architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2"},
+    "biases on the output too": {"attention_bias": True, "tie_word_embeddings": False},
+    "biases beside q/k norms": {"architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3", "head_dim": 24, "attention_bias": True},
+    "mixture of one with q/k norms": QWEN_MIXTURE | {"num_experts_per_tok": 1, "norm_topk_prob": True},
+    "mixture with q/k norms and biases, weights as they are": QWEN_MIXTURE | {
+        "num_experts_per_tok": 3, "norm_topk_prob": False, "tie_word_embeddings": False, "attention_bias": True},
     "q/k norms": {"architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3", "head_dim": 32},
     "q/k norms, untied": {"architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3", "tie_word_embeddings": False, "head_dim": 20},
 }
@@ -109,7 +122,8 @@ def assert_same_continuation(probe, folder, directory, model, prompt, length=40)
 def random_model(variant):
     """A model of `transformers` whose weights are larger than at a usual start, so that every part counts."""
     members = {key: value for key, value in configuration(variant).items() if key not in ("architectures", "rope_theta")}
-    kind = {"llama": transformers.LlamaConfig, "qwen3": transformers.Qwen3Config,
+    kind = {"llama": transformers.LlamaConfig, "mistral": transformers.MistralConfig, "qwen2": transformers.Qwen2Config,
+            "qwen3": transformers.Qwen3Config, "qwen3_moe": transformers.Qwen3MoeConfig,
             "ernie4_5_moe": transformers.Ernie4_5_MoeConfig}[members.pop("model_type")]
     rotary = {"rope_type": "default", "rope_theta": configuration(variant)["rope_theta"]} | members.pop("rope_scaling", {})
     torch.manual_seed(5)
@@ -142,9 +156,13 @@ def test_a_bfloat16_directory_of_ours_is_the_same_model_in_transformers(probe, t
     assert_same_logits(our_logits(probe, tmp_path, tmp_path / "model", documents), their_logits(load(tmp_path / "model"), documents))
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
-@pytest.mark.parametrize("shard", ["1GB", "100KB"])
-@pytest.mark.parametrize("variant", VARIANTS)
+#: What is stored differently does not depend on the variant: one dense model and the two kinds of mixtures.
+STORED = [(variant, "1GB", torch.float32) for variant in VARIANTS] + [
+    (variant, shard, dtype) for variant in ("untied", "mixture of experts", "mixture of one with q/k norms")
+    for shard, dtype in (("100KB", torch.float32), ("1GB", torch.bfloat16))]
+
+
+@pytest.mark.parametrize("variant, shard, dtype", STORED)
 def test_a_directory_that_transformers_saved_is_the_same_model_here(probe, tmp_path, variant, shard, dtype):
     random_model(variant).to(dtype).save_pretrained(tmp_path / "model", max_shard_size=shard)
     assert (tmp_path / "model/model.safetensors.index.json").exists() == (shard == "100KB")
@@ -154,24 +172,52 @@ def test_a_directory_that_transformers_saved_is_the_same_model_here(probe, tmp_p
     assert_same_continuation(probe, tmp_path, tmp_path / "model", model, documents[2])
 
 
-def their_gradients(model):
-    """By the names in a checkpoint, where each expert has matrices of its own."""
-    gradients = {}
+def by_checkpoint_names(model, values):
+    """What `values` says of each parameter, by the names in a checkpoint, where each expert has matrices of its own."""
+    found = {}
     for name, weight in model.named_parameters():
         if name.endswith("mlp.experts.gate_up_proj"):
-            for expert, both in enumerate(weight.grad):
+            for expert, both in enumerate(values(weight)):
                 gate, up = both.chunk(2)
                 prefix = name.replace("gate_up_proj", f"{expert}.")
-                gradients |= {prefix + "gate_proj.weight": gate, prefix + "up_proj.weight": up}
+                found |= {prefix + "gate_proj.weight": gate, prefix + "up_proj.weight": up}
         elif name.endswith("mlp.experts.down_proj"):
-            gradients |= {name.replace("down_proj", f"{expert}.down_proj.weight"): grad for expert, grad in enumerate(weight.grad)}
+            found |= {name.replace("down_proj", f"{expert}.down_proj.weight"): part for expert, part in enumerate(values(weight))}
         elif not name.endswith("e_score_correction_bias"):
-            gradients[name] = weight.grad
-    return gradients
+            found[name] = values(weight)
+    return {name: value.detach().numpy() for name, value in found.items()}
 
 
-@pytest.mark.parametrize("variant", [variant for variant in VARIANTS if "q/k norms" not in variant])
-def test_gradients_are_those_of_pytorch_the_balance_of_experts_included(probe, tmp_path, variant):
+def loss_and_balance(model, documents):
+    """The mean loss of predicting each document's next tokens, and how unevenly the experts of a mixture are used.
+
+    Ours weights a document by its predicted tokens; transformers' function counts choices, not their share, hence / k.
+    """
+    total = sum(len(ids) - 1 for ids in documents)
+    loss, balance = torch.zeros(()), torch.zeros(())
+    for ids in documents:
+        tokens = torch.tensor([ids])
+        if model.config.model_type in ("ernie4_5_moe", "qwen3_moe"):
+            output = model(tokens, output_router_logits=True)
+            chosen = model.config.moe_k if model.config.model_type == "ernie4_5_moe" else model.config.num_experts_per_tok
+            for logits in output.router_logits:
+                balance = balance + (len(ids) - 1) / total / chosen * load_balancing_loss_func(
+                    (logits,), logits.shape[-1], chosen)
+        else:
+            output = model(tokens)
+        loss = loss + torch.nn.functional.cross_entropy(output.logits[0, :-1], tokens[0, 1:], reduction="sum") / total
+    return loss, balance
+
+
+def assert_same_weights(found, expected):
+    assert set(expected) <= set(found)
+    for name, value in expected.items():
+        error = numpy.linalg.norm(found[name] - value) / max(numpy.linalg.norm(value), 1e-12)
+        assert error < 1e-4, f"{name}: relative error {error:.1e}"
+
+
+@pytest.mark.parametrize("variant", [variant for variant in VARIANTS if variant not in ("q/k norms", "q/k norms, untied")])
+def test_gradients_and_five_steps_are_those_of_pytorch_the_balance_of_experts_included(probe, tmp_path, variant):
     coefficient = 0.3
     model = random_model(variant)
     model.config.router_aux_loss_coef = coefficient
@@ -179,30 +225,22 @@ def test_gradients_are_those_of_pytorch_the_balance_of_experts_included(probe, t
     documents = random_documents()
     (tmp_path / "documents.json").write_text(json.dumps(documents))
     ours = json.loads(probe("gradients", tmp_path / "model", tmp_path / "documents.json", tmp_path / "gradients"))
-
-    # Ours weights a document by its predicted tokens; transformers' function counts choices, not their share, hence / k.
-    total = sum(len(ids) - 1 for ids in documents)
-    loss, balance = torch.zeros(()), torch.zeros(())
-    for ids in documents:
-        tokens = torch.tensor([ids])
-        if "mixture" in variant:
-            output = model(tokens, output_router_logits=True)
-            for logits in output.router_logits:
-                balance = balance + (len(ids) - 1) / total / model.config.moe_k * load_balancing_loss_func(
-                    (logits,), model.config.moe_num_experts, model.config.moe_k)
-        else:
-            output = model(tokens)
-        loss = loss + torch.nn.functional.cross_entropy(output.logits[0, :-1], tokens[0, 1:], reduction="sum") / total
-    (loss + coefficient * balance).backward()
-    assert abs(ours["loss"] - loss.item()) < 1e-4 * loss.item()
-    assert abs(ours["balance"] - balance.item()) <= 1e-4 * balance.item()
-    found = safetensors.load_file(tmp_path / "gradients/model.safetensors")
-    expected = their_gradients(model)
-    assert set(expected) <= set(found)
-    for name, gradient in expected.items():
-        gradient = gradient.numpy()
-        error = numpy.linalg.norm(found[name] - gradient) / max(numpy.linalg.norm(gradient), 1e-12)
-        assert error < 1e-4, f"{name}: relative error {error:.1e}"
+    vectors, matrices = [[weight for weight in model.parameters() if (weight.dim() > 1) == many] for many in (False, True)]
+    optimizer = torch.optim.AdamW(
+        [{"params": vectors, "weight_decay": 0}, {"params": matrices}], lr=0.01, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.1)
+    for step in range(5):
+        optimizer.zero_grad()
+        loss, balance = loss_and_balance(model, documents)
+        (loss + coefficient * balance).backward()
+        if step == 0:
+            assert abs(ours["loss"] - loss.item()) < 1e-4 * loss.item()
+            assert abs(ours["balance"] - balance.item()) <= 1e-4 * balance.item()
+            expected = by_checkpoint_names(model, lambda weight: weight.grad)
+            assert_same_weights(safetensors.load_file(tmp_path / "gradients/model.safetensors"), expected)
+        optimizer.step()
+    probe("steps", tmp_path / "model", tmp_path / "documents.json", tmp_path / "trained")
+    expected = by_checkpoint_names(model, lambda weight: weight)
+    assert_same_weights(safetensors.load_file(tmp_path / "trained/model.safetensors"), expected)
 
 
 @pytest.fixture(scope="module")

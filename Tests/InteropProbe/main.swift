@@ -14,6 +14,7 @@ import Training
 ///
 ///     interop-probe logits MODEL DOCUMENTS.json OUTPUT.safetensors
 ///     interop-probe gradients MODEL DOCUMENTS.json OUTPUT
+///     interop-probe steps MODEL DOCUMENTS.json OUTPUT
 ///     interop-probe create CONFIG.json SEED float32|bfloat16 TOKENIZER OUTPUT
 ///     interop-probe preferences MODEL REFERENCE DATA sigmoid|ipo BETA sum|mean OUTPUT.safetensors
 ///     interop-probe distributions CASES.json
@@ -24,6 +25,7 @@ import Training
 /// [tokens, vocabulary]. `gradients` writes a directory like MODEL's, a model's or an adapter's, that holds in place of
 /// each weight the gradient of the mean loss of predicting each document's next tokens plus the weighted balance of experts,
 /// and prints both sums as JSON; nothing is dropped out.
+/// `steps` writes the model after five steps of AdamW down that gradient, with the rate 0.01 and a weight decay of 0.1.
 /// `create` writes a model directory of the configuration with random weights.
 /// `preferences` takes all training pairs of prepared data as one batch and writes `loss`, trl's metrics, and the gradient
 /// of each weight, all of the mean over the pairs.
@@ -38,6 +40,7 @@ func run(_ arguments: [String]) throws {
   switch (arguments.first, arguments.count) {
   case ("logits", 4): try writeLogits(model: arguments[1], documents: arguments[2], output: arguments[3])
   case ("gradients", 4): try writeGradients(model: arguments[1], documents: arguments[2], output: arguments[3])
+  case ("steps", 4): try writeSteps(model: arguments[1], documents: arguments[2], output: arguments[3])
   case ("create", 6):
     guard let seed = UInt64(arguments[2]) else { throw ProbeError(description: "\(arguments[2]) is no seed") }
     try Parameters(configuration: ModelConfiguration(huggingFaceConfig: arguments[1]), seed: seed).save(
@@ -86,17 +89,42 @@ func readTrainedModel(_ directory: String) throws -> TrainedModel {
   return .adapter(adapter, on: frozen)
 }
 
+/// The documents in one batch, to predict each one's next tokens.
+func readBatch(_ documents: String, vocabularySize: Int) throws -> Batch {
+  let (tokens, offsets) = try readDocuments(documents, vocabularySize: vocabularySize)
+  let ends = Set(offsets)
+  return Batch(
+    tokens: tokens, targets: Array(tokens.dropFirst()) + [0],
+    lossWeights: tokens.indices.map { ends.contains(Int32($0 + 1)) ? Float(0) : 1 }, documentOffsets: offsets)
+}
+
+func writeSteps(model path: String, documents: String, output: String) throws {
+  let parameters = try Parameters(modelDirectory: try resolveModelDirectory(path))
+  let batch = try readBatch(documents, vocabularySize: parameters.configuration.vocabularySize)
+  let engine = try CPUEngineProvider(threads: 2).makeEngine(
+    .whole(parameters), EngineSettings(precision: .float32, maximumTokens: batch.tokenCount, optimizer: .adamW))
+  for number in 1...5 {
+    engine.zeroGradients()
+    let sum = engine.forwardBackward(batch, .known(batch.lossWeights), mean: .tokens, tokensBefore: 0).sum(batch)
+    engine.step(
+      OptimizerStep(
+        number: number, gradientScale: 1 / sum.weight,
+        adamW: .init(learningRate: 0.01, beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.1),
+        muon: .init(learningRate: 0, weightDecay: 0)))
+  }
+  for entry in engine.trained.entries {
+    for (index, value) in zip(entry.range, engine.read(.weights, of: entry)) { parameters.values[index] = value }
+  }
+  try parameters.save(modelDirectory: output, tokenizerDirectory: nil)
+}
+
 func writeGradients(model path: String, documents: String, output: String) throws {
   let model = try readTrainedModel(try resolveModelDirectory(path))
-  let (tokens, offsets) = try readDocuments(documents, vocabularySize: model.configuration.vocabularySize)
-  let ends = Set(offsets)
-  let weights = tokens.indices.map { ends.contains(Int32($0 + 1)) ? Float(0) : 1 }
+  let batch = try readBatch(documents, vocabularySize: model.configuration.vocabularySize)
   let pass = try TrainingPass(
-    model, precision: .float32, maximumTokens: tokens.count, team: WorkerTeam(count: 2))
+    model, precision: .float32, maximumTokens: batch.tokenCount, team: WorkerTeam(count: 2))
   pass.zeroGradients()
-  let sum = pass.forwardBackward(
-    Batch(
-      tokens: tokens, targets: Array(tokens.dropFirst()) + [0], lossWeights: weights, documentOffsets: offsets))
+  let sum = pass.forwardBackward(batch)
   let trained = model.trained
   for index in 0..<trained.table.totalCount { trained.values[index] = pass.gradients![index] / Float(sum.weight) }
   switch model {

@@ -29,6 +29,69 @@ private func message(_ body: () throws -> Void) -> String {
 }
 
 @Suite struct ModelDirectoryTests {
+  @Test("saving and loading a model of every architecture loses no bit")
+  func architectures() throws {
+    var (biased, windowed, normalized, qwen) = (
+      tinyConfiguration(), tinyConfiguration(), tinyConfiguration(), mixtureConfiguration()
+    )
+    (biased.attentionBias, windowed.slidingWindow) = (.inputs, 24)
+    (normalized.normalizesQueriesAndKeys, normalized.attentionBias) = (true, .inputsAndOutput)
+    (qwen.normalizesQueriesAndKeys, qwen.sharedExpertCount, qwen.normalizesExpertWeights) = (true, 0, false)
+    var llama = tinyConfiguration()
+    llama.attentionBias = .inputsAndOutput
+    for (configuration, name) in [
+      (biased, "Qwen2ForCausalLM"), (windowed, "MistralForCausalLM"), (normalized, "Qwen3ForCausalLM"),
+      (qwen, "Qwen3MoeForCausalLM"), (llama, "LlamaForCausalLM"),
+    ] {
+      try withTemporaryDirectory { directory in
+        let parameters = try Parameters(configuration: configuration, seed: 9)
+        for entry in parameters.table.entries where entry.role.isBias {
+          for index in entry.range { parameters.values[index] = Float(index) }
+        }
+        try parameters.save(modelDirectory: directory + "/model")
+        let read = try Parameters(modelDirectory: directory + "/model")
+        #expect(read.configuration == configuration)
+        #expect(read.allValues.map(\.bitPattern) == parameters.allValues.map(\.bitPattern))
+        #expect(try JSON(contentsOf: directory + "/model/config.json")["architectures"] == .array([.string(name)]))
+      }
+    }
+  }
+
+  @Test("a mixture whose experts' matrices are in one tensor is the same model, and an odd one is refused")
+  func packedExperts() throws {
+    try withTemporaryDirectory { directory in
+      let model = directory + "/model"
+      var configuration = mixtureConfiguration()
+      (configuration.normalizesQueriesAndKeys, configuration.sharedExpertCount) = (true, 0)
+      let parameters = try Parameters(configuration: configuration, seed: 9)
+      try parameters.save(modelDirectory: model)
+      let others = parameters.table.entries.filter { !$0.key.contains(".mlp.experts.") }
+      func save(downRows: Int) throws {
+        // gate and up lie one after the other in the table, and so does what a packed tensor has of an expert.
+        var plans = others.map { SafetensorsWriter.Plan(name: $0.key, type: .float32, shape: $0.shape) }
+        var values = others.map { parameters.copy(of: $0.key) }
+        for layer in 0..<2 {
+          let prefix = "model.layers.\(layer).mlp.experts."
+          for (name, parts, rows) in [("gate_up_proj", ["gate", "up"], 128), ("down_proj", ["down"], downRows)] {
+            let all = (0..<4).flatMap { expert in
+              parts.flatMap { part in parameters.copy(of: "\(prefix)\(expert).\(part)_proj.weight") }
+            }
+            plans.append(.init(name: prefix + name, type: .float32, shape: [4, rows, all.count / 4 / rows]))
+            values.append(all)
+          }
+        }
+        let writer = try SafetensorsWriter(model + "/model.safetensors", tensors: plans)
+        for value in values { try value.withUnsafeBufferPointer { try writer.append($0) } }
+        try writer.commit()
+      }
+      try save(downRows: 16)
+      #expect(try Parameters(modelDirectory: model).allValues == parameters.allValues)
+      try save(downRows: 32)
+      let text = message { _ = try Parameters(modelDirectory: model) }
+      #expect(text.contains("'model.layers.0.mlp.experts.0.down_proj.weight' is [32, 32], config.json says [16, 64]"))
+    }
+  }
+
   @Test("saving and loading a model loses no bit", arguments: 0..<6)
   func roundTrip(variant: Int) throws {
     try withTemporaryDirectory { directory in
@@ -110,6 +173,11 @@ private func message(_ body: () throws -> Void) -> String {
           "\(weights): 'lm_head.weight' is missing, config.json asks for it. Check tie_word_embeddings, vocab_size and hidden_size."
         ),
         (
+          "\"attention_bias\": false", "\"attention_bias\": true",
+          "\(weights): 'model.layers.0.self_attn.q_proj.bias' is missing, config.json asks for it. "
+            + "Check the architecture, attention_bias, hidden_size and num_hidden_layers."
+        ),
+        (
           "\"num_hidden_layers\": 2", "\"num_hidden_layers\": 1",
           "\(weights): 'model.layers.1.input_layernorm.weight' is no weight of the model that config.json describes. "
             + "Check hidden_size and num_hidden_layers."
@@ -132,9 +200,9 @@ private func message(_ body: () throws -> Void) -> String {
     "settings that would change the arithmetic are refused by name",
     arguments: [
       ("\"hidden_act\": \"silu\"", "\"hidden_act\": \"gelu\"", "hidden_act \"gelu\" is not supported"),
-      ("\"attention_bias\": false", "\"attention_bias\": true", "attention_bias is true"),
       ("\"mlp_bias\": false", "\"mlp_bias\": true", "mlp_bias is true"),
-      ("\"rope_scaling\": null", "\"rope_scaling\": {\"rope_type\": \"llama3\", \"factor\": 4}", "type \"llama3\""),
+      ("\"rope_scaling\": null", "\"rope_scaling\": {\"rope_type\": \"llama3\", \"factor\": 4}", "no low_freq_factor"),
+      ("\"rope_scaling\": null", "\"rope_scaling\": {\"rope_type\": \"longrope\", \"factor\": 4}", "type \"longrope\""),
       ("\"rope_scaling\": null", "\"rope_parameters\": {\"type\": \"linear\"}", "the rotary scaling has no factor"),
       ("\"rope_scaling\": null", "\"rope_scaling\": [4]", "the rotary settings [4] are not an object"),
       (
@@ -174,7 +242,7 @@ private func message(_ body: () throws -> Void) -> String {
       ("\"moe_norm_min\": 1e-12", "\"moe_norm_min\": 0.9", "moe_norm_min 0.9 would change the weights"),
       ("\"use_bias\": false", "\"use_bias\": true", "use_bias is true"),
       ("\"moe_num_experts\": 4", "\"moe_num_experts\": 0", "moe_num_experts is 0, expected 1 to 256"),
-      ("\"moe_num_experts\": 4", "\"moe_num_experts\": 1", "moe_k 2 of moe_num_experts 1 is not possible"),
+      ("\"moe_num_experts\": 4", "\"moe_num_experts\": 1", "2 of 1 experts for each token is not possible"),
       ("\"moe_k\": 2", "\"moe_k\": true", "moe_k is true, a whole number is expected"),
       ("\"router_aux_loss_coef\": 0.01", "\"router_aux_loss_coef\": -1", "router_aux_loss_coef is -1.0"),
     ])
@@ -199,7 +267,7 @@ private func message(_ body: () throws -> Void) -> String {
         (
           "\"moe_num_experts\": 4", "\"moe_num_experts\": 5",
           "'model.layers.0.mlp.gate.weight' is [4, 16], config.json says [5, 16]. "
-            + "Check moe_num_experts, hidden_size and num_hidden_layers."
+            + "Check moe_num_experts or num_experts, hidden_size and num_hidden_layers."
         ),
         (
           "\"moe_num_shared_experts\": 1", "\"moe_num_shared_experts\": 2",
@@ -265,7 +333,10 @@ private func message(_ body: () throws -> Void) -> String {
     yarn.slowTurns = 2.5
     yarn.attentionFactor = 1.25
     yarn.roundsBounds = false
-    return [.none, .linear(factor: 4), .dynamic(factor: 2.5), .yarn(YaRN(factor: 8, originalLength: 64)), .yarn(yarn)]
+    return [
+      .none, .linear(factor: 4), .dynamic(factor: 2.5), .yarn(YaRN(factor: 8, originalLength: 64)), .yarn(yarn),
+      .llama3(Llama3Scaling(factor: 8, originalLength: 64, slowTurns: 1.5, fastTurns: 5)),
+    ]
   }()
 
   @Test("rotary scaling is kept in config.json", arguments: scalings)

@@ -9,6 +9,15 @@ import Testing
     #expect(abs(Double(count) / 1e6 - millions) < 0.006)
   }
 
+  @Test("MiniMind 3 has its sizes to the parameter, of which a token of the mixture meets those of one expert a layer")
+  func miniMind3() throws {
+    let (dense, mixture) = (try ModelConfiguration.named("minimind-3"), try ModelConfiguration.named("minimind-3-moe"))
+    #expect(dense.parameterCount == 63_912_192 && mixture.parameterCount == 198_416_640)
+    #expect(dense.headSize == 96)
+    #expect(mixture.activeParameterCount == dense.parameterCount + 8 * 4 * 768)
+    for configuration in [dense, mixture] { try configuration.validate(source: "test") }
+  }
+
   @Test("tiny has three to six million parameters")
   func tinySize() throws {
     let configuration = try ModelConfiguration.named("tiny")
@@ -28,7 +37,8 @@ import Testing
     let text = ConfigurationError.unknownName("smal", nearest: "small").description
     #expect(
       text
-        == "there is no model named 'smal'; did you mean 'small'? Known: tiny, small, moe, base, or a config.json file."
+        == "there is no model named 'smal'; did you mean 'small'? Known: tiny, small, minimind-3, moe, base, "
+        + "minimind-3-moe, or a config.json file."
     )
     #expect(throws: ConfigurationError.unknownName("gigantic", nearest: nil)) {
       try ModelConfiguration.named("gigantic")
@@ -40,7 +50,11 @@ import Testing
     let changes: [(inout ModelConfiguration) -> Void] = [
       { $0.hiddenSize = 0 }, { $0.layerCount = -1 }, { $0.keyValueHeadCount = 3 }, { $0.headSize = 5 },
       { $0.vocabularySize = .max }, { $0.ropeTheta = .nan }, { $0.rmsNormEpsilon = 0 }, { $0.endTokenIDs = [6400] },
-      { $0.beginTokenID = -1 }, { $0.intermediateSize = .max }, { $0.layerCount = 1 << 40 },
+      { $0.beginTokenID = -1 }, { $0.intermediateSize = .max }, { $0.layerCount = 1 << 40 }, { $0.slidingWindow = 0 },
+      { ($0.slidingWindow, $0.attentionBias) = (8, .inputs) },
+      { ($0.normalizesQueriesAndKeys, $0.attentionBias) = (true, .inputs) },
+      { $0.rotaryScaling = .llama3(Llama3Scaling(factor: 0, originalLength: 64)) },
+      { $0.rotaryScaling = .llama3(Llama3Scaling(factor: 2, originalLength: 64, slowTurns: 4)) },
     ]
     for change in changes {
       var configuration = try ModelConfiguration.named("tiny")
@@ -50,7 +64,8 @@ import Testing
     let mixtureChanges: [(inout ModelConfiguration) -> Void] = [
       { $0.expertsPerToken = 0 }, { $0.expertsPerToken = 5 }, { $0.expertCount = -1 }, { $0.expertCount = 1 << 20 },
       { $0.sharedExpertCount = -1 }, { $0.sharedExpertCount = .max }, { $0.balanceLossWeight = .nan },
-      { $0.balanceLossWeight = -1 }, { $0.normalizesQueriesAndKeys = true },
+      { $0.balanceLossWeight = -1 }, { $0.normalizesQueriesAndKeys = true }, { $0.attentionBias = .inputsAndOutput },
+      { $0.normalizesExpertWeights = false },
     ]
     for change in mixtureChanges {
       var configuration = try ModelConfiguration.named("moe")
@@ -65,6 +80,7 @@ import Testing
   func tableCoversParameters(name: String) throws {
     var configuration = try ModelConfiguration.named(name)
     for variant in 0..<4 {
+      configuration.attentionBias = [.none, .inputs, .inputsAndOutput, .none][variant]
       configuration.tiesEmbeddings = variant & 1 == 0
       configuration.normalizesQueriesAndKeys = variant & 2 != 0
       configuration.sharedExpertCount = configuration.isMixture ? variant : 0

@@ -9,17 +9,24 @@ import Testing
     dense.normalizesQueriesAndKeys = true
     var mixture = dense
     mixture.normalizesQueriesAndKeys = false
+    dense.attentionBias = .inputsAndOutput
     (mixture.expertCount, mixture.expertsPerToken, mixture.sharedExpertCount) = (2, 1, 1)
     let adapter = LoRAConfiguration(rank: 2, alpha: 4, dropout: 0)
     return try ParameterTable(dense).entries + ParameterTable(mixture).entries + ParameterTable(adapter, dense).entries
   }
 
-  @Test("norms are the vectors: not decayed, kept in fp32, ones at first; a router is kept in fp32, too")
-  func norms() throws {
+  @Test(
+    "norms and biases are the vectors: not decayed, kept in fp32, all alike at first; a router is kept in fp32, too")
+  func vectors() throws {
     for entry in try Self.entries() {
-      #expect(entry.role.isNorm == (entry.shape.count == 1), "\(entry.key)")
-      #expect(entry.role.isDecayed == (entry.shape.count == 2), "\(entry.key)")
-      #expect(entry.role.keptInFloat32 == (entry.role.isNorm || entry.role == .router), "\(entry.key)")
+      let isVector = entry.shape.count == 1
+      #expect((entry.role.isNorm || entry.role.isBias) == isVector, "\(entry.key)")
+      #expect(entry.role.isBias == entry.key.hasSuffix("bias"), "\(entry.key)")
+      #expect(entry.role.isDecayed == !isVector, "\(entry.key)")
+      #expect(entry.role.keptInFloat32 == (isVector || entry.role == .router), "\(entry.key)")
+      if isVector {
+        #expect(entry.role.initialValues(layerCount: 3) == .all(entry.role.isNorm ? 1 : 0), "\(entry.key)")
+      }
     }
   }
 
@@ -39,7 +46,8 @@ import Testing
       ("embed_tokens.weight", .embedding), ("lm_head.weight", .output),
       ("input_layernorm.weight", .attentionNorm),
       ("post_attention_layernorm.weight", .feedForwardNorm), ("model.norm.weight", .finalNorm),
-      ("q_norm.weight", .queryNorm), ("k_norm.weight", .keyNorm),
+      ("q_proj.bias", .queryBias), ("k_proj.bias", .keyBias), ("v_proj.bias", .valueBias),
+      ("o_proj.bias", .attentionOutputBias), ("q_norm.weight", .queryNorm), ("k_norm.weight", .keyNorm),
       ("q_proj.weight", .query), ("k_proj.weight", .key), ("v_proj.weight", .value),
       ("o_proj.weight", .attentionOutput), ("mlp.gate.weight", .router),
       ("mlp.gate_proj.weight", .gate(.dense)), ("mlp.up_proj.weight", .up(.dense)),
@@ -55,6 +63,6 @@ import Testing
   @Test("rotary embedding turns the outputs of Wq and Wk, and so of their adapters' B")
   func rotated() throws {
     let roles = Set(try Self.entries().map(\.role).filter(\.isRotated))
-    #expect(roles == [.query, .key, .loraB(.query), .loraB(.key)])
+    #expect(roles == [.query, .key, .queryBias, .keyBias, .loraB(.query), .loraB(.key)])
   }
 }

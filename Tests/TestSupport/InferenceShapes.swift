@@ -2,7 +2,7 @@ import Model
 
 /// Small models for tests of inference.
 public enum InferenceShapes {
-  /// Shapes with odd sizes, shared and unshared heads, q/k normalisation and a separate output matrix.
+  /// Shapes with odd sizes, shared and unshared heads, q/k normalisation, biases, and a separate output matrix.
   public static let all: [ModelConfiguration] = {
     var plain = ModelConfiguration(
       hiddenSize: 48, layerCount: 3, headCount: 4, keyValueHeadCount: 2, intermediateSize: 80, vocabularySize: 130)
@@ -18,14 +18,22 @@ public enum InferenceShapes {
     var withoutShared = qwen
     withoutShared.normalizesQueriesAndKeys = false
     (withoutShared.expertCount, withoutShared.expertsPerToken) = (5, 3)
-    return [plain, qwen, mixture, withoutShared]
+    var biased = plain
+    biased.attentionBias = .inputs
+    var normalizedMixture = qwen
+    (normalizedMixture.expertCount, normalizedMixture.expertsPerToken) = (4, 2)
+    (normalizedMixture.normalizesExpertWeights, normalizedMixture.attentionBias) = (false, .inputsAndOutput)
+    return [plain, qwen, mixture, withoutShared, biased, normalizedMixture]
   }()
 
   public static func parameters(_ shape: ModelConfiguration, seed: UInt64 = 7) throws -> Parameters {
     let parameters = try Parameters(configuration: shape, seed: seed)
     // Weights larger than a new model's, so that every part matters.
     for entry in parameters.table.entries {
-      for index in entry.range { parameters.values[index] *= entry.role.isDecayed ? 6 : 1 + 0.01 * Float(index % 17) }
+      for index in entry.range {
+        parameters.values[index] *= entry.role.isDecayed ? 6 : 1 + 0.01 * Float(index % 17)
+        if entry.role.isBias { parameters.values[index] = 0.02 * Float(index % 17) - 0.15 }
+      }
     }
     return parameters
   }

@@ -3,6 +3,7 @@ import Model
 /// Shapes that exercise each switch of the configuration; all small enough for the plain model.
 public enum ModelVariant: String, CaseIterable, Sendable {
   case tied, untied, normalizedHeads, wideHeads, oneGroup, mixture, mixtureOfOne, mixtureWithoutShared
+  case biases, normalizedHeadsWithBiases, normalizedMixture, normalizedMixtureOfOne
 
   public var configuration: ModelConfiguration {
     var shape = ModelConfiguration(
@@ -17,6 +18,13 @@ public enum ModelVariant: String, CaseIterable, Sendable {
     case .mixture: (shape.expertCount, shape.expertsPerToken, shape.sharedExpertCount) = (4, 2, 2)
     case .mixtureOfOne: (shape.expertCount, shape.expertsPerToken, shape.sharedExpertCount) = (1, 1, 1)
     case .mixtureWithoutShared: (shape.expertCount, shape.expertsPerToken) = (5, 3)
+    case .biases: shape.attentionBias = .inputs
+    case .normalizedHeadsWithBiases: (shape.normalizesQueriesAndKeys, shape.attentionBias) = (true, .inputsAndOutput)
+    case .normalizedMixture:
+      (shape.normalizesQueriesAndKeys, shape.attentionBias) = (true, .inputsAndOutput)
+      (shape.expertCount, shape.expertsPerToken, shape.normalizesExpertWeights) = (4, 2, false)
+    case .normalizedMixtureOfOne:
+      (shape.normalizesQueriesAndKeys, shape.expertCount, shape.expertsPerToken) = (true, 4, 1)
     }
     // Enough for its gradient to be seen.
     shape.balanceLossWeight = 0.7
@@ -31,7 +39,8 @@ public enum ModelVariant: String, CaseIterable, Sendable {
       for index in entry.range {
         parameters.values[index] =
           entry.role.isDecayed
-          ? parameters.values[index] * 10 : 1 + Float.random(in: -0.3...0.3, using: &generator)
+          ? parameters.values[index] * 10
+          : (entry.role.isNorm ? 1 : 0) + Float.random(in: -0.3...0.3, using: &generator)
       }
     }
     return parameters

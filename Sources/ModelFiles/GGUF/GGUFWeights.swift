@@ -2,20 +2,23 @@ import Model
 
 extension ParameterTable {
   /// The tensors of a GGUF file of this model, named and arranged as llama.cpp's conversion/llama.py, qwen.py and
-  /// ernie.py do. The architectures `llama` and `ernie4_5-moe` rotate adjacent pairs, `qwen3` halves as here. The experts
+  /// ernie.py do. The architectures `llama` and `ernie4_5-moe` rotate adjacent pairs, Qwen's halves as here. The experts
   /// of a layer are one tensor.
   func ggufWeights(of configuration: ModelConfiguration) -> [ForeignWeight] {
-    let adjacentPairs = !configuration.normalizesQueriesAndKeys
+    let architecture = Architecture(configuration)
+    let adjacentPairs = [.llama, .mistral, .ernieMixture].contains(architecture)
     func weight(_ role: ParameterRole, _ layer: Int? = nil) -> ForeignWeight? {
       entry(role, layer: layer).map { entry in
         let prefix = layer.map { "blk.\($0)." } ?? ""
-        return ForeignWeight(prefix + role.ggufName + ".weight", entry, adjacentPairs: adjacentPairs)
+        return ForeignWeight(
+          prefix + role.ggufName + (role.isBias ? ".bias" : ".weight"), entry, adjacentPairs: adjacentPairs)
       }
     }
     var weights = [weight(.embedding)]
     for layer in 0..<configuration.layerCount {
       let others: [ParameterRole] = [
-        .query, .key, .value, .attentionOutput, .attentionNorm, .feedForwardNorm, .queryNorm, .keyNorm, .router,
+        .query, .key, .value, .attentionOutput, .queryBias, .keyBias, .valueBias, .attentionOutputBias, .attentionNorm,
+        .feedForwardNorm, .queryNorm, .keyNorm, .router,
       ]
       weights += others.map { weight($0, layer) }
       for role in [ParameterRole.gate, ParameterRole.down, ParameterRole.up] {
@@ -43,10 +46,10 @@ extension ParameterRole {
     case .finalNorm: "output_norm"
     case .queryNorm: "attn_q_norm"
     case .keyNorm: "attn_k_norm"
-    case .query: "attn_q"
-    case .key: "attn_k"
-    case .value: "attn_v"
-    case .attentionOutput: "attn_output"
+    case .query, .queryBias: "attn_q"
+    case .key, .keyBias: "attn_k"
+    case .value, .valueBias: "attn_v"
+    case .attentionOutput, .attentionOutputBias: "attn_output"
     case .router: "ffn_gate_inp"
     case .gate(let block): "ffn_gate" + block.ggufSuffix
     case .up(let block): "ffn_up" + block.ggufSuffix

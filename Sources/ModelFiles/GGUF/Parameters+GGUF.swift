@@ -16,6 +16,7 @@ extension Parameters {
     _ path: String, name: String, encoding: WeightEncoding, tokenizer: [(key: String, value: GGUFValue)],
     companion: AtomicFile? = nil
   ) throws {
+    try configuration.checkGGUF(path: path)
     let weights = table.ggufWeights(of: configuration)
     let tensors = try weights.map { weight in
       let isMatrix = weight.shape.count > 1 && weight.entries[0].role != .router
@@ -28,17 +29,50 @@ extension Parameters {
       }
       return GGUFWriter.Tensor(name: weight.name, shape: weight.shape, encoding: isMatrix ? encoding : .float32)
     }
+    let rotaryFactors = configuration.ggufRotaryFactors
+    let factorTensors = rotaryFactors.map {
+      [GGUFWriter.Tensor(name: "rope_freqs.weight", shape: [$0.count], encoding: .float32)]
+    }
     let metadata =
       try configuration.ggufMetadata(name: name, encoding: encoding) + configuration.ggufRotaryScaling(path: path)
       + tokenizer
-    let writer = try GGUFWriter(path, metadata: metadata, tensors: tensors)
+    let writer = try GGUFWriter(path, metadata: metadata, tensors: tensors + (factorTensors ?? []))
     for weight in weights { try withValues(of: weight) { try writer.append($0) } }
+    if let rotaryFactors { try rotaryFactors.withUnsafeBufferPointer { try writer.append($0) } }
     try writer.commit(after: companion)
   }
 }
 
 extension ModelConfiguration {
-  private var ggufArchitecture: String { isMixture ? "ernie4_5-moe" : normalizesQueriesAndKeys ? "qwen3" : "llama" }
+  private var ggufArchitecture: String {
+    switch Architecture(self) {
+    case .llama, .mistral: "llama"
+    case .qwen2: "qwen2"
+    case .qwen3: "qwen3"
+    case .qwen3Mixture: "qwen3moe"
+    case .ernieMixture: "ernie4_5-moe"
+    }
+  }
+
+  /// Refuses what llama.cpp has no place for.
+  func checkGGUF(path: String) throws(ModelFileError) {
+    let differences: [(isOther: Bool, text: String)] = [
+      (slidingWindow != nil, "a sliding window of its llama models"),
+      (normalizesQueriesAndKeys && attentionBias != .none, "biases beside norms of queries and keys"),
+      (!normalizesExpertWeights, "weights of experts that are not divided by their sum"),
+    ]
+    if let difference = differences.first(where: \.isOther) {
+      throw .unsupported(path: path, feature: "llama.cpp does not read \(difference.text); choose --format hf")
+    }
+  }
+
+  /// [headSize/2] by what llama.cpp divides the pairs' frequencies; nil for a model that does not turn as Llama 3.1 does.
+  var ggufRotaryFactors: [Float]? {
+    guard case .llama3(let llama3) = rotaryScaling else { return nil }
+    var settings = rotarySettings()
+    settings.scaling = .none
+    return settings.frequencies(length: 1).map { Float(1 / llama3.share(ofFrequency: $0)) }
+  }
 
   /// The rotary scaling, of which llama.cpp knows `linear` and YaRN as the paper has it.
   ///
@@ -47,6 +81,10 @@ extension ModelConfiguration {
     func key(_ name: String) -> String { "\(ggufArchitecture).rope.scaling.\(name)" }
     switch rotaryScaling {
     case .none: return []
+    case .llama3 where ggufArchitecture == "llama": return []
+    case .llama3:
+      throw .unsupported(
+        path: path, feature: "llama.cpp has the rotary scaling llama3 in Llama alone; choose --format hf")
     case .linear(let factor): return [(key("type"), .string("linear")), (key("factor"), .float32(Float(factor)))]
     case .yarn(let yarn) where yarn == YaRN(factor: yarn.factor, originalLength: yarn.originalLength):
       return [
@@ -71,13 +109,18 @@ extension ModelConfiguration {
       ("attention.head_count_kv", keyValueHeadCount), ("attention.key_length", headSize),
       ("attention.value_length", headSize), ("rope.dimension_count", headSize),
     ]
-    // llama.cpp's Ernie is a mixture from layer 0 on, in every layer; its router divides by the sum of those chosen.
-    let mixture: [(String, Int)] = [
+    // llama.cpp's Ernie is a mixture from layer 0 on, in every layer, as its Qwen3 is; their routers divide by the sum of
+    // those chosen.
+    var mixture: [(String, Int)] = [
       ("expert_count", expertCount), ("expert_used_count", expertsPerToken),
-      ("expert_feed_forward_length", intermediateSize), ("expert_shared_count", sharedExpertCount),
-      ("expert_shared_feed_forward_length", sharedIntermediateSize), ("interleave_moe_layer_step", 1),
-      ("leading_dense_block_count", 0),
+      ("expert_feed_forward_length", intermediateSize),
     ]
+    if Architecture(self) == .ernieMixture {
+      mixture += [
+        ("expert_shared_count", sharedExpertCount), ("expert_shared_feed_forward_length", sharedIntermediateSize),
+        ("interleave_moe_layer_step", 1), ("leading_dense_block_count", 0),
+      ]
+    }
     var metadata: [(key: String, value: GGUFValue)] = [
       ("general.architecture", .string(architecture)), ("general.type", .string("model")),
       ("general.name", .string(name)), ("general.file_type", .uint32(encoding.ggmlFileType)),

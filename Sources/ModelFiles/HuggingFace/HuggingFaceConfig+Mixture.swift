@@ -4,10 +4,21 @@ import Storage
 // MARK: - config.json of a mixture of experts
 
 extension ModelConfiguration {
-  /// The members that `Ernie4_5_MoeForCausalLM` has in addition to those of a dense model. Every layer is a mixture.
-  var mixtureMembers: [(String, JSON)] {
-    [
-      ("moe_intermediate_size", .integer(intermediateSize)),
+  /// The members that a mixture has in addition to those of a dense model. Every layer is a mixture.
+  func mixtureMembers(_ architecture: Architecture) -> [(String, JSON)] {
+    let members: [(String, JSON)] = [
+      ("moe_intermediate_size", .integer(intermediateSize)), ("router_aux_loss_coef", .number(balanceLossWeight)),
+    ]
+    guard architecture == .ernieMixture else {
+      return members + [
+        ("decoder_sparse_step", .integer(1)),
+        ("mlp_only_layers", .array([])),
+        ("norm_topk_prob", .bool(normalizesExpertWeights)),
+        ("num_experts", .integer(expertCount)),
+        ("num_experts_per_tok", .integer(expertsPerToken)),
+      ]
+    }
+    return members + [
       ("moe_k", .integer(expertsPerToken)),
       ("moe_layer_end_index", .integer(layerCount - 1)),
       ("moe_layer_interval", .integer(1)),
@@ -15,47 +26,50 @@ extension ModelConfiguration {
       ("moe_norm_min", .number(1e-12)),
       ("moe_num_experts", .integer(expertCount)),
       ("moe_num_shared_experts", .integer(sharedExpertCount)),
-      ("router_aux_loss_coef", .number(balanceLossWeight)),
       ("use_bias", .bool(false)),
     ]
   }
 }
 
 extension HuggingFaceConfig {
-  /// The configuration of an `Ernie4_5_MoeForCausalLM`, absent keys with that model's own defaults.
-  func mixture() throws -> ModelConfiguration {
-    let hiddenSize = try integer("hidden_size")
-    let headCount = try integer("num_attention_heads")
-    let layerCount = try integer("num_hidden_layers")
-    var result = ModelConfiguration(
-      hiddenSize: hiddenSize, layerCount: layerCount, headCount: headCount,
-      keyValueHeadCount: try integer("num_key_value_heads", default: 4),
-      headSize: try integer("head_dim", default: hiddenSize / max(headCount, 1)),
-      intermediateSize: try integer("moe_intermediate_size", default: 1536),
-      vocabularySize: try integer("vocab_size"))
-    result.expertCount = try integer("moe_num_experts", default: 64)
-    result.expertsPerToken = try integer("moe_k", default: 6)
-    result.sharedExpertCount = try integer("moe_num_shared_experts", default: 2)
+  func expertIntermediateSize(_ architecture: Architecture) throws(ConfigurationError) -> Int {
+    try integer("moe_intermediate_size", default: architecture == .ernieMixture ? 1536 : 768)
+  }
+
+  /// The settings of the experts, absent ones as `transformers` has them.
+  func readExperts(_ architecture: Architecture, into result: inout ModelConfiguration) throws {
     result.balanceLossWeight = try number("router_aux_loss_coef", default: 0.001)
-    result.maximumSequenceLength = try integer("max_position_embeddings", default: 131072)
-    result.ropeTheta = try ropeTheta(default: 500_000)
-    result.rotaryScaling = try rotaryScaling(trainedLength: result.maximumSequenceLength)
-    result.rmsNormEpsilon = Float(try number("rms_norm_eps", default: 1e-5))
-    result.tiesEmbeddings = try boolean("tie_word_embeddings", default: true)
-    result.beginTokenID = try tokens("bos_token_id", default: [1]).first
-    result.endTokenIDs = try tokens("eos_token_id", default: [2])
-    guard result.expertCount > 0 else {
-      throw ConfigurationError.invalid(
-        source: path, fault: "moe_num_experts is \(result.expertCount), expected 1 to 256")
+    let countKey: String
+    if architecture == .ernieMixture {
+      countKey = "moe_num_experts"
+      result.expertCount = try integer(countKey, default: 64)
+      result.expertsPerToken = try integer("moe_k", default: 6)
+      result.sharedExpertCount = try integer("moe_num_shared_experts", default: 2)
+    } else {
+      countKey = value("num_experts") == nil ? "num_local_experts" : "num_experts"
+      result.expertCount = try integer(countKey, default: 128)
+      result.expertsPerToken = try integer("num_experts_per_tok", default: 8)
+      result.normalizesExpertWeights = try boolean("norm_topk_prob", default: false)
     }
-    try result.validate(source: path)
-    try refuseDenseLayers(of: result)
-    return result
+    guard result.expertCount > 0 else {
+      throw ConfigurationError.invalid(source: path, fault: "\(countKey) is \(result.expertCount), expected 1 to 256")
+    }
   }
 
   /// Refuses a model in which some layers have no experts, or whose chosen probabilities are divided by anything other
   /// than their sum.
-  private func refuseDenseLayers(of configuration: ModelConfiguration) throws {
+  func refuseDenseLayers(_ architecture: Architecture, of configuration: ModelConfiguration) throws {
+    guard architecture == .ernieMixture else {
+      let step = try integer("decoder_sparse_step", default: 1)
+      guard step == 1, value("mlp_only_layers")?.arrayValue?.isEmpty ?? true else {
+        throw ModelFileError.unsupported(
+          path: path,
+          feature: "decoder_sparse_step \(step) and mlp_only_layers "
+            + "\(value("mlp_only_layers")?.compactText.prefix(60) ?? "[]") are not supported; every layer must be a mixture "
+            + "of experts: 1 and []")
+      }
+      return
+    }
     let start = try integer("moe_layer_start_index", default: 1)
     let end = try integer("moe_layer_end_index", default: -1)
     let interval = try integer("moe_layer_interval", default: 1)

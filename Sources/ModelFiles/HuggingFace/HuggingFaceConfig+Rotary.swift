@@ -19,6 +19,13 @@ extension ModelConfiguration {
           ("attention_factor", .number(yarn.attentionFactor)), ("beta_fast", .number(yarn.fastTurns)),
           ("beta_slow", .number(yarn.slowTurns)), ("truncate", .bool(yarn.roundsBounds)),
         ])
+    case .llama3(let llama3):
+      return object(
+        "llama3", llama3.factor,
+        [
+          ("original_max_position_embeddings", .integer(llama3.originalLength)),
+          ("low_freq_factor", .number(llama3.slowTurns)), ("high_freq_factor", .number(llama3.fastTurns)),
+        ])
     }
   }
 }
@@ -53,18 +60,22 @@ extension HuggingFaceConfig {
       }
     }
     guard let settings, let type = settings.value("rope_type") ?? settings.value("type") else { return .none }
-    func factor() throws -> Double {
-      guard settings.value("factor") != nil else { throw invalid("the rotary scaling has no factor") }
-      return try settings.number("factor", default: 1)
+    func needed(_ key: String) throws -> Double {
+      guard settings.value(key) != nil else { throw invalid("the rotary scaling has no \(key)") }
+      return try settings.number(key, default: 1)
+    }
+    func factor() throws -> Double { try needed("factor") }
+    func originalLength() throws -> Int {
+      // transformers prefers the place outside.
+      let place = value("original_max_position_embeddings") == nil ? settings : self
+      return try place.integer("original_max_position_embeddings", default: trainedLength)
     }
     switch type.stringValue {
     case "default": return .none
     case "linear": return .linear(factor: try factor())
     case "dynamic": return .dynamic(factor: try factor())
     case "yarn":
-      // transformers prefers the place outside.
-      let place = value("original_max_position_embeddings") == nil ? settings : self
-      let originalLength = try place.integer("original_max_position_embeddings", default: trainedLength)
+      let originalLength = try originalLength()
       let isGiven = settings.value("factor") != nil
       var yarn = YaRN(
         factor: isGiven ? try factor() : Double(trainedLength) / Double(max(1, originalLength)),
@@ -80,9 +91,15 @@ extension HuggingFaceConfig {
       }
       yarn.attentionFactor = try settings.number("attention_factor", default: yarn.attentionFactor)
       return .yarn(yarn)
+    case "llama3":
+      return .llama3(
+        Llama3Scaling(
+          factor: try factor(), originalLength: try originalLength(), slowTurns: try needed("low_freq_factor"),
+          fastTurns: try needed("high_freq_factor")))
     default:
       throw refuse(
-        "rope scaling of type \(type.compactText.prefix(60)) is not supported; default, linear, dynamic and yarn are")
+        "rope scaling of type \(type.compactText.prefix(60)) is not supported; default, linear, dynamic, yarn and llama3 "
+          + "are")
     }
   }
 }

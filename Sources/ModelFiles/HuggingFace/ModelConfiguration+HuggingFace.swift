@@ -5,7 +5,7 @@ import Storage
 // MARK: - config.json
 
 extension ModelConfiguration {
-  /// Reads a Hugging Face `config.json` of `LlamaForCausalLM`, `Qwen3ForCausalLM` or `Ernie4_5_MoeForCausalLM`.
+  /// Reads a Hugging Face `config.json` of one of the models in `Architecture`.
   ///
   /// Absent keys have the defaults of `transformers`. A setting that would change the arithmetic and is
   /// not supported here is refused by its name, never ignored.
@@ -42,11 +42,11 @@ extension ModelConfiguration {
   ///
   /// - Parameter weightType: the element type of the weights beside it, as "float32".
   public func huggingFaceConfig(weightType: String = "float32") -> JSON {
-    let architecture: Architecture = isMixture ? .ernieMixture : normalizesQueriesAndKeys ? .qwen3 : .llama
+    let architecture = Architecture(self)
     let endTokens = endTokenIDs.map(JSON.integer)
     var members: [(String, JSON)] = [
       ("architectures", .array([.string(architecture.rawValue)])),
-      ("attention_bias", .bool(false)),
+      ("attention_bias", .bool(attentionBias == .inputsAndOutput)),
       ("attention_dropout", .number(0)),
       ("bos_token_id", beginTokenID.map(JSON.integer) ?? .null),
       ("eos_token_id", endTokens.count <= 1 ? endTokens.first ?? .null : .array(endTokens)),
@@ -70,7 +70,8 @@ extension ModelConfiguration {
       ("use_cache", .bool(true)),
       ("vocab_size", .integer(vocabularySize)),
     ]
-    if isMixture { members += mixtureMembers }
+    if let slidingWindow { members.append(("sliding_window", .integer(slidingWindow))) }
+    if isMixture { members += mixtureMembers(architecture) }
     return .object(members.map { JSON.Member($0.0, $0.1) })
   }
 
@@ -88,45 +89,35 @@ extension ModelConfiguration {
 
   private init(_ config: HuggingFaceConfig) throws {
     let architecture = try config.architecture()
-    let isQwen = architecture == .qwen3
-    try config.refuseUnsupportedFeatures()
-    if architecture == .ernieMixture {
-      self = try config.mixture()
-      return
-    }
+    try config.refuseUnsupportedFeatures(of: architecture)
     let hiddenSize = try config.integer("hidden_size")
     let headCount = try config.integer("num_attention_heads")
-    let defaultHeadSize = isQwen ? 128 : hiddenSize / max(headCount, 1)
+    // Null is not absent here: it means as many as there are query heads.
+    let keyValueHeads = config.json["num_key_value_heads"] == nil ? architecture.defaultKeyValueHeadCount : nil
     self.init(
       hiddenSize: hiddenSize, layerCount: try config.integer("num_hidden_layers"), headCount: headCount,
-      keyValueHeadCount: try config.integer("num_key_value_heads", default: headCount),
-      headSize: try config.integer("head_dim", default: defaultHeadSize),
-      intermediateSize: try config.integer("intermediate_size"), vocabularySize: try config.integer("vocab_size"))
-    maximumSequenceLength = try config.integer("max_position_embeddings", default: isQwen ? 32768 : 2048)
-    ropeTheta = try config.ropeTheta()
+      keyValueHeadCount: try config.integer("num_key_value_heads", default: keyValueHeads ?? headCount),
+      headSize: try config.integer(
+        "head_dim", default: architecture.defaultHeadSize ?? hiddenSize / max(headCount, 1)),
+      intermediateSize: architecture.isMixture
+        ? try config.expertIntermediateSize(architecture) : try config.integer("intermediate_size"),
+      vocabularySize: try config.integer("vocab_size"))
+    maximumSequenceLength = try config.integer(
+      "max_position_embeddings", default: architecture.defaultMaximumSequenceLength)
+    if architecture == .mistral { slidingWindow = try config.slidingWindow() }
+    ropeTheta = try config.ropeTheta(default: architecture.defaultRopeTheta)
     rotaryScaling = try config.rotaryScaling(trainedLength: maximumSequenceLength)
-    rmsNormEpsilon = Float(try config.number("rms_norm_eps", default: 1e-6))
-    tiesEmbeddings = try config.boolean("tie_word_embeddings", default: false)
-    normalizesQueriesAndKeys = isQwen
-    // transformers' own defaults for Llama; they mean nothing to a vocabulary that has no such tokens.
-    beginTokenID = try config.tokens("bos_token_id", default: isQwen || vocabularySize < 2 ? [] : [1]).first
-    endTokenIDs = try config.tokens("eos_token_id", default: isQwen || vocabularySize < 3 ? [] : [2])
+    rmsNormEpsilon = Float(try config.number("rms_norm_eps", default: architecture.defaultEpsilon))
+    tiesEmbeddings = try config.boolean("tie_word_embeddings", default: architecture.tiesEmbeddingsByDefault)
+    normalizesQueriesAndKeys = architecture == .qwen3 || architecture == .qwen3Mixture
+    attentionBias = try config.attentionBias(architecture)
+    // transformers' own defaults; they mean nothing to a vocabulary that has no such tokens.
+    let hasTokens = architecture.hasDefaultTokens
+    beginTokenID = try config.tokens("bos_token_id", default: hasTokens && vocabularySize > 1 ? [1] : []).first
+    endTokenIDs = try config.tokens("eos_token_id", default: hasTokens && vocabularySize > 2 ? [2] : [])
+    if architecture.isMixture { try config.readExperts(architecture, into: &self) }
     try validate(source: config.path)
-  }
-}
-
-/// The models of `transformers` that a configuration can express.
-enum Architecture: String, CaseIterable {
-  case llama = "LlamaForCausalLM"
-  case qwen3 = "Qwen3ForCausalLM"
-  case ernieMixture = "Ernie4_5_MoeForCausalLM"
-
-  var modelType: String {
-    switch self {
-    case .llama: "llama"
-    case .qwen3: "qwen3"
-    case .ernieMixture: "ernie4_5_moe"
-    }
+    if architecture.isMixture { try config.refuseDenseLayers(architecture, of: self) }
   }
 }
 
@@ -206,9 +197,24 @@ struct HuggingFaceConfig {
     return found
   }
 
-  func refuseUnsupportedFeatures() throws(ModelFileError) {
+  /// Which products of attention have biases. Qwen2 has its own whatever the setting says, as in `transformers`.
+  func attentionBias(_ architecture: Architecture) throws(ConfigurationError) -> AttentionBias {
+    if architecture == .qwen2 { return .inputs }
+    return try boolean("attention_bias", default: false) ? .inputsAndOutput : .none
+  }
+
+  /// Mistral's window; an explicit null means none, as in `transformers`.
+  func slidingWindow() throws(ConfigurationError) -> Int? {
+    guard json["sliding_window"]?.isNull != true else { return nil }
+    return try integer("sliding_window", default: 4096)
+  }
+
+  func refuseUnsupportedFeatures(of architecture: Architecture) throws(ModelFileError) {
     func refuse(_ text: String) -> ModelFileError { .unsupported(path: path, feature: text) }
-    for key in ["attention_bias", "mlp_bias", "use_bias", "use_sliding_window"] {
+    var unsupported = ["mlp_bias", "use_bias", "use_sliding_window"]
+    // transformers passes over it in these; the file asks for it.
+    if architecture == .mistral || architecture == .ernieMixture { unsupported.append("attention_bias") }
+    for key in unsupported {
       if let value = value(key), value != .bool(false) {
         throw refuse("\(key) is \(value.compactText.prefix(60)); only models without it are supported")
       }

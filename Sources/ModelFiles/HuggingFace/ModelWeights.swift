@@ -43,15 +43,14 @@ public final class ModelWeights: Sendable {
 
   /// The type and shape of a weight, if there is one of this name.
   public func tensor(_ name: String) -> SafetensorsFile.Tensor? {
-    locations[name].flatMap { files[$0.file].tensor($0.name) }
+    locations[name]?.tensor
   }
 
   /// The file that holds a weight.
   public func filePath(of name: String) -> String { locations[name].map { files[$0.file].path } ?? path }
 
   private func find(_ name: String) -> (file: SafetensorsFile, tensor: SafetensorsFile.Tensor)? {
-    guard let location = locations[name], let tensor = files[location.file].tensor(location.name) else { return nil }
-    return (files[location.file], tensor)
+    locations[name].map { (files[$0.file], $0.tensor) }
   }
 
   /// Whether the output is a matrix of its own, other than the embedding. Where `config.json` says that they are one and

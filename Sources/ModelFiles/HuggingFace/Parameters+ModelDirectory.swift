@@ -35,7 +35,7 @@ extension ModelWeights {
     try copy(entry.key, to: destination)
     if configuration.storesAdjacentPairs && entry.role.isRotated {
       RotaryRows.split(
-        destination, rows: entry.shape[0], columns: entry.shape[1], headSize: configuration.headSize)
+        destination, rows: entry.shape[0], columns: entry.columns, headSize: configuration.headSize)
     }
   }
 }
@@ -60,8 +60,7 @@ extension ParameterTable {
             + "Check \(Self.settings(for: entry.role)).")
       }
     }
-    let mixtureLayers = configuration.isMixture ? configuration.layerCount : 0
-    let routerBiases = Set((0..<mixtureLayers).map { ParameterKey.Layer($0).routerBias })
+    let routerBiases = Set(configuration.routerBiases)
     for name in weights.names.sorted() where entry(name) == nil {
       if Self.tables.contains(where: name.hasSuffix) { continue }
       if name == ParameterKey.output, weights.tensor(name)?.shape == weights.tensor(ParameterKey.embedding)?.shape,
@@ -99,13 +98,14 @@ extension ParameterTable {
     case .query, .attentionOutput: return "num_attention_heads, head_dim, \(layer)"
     case .key, .value: return "num_key_value_heads, head_dim, \(layer)"
     case .queryNorm, .keyNorm: return "the architecture, head_dim and num_hidden_layers"
+    case .queryBias, .keyBias, .valueBias, .attentionOutputBias: return "the architecture, attention_bias, \(layer)"
     case .attentionNorm, .feedForwardNorm, .finalNorm: return layer
-    case .router: return "moe_num_experts, \(layer)"
+    case .router: return "moe_num_experts or num_experts, \(layer)"
     case .gate(let block), .up(let block), .down(let block):
       switch block {
       case .dense: return "intermediate_size, \(layer)"
       case .shared: return "moe_num_shared_experts, moe_intermediate_size, \(layer)"
-      case .expert: return "moe_num_experts, moe_intermediate_size, \(layer)"
+      case .expert: return "moe_num_experts or num_experts, moe_intermediate_size, \(layer)"
       }
     case .loraA, .loraB: return "the architecture"
     }
@@ -119,8 +119,10 @@ extension ParameterTable {
     var dense = ModelConfiguration(hiddenSize: 2, layerCount: 1, headCount: 1, keyValueHeadCount: 1)
     dense.tiesEmbeddings = false
     dense.normalizesQueriesAndKeys = true
+    dense.attentionBias = .inputsAndOutput
     var mixture = dense
     mixture.normalizesQueriesAndKeys = false
+    mixture.attentionBias = .none
     (mixture.expertCount, mixture.expertsPerToken, mixture.sharedExpertCount) = (1, 1, 1)
     let tables = [dense, mixture].compactMap { try? ParameterTable($0) }
     return tables.lazy.compactMap { $0.entry(first) }.first.map { settings(for: $0.role) } ?? "the architecture"
@@ -158,8 +160,7 @@ extension Parameters {
         ?? configuration.huggingFaceGenerationConfig()
       try AtomicFile.write(generation.text() + "\n", to: directory + "/generation_config.json")
       if let tokenizerDirectory { try Tokenizer.copyFiles(from: tokenizerDirectory, to: directory) }
-      let biases =
-        configuration.isMixture ? (0..<configuration.layerCount).map { ParameterKey.Layer($0).routerBias } : []
+      let biases = configuration.routerBiases
       let writer = try ModelWeightsWriter(
         directory: directory,
         tensors: table.entries.map {
@@ -179,9 +180,21 @@ extension Parameters {
     var rows = Array(weight)
     try rows.withUnsafeMutableBufferPointer { rows in
       RotaryRows.interleave(
-        rows.baseAddress!, rows: entry.shape[0], columns: entry.shape[1], headSize: configuration.headSize)
+        rows.baseAddress!, rows: entry.shape[0], columns: entry.columns, headSize: configuration.headSize)
       try writer.append(UnsafeBufferPointer(rows))
     }
+  }
+}
+
+extension ParameterEntry {
+  /// Of a matrix, or 1 of a vector, whose numbers are its rows.
+  fileprivate var columns: Int { shape.count > 1 ? shape[1] : 1 }
+}
+
+extension ModelConfiguration {
+  /// What Ernie adds to its routers' probabilities, by layer: no weights of this program, and zero.
+  fileprivate var routerBiases: [String] {
+    Architecture(self) == .ernieMixture ? (0..<layerCount).map { ParameterKey.Layer($0).routerBias } : []
   }
 }
 
@@ -198,7 +211,7 @@ extension JSON {
   /// of `transformers`, belong to other programs. Left out are other spellings of what is written here.
   fileprivate func adding(unknownSettingsOf original: JSON?) -> JSON {
     guard case .object(let members) = self, case .object(let originals)? = original else { return self }
-    let respelled = ["dtype", "rope_parameters"]
+    let respelled = ["dtype", "rope_parameters", "num_local_experts"]
     return .object(
       members + originals.filter { original in self[original.key] == nil && !respelled.contains(original.key) })
   }

@@ -38,5 +38,5 @@ package enum RotaryRows {
 
 extension ModelConfiguration {
   /// Whether a Hugging Face directory of this model has the rows of Wq and Wk in the order of adjacent pairs.
-  var storesAdjacentPairs: Bool { isMixture }
+  var storesAdjacentPairs: Bool { Architecture(self) == .ernieMixture }
 }

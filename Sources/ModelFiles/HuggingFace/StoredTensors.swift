@@ -6,8 +6,8 @@ import Storage
 struct StoredTensors {
   struct Location {
     let file: Int
-    /// The name in the file, which may have a prefix that its name as a weight lacks.
-    let name: String
+    /// The tensor of the file, whose name may have a prefix that the weight's lacks, or an expert's part of it.
+    let tensor: SafetensorsFile.Tensor
   }
 
   /// The file that a message about missing weights should name.
@@ -68,11 +68,15 @@ struct StoredTensors {
     var locations: [String: Location] = [:]
     for (position, file) in files.enumerated() {
       for tensor in file.tensors {
-        let name = weightName(tensor.name, isBare: isBare)
-        if let other = locations.updateValue(Location(file: position, name: tensor.name), forKey: name) {
+        for (name, part) in weights(of: tensor, named: weightName(tensor.name, isBare: isBare)) {
+          guard let other = locations.updateValue(Location(file: position, tensor: part), forKey: name) else {
+            continue
+          }
           throw ModelFileError.malformed(
             path: file.path,
-            fault: "'\(tensor.name.prefix(200))' and '\(other.name.prefix(200))' of the same model are one weight")
+            fault:
+              "'\(tensor.name.prefix(200))' and '\(other.tensor.name.prefix(200))' of the same model are one weight"
+          )
         }
       }
     }
@@ -82,6 +86,31 @@ struct StoredTensors {
     }
     locations[ParameterKey.embedding] = output
     return (locations, true)
+  }
+
+  /// The weights that a tensor holds: itself, or the matrices of all experts of a layer, which `transformers` 5 has in one:
+  /// `gate_up_proj` [experts, 2·intermediate, hidden], gate before up, and `down_proj` [experts, hidden, intermediate].
+  private static func weights(
+    of tensor: SafetensorsFile.Tensor, named name: String
+  ) -> [(name: String, part: SafetensorsFile.Tensor)] {
+    let suffixes = [
+      (".mlp.experts.gate_up_proj", ["gate_proj", "up_proj"]), (".mlp.experts.down_proj", ["down_proj"]),
+    ]
+    guard let (suffix, parts) = suffixes.first(where: { name.hasSuffix($0.0) }), tensor.shape.count == 3,
+      (1...1 << 8).contains(tensor.shape[0]), tensor.shape[1] % parts.count == 0
+    else { return [(name, tensor)] }
+    let prefix = name.dropLast(suffix.count) + ".mlp.experts."
+    let (rows, columns) = (tensor.shape[1] / parts.count, tensor.shape[2])
+    let byteCount = rows * columns * tensor.type.byteCount
+    return (0..<tensor.shape[0] * parts.count).map { place in
+      let (expert, part) = place.quotientAndRemainder(dividingBy: parts.count)
+      return (
+        "\(prefix)\(expert).\(parts[part]).weight",
+        SafetensorsFile.Tensor(
+          name: tensor.name, type: tensor.type, shape: [rows, columns], offset: tensor.offset + place * byteCount,
+          byteCount: byteCount)
+      )
+    }
   }
 
   /// The name of a weight in `transformers`, for one that a wrapper around the model, or saving its inner model alone, has

@@ -50,7 +50,7 @@ private func inferenceBenchmark(
 ) -> Command {
   let model = Option.text(
     "model", "MODEL", default: "small",
-    help: "tiny, small, moe or base with random weights, or a model directory or run.")
+    help: "\(ModelConfiguration.names.joined(separator: ", ")) with random weights, or a model directory or run.")
   let tokens = Option.integer(
     "tokens", default: defaultTokens, in: 1...1 << 16, help: "Tokens of a run; the median of 7 counts.")
   return Command(

@@ -5,7 +5,9 @@ import Storage
 
 /// `minimind bench products`: the rate of each matrix product of a training step.
 let benchProductsCommand: Command = {
-  let model = Option.text("model", "NAME|FILE", default: "small", help: "tiny, small, moe, base, or a config.json.")
+  let model = Option.text(
+    "model", "NAME|FILE", default: "small",
+    help: "\(ModelConfiguration.names.joined(separator: ", ")), or a config.json.")
   let rows = Option.integer("rows", default: 2048, in: 64...1 << 16, help: "Tokens, over all threads.")
   return Command(
     "bench", "products", summary: "measures the matrix products that training consists of",

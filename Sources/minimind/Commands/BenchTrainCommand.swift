@@ -9,7 +9,9 @@ import Training
 
 /// `minimind bench train`: the speed of optimizer steps, compared with that of their matrix products alone.
 let benchTrainCommand: Command = {
-  let model = Option.text("model", "NAME|FILE", default: "small", help: "tiny, small, moe, base, or a config.json.")
+  let model = Option.text(
+    "model", "NAME|FILE", default: "small",
+    help: "\(ModelConfiguration.names.joined(separator: ", ")), or a config.json.")
   let data = Option.optional("data", "DIR", help: "Prepared data to train on, instead of random full sequences.")
   let precision = Option(SettingList.shared.precision, of: .pretrain.computed(by: CPUEngineProvider.self))
   let recompute = Option(SettingList.shared.recomputeActivations, of: .pretrain)

@@ -7,24 +7,24 @@ import Storage
 let convertCommand: Command = {
   let from = Option.required(
     "from", "PATH",
-    help: "A model: a Hugging Face directory, a run or checkpoint of this program, or a MiniMind v1 .pth.")
+    help: "A model: a Hugging Face directory, a run or checkpoint of this program, or a MiniMind .pth.")
   let to = Option.required("to", "PATH", help: "The result, which must not exist yet.")
   let format = Option<(any ModelFormat)?>.optionalChoice(
     "format", among: ModelFormats.written, called: \.name,
     defaultText: "by the ending of --to, .pth or .gguf; else hf",
-    help: "Hugging Face directory, MiniMind v1 checkpoint, or llama.cpp's format.")
+    help: "Hugging Face directory, MiniMind's checkpoint, or llama.cpp's format.")
   let type = Option<WeightEncoding?>.optionalChoice(
     "type", defaultText: "that of the source; fp32 for an adapter",
     help: "How weights are stored; q8, which is llama.cpp's q8_0, in gguf only. \(NumberType.otherNamesNote)")
   let heads = Option.optionalInteger(
-    "heads", in: 1...4096, defaultText: "\(MissingSettings.v1HeadCount), as v1",
-    help: "Query heads of a v1 .pth, which does not say how many it has.")
+    "heads", in: 1...4096, defaultText: "16 for one with v1's names, 8 for one of MiniMind2",
+    help: "Query heads of a .pth, where it does not say how many it has.")
   let theta = Option.optionalNumber(
-    "rope-theta", in: 1...1e9, defaultText: "\(formatNumber(MissingSettings.v1RopeTheta)), as v1",
-    help: "Rotary base of a v1 .pth, which does not say it; 1000000 for one of MiniMind2.")
+    "rope-theta", in: 1...1e9, defaultText: "10000 for one with v1's names, else 1000000",
+    help: "Rotary base of a .pth, which does not say it.")
   let experts = Option.optionalInteger(
-    "experts-per-token", in: 1...256, defaultText: "\(MissingSettings.v1ExpertsPerToken), as v1",
-    help: "Experts that each token is routed to, of a v1 .pth with a mixture of experts.")
+    "experts-per-token", in: 1...256, defaultText: "1 for one of MiniMind 3, else 2",
+    help: "Experts that each token is routed to, of a .pth with a mixture of experts.")
   let tokenizer = Option.optional(
     "tokenizer", "DIR", help: "The tokenizer for the result, if the source has none or another is wanted."
   )
@@ -49,7 +49,7 @@ let convertCommand: Command = {
       headCount: invocation[heads], expertsPerToken: invocation[experts], ropeTheta: invocation[theta])
     guard origin.lacksHeadCounts || missing == MissingSettings() else {
       throw UsageError(
-        "--heads, --rope-theta and --experts-per-token go with a v1 .pth; \(invocation[from]) says them.")
+        "--heads, --rope-theta and --experts-per-token go with a .pth; \(invocation[from]) says them.")
     }
     let source = try origin.read(invocation[from], missing)
     let settings = WriteSettings(

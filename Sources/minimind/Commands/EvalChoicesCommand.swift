@@ -49,9 +49,9 @@ let evalChoicesCommand: Command = {
     let outputFile = try invocation[output].map { try AtomicFile($0) }
     let answersFile = try invocation[answers].map { try AtomicFile($0) }
 
-    let test = ChoiceTest(
-      set, prompt, exampleCount: invocation[shots],
-      maximumTokens: invocation[context] ?? parameters.configuration.maximumSequenceLength)
+    let length = invocation[context] ?? parameters.configuration.contextLength
+    try parameters.configuration.checkContext(length)
+    let test = ChoiceTest(set, prompt, exampleCount: invocation[shots], maximumTokens: length)
     let start = monotonicSeconds()
     let result = try ask(test, parameters, set, invocation)
     let seconds = monotonicSeconds() - start

@@ -68,20 +68,21 @@ let evalPerplexityCommand: Command = {
     Interruption.watch()
     if isByPosition {
       let factor = invocation[RotaryOptions.factor]
+      let length = invocation[sequenceLength] ?? Int(Double(configuration.contextLength) * factor)
+      try configuration.checkContext(length)
       // A path that cannot be written is reported before the work.
       let plotFile = try invocation[plot].map { try AtomicFile($0) }
       let report = try PositionReport(
         invocation[GenerateOptions.model], Parameters(modelDirectory: directory), tokenizer,
         documents(invocation, inputs),
-        length: max(
-          PositionLosses.bucketCount,
-          invocation[sequenceLength] ?? Int(Double(configuration.maximumSequenceLength) * factor)),
-        factor: factor, precision: invocation[EvaluationOptions.precision], engines: engines)
+        length: max(PositionLosses.bucketCount, length), factor: factor,
+        precision: invocation[EvaluationOptions.precision], engines: engines)
       try plotFile?.write(report.plot)
       try plotFile?.commit()
       return try invocation[Option.json] ? printJSON(report) : Console.standardOutput.write(report.text)
     }
-    let length = invocation[sequenceLength] ?? configuration.maximumSequenceLength
+    let length = invocation[sequenceLength] ?? configuration.contextLength
+    try configuration.checkContext(length)
     let scaling = try RotaryOptions.scaling(invocation, configuration)
     let meter: PerplexityMeter
     if let type = invocation[type] {

@@ -93,7 +93,7 @@ struct LoadedModel {
     model = try loadInferenceEngine(
       modelDirectory: directory, type: invocation[GenerateOptions.type],
       contextLength: invocation[GenerateOptions.context]
-        ?? Int(Double(configuration.maximumSequenceLength) * growth),
+        ?? Int(Double(configuration.contextLength) * growth),
       rotaryScaling: scaling, team: WorkerTeam(count: threadCount(invocation)))
     try checkVocabulary(tokenizer, model.configuration.vocabularySize, directory)
     let generation = try GenerationConfiguration(modelDirectory: directory)

@@ -1,6 +1,7 @@
 import Compute
 import Foundation
 import Machine
+import Model
 import ModelFiles
 import Processes
 import Storage
@@ -10,7 +11,9 @@ import Tokenization
 let infoCommand: Command = {
   let model = Option.optionalPositional(
     "MODEL",
-    help: "A run, a checkpoint, a model directory, a config.json, or tiny, small, moe, base. Without it: the machine.")
+    help:
+      "A run, a checkpoint, a model directory, a config.json, or \(ModelConfiguration.names.joined(separator: ", ")). Without it: the machine."
+  )
   return Command(
     "info", summary: "tells what the machine can do, or what a model consists of",
     options: [model, Option.json, Option.threads], example: "minimind info my-run"

@@ -49,6 +49,7 @@ struct ModelFacts: Encodable {
       case .linear(let factor): (type, self.factor) = ("linear", factor)
       case .dynamic(let factor): (type, self.factor) = ("dynamic", factor)
       case .yarn(let yarn): (type, factor) = ("yarn", yarn.factor)
+      case .llama3(let llama3): (type, factor) = ("llama3", llama3.factor)
       }
     }
   }
@@ -105,7 +106,7 @@ struct ModelFacts: Encodable {
       case .embedding: "embedding"
       case .output: "output"
       case .attentionNorm, .feedForwardNorm, .finalNorm, .queryNorm, .keyNorm: "norms"
-      case .query, .key, .value, .attentionOutput: "attention"
+      case .query, .key, .value, .attentionOutput, .queryBias, .keyBias, .valueBias, .attentionOutputBias: "attention"
       case .router: "routers"
       case .gate(let block), .up(let block), .down(let block):
         switch block {
@@ -125,10 +126,10 @@ struct ModelFacts: Encodable {
   private static func memory(_ configuration: ModelConfiguration, _ table: ParameterTable, threads: Int) -> [Memory] {
     var memory = WeightType.allCases.map { type in
       Memory(
-        use: "inference, a full context of \(configuration.maximumSequenceLength)", type: type.rawValue,
+        use: "inference, a full context of \(configuration.contextLength)", type: type.rawValue,
         bytes: type.byteCount(weights: configuration.parameterCount)
           + CPUInferenceEngine.cacheByteCount(
-            configuration, type: type, tokens: configuration.maximumSequenceLength))
+            configuration, type: type, tokens: configuration.contextLength))
     }
     memory += ElementType.allCases.map { type in
       // The fp32 weights and the optimizer stand beside what the pass holds.
@@ -215,12 +216,19 @@ extension ModelFacts {
       ("max_position_embeddings", Double(configuration.maximumSequenceLength)),
       ("rope_theta", configuration.ropeTheta), ("rms_norm_eps", Double("\(configuration.rmsNormEpsilon)") ?? 0),
     ]
-      + (configuration.isMixture
-        ? [
-          ("moe_num_experts", Double(configuration.expertCount)), ("moe_k", Double(configuration.expertsPerToken)),
-          ("moe_num_shared_experts", Double(configuration.sharedExpertCount)),
-          ("router_aux_loss_coef", configuration.balanceLossWeight),
-        ] : [])
+      + (configuration.slidingWindow.map { [("sliding_window", Double($0))] } ?? [])
+      + (configuration.isMixture ? experts + [("router_aux_loss_coef", configuration.balanceLossWeight)] : [])
+  }
+
+  /// Qwen's mixtures and Ernie's have other names for the same.
+  private var experts: [(key: String, value: Double)] {
+    let (count, chosen) = (Double(configuration.expertCount), Double(configuration.expertsPerToken))
+    return configuration.normalizesQueriesAndKeys
+      ? [("num_experts", count), ("num_experts_per_tok", chosen)]
+      : [
+        ("moe_num_experts", count), ("moe_k", chosen),
+        ("moe_num_shared_experts", Double(configuration.sharedExpertCount)),
+      ]
   }
 
   var text: String {
@@ -235,6 +243,8 @@ extension ModelFacts {
       base.map { "an adapter on \($0)" },
       configuration.isMixture ? "\(formatCount(configuration.activeParameterCount)) of them active in a token" : nil,
       configuration.normalizesQueriesAndKeys ? "query/key norms" : nil,
+      configuration.attentionBias == .none ? nil : "biases",
+      configuration.slidingWindow.map { "a sliding window of \($0)" },
       configuration.tiesEmbeddings ? "output tied to the embedding" : "own output matrix",
     ].compactMap { $0 }
     var result =

@@ -27,9 +27,12 @@ enum RotaryOptions {
     case .linear: return .linear(factor: factor)
     case .dynamic: return .dynamic(factor: factor)
     case .yarn:
-      // A model that was adapted by YaRN says what its length was before.
+      // A model that was adapted already says what its length was before.
       if case .yarn(let yarn) = configuration.rotaryScaling {
         return .yarn(YaRN(factor: factor, originalLength: yarn.originalLength))
+      }
+      if case .llama3(let llama3) = configuration.rotaryScaling {
+        return .yarn(YaRN(factor: factor, originalLength: llama3.originalLength))
       }
       return .yarn(YaRN(factor: factor, originalLength: configuration.maximumSequenceLength))
     }

@@ -28,10 +28,10 @@ struct TrainingSamples {
     } else {
       prompts = texts.map { [tokenizer.beginToken] + tokenizer.encode($0, specialTokens: .asText) }
     }
-    for (text, prompt) in zip(texts, prompts) where prompt.count >= plan.configuration.maximumSequenceLength {
+    for (text, prompt) in zip(texts, prompts) where prompt.count >= plan.configuration.contextLength {
       throw CommandError(
         "--sample-prompt \"\(text.prefix(30))…\" has \(prompt.count) tokens and the model's context "
-          + "\(plan.configuration.maximumSequenceLength). Give a shorter one.")
+          + "\(plan.configuration.contextLength). Give a shorter one.")
     }
   }
 

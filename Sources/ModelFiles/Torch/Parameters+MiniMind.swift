@@ -5,21 +5,22 @@ import Storage
 // MARK: - Reading
 
 extension Parameters {
-  /// Reads a MiniMind v1 checkpoint: the `state_dict` of its model, dense or a mixture of experts.
+  /// Reads a MiniMind checkpoint of any version: the `state_dict` of its model, dense or a mixture of experts.
   ///
   /// Prefixes that `torch.compile` and data-parallel training leave (`_orig_mod.`, `module.`) are dropped, and so are the
-  /// tables that v1 stores beside its weights.
+  /// tables that some versions store beside the weights.
   ///
   /// - Parameter missing: what the file does not say.
   /// - Throws: `ModelFileError` or `ConfigurationError`, each saying which file and what is wrong.
-  package convenience init(miniMindV1 checkpoint: TorchCheckpoint, _ missing: MissingSettings) throws {
+  package convenience init(miniMind checkpoint: TorchCheckpoint, _ missing: MissingSettings) throws {
     let path = checkpoint.path
     var tensors = try Self.namedTensors(of: checkpoint)
+    let version = MiniMindVersion(weights: tensors)
     let configuration = try ModelConfiguration(
-      miniMindV1Weights: tensors, path: path, headSize: Self.headSize(of: checkpoint), missing)
+      miniMindWeights: tensors, version, path: path, headSize: Self.headSize(of: checkpoint), missing)
     let table = try ParameterTable(configuration)
-    let weights = table.miniMindV1Weights(of: configuration)
-    let output = tensors.removeValue(forKey: MiniMindV1Name.output)
+    let weights = table.miniMindWeights(of: configuration, version)
+    let output = tensors.removeValue(forKey: version.output)
     var remaining = tensors
     var byteCount = 0
     for weight in weights {
@@ -34,7 +35,7 @@ extension Parameters {
       byteCount += weight.count * (tensor.type?.byteCount ?? 1)
     }
     if let name = remaining.keys.min() {
-      throw ModelFileError.contradiction("\(path): '\(name.prefix(200))' is no weight of a MiniMind v1 model.")
+      throw ModelFileError.contradiction("\(path): '\(name.prefix(200))' is no weight of a \(version.rawValue) model.")
     }
     // Many tensors could share one storage and so be larger together than the file that holds them.
     guard byteCount <= checkpoint.byteCount else {
@@ -51,8 +52,8 @@ extension Parameters {
           destination, rows: weight.shape[0], columns: weight.shape[1], headSize: configuration.headSize)
       }
     }
-    if let output, let embedding = tensors[MiniMindV1Name.embedding] {
-      try checkTied(output, to: embedding, in: checkpoint)
+    if let output, let embedding = tensors[version.embedding] {
+      try checkTied(output, to: embedding, version, in: checkpoint)
     }
   }
 
@@ -64,8 +65,8 @@ extension Parameters {
     return table.flatMap { $0.shape.count == 2 && $0.shape[1] > 0 ? 2 * $0.shape[1] : nil }
   }
 
-  /// The weights by their names in v1's model.
-  private static func namedTensors(of checkpoint: TorchCheckpoint) throws -> [String: TorchCheckpoint.Tensor] {
+  /// The weights by their names in MiniMind's model.
+  static func namedTensors(of checkpoint: TorchCheckpoint) throws -> [String: TorchCheckpoint.Tensor] {
     var tensors: [String: TorchCheckpoint.Tensor] = [:]
     for tensor in checkpoint.tensors {
       var name = Substring(tensor.name)
@@ -84,9 +85,10 @@ extension Parameters {
     return tensors
   }
 
-  /// v1 uses one matrix for embedding and output, and its files have it under both names.
+  /// MiniMind uses one matrix for embedding and output, and its files have it under both names.
   private func checkTied(
-    _ output: TorchCheckpoint.Tensor, to embedding: TorchCheckpoint.Tensor, in checkpoint: TorchCheckpoint
+    _ output: TorchCheckpoint.Tensor, to embedding: TorchCheckpoint.Tensor, _ version: MiniMindVersion,
+    in checkpoint: TorchCheckpoint
   ) throws {
     if checkpoint.isSame(output, embedding) { return }
     let shape = embedding.shape
@@ -99,8 +101,8 @@ extension Parameters {
       } : []
     guard withExtendedLifetime(self, { self[ParameterKey.embedding].elementsEqual(copy) }) else {
       throw ModelFileError.contradiction(
-        "\(checkpoint.path): '\(MiniMindV1Name.output)' is not '\(MiniMindV1Name.embedding)', "
-          + "and MiniMind v1 has one matrix for both. Was the file put together from two models?")
+        "\(checkpoint.path): '\(version.output)' is not '\(version.embedding)', "
+          + "and \(version.rawValue) has one matrix for both. Was the file put together from two models?")
     }
   }
 }
@@ -108,13 +110,14 @@ extension Parameters {
 // MARK: - Writing
 
 extension Parameters {
-  /// Writes a MiniMind v1 checkpoint, which appears at `path` whole or not at all.
+  /// Writes a MiniMind checkpoint, which appears at `path` whole or not at all: of the version that has such models.
   ///
   /// - Parameter type: `.float32`, which loses nothing, `.float16` or `.bfloat16`.
-  /// - Throws: `ModelFileError` when v1 has no such model, or a weight does not fit into the type; `FileError`.
-  package func saveMiniMindV1(_ path: String, type: TensorType) throws {
-    try configuration.checkMiniMindV1(path: path)
-    let weights = table.miniMindV1Weights(of: configuration)
+  /// - Throws: `ModelFileError` when none has, or a weight does not fit into the type; `FileError`.
+  package func saveMiniMind(_ path: String, type: TensorType) throws {
+    let version = MiniMindVersion(of: configuration)
+    try version.check(configuration, path: path)
+    let weights = table.miniMindWeights(of: configuration, version)
     // libzip reads the elements from memory when the archive is closed, so all of them are laid out first.
     let byteCounts = weights.map { $0.count * type.byteCount }
     let block = UnsafeMutableRawBufferPointer.allocate(byteCount: byteCounts.reduce(0, +), alignment: 64)
@@ -126,7 +129,7 @@ extension Parameters {
       try withValues(of: weight) { values in
         try TensorConversion.narrow(values, to: type, at: bytes, name: weight.name, path: path)
       }
-      let names = weight.name == MiniMindV1Name.embedding ? [weight.name, MiniMindV1Name.output] : [weight.name]
+      let names = weight.name == version.embedding ? [weight.name, version.output] : [weight.name]
       tensors.append(TorchWriter.Tensor(names: names, shape: weight.shape, bytes: UnsafeRawBufferPointer(bytes)))
       offset += byteCount
     }

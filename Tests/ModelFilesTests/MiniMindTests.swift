@@ -16,8 +16,8 @@ private func tinyConfiguration(experts: Int = 0) -> ModelConfiguration {
   return configuration
 }
 
-private func readMiniMindV1(_ path: String, heads: Int = 2) throws -> Parameters {
-  try Parameters(miniMindV1: TorchCheckpoint(path), MissingSettings(headCount: heads))
+private func readMiniMind(_ path: String, heads: Int = 2) throws -> Parameters {
+  try Parameters(miniMind: TorchCheckpoint(path), MissingSettings(headCount: heads))
 }
 
 private func message(_ body: () throws -> Void) -> String {
@@ -32,7 +32,7 @@ private func writeEdited(
   _ parameters: Parameters, to path: String, _ edit: (inout [(name: String, shape: [Int], values: [Float])]) -> Void
 ) throws {
   let plain = path + ".plain"
-  try parameters.saveMiniMindV1(plain, type: .float32)
+  try parameters.saveMiniMind(plain, type: .float32)
   let checkpoint = try TorchCheckpoint(plain)
   var tensors = try checkpoint.tensors.map { tensor in
     var values = [Float](repeating: 0, count: tensor.shape.reduce(1, *))
@@ -51,23 +51,23 @@ private func writeEdited(
     }, type: .float32, to: path)
 }
 
-@Suite struct MiniMindV1Tests {
+@Suite struct MiniMindTests {
   @Test(
     "v1's own checkpoints hold the weights that v1 had", .enabled(if: SharedFixtures.has("fixtures/v1")),
     arguments: GoldenFixture.Name.allCases)
   func golden(name: GoldenFixture.Name) throws {
     let golden = try GoldenFixture(name)
     let path = SharedFixtures.path("fixtures/v1/\(name.rawValue).after.pth")
-    let parameters = try readMiniMindV1(path, heads: golden.configuration.headCount)
+    let parameters = try readMiniMind(path, heads: golden.configuration.headCount)
     #expect(parameters.configuration.parameterCount == golden.configuration.parameterCount)
     for (key, values) in golden.parametersAfter {
       #expect(parameters.copy(of: key).map(\.bitPattern) == values.map(\.bitPattern), "\(key)")
     }
     try withTemporaryDirectory { directory in
-      try parameters.saveMiniMindV1(directory + "/again.pth", type: .float32)
+      try parameters.saveMiniMind(directory + "/again.pth", type: .float32)
       let (first, second) = (try TorchCheckpoint(path), try TorchCheckpoint(directory + "/again.pth"))
       #expect(Set(first.tensors.map(\.name)) == Set(second.tensors.map(\.name)))
-      let again = try readMiniMindV1(directory + "/again.pth", heads: golden.configuration.headCount)
+      let again = try readMiniMind(directory + "/again.pth", heads: golden.configuration.headCount)
       #expect(again.allValues.map(\.bitPattern) == parameters.allValues.map(\.bitPattern))
     }
   }
@@ -77,13 +77,73 @@ private func writeEdited(
     try withTemporaryDirectory { directory in
       let path = directory + "/a.pth"
       let parameters = try Parameters(configuration: tinyConfiguration(experts: experts), seed: 9)
-      try parameters.saveMiniMindV1(path, type: .float32)
-      #expect(try readMiniMindV1(path).configuration == parameters.configuration)
-      #expect(try readMiniMindV1(path).allValues.map(\.bitPattern) == parameters.allValues.map(\.bitPattern))
+      try parameters.saveMiniMind(path, type: .float32)
+      #expect(try readMiniMind(path).configuration == parameters.configuration)
+      #expect(try readMiniMind(path).allValues.map(\.bitPattern) == parameters.allValues.map(\.bitPattern))
       try parameters.save(modelDirectory: directory + "/half", type: .float16)
       let half = try Parameters(modelDirectory: directory + "/half")
-      try half.saveMiniMindV1(directory + "/half.pth", type: .float16)
-      if experts == 0 { #expect(try readMiniMindV1(directory + "/half.pth").allValues == half.allValues) }
+      try half.saveMiniMind(directory + "/half.pth", type: .float16)
+      if experts == 0 { #expect(try readMiniMind(directory + "/half.pth").allValues == half.allValues) }
+    }
+  }
+
+  /// Shapes as MiniMind2 and MiniMind 3 have them, small.
+  private static func later(norms: Bool, experts: Int) -> ModelConfiguration {
+    var configuration = ModelConfiguration(
+      hiddenSize: 32, layerCount: 2, headCount: 8, keyValueHeadCount: norms ? 4 : 2, headSize: norms ? 6 : nil,
+      vocabularySize: 40)
+    configuration.normalizesQueriesAndKeys = norms
+    configuration.ropeTheta = 1e6
+    configuration.rmsNormEpsilon = norms ? 1e-6 : 1e-5
+    configuration.maximumSequenceLength = 32768
+    if experts > 0 {
+      (configuration.expertCount, configuration.expertsPerToken) = (experts, norms ? 1 : 2)
+      configuration.sharedExpertCount = norms ? 0 : 1
+      configuration.balanceLossWeight = norms ? 5e-4 : 0.01
+    }
+    return configuration
+  }
+
+  @Test(
+    "checkpoints of MiniMind2 and MiniMind 3 are known by their names, and go both ways without options",
+    arguments: [false, true], [0, 3])
+  func laterVersions(norms: Bool, experts: Int) throws {
+    try withTemporaryDirectory { directory in
+      let parameters = try Parameters(configuration: Self.later(norms: norms, experts: experts), seed: 9)
+      let path = directory + "/a.pth"
+      try parameters.saveMiniMind(path, type: .float32)
+      let names = Set(try TorchCheckpoint(path).tensors.map(\.name))
+      #expect(names.isSuperset(of: ["model.embed_tokens.weight", "lm_head.weight", "model.norm.weight"]))
+      #expect(names.contains("model.layers.1.self_attn.q_norm.weight") == norms)
+      #expect(names.contains("model.layers.1.mlp.shared_experts.0.up_proj.weight") == (!norms && experts > 0))
+      let read = try Parameters(miniMind: TorchCheckpoint(path), MissingSettings())
+      #expect(read.configuration == parameters.configuration)
+      #expect(read.allValues.map(\.bitPattern) == parameters.allValues.map(\.bitPattern))
+      var missing = MissingSettings(expertsPerToken: 1, ropeTheta: 5e5)
+      #expect(try Parameters(miniMind: TorchCheckpoint(path), missing).configuration.ropeTheta == 5e5)
+      missing.headCount = 4
+      let text = message { _ = try Parameters(miniMind: TorchCheckpoint(path), missing) }
+      #expect(text.contains("Leave out --heads") == norms, "\(text)")
+    }
+  }
+
+  @Test(
+    "MiniMind 3's fixed settings are not lost on the way into its file, nor heads that are not MiniMind2's read wrongly"
+  )
+  func laterRefusals() throws {
+    try withTemporaryDirectory { directory in
+      let path = directory + "/a.pth"
+      var odd = Self.later(norms: true, experts: 0)
+      odd.rmsNormEpsilon = 1e-5
+      let text = message { try Parameters(configuration: odd, seed: 1).saveMiniMind(path, type: .float32) }
+      #expect(text.contains("MiniMind 3 has no model with the epsilon 1e-05"))
+      var wide = Self.later(norms: false, experts: 0)
+      wide.keyValueHeadCount = 4
+      try Parameters(configuration: wide, seed: 1).saveMiniMind(path, type: .float32)
+      let refusal = message { _ = try Parameters(miniMind: TorchCheckpoint(path), MissingSettings()) }
+      #expect(refusal.contains("is not a quarter of the model's, 32, as MiniMind2 has it"), "\(refusal)")
+      let read = try Parameters(miniMind: TorchCheckpoint(path), MissingSettings(headCount: 8))
+      #expect(read.configuration == wide)
     }
   }
 
@@ -98,7 +158,7 @@ private func writeEdited(
         // Without its second name the embedding is still the output.
         tensors.removeAll { $0.name.hasSuffix("output.weight") }
       }
-      #expect(try readMiniMindV1(directory + "/a.pth").allValues == parameters.allValues)
+      #expect(try readMiniMind(directory + "/a.pth").allValues == parameters.allValues)
     }
   }
 
@@ -138,7 +198,7 @@ private func writeEdited(
       for (fault, edit) in cases {
         try writeEdited(parameters, to: path, edit)
         let heads = fault.contains("3 heads") ? 3 : fault.contains("size 16") ? 1 : 2
-        let text = message { _ = try readMiniMindV1(path, heads: heads) }
+        let text = message { _ = try readMiniMind(path, heads: heads) }
         #expect(text.hasPrefix(path) && text.contains(fault), "\(fault): \(text)")
       }
     }
@@ -149,7 +209,7 @@ private func writeEdited(
     try withTemporaryDirectory { directory in
       let changes: [(String, (inout ModelConfiguration) -> Void)] = [
         ("an output matrix of its own", { $0.tiesEmbeddings = false }),
-        ("norms of queries and keys", { $0.normalizesQueriesAndKeys = true }),
+        ("biases", { $0.attentionBias = .inputs }), ("a sliding window", { $0.slidingWindow = 8 }),
         ("heads of 6 that do not add up to its width of 16", { $0.headSize = 6 }),
         ("the rotary base 500000.0", { $0.ropeTheta = 500_000 }), ("the epsilon 1e-06", { $0.rmsNormEpsilon = 1e-6 }),
         ("rotary scaling", { $0.rotaryScaling = .linear(factor: 2) }),
@@ -158,12 +218,12 @@ private func writeEdited(
         var configuration = tinyConfiguration()
         change(&configuration)
         let parameters = try Parameters(configuration: configuration, seed: 9)
-        let text = message { try parameters.saveMiniMindV1(directory + "/a.pth", type: .float32) }
+        let text = message { try parameters.saveMiniMind(directory + "/a.pth", type: .float32) }
         #expect(text.contains("MiniMind v1 has no model with " + fault), "\(text)")
       }
       let large = try Parameters(configuration: tinyConfiguration(), seed: 9)
       withExtendedLifetime(large) { large[ParameterKey.finalNorm][0] = 1e6 }
-      let text = message { try large.saveMiniMindV1(directory + "/a.pth", type: .float16) }
+      let text = message { try large.saveMiniMind(directory + "/a.pth", type: .float16) }
       #expect(text.contains("'norm.weight' has values beyond 65504"))
       #expect(try FileManager.default.contentsOfDirectory(atPath: directory).isEmpty)
     }
@@ -173,15 +233,16 @@ private func writeEdited(
   func damage(seed: UInt64) throws {
     try withTemporaryDirectory { directory in
       let path = directory + "/a.pth"
-      try Parameters(configuration: tinyConfiguration(experts: seed % 2 == 0 ? 0 : 3), seed: 9).saveMiniMindV1(
-        path, type: .float32)
+      let configuration =
+        seed < 2 ? tinyConfiguration(experts: seed == 0 ? 0 : 3) : Self.later(norms: seed == 2, experts: 3)
+      try Parameters(configuration: configuration, seed: 9).saveMiniMind(path, type: .float32)
       let good = try MappedFile.contents(of: path)
       var generator = SeededGenerator(seed: seed)
       for _ in 0..<500 {
         let bytes = withDamagedPickle(good, using: &generator)
         do {
           try bytes.withUnsafeBytes {
-            _ = try Parameters(miniMindV1: TorchCheckpoint($0, path: path), MissingSettings(headCount: 2))
+            _ = try Parameters(miniMind: TorchCheckpoint($0, path: path), MissingSettings(headCount: 2))
           }
         } catch {
           #expect(error is ModelFileError || error is ConfigurationError, "seed \(seed): \(error)")

@@ -1,13 +1,14 @@
 import Model
 
 extension ParameterTable {
-  /// The weights of a MiniMind v1 checkpoint of this model, in its order. The embedding is also `output.weight` there.
-  func miniMindV1Weights(of configuration: ModelConfiguration) -> [ForeignWeight] {
+  /// The weights of a checkpoint of this model, in v1's order, or in that of this table. The embedding has a second name
+  /// there, that of the output.
+  func miniMindWeights(of configuration: ModelConfiguration, _ version: MiniMindVersion) -> [ForeignWeight] {
+    guard version == .v1 else {
+      return entries.map { ForeignWeight(version.name(of: $0), $0, adjacentPairs: false) }
+    }
     func weight(_ role: ParameterRole, _ layer: Int? = nil) -> ForeignWeight? {
-      entry(role, layer: layer).map { entry in
-        let prefix = layer.map { "layers.\($0)." } ?? ""
-        return ForeignWeight(prefix + role.miniMindV1Name + ".weight", entry, adjacentPairs: true)
-      }
+      entry(role, layer: layer).map { ForeignWeight(version.name(of: $0), $0, adjacentPairs: true) }
     }
     func block(_ block: FeedForwardBlock, _ layer: Int) -> [ForeignWeight?] {
       [weight(.gate(block), layer), weight(.down(block), layer), weight(.up(block), layer)]
@@ -28,15 +29,9 @@ extension ParameterTable {
   }
 }
 
-/// Names of whole weights in MiniMind v1's checkpoints.
-enum MiniMindV1Name {
-  static let embedding = "tok_embeddings.weight"
-  static let output = "output.weight"
-}
-
 extension ParameterRole {
   /// The name of a weight in MiniMind v1's model, without its layer.
-  fileprivate var miniMindV1Name: String {
+  var miniMindV1Name: String {
     switch self {
     case .embedding: "tok_embeddings"
     case .attentionNorm: "attention_norm"
@@ -50,7 +45,8 @@ extension ParameterRole {
     case .gate(let block): block.miniMindV1Name + ".w1"
     case .down(let block): block.miniMindV1Name + ".w2"
     case .up(let block): block.miniMindV1Name + ".w3"
-    case .output, .queryNorm, .keyNorm, .loraA, .loraB: preconditionFailure("MiniMind v1 has no \(self)")
+    case .output, .queryNorm, .keyNorm, .queryBias, .keyBias, .valueBias, .attentionOutputBias, .loraA, .loraB:
+      preconditionFailure("MiniMind v1 has no \(self)")
     }
   }
 }
