@@ -13,6 +13,7 @@ final class LoRAPass {
   let gradients: [LoRAViews]
   private let configuration: LoRAConfiguration
   private let seed: UInt64
+  private let layerCount: Int
   private let plan: Plan
   private let arena: AlignedBuffer
   private let gradientBuffer: AlignedBuffer
@@ -21,27 +22,42 @@ final class LoRAPass {
   /// Where the current batch stands in the run; nil while nothing is dropped.
   var dropoutOrigin: Int?
 
-  /// The layout of the adapters' activations. T = rows.
+  /// The layout of the adapters' activations. T = rows: the batch's, or those of all routed experts together.
   private struct Plan {
-    /// [T, adapters · rank] scale · dropout(x)·Aᵀ, by layer and site; without columns where nothing is adapted.
+    /// [T, adapters · rank] scale · dropout(x)·Aᵀ, by layer and `slot`; without columns where nothing is adapted.
     let hidden: [[ArenaSlot]]
-    /// [T, adapters · rank] its gradient, and [T, inputs] dropout(x) or its gradient, by site.
+    /// [T, adapters · rank] its gradient, and [T, inputs] dropout(x) or its gradient, by `slot`.
     let dHidden: [ArenaSlot]
     let dropped: [ArenaSlot]
     let byteCount: Int
 
-    init(_ configuration: LoRAConfiguration, _ model: ModelConfiguration, rows: Int, precision: ElementType) {
+    init(
+      _ configuration: LoRAConfiguration, _ model: ModelConfiguration, rows: Int, precision: ElementType, workers: Int
+    ) {
       var plan = ArenaPlan()
-      func slots(_ columns: (LoRASite) -> Int) -> [ArenaSlot] {
-        LoRASite.allCases.map { site in plan.reserve(rows: rows, columns: columns(site), precision) }
+      // The experts of a layer share their places: each has rows of its own.
+      let tokens: [LoRAPlace] = LoRASite.allCases.map {
+        LoRAPlace(site: $0, block: model.isMixture && $0.isFeedForward ? .shared : .dense)
       }
-      func hiddenCount(_ site: LoRASite) -> Int {
-        site.targets.count(where: configuration.targets.contains) * configuration.rank
+      let experts: [LoRAPlace] =
+        model.isMixture ? [.feedForwardInput, .feedForwardOutput].map { LoRAPlace(site: $0, block: .expert(0)) } : []
+      func slots(_ columns: (LoRAPlace) -> Int) -> [ArenaSlot] {
+        tokens.map { plan.reserve(rows: rows, columns: columns($0), precision) }
+          + experts.map { plan.reserve(rows: model.expertRows(rows, workers), columns: columns($0), precision) }
+      }
+      func hiddenCount(_ place: LoRAPlace) -> Int {
+        place.block == .shared && model.sharedExpertCount == 0
+          ? 0 : place.site.targets.count(where: configuration.targets.contains) * configuration.rank
       }
       hidden = (0..<model.layerCount).map { _ in slots(hiddenCount) }
       dHidden = slots(hiddenCount)
       dropped = slots { configuration.dropout > 0 && hiddenCount($0) > 0 ? $0.inputCount(model) : 0 }
       byteCount = plan.byteCount
+    }
+
+    /// The number of a place's slot.
+    func slot(_ place: LoRAPlace) -> Int {
+      if case .expert = place.block { place.site.rawValue + 2 } else { place.site.rawValue }
     }
   }
 
@@ -57,7 +73,8 @@ final class LoRAPass {
     scale = adapter.configuration.scale
     self.seed = seed
     self.weights = LoRAViews(weights, precision, adapter)
-    plan = Plan(configuration, adapter.model, rows: rows, precision: precision)
+    layerCount = adapter.model.layerCount
+    plan = Plan(configuration, adapter.model, rows: rows, precision: precision, workers: workers)
     arena = try AlignedBuffer(byteCount: plan.byteCount)
     gradientCount = adapter.table.totalCount
     let buffer = try AlignedBuffer(byteCount: workers * gradientCount * 4)
@@ -70,7 +87,7 @@ final class LoRAPass {
   static func memoryBytes(
     _ configuration: LoRAConfiguration, _ model: ModelConfiguration, precision: ElementType, rows: Int, workers: Int
   ) -> Int {
-    Plan(configuration, model, rows: rows, precision: precision).byteCount
+    Plan(configuration, model, rows: rows, precision: precision, workers: workers).byteCount
       + workers * ParameterTable(configuration, model).totalCount * 4
   }
 
@@ -93,22 +110,23 @@ final class LoRAPass {
 
   // MARK: - Places
 
-  func hidden(_ layer: Int, _ site: LoRASite, _ rows: Range<Int>) -> MatrixView {
-    view(plan.hidden[layer][site.rawValue], rows)
+  func hidden(_ layer: Int, _ place: LoRAPlace, _ rows: Range<Int>) -> MatrixView {
+    arena.view(plan.hidden[layer][plan.slot(place)]).rows(rows)
   }
 
-  func dHidden(_ site: LoRASite, _ rows: Range<Int>) -> MatrixView { view(plan.dHidden[site.rawValue], rows) }
-
-  func dropped(_ site: LoRASite, _ rows: Range<Int>) -> MatrixView { view(plan.dropped[site.rawValue], rows) }
-
-  private func view(_ slot: ArenaSlot, _ rows: Range<Int>) -> MatrixView {
-    arena.view(slot).rows(rows)
+  func dHidden(_ place: LoRAPlace, _ rows: Range<Int>) -> MatrixView {
+    arena.view(plan.dHidden[plan.slot(place)]).rows(rows)
   }
 
-  /// The mask of a site, and which of its rows is row 0 of the batch; nil without dropout.
-  func dropout(_ layer: Int, _ site: LoRASite) -> (mask: DropoutMask, firstRow: Int)? {
+  func dropped(_ place: LoRAPlace, _ rows: Range<Int>) -> MatrixView {
+    arena.view(plan.dropped[plan.slot(place)]).rows(rows)
+  }
+
+  /// The mask of a place, and which of its rows is row 0 of the batch; nil without dropout.
+  func dropout(_ layer: Int, _ place: LoRAPlace) -> (mask: DropoutMask, firstRow: Int)? {
     guard configuration.dropout > 0, let dropoutOrigin else { return nil }
-    let stream = UInt64(layer * LoRASite.allCases.count + site.rawValue)
-    return (DropoutMask(rate: Float(configuration.dropout), seed: seed, stream: stream), dropoutOrigin)
+    var stream = layer * LoRASite.allCases.count + place.site.rawValue
+    if case .expert(let expert) = place.block { stream += (1 + expert) * layerCount * LoRASite.allCases.count }
+    return (DropoutMask(rate: Float(configuration.dropout), seed: seed, stream: UInt64(stream)), dropoutOrigin)
   }
 }

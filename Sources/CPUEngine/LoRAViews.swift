@@ -18,35 +18,39 @@ struct LoRAViews {
     let adapters: [Adapter]
   }
 
-  /// By layer and `LoRASite.rawValue`; nil where nothing is adapted.
-  private let sites: [[Site?]]
+  /// By layer; none where nothing is adapted.
+  private let sites: [[LoRAPlace: Site]]
 
-  subscript(layer: Int, site: LoRASite) -> Site? { sites[layer][site.rawValue] }
+  subscript(layer: Int, place: LoRAPlace) -> Site? { sites[layer][place] }
 
   init(_ base: UnsafeMutableRawPointer, _ type: ElementType, _ adapter: LoRAAdapter) {
     let (configuration, model, table) = (adapter.configuration, adapter.model, adapter.table)
     func matrix(_ key: String, rows: Int, columns: Int) -> MatrixView {
       MatrixView(base + table.offset(key) * type.byteCount, rows: rows, columns: columns, type: type)
     }
-    func site(_ site: LoRASite, _ layer: Int) -> Site? {
+    func site(_ place: LoRAPlace, _ layer: Int) -> Site? {
       var adapters: [Adapter] = []
       var output = 0
-      for target in site.targets {
-        let outputs = output..<output + target.outputCount(model)
+      for target in place.site.targets {
+        let outputs = output..<output + target.outputCount(model, place.block)
         output = outputs.upperBound
         guard configuration.targets.contains(target) else { continue }
         let first = adapters.count * configuration.rank
         adapters.append(
           Adapter(
-            b: matrix(LoRAKey.b(target.weightKey(layer, model)), rows: outputs.count, columns: configuration.rank),
+            b: matrix(
+              LoRAKey.b(target.weightKey(layer, model, place.block)), rows: outputs.count, columns: configuration.rank),
             outputs: outputs, hidden: first..<first + configuration.rank))
       }
-      guard let first = site.targets.first(where: configuration.targets.contains) else { return nil }
+      guard let first = place.site.targets.first(where: configuration.targets.contains) else { return nil }
       return Site(
         a: matrix(
-          LoRAKey.a(first.weightKey(layer, model)), rows: adapters.count * configuration.rank,
-          columns: site.inputCount(model)), adapters: adapters)
+          LoRAKey.a(first.weightKey(layer, model, place.block)), rows: adapters.count * configuration.rank,
+          columns: place.inputCount(model)), adapters: adapters)
     }
-    sites = (0..<model.layerCount).map { layer in LoRASite.allCases.map { site($0, layer) } }
+    let places = model.loraPlaces
+    sites = (0..<model.layerCount).map { layer in
+      Dictionary(uniqueKeysWithValues: places.compactMap { place in site(place, layer).map { (place, $0) } })
+    }
   }
 }

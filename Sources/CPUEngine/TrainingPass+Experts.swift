@@ -34,9 +34,9 @@ extension TrainingPass {
     for expert in 0..<shape.expertCount {
       let mine = routing.rows(of: expert, worker: worker)
       let input = gather(plan.feedForwardInput, routing, mine, into: space.input, worker)
-      multiply(
-        worker, input, weights.layers[layer].experts[expert].gateUp, bTransposed: true,
-        into: expertView(place.gateUp).rows(mine))
+      let gateUp = expertView(place.gateUp).rows(mine)
+      multiply(worker, input, weights.layers[layer].experts[expert].gateUp, bTransposed: true, into: gateUp)
+      addAdapters(.feedForwardInput, expert: expert, layer, worker, mine, input: input, to: gateUp)
     }
   }
 
@@ -55,6 +55,7 @@ extension TrainingPass {
       // A token takes an expert once: a worker's rows of one expert are no more than its tokens.
       let output = view(space.output).rows(rows.lowerBound..<rows.lowerBound + mine.count)
       multiply(worker, activated, weights.layers[layer].experts[expert].down, bTransposed: true, into: output)
+      addAdapters(.feedForwardOutput, expert: expert, layer, worker, mine, input: activated, to: output)
       scatterAddRows(output, routing.rowTokens + mine.lowerBound, into: result)
       lap(.copies, worker)
     }
@@ -82,11 +83,13 @@ extension TrainingPass {
       let mine = routing.rows(of: expert, worker: worker)
       let expertWeights = weights.layers[layer].experts[expert]
       // The gradients of this expert's weights need its inputs once more.
-      gather(plan.feedForwardInput, routing, mine, into: space.input, worker)
+      let input = gather(plan.feedForwardInput, routing, mine, into: space.input, worker)
       let dOutput = gather(plan.dFeedForwardOutput, routing, mine, into: space.dOutput, worker)
       // d(w·s) = dx·W₂; then w·s itself takes its place: W₂'s gradient needs it.
       let activated = expertView(space.activated).rows(mine)
       multiply(worker, dOutput, expertWeights.down, into: activated)
+      addAdapterInputGradient(
+        .feedForwardOutput, expert: expert, layer, worker, mine, dOutput: dOutput, to: activated)
       let gateUp = expertView(place.gateUp).rows(mine)
       swiGLUBackward(
         gateUp: gateUp, dOutput: activated, dGateUp: gateUp, output: activated,
@@ -94,9 +97,13 @@ extension TrainingPass {
           UnsafePointer(routing.rowWeights + mine.lowerBound), expertView(space.dRowWeights).floats + mine.lowerBound
         ))
       lap(.activation, worker)
+      addAdapterGradients(
+        .feedForwardOutput, expert: expert, layer, worker, mine, dOutput: dOutput, input: activated)
       // db = dgu·Wgu
       let product = view(space.output).rows(rows.lowerBound..<rows.lowerBound + mine.count)
       multiply(worker, gateUp, expertWeights.gateUp, into: product)
+      addAdapterInputGradient(.feedForwardInput, expert: expert, layer, worker, mine, dOutput: gateUp, to: product)
+      addAdapterGradients(.feedForwardInput, expert: expert, layer, worker, mine, dOutput: gateUp, input: input)
       scatterAddRows(product, routing.rowTokens + mine.lowerBound, into: dInput)
       lap(.copies, worker)
     }

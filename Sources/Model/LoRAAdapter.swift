@@ -76,7 +76,7 @@ package enum LoRAKey {
 }
 
 extension ParameterTable {
-  /// The table of an adapter. Layer by layer and site by site: the A of all targets that share an input without gaps, as
+  /// The table of an adapter. Layer by layer and place by place: the A of all targets that share an input without gaps, as
   /// one [targets · rank, inputs] matrix, then each B, [outputs, rank].
   package init(_ adapter: LoRAConfiguration, _ model: ModelConfiguration) {
     var entries: [ParameterEntry] = []
@@ -89,16 +89,18 @@ extension ParameterTable {
       end += rows * columns
     }
     for layer in 0..<model.layerCount {
-      for site in LoRASite.allCases {
-        let targets = site.targets.filter(adapter.targets.contains)
+      for place in model.loraPlaces {
+        let block = place.block
+        let targets = place.site.targets.filter(adapter.targets.contains)
         for (index, target) in targets.enumerated() {
           add(
-            LoRAKey.a(target.weightKey(layer, model)), .loraA(target), layer, adapter.rank, site.inputCount(model),
-            joined: index > 0)
+            LoRAKey.a(target.weightKey(layer, model, block)), .loraA(target, of: block), layer, adapter.rank,
+            place.inputCount(model), joined: index > 0)
         }
         for target in targets {
           add(
-            LoRAKey.b(target.weightKey(layer, model)), .loraB(target), layer, target.outputCount(model), adapter.rank)
+            LoRAKey.b(target.weightKey(layer, model, block)), .loraB(target, of: block), layer,
+            target.outputCount(model, block), adapter.rank)
         }
       }
     }

@@ -26,12 +26,16 @@ package struct LoRAConfiguration: Sendable, Equatable {
 
   /// The number of values that are trained on such a model.
   package func parameterCount(_ model: ModelConfiguration) -> Int {
-    targets.reduce(0) { $0 + rank * ($1.inputCount(model) + $1.outputCount(model)) } * model.layerCount
+    model.loraPlaces.reduce(0) { sum, place in
+      place.site.targets.filter(targets.contains).reduce(sum) {
+        $0 + rank * (place.inputCount(model) + $1.outputCount(model, place.block))
+      }
+    } * model.layerCount
   }
 }
 
-/// The linear layers that can have an adapter, by their names in a checkpoint. In a mixture of experts those of attention
-/// alone: to PEFT, gate, up and down there mean the routed experts, which are no linear layers in `transformers`.
+/// The linear layers that can have an adapter, by their names in a checkpoint. In a mixture of experts gate, up and down
+/// are those of every expert, routed and shared.
 package enum LoRATarget: String, CaseIterable, Codable, Sendable {
   case query = "q_proj"
   case key = "k_proj"
@@ -41,10 +45,18 @@ package enum LoRATarget: String, CaseIterable, Codable, Sendable {
   case up = "up_proj"
   case down = "down_proj"
 
+  /// Those that are adapted where nothing else is asked for: all, and attention's alone in a mixture of experts, as `peft`
+  /// has it there.
+  package static func usual(in shape: ModelConfiguration) -> [LoRATarget] {
+    allCases.filter { !shape.isMixture || !$0.site.isFeedForward }
+  }
+
   /// The key of the weight in a layer.
-  package func weightKey(_ layer: Int, _ shape: ModelConfiguration) -> String {
+  ///
+  /// - Parameter block: which of the layer's blocks; no matter for attention.
+  package func weightKey(_ layer: Int, _ shape: ModelConfiguration, _ block: FeedForwardBlock) -> String {
     let keys = ParameterKey.Layer(layer)
-    let feedForward = keys.feedForward(shape)
+    let feedForward = if case .expert(let expert) = block { keys.expert(expert) } else { keys.feedForward(shape) }
     return switch self {
     case .query: keys.query
     case .key: keys.key
@@ -56,28 +68,21 @@ package enum LoRATarget: String, CaseIterable, Codable, Sendable {
     }
   }
 
-  package func inputCount(_ shape: ModelConfiguration) -> Int { site.inputCount(shape) }
-
-  package func outputCount(_ shape: ModelConfiguration) -> Int {
+  package func outputCount(_ shape: ModelConfiguration, _ block: FeedForwardBlock) -> Int {
     switch self {
     case .query: shape.querySize
     case .key, .value: shape.keyValueSize
     case .attentionOutput, .down: shape.hiddenSize
-    case .gate, .up: shape.intermediateSize
+    case .gate, .up: shape.width(of: block)
     }
-  }
-
-  /// Whether this layer of such a model can have an adapter.
-  package func exists(in shape: ModelConfiguration) -> Bool {
-    !shape.isMixture || site == .attentionInput || site == .attentionOutput
   }
 
   package var site: LoRASite { LoRASite.allCases.first { $0.targets.contains(self) }! }
 }
 
-/// The places in a layer where linear layers read the same input: their base weights are one product, and their
+/// The places in a block where linear layers read the same input: their base weights are one product, and their
 /// adapters share one dropout and one product with all A.
-package enum LoRASite: Int, CaseIterable {
+package enum LoRASite: Int, CaseIterable, Sendable {
   case attentionInput, attentionOutput, feedForwardInput, feedForwardOutput
 
   /// In the order of the columns of the base product.
@@ -90,11 +95,40 @@ package enum LoRASite: Int, CaseIterable {
     }
   }
 
+  package var isFeedForward: Bool { self == .feedForwardInput || self == .feedForwardOutput }
+}
+
+/// A site of a layer, in which of its blocks.
+package struct LoRAPlace: Hashable, Sendable {
+  package var site: LoRASite
+  /// `.dense` for attention.
+  package var block: FeedForwardBlock
+
+  package init(site: LoRASite, block: FeedForwardBlock) {
+    self.site = site
+    self.block = block
+  }
+
   package func inputCount(_ shape: ModelConfiguration) -> Int {
-    switch self {
+    switch site {
     case .attentionInput, .feedForwardInput: shape.hiddenSize
     case .attentionOutput: shape.querySize
-    case .feedForwardOutput: shape.intermediateSize
+    case .feedForwardOutput: shape.width(of: block)
     }
   }
+}
+
+extension ModelConfiguration {
+  /// The sites of every layer, in the order of an adapter's weights.
+  package var loraPlaces: [LoRAPlace] {
+    var blocks: [FeedForwardBlock] = isMixture ? (0..<expertCount).map { .expert($0) } : [.dense]
+    if isMixture && sharedExpertCount > 0 { blocks.insert(.shared, at: 0) }
+    return [.attentionInput, .attentionOutput].map { LoRAPlace(site: $0, block: .dense) }
+      + blocks.flatMap { block in
+        [.feedForwardInput, .feedForwardOutput].map { LoRAPlace(site: $0, block: block) }
+      }
+  }
+
+  /// The width inside a block.
+  func width(of block: FeedForwardBlock) -> Int { block == .shared ? sharedIntermediateSize : intermediateSize }
 }

@@ -27,8 +27,8 @@ package enum ParameterRole: Hashable, Sendable {
   /// [hidden, intermediate]
   case down(FeedForwardBlock)
   /// A [rank, inputs] and B [outputs, rank] of an adapter on a linear layer.
-  case loraA(LoRATarget)
-  case loraB(LoRATarget)
+  case loraA(LoRATarget, of: FeedForwardBlock = .dense)
+  case loraB(LoRATarget, of: FeedForwardBlock = .dense)
 }
 
 /// How a weight begins.
@@ -95,7 +95,7 @@ extension ParameterRole {
   /// differs between formats.
   package var isRotated: Bool {
     switch self {
-    case .query, .key, .queryBias, .keyBias, .loraB(.query), .loraB(.key): true
+    case .query, .key, .queryBias, .keyBias, .loraB(.query, _), .loraB(.key, _): true
     case .valueBias, .attentionOutputBias, .embedding, .output, .attentionNorm, .feedForwardNorm, .finalNorm,
       .queryNorm, .keyNorm, .value,
       .attentionOutput, .router, .gate, .up, .down, .loraA, .loraB:

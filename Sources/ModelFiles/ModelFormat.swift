@@ -88,6 +88,8 @@ package struct StoredParameters {
   package var settingsDirectory: String?
   /// Where its tokenizer is, if it has one.
   package var tokenizerDirectory: String?
+  /// The directory of the adapter that is merged into its weights; nil for a model.
+  package var adapterDirectory: String?
   /// The metadata that record the adapters merged into its weights.
   package var metadata: [String: String] = [:]
   /// Whether settings that the files leave open have been assumed.
@@ -103,7 +105,9 @@ package struct StoredParameters {
 
 package enum ModelFormats {
   /// In the order in which they are listed, and in which they are tried on a path.
-  package static let all: [any ModelFormat] = [HuggingFaceFormat(), MiniMindFormat(), GGUFFormat(), PEFTFormat()]
+  package static let all: [any ModelFormat] = [
+    HuggingFaceFormat(), MiniMindLoRAFormat(), MiniMindFormat(), GGUFFormat(), PEFTFormat(),
+  ]
 
   /// Those that `convert` writes.
   package static var written: [any ModelFormat] { all.filter { !$0.encodings.isEmpty } }

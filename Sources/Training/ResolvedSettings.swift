@@ -69,7 +69,7 @@ package struct ResolvedSettings: Sendable {
     self.data = data
     threads = asked.threads ?? CoreShare.own.threads
     wandb = asked.wandb
-    lora = try Self.adapter(asked, stage, configuration)
+    lora = Self.adapter(asked, stage, configuration)
 
     sizes = try BatchSizes(asked, stage, configuration, dataset, data: data)
     length = asked.steps.map { .steps($0) } ?? .epochs(asked.epochs ?? stage.defaultEpochs)
@@ -111,15 +111,9 @@ package struct ResolvedSettings: Sendable {
 
   private static func adapter(
     _ asked: TrainingSettings, _ stage: Stage, _ configuration: ModelConfiguration
-  ) throws(TrainingError) -> LoRAConfiguration? {
+  ) -> LoRAConfiguration? {
     guard asked.hasAdapter(in: stage) else { return nil }
-    let possible = LoRATarget.allCases.filter { $0.exists(in: configuration) }
-    let targets = asked.loraTargets ?? possible
-    for target in targets where !possible.contains(target) {
-      throw TrainingError(
-        "--lora-targets \(target.rawValue): in a mixture of experts that means the routed experts, which cannot have "
-          + "adapters. Name layers of attention: --lora-targets \(possible.map(\.rawValue).joined(separator: " "))")
-    }
+    let targets = asked.loraTargets ?? LoRATarget.usual(in: configuration)
     return LoRAConfiguration(
       rank: asked.loraRank ?? stage.defaultLoRARank, alpha: asked.loraAlpha ?? LoRAConfiguration.usualAlpha,
       dropout: asked.loraDropout ?? LoRAConfiguration.usualDropout, targets: targets)

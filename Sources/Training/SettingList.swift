@@ -124,7 +124,9 @@ package struct SettingList: Sendable {
     "lora-dropout", kind: .number(0...0.95), help: "The share of an adapter's input that each step leaves out.",
     defaultText: { _ in LoRAConfiguration.usualDropout.json.helpText })
   package let loraTargets = OpenSetting<[LoRATarget]>(
-    "lora-targets", help: "The linear layers that get an adapter.", defaultText: { _ in "all" })
+    "lora-targets",
+    help: "The linear layers that get an adapter; gate, up and down in a mixture of experts are those of every expert.",
+    defaultText: { _ in "all; in a mixture those of attention" })
 }
 
 extension Stage {

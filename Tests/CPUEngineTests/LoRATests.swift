@@ -61,9 +61,12 @@ struct LoRATests {
     [LoRATarget.allCases, [.query, .value], [.key, .up, .down], [.attentionOutput]])
   func gradients(variant: ModelVariant, targets: [LoRATarget]) throws {
     let parameters = try variant.parameters()
-    let targets = targets.filter { $0.exists(in: parameters.configuration) }
     let adapter = try adapter(parameters.configuration, targets: targets)
-    #expect(adapter.table.entries.count == 2 * 2 * targets.count)
+    let places = parameters.configuration.loraPlaces.flatMap(\.site.targets).filter(targets.contains)
+    #expect(adapter.table.entries.count == 2 * 2 * places.count)
+    #expect(
+      adapter.configuration.parameterCount(parameters.configuration)
+        == adapter.table.entries.reduce(0) { $0 + $1.count })
     let batch = Batch(lengths: [40, 3, 25], vocabulary: 53, seed: 7)
     for kind in [TrainingEngineTests.Kind.reference, .cpu] {
       try compareGradients(kind, parameters, adapter, batch)
@@ -107,9 +110,11 @@ struct LoRATests {
     }
   }
 
-  @Test("with dropout, the loss changes along each weight as its gradient says")
-  func dropoutGradients() throws {
-    let parameters = try Variant.tied.parameters()
+  @Test(
+    "with dropout, the loss changes along each weight as its gradient says",
+    arguments: [ModelVariant.tied, .mixtureOfOne])
+  func dropoutGradients(variant: ModelVariant) throws {
+    let parameters = try variant.parameters()
     let adapter = try adapter(parameters.configuration, dropout: 0.4)
     let batch = Batch(lengths: [30, 3, 25], vocabulary: 53, seed: 8)
     let pass = try pass(parameters, adapter)
@@ -136,9 +141,11 @@ struct LoRATests {
     }
   }
 
-  @Test("a new adapter changes nothing: not a bit of the loss or the logits", arguments: ElementType.allCases)
-  func beginsAtNothing(precision: ElementType) throws {
-    let parameters = try Variant.normalizedHeads.parameters()
+  @Test(
+    "a new adapter changes nothing: not a bit of the loss or the logits", arguments: ElementType.allCases,
+    [ModelVariant.normalizedHeads, .normalizedMixture])
+  func beginsAtNothing(precision: ElementType, variant: ModelVariant) throws {
+    let parameters = try variant.parameters()
     let batch = Batch(lengths: [40, 3, 25], vocabulary: 53, seed: 9)
     let adapter = try LoRAAdapter(
       LoRAConfiguration(rank: 4, alpha: 16, dropout: 0.1), model: parameters.configuration, base: Self.base, seed: 1)
@@ -179,9 +186,11 @@ struct LoRATests {
     }
   }
 
-  @Test("a step repeats to the bit, the workers' number changes only the rounding, and masks depend on the place only")
-  func workers() throws {
-    let parameters = try Variant.tied.parameters()
+  @Test(
+    "a step repeats to the bit, the workers' number changes only the rounding, and masks depend on the place only",
+    arguments: [ModelVariant.tied, .mixtureOfOne])
+  func workers(variant: ModelVariant) throws {
+    let parameters = try variant.parameters()
     let batch = Batch(lengths: [40, 3, 25], vocabulary: 53, seed: 6)
     func run(_ workers: Int, _ precision: ElementType, _ tokensBefore: Int) throws -> (LossSum, [Float]) {
       let adapter = try adapter(parameters.configuration, dropout: 0.2)

@@ -84,6 +84,30 @@ struct TrainingPassTests {
     #expect(bytes(false) < bytes(true) / 3)
   }
 
+  @Test("a vocabulary of 151 936 takes memory for some rows of logits, whatever the batch, and sums as a small one")
+  func largeVocabulary() throws {
+    var shape = ModelConfiguration(
+      hiddenSize: 16, layerCount: 1, headCount: 2, keyValueHeadCount: 1, vocabularySize: 151_936)
+    let parameters = try Parameters(configuration: shape, seed: 4)
+    let batch = Batch(lengths: [90, 80, 60], vocabulary: 151_936, seed: 6)
+    let team = WorkerTeam(count: 1)
+    let together = try TrainingPass(parameters, precision: .float32, maximumTokens: 256, team: team)
+    let apart = try TrainingPass(parameters, precision: .float32, maximumTokens: 256, team: team)
+    let sum = together.forwardBackward(batch)
+    var sums = LossSum()
+    for document in 0..<3 { sums += apart.forwardBackward(batch.document(document)) }
+    #expect(abs(sum.loss - sums.loss) < 1e-5 * sum.loss)
+    #expect(relativeError(together.gradientValues, apart.gradientValues) < 1e-5)
+    func growth(_ vocabulary: Int) -> Int {
+      shape.vocabularySize = vocabulary
+      let bytes = [1024, 65536].map {
+        TrainingPass.memoryBytes(shape, precision: .bfloat16, maximumTokens: $0, workers: 16)
+      }
+      return bytes[1] - bytes[0]
+    }
+    #expect(growth(151_936) == growth(6400))
+  }
+
   @Test(
     "activations that are found again on the way back give the same bits", arguments: ModelVariant.allCases, [1, 2, 3])
   func recomputation(variant: ModelVariant, workers: Int) throws {

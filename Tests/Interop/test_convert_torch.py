@@ -1,4 +1,4 @@
-"""MiniMind v1's checkpoints between `minimind convert` and PyTorch, both ways."""
+"""MiniMind's checkpoints, of v1 and later versions, between `minimind convert` and PyTorch, both ways."""
 
 import collections
 import json
@@ -9,8 +9,10 @@ import pytest
 pytestmark = pytest.mark.heavy
 os.environ["HF_HUB_OFFLINE"] = "1"
 
+import peft  # noqa: E402
 import torch  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402
+from test_transformers import by_checkpoint_names  # noqa: E402
 import transformers  # noqa: E402
 
 #: v1 tiny models, dense and with a mixture of experts.
@@ -108,3 +110,85 @@ def test_v1s_model_continues_as_v1_did(minimind, shared, tmp_path):
     with torch.no_grad():
         logits = model.eval()(golden["input_ids"].long()).logits
     assert torch.allclose(logits, golden["logits"], atol=1e-4 * golden["logits"].abs().max())
+
+
+#: Tiny models with the shapes of later versions of MiniMind, whose code has the names of these classes.
+LATER = {
+    "MiniMind2": lambda sizes: transformers.LlamaConfig(**sizes, num_key_value_heads=2, rms_norm_eps=1e-5),
+    "MiniMind 3": lambda sizes: transformers.Qwen3Config(**sizes, num_key_value_heads=4, head_dim=8, rms_norm_eps=1e-6),
+    "MiniMind 3, mixture": lambda sizes: transformers.Qwen3MoeConfig(
+        **sizes, num_key_value_heads=4, head_dim=8, rms_norm_eps=1e-6, num_experts=4, num_experts_per_tok=1,
+        norm_topk_prob=True, moe_intermediate_size=96),
+}
+
+
+@pytest.fixture(params=LATER)
+def later(request, tmp_path):
+    """The path of such a checkpoint, in half precision as MiniMind saves it, its weights, and the model in fp32."""
+    sizes = dict(
+        hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=8, vocab_size=120, bos_token_id=1,
+        eos_token_id=2, tie_word_embeddings=True, max_position_embeddings=32768,
+        rope_parameters={"rope_type": "default", "rope_theta": 1e6})
+    torch.manual_seed(3)
+    model = transformers.AutoModelForCausalLM.from_config(LATER[request.param](sizes), attn_implementation="eager").eval()
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.normal_(1 if weight.dim() == 1 else 0, 0.2)
+            weight.copy_(weight.half())
+    weights = {name: torch.from_numpy(value).half() for name, value in by_checkpoint_names(model, lambda weight: weight).items()}
+    weights["lm_head.weight"] = weights["model.embed_tokens.weight"]
+    torch.save(weights, tmp_path / "full_sft_64.pth")
+    return tmp_path / "full_sft_64.pth", weights, model
+
+
+def assert_same_model(directory, model):
+    tokens = torch.arange(3, 63).reshape(2, 30)
+    converted = transformers.AutoModelForCausalLM.from_pretrained(
+        directory, dtype=torch.float32, attn_implementation="eager", local_files_only=True)
+    with torch.no_grad():
+        ours, theirs = converted.eval()(tokens).logits, model(tokens).logits
+    assert (ours - theirs).abs().max() < 1e-5 * theirs.abs().max()
+
+
+def test_checkpoints_of_later_versions_go_both_ways_without_options(minimind, later, tmp_path):
+    path, weights, model = later
+    minimind("convert", "--from", path, "--to", tmp_path / "model")
+    assert_same_model(tmp_path / "model", model)
+    # A mixture's routers are fp32 in a directory, which therefore goes into half precision only where that is asked for.
+    minimind("convert", "--from", tmp_path / "model", "--to", tmp_path / "again.pth", "--type", "fp16")
+    ours = torch.load(tmp_path / "again.pth", weights_only=True)
+    assert_equal(ours, weights)
+    assert ours["lm_head.weight"].data_ptr() == ours["model.embed_tokens.weight"].data_ptr()
+
+
+def test_minimind_s_own_adapters_go_both_ways(minimind, later, tmp_path):
+    path, weights, model = later
+    modules = [f"model.layers.{layer}.self_attn.{name}" for layer in range(2) for name in ("q_proj", "o_proj")]
+    lora = {}
+    for module in modules:
+        lora[f"{module}.lora.A.weight"] = (0.3 * torch.randn(16, 64)).half()
+        lora[f"{module}.lora.B.weight"] = (0.3 * torch.randn(64, 16)).half()
+    torch.save(lora, tmp_path / "lora_medical_64.pth")
+    minimind("convert", "--from", path, "--to", tmp_path / "base")
+    minimind("merge", "--adapter", tmp_path / "lora_medical_64.pth", "--from", tmp_path / "base", "--to", tmp_path / "merged")
+    parameters = dict(model.named_parameters())
+    with torch.no_grad():
+        for module in modules:
+            a, b = lora[f"{module}.lora.A.weight"].float(), lora[f"{module}.lora.B.weight"].float()
+            parameters[f"{module}.weight"] += b @ a
+    assert_same_model(tmp_path / "merged", model)
+    refused = minimind("merge", "--adapter", tmp_path / "lora_medical_64.pth", "--to", tmp_path / "m", check=False)
+    assert refused.returncode == 2 and "give it by --from" in refused.stderr
+
+    # The way back: an adapter of peft with a scale, as MiniMind would have it, without one.
+    adapter = peft.get_peft_model(
+        transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "base", dtype=torch.float32, local_files_only=True),
+        peft.LoraConfig(r=4, lora_alpha=6, target_modules=["q_proj", "o_proj"], init_lora_weights=False))
+    adapter.save_pretrained(tmp_path / "adapter")
+    minimind("convert", "--from", tmp_path / "adapter", "--to", tmp_path / "lora.pth", "--format", "lora")
+    ours = torch.load(tmp_path / "lora.pth", weights_only=True)
+    theirs = {name.replace(".default", "").removeprefix("base_model.model."): value.detach()
+              for name, value in adapter.named_parameters() if "lora_" in name}
+    assert ours.keys() == {name.replace("lora_", "lora.") for name in theirs}
+    for name, value in theirs.items():
+        assert torch.allclose(ours[name.replace("lora_", "lora.")], value * (1.5 if "lora_B" in name else 1), rtol=1e-6)

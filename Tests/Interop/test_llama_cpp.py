@@ -26,6 +26,13 @@ VARIANTS = {
     "qwen3": {"architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3", "head_dim": 32},
     "linear scaling": {"rope_scaling": {"rope_type": "linear", "factor": 4.0}},
     "YaRN": {"rope_scaling": {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64}},
+    "qwen2": {"architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2"},
+    "biases of llama": {"attention_bias": True},
+    "llama3 scaling": {
+        "rope_scaling": {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+                         "original_max_position_embeddings": 64}},
+    "qwen3moe": {"architectures": ["Qwen3MoeForCausalLM"], "model_type": "qwen3_moe", "head_dim": 32, "num_experts": 4,
+                 "num_experts_per_tok": 1, "norm_topk_prob": True, "moe_intermediate_size": 128},
     "mixture": {"architectures": ["Ernie4_5_MoeForCausalLM"], "model_type": "ernie4_5_moe", "moe_num_experts": 4, "moe_k": 2,
                 "moe_num_shared_experts": 1, "moe_intermediate_size": 128, "moe_layer_start_index": 0, "use_bias": False},
 }

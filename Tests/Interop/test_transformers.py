@@ -227,7 +227,7 @@ def test_gradients_and_five_steps_are_those_of_pytorch_the_balance_of_experts_in
     ours = json.loads(probe("gradients", tmp_path / "model", tmp_path / "documents.json", tmp_path / "gradients"))
     vectors, matrices = [[weight for weight in model.parameters() if (weight.dim() > 1) == many] for many in (False, True)]
     optimizer = torch.optim.AdamW(
-        [{"params": vectors, "weight_decay": 0}, {"params": matrices}], lr=0.01, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.1)
+        [{"params": vectors, "weight_decay": 0}, {"params": matrices}], lr=0.001, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.1)
     for step in range(5):
         optimizer.zero_grad()
         loss, balance = loss_and_balance(model, documents)

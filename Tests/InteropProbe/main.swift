@@ -25,7 +25,7 @@ import Training
 /// [tokens, vocabulary]. `gradients` writes a directory like MODEL's, a model's or an adapter's, that holds in place of
 /// each weight the gradient of the mean loss of predicting each document's next tokens plus the weighted balance of experts,
 /// and prints both sums as JSON; nothing is dropped out.
-/// `steps` writes the model after five steps of AdamW down that gradient, with the rate 0.01 and a weight decay of 0.1.
+/// `steps` writes the model after five steps of AdamW down that gradient, with the rate 0.001 and a weight decay of 0.1.
 /// `create` writes a model directory of the configuration with random weights.
 /// `preferences` takes all training pairs of prepared data as one batch and writes `loss`, trl's metrics, and the gradient
 /// of each weight, all of the mean over the pairs.
@@ -109,7 +109,7 @@ func writeSteps(model path: String, documents: String, output: String) throws {
     engine.step(
       OptimizerStep(
         number: number, gradientScale: 1 / sum.weight,
-        adamW: .init(learningRate: 0.01, beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.1),
+        adamW: .init(learningRate: 0.001, beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.1),
         muon: .init(learningRate: 0, weightDecay: 0)))
   }
   for entry in engine.trained.entries {

@@ -13,6 +13,7 @@ import Testing
     (mixture.expertCount, mixture.expertsPerToken, mixture.sharedExpertCount) = (2, 1, 1)
     let adapter = LoRAConfiguration(rank: 2, alpha: 4, dropout: 0)
     return try ParameterTable(dense).entries + ParameterTable(mixture).entries + ParameterTable(adapter, dense).entries
+      + ParameterTable(adapter, mixture).entries
   }
 
   @Test(
@@ -53,7 +54,8 @@ import Testing
       ("mlp.gate_proj.weight", .gate(.dense)), ("mlp.up_proj.weight", .up(.dense)),
       ("mlp.down_proj.weight", .down(.dense)), ("shared_experts.up_proj.weight", .up(.shared)),
       ("experts.1.down_proj.weight", .down(.expert(1))), ("q_proj.lora_A.weight", .loraA(.query)),
-      ("down_proj.lora_B.weight", .loraB(.down)),
+      ("mlp.down_proj.lora_B.weight", .loraB(.down)), ("experts.1.up_proj.lora_A.weight", .loraA(.up, of: .expert(1))),
+      ("shared_experts.down_proj.lora_B.weight", .loraB(.down, of: .shared)),
     ] as [(String, ParameterRole)])
   func names(suffix: String, role: ParameterRole) throws {
     let found = try Self.entries().filter { $0.key.hasSuffix("." + suffix) || $0.key == suffix }

@@ -38,6 +38,7 @@ extension LoRAAdapter {
     directory: String, _ configuration: LoRAConfiguration, model: ModelConfiguration, base: LoRABase
   ) throws {
     let files = try PEFTAdapter(directory: directory)
+    guard let file = files.file else { preconditionFailure("a directory without a file of weights") }
     try self.init(zeroed: configuration, model: model, base: base)
     guard files.baseHash == base.contentHash else {
       throw ModelFileError.contradiction(
@@ -45,14 +46,14 @@ extension LoRAAdapter {
           + "Give the base that the adapter was trained on.")
     }
     for entry in table.entries {
-      guard let tensor = files.file.tensor(entry.key), tensor.shape == entry.shape else {
+      guard let tensor = file.tensor(entry.key), tensor.shape == entry.shape else {
         throw ModelFileError.malformed(
-          path: files.file.path, fault: "it has no '\(entry.key)' of the shape \(entry.shape)")
+          path: file.path, fault: "it has no '\(entry.key)' of the shape \(entry.shape)")
       }
-      var values = try files.file.floats(of: tensor)
+      var values = try file.floats(of: tensor)
       guard TensorConversion.areFinite(values, count: values.count) else {
         throw ModelFileError.malformed(
-          path: files.file.path, fault: "'\(entry.key)' holds values that are not finite numbers")
+          path: file.path, fault: "'\(entry.key)' holds values that are not finite numbers")
       }
       reorder(entry, &values, by: RotaryRows.split)
       (block.values + entry.offset).update(from: values, count: values.count)

@@ -3,7 +3,7 @@ import Model
 import Storage
 
 /// A LoRA adapter in the directory that the `peft` package writes: `adapter_config.json` and
-/// `adapter_model.safetensors`.
+/// `adapter_model.safetensors`; or one of another format, whose values are in memory.
 package final class PEFTAdapter: Sendable {
   package static let weightsFileName = "adapter_model.safetensors"
   /// The key, in the metadata of the weights' file, of the `ModelWeights.contentHash` of the base: PEFT's own settings have
@@ -13,22 +13,40 @@ package final class PEFTAdapter: Sendable {
   /// The pair of matrices on one weight of the model.
   package struct Module: Sendable {
     /// [rank, inputs] and [outputs, rank]
-    package let a: SafetensorsFile.Tensor
-    package let b: SafetensorsFile.Tensor
+    let a: Values
+    let b: Values
+    package let rank: Int
+    package let inputs: Int
+    package let outputs: Int
     /// What their product is multiplied by.
     package let scale: Double
-
-    package var rank: Int { a.shape[0] }
-    package var inputs: Int { a.shape[1] }
-    package var outputs: Int { b.shape[0] }
   }
 
+  /// Where a matrix is.
+  enum Values: Sendable {
+    case stored(SafetensorsFile, SafetensorsFile.Tensor)
+    case numbers([Float])
+  }
+
+  /// Of the adapter, or the one file that it is.
   package let directory: String
+  /// The file of the weights, for messages.
+  let path: String
   package let configuration: PEFTConfiguration
   /// By the name of the weight that they are on, as "model.layers.0.self_attn.q_proj.weight".
   package let modules: [String: Module]
-  package let file: SafetensorsFile
-  package var baseHash: String? { file.metadata[Self.baseHashKey] }
+  /// Nil for an adapter of another format.
+  package let file: SafetensorsFile?
+  /// SHA-256 of the weights' file, in hexadecimal; nil: to be found.
+  private let knownHash: String?
+  package var baseHash: String? { file?.metadata[Self.baseHashKey] }
+
+  init(
+    directory: String, path: String, _ configuration: PEFTConfiguration, modules: [String: Module], contentHash: String
+  ) {
+    (self.directory, self.path, self.configuration, self.modules) = (directory, path, configuration, modules)
+    (file, knownHash) = (nil, contentHash)
+  }
 
   /// Whether a directory holds an adapter rather than a model.
   package static func isAdapter(_ directory: String) -> Bool {
@@ -46,7 +64,7 @@ package final class PEFTAdapter: Sendable {
         path: directory, reason: "it has an \(PEFTConfiguration.fileName) and no \(Self.weightsFileName)")
     }
     let file = try SafetensorsFile(path)
-    self.file = file
+    (self.file, self.path, knownHash) = (file, path, nil)
     func malformed(_ fault: String) -> ModelFileError { .malformed(path: path, fault: fault) }
 
     let (prefix, aSuffix, bSuffix) = (LoRAKey.prefix, LoRAKey.aSuffix, LoRAKey.bSuffix)
@@ -64,11 +82,16 @@ package final class PEFTAdapter: Sendable {
           "\(path): '\(a.name.prefix(200))' is \(a.shape), \(PEFTConfiguration.fileName) says rank "
             + "\(configuration.rank). Check r.")
       }
-      modules[name + ".weight"] = Module(a: a, b: b, scale: configuration.scale(of: name, rank: a.shape[0]))
+      modules[name + ".weight"] = Module(
+        a: .stored(file, a), b: .stored(file, b), rank: a.shape[0], inputs: a.shape[1], outputs: b.shape[0],
+        scale: configuration.scale(of: name, rank: a.shape[0]))
     }
     self.modules = modules
     guard file.tensors.count == 2 * modules.count, !modules.isEmpty else {
-      let known = Set(modules.values.flatMap { [$0.a.name, $0.b.name] })
+      let known = Set(
+        modules.keys.flatMap { key in
+          [aSuffix, bSuffix].map { prefix + key.dropLast(".weight".count) + $0 }
+        })
       let other = file.tensors.first { !known.contains($0.name) }?.name.prefix(200)
       throw ModelFileError.unsupported(
         path: path,
@@ -96,7 +119,15 @@ package final class PEFTAdapter: Sendable {
   }
 
   /// SHA-256 of the weights' file, in hexadecimal.
-  package func contentHash() -> String { SHA256.hexadecimalDigest(file.bytes) }
+  package func contentHash() -> String { knownHash ?? file.map { SHA256.hexadecimalDigest($0.bytes) } ?? "" }
+
+  /// - Throws: `ModelFileError` when the type is not read.
+  func values(_ values: Values) throws -> [Float] {
+    switch values {
+    case .stored(let file, let tensor): try file.floats(of: tensor)
+    case .numbers(let numbers): numbers
+    }
+  }
 
   /// Checks that the adapter fits the weights of a model, by their names, shapes and, where it says so, their hash, and
   /// is not in them already.
@@ -110,12 +141,12 @@ package final class PEFTAdapter: Sendable {
     for (name, module) in modules.sorted(by: { $0.key < $1.key }) {
       guard name.hasPrefix("model.layers."), let tensor = base.tensor(name) else {
         throw ModelFileError.contradiction(
-          "\(file.path): it adapts '\(name.prefix(200))', which is no linear layer of \(base.directory). "
+          "\(path): it adapts '\(name.prefix(200))', which is no linear layer of \(base.directory). "
             + "Give the base that the adapter was trained on.")
       }
       guard tensor.shape == [module.outputs, module.inputs] else {
         throw ModelFileError.contradiction(
-          "\(file.path): it adapts '\(name.prefix(200))' of the shape [\(module.outputs), \(module.inputs)], which is "
+          "\(path): it adapts '\(name.prefix(200))' of the shape [\(module.outputs), \(module.inputs)], which is "
             + "\(tensor.shape) in \(base.directory). Give the base that the adapter was trained on.")
       }
     }
@@ -135,7 +166,7 @@ package final class PEFTAdapter: Sendable {
   package func merge(into name: String, _ weight: UnsafeMutablePointer<Float>) throws {
     guard let module = modules[name] else { return }
     addLowRankProduct(
-      try file.floats(of: module.b), try file.floats(of: module.a), outputs: module.outputs, rank: module.rank,
+      try values(module.b), try values(module.a), outputs: module.outputs, rank: module.rank,
       inputs: module.inputs, scale: Float(module.scale), to: weight)
   }
 }

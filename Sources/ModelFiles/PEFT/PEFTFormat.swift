@@ -17,7 +17,10 @@ package struct PEFTFormat: ModelFormat {
   package func encodes(_ entry: ParameterEntry) -> Bool { false }
 
   package func read(_ path: String, _ missing: MissingSettings) throws -> StoredParameters {
-    try StoredParameters(StoredModel(modelDirectory: try resolveModelDirectory(path)), tokenizerOf: path)
+    let directory = try resolveModelDirectory(path)
+    var result = try StoredParameters(StoredModel(modelDirectory: directory), tokenizerOf: path)
+    result.adapterDirectory = directory
+    return result
   }
 
   package func write(_ model: StoredParameters, to path: String, _ settings: WriteSettings) throws {

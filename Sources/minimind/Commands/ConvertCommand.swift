@@ -12,7 +12,7 @@ let convertCommand: Command = {
   let format = Option<(any ModelFormat)?>.optionalChoice(
     "format", among: ModelFormats.written, called: \.name,
     defaultText: "by the ending of --to, .pth or .gguf; else hf",
-    help: "Hugging Face directory, MiniMind's checkpoint, or llama.cpp's format.")
+    help: "Hugging Face directory, MiniMind's checkpoint, llama.cpp's format; lora: an adapter as MiniMind's .pth.")
   let type = Option<WeightEncoding?>.optionalChoice(
     "type", defaultText: "that of the source; fp32 for an adapter",
     help: "How weights are stored; q8, which is llama.cpp's q8_0, in gguf only. \(NumberType.otherNamesNote)")
