@@ -92,7 +92,8 @@ extension TrainingPass {
   /// Where the linear layers of the batch's rows are, or those of an expert.
   private func place(_ site: LoRASite, _ expert: Int?) -> LoRAPlace {
     LoRAPlace(
-      site: site, block: expert.map(FeedForwardBlock.expert) ?? (shape.isMixture && site.isFeedForward ? .shared : .dense))
+      site: site,
+      block: expert.map(FeedForwardBlock.expert) ?? (shape.isMixture && site.isFeedForward ? .shared : .dense))
   }
 
   /// Calls `body` with rows, counted from the first of `rows`, whose tokens follow each other, and the first token: masks

@@ -257,9 +257,9 @@ def test_what_a_pth_does_not_say_is_asked_for_or_said_and_never_called_exact(min
     later = checkpoint(1, "later")
     refused = minimind("convert", "--from", later, "--to", tmp_path / "d", check=False)
     assert refused.returncode == 1 and "--heads and --rope-theta; for MiniMind2 these are 8 and 1000000" in refused.stderr
-    minimind("convert", "--from", later, "--to", tmp_path / "e", "--heads", 4, "--rope-theta", 1e6)
+    minimind("convert", "--from", later, "--to", tmp_path / "e", "--heads", 4, "--rope-theta", 5e5)
     config = json.loads((tmp_path / "e/config.json").read_text())
-    assert (config["num_attention_heads"], config["num_key_value_heads"], config["rope_theta"]) == (4, 1, 1e6)
+    assert (config["num_attention_heads"], config["num_key_value_heads"], config["rope_theta"]) == (4, 1, 5e5)
     refused = minimind("convert", "--from", tmp_path / "e", "--to", tmp_path / "f.pth", check=False)
     assert refused.returncode == 1 and "rotary base" in refused.stderr
 
@@ -278,7 +278,7 @@ def test_the_tokenizer_that_is_named_goes_along(minimind, model, tokenizer, tmp_
     (["--from", "MODEL", "--to", "new.gguf", "--max-shard-size", "5"], 2, "--max-shard-size goes with --format hf"),
     (["--from", "MODEL", "--to", "new.pth", "--tokenizer", "MODEL"], 2, "a .pth holds weights only"),
     (["--from", "MODEL", "--to", "new", "--heads", "4"], 2, "--heads, --rope-theta and --experts-per-token go with a .pth"),
-    (["--from", "MODEL", "--to", "new", "--format", "zip"], 2, '--format is "zip"; it must be hf, pth, gguf.'),
+    (["--from", "MODEL", "--to", "new", "--format", "zip"], 2, '--format is "zip"; it must be hf, lora, pth, gguf.'),
     (["--from", "nowhere", "--to", "new"], 1, "nowhere is not a model"),
     (["--from", "MODEL/config.json", "--to", "new"], 1, "it is no zip archive"),
     (["--from", "MODEL/empty", "--to", "new"], 1, "the file is empty"),
