@@ -29,20 +29,25 @@ CKERNELS_INLINE CKUInt32x16 unitsAt(const void *_Nonnull address) {
 }
 
 // The sums of a tile, and a few operands, have to fit the registers: 32 of a vector each with AVX-512, else 16 or 32 of
-// a quarter of one.
+// a quarter of one. A wide tile is quick with AVX-512; elsewhere many rows go before many vectors, and a tile of few
+// rows takes more vectors, as its sums would wait for one another otherwise (one row is half again as fast).
+#define MAXIMUM_VECTORS 4
 #if CKERNELS_AVX512
 #define MAXIMUM_ROWS 8
-#define MAXIMUM_VECTORS 4
 #define MAXIMUM_SUMS(isBFloat16) 24
+#define VECTORS_AT_ONCE(isBFloat16, rows) MAXIMUM_VECTORS
 #elif defined(__AVX2__)
 // Pairs of bfloat16 are taken apart here, which needs registers of its own.
 #define MAXIMUM_ROWS 6
-#define MAXIMUM_VECTORS 1
 #define MAXIMUM_SUMS(isBFloat16) ((isBFloat16) ? 4 : 6)
 #else
 #define MAXIMUM_ROWS 3
-#define MAXIMUM_VECTORS 1
 #define MAXIMUM_SUMS(isBFloat16) 3
+#endif
+#ifndef VECTORS_AT_ONCE
+#define VECTORS_AT_ONCE(isBFloat16, rows) \
+  ((rows) == 1 ? (MAXIMUM_SUMS(isBFloat16) < MAXIMUM_VECTORS ? MAXIMUM_SUMS(isBFloat16) : MAXIMUM_VECTORS) \
+   : (rows) == 2 && MAXIMUM_SUMS(isBFloat16) >= 4 ? 2 : 1)
 #endif
 
 // The sums of a whole tile stay in registers while the depth runs through: at each step `vectors` registers of b meet
@@ -115,7 +120,8 @@ CKERNELS_INLINE void product(
     bool isBFloat16, intptr_t rows, intptr_t depth, intptr_t vectors, const char *_Nonnull a, intptr_t aStride,
     const uint32_t *_Nonnull b, intptr_t bStride, intptr_t bVectorStride, float *_Nonnull c, intptr_t cStride,
     bool accumulates) {
-  for (intptr_t chunks = (vectors + MAXIMUM_VECTORS - 1) / MAXIMUM_VECTORS; chunks > 0; chunks--) {
+  const intptr_t most = VECTORS_AT_ONCE(isBFloat16, rows);
+  for (intptr_t chunks = (vectors + most - 1) / most; chunks > 0; chunks--) {
     intptr_t count = (vectors + chunks - 1) / chunks;
     switch (count) {
 #define CASE(n) \
