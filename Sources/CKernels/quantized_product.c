@@ -11,19 +11,25 @@ typedef int32_t Int32x16 __attribute__((ext_vector_type(16)));
 typedef int32_t Int32x8 __attribute__((ext_vector_type(8)));
 
 #if defined(__AVX2__) && !(CKERNELS_AVX512 && defined(__AVX512VNNI__))
-/// Eight sums of four unsigned bytes times four signed ones. Where the unsigned ones are weights of four bits, two products
-/// add up in 16 bits; two products of whole bytes can be too large for that, so these are widened first.
+/// What a byte of an eight-bit weight holds too much when it meets the input.
+#define BYTE_EXCESS 0
+/// Eight sums of four weights times four signed bytes. The instruction wants unsigned bytes and adds two products up in
+/// 16 bits, which holds those of weights of four bits as they are. Of eight bits it takes the size of each weight, at most 128,
+/// and the sign goes to the input, at most 127: two products are 32512 at most.
 CKERNELS_INLINE __m256i bytesTimes(bool isFourBit, __m256i lanes, __m256i bytes) {
-  if (isFourBit) return _mm256_madd_epi16(_mm256_maddubs_epi16(lanes, bytes), _mm256_set1_epi16(1));
-  __m256i even = _mm256_madd_epi16(
-      _mm256_and_si256(lanes, _mm256_set1_epi16(255)), _mm256_srai_epi16(_mm256_slli_epi16(bytes, 8), 8));
-  __m256i odd = _mm256_madd_epi16(_mm256_srli_epi16(lanes, 8), _mm256_srai_epi16(bytes, 8));
-  return _mm256_add_epi32(even, odd);
+  if (!isFourBit) {
+    lanes = _mm256_xor_si256(lanes, _mm256_set1_epi8(-128));
+    bytes = _mm256_sign_epi8(bytes, lanes);
+    lanes = _mm256_abs_epi8(lanes);
+  }
+  return _mm256_madd_epi16(_mm256_maddubs_epi16(lanes, bytes), _mm256_set1_epi16(1));
 }
+#else
+#define BYTE_EXCESS 128
 #endif
 
-/// sum += four unsigned bytes of each lane times four signed bytes, the same ones for all lanes. `isFourBit`: the unsigned
-/// ones are at most 15.
+/// sum += four weights of each lane times four signed bytes, the same ones for all lanes. `isFourBit`: the weights are bytes
+/// of at most 15.
 CKERNELS_INLINE Int32x16 addBytes(bool isFourBit, Int32x16 sum, CKUInt32x16 lanes, uint32_t bytes) {
 #if CKERNELS_AVX512 && defined(__AVX512VNNI__)
   return (Int32x16)_mm512_dpbusd_epi32((__m512i)sum, (__m512i)lanes, (__m512i)(CKUInt32x16)bytes);
@@ -54,17 +60,22 @@ CKERNELS_INLINE uint32_t bytesAt(const int8_t *_Nonnull address) {
 }
 
 // Two sums for each row and tile, whole and fp32, and a few operands have to fit the registers: 32 of a vector each with
-// AVX-512, else 16 or 32 of a quarter of one.
+// AVX-512, else 16 or 32 of a quarter of one. For one row memory is the limit, and tiles that are read side by side come
+// faster than one after another (1.4 times with AVX2, weights beyond the cache).
 #if CKERNELS_AVX512
-#define MAXIMUM_TILES 2
+#define TILES_OF_ONE_ROW 2
+#define TILES_OF_ROWS 2
 #define MAXIMUM_ROWS 6
 #elif defined(__AVX2__)
-#define MAXIMUM_TILES 1
+#define TILES_OF_ONE_ROW 4
+#define TILES_OF_ROWS 1
 #define MAXIMUM_ROWS 3
 #else
-#define MAXIMUM_TILES 1
+#define TILES_OF_ONE_ROW 1
+#define TILES_OF_ROWS 1
 #define MAXIMUM_ROWS 2
 #endif
+#define MAXIMUM_TILES TILES_OF_ONE_ROW
 
 // A block's numbers meet those of all rows while they are in a register. With `rows` and `tiles` constant the loops over
 // them unroll.
@@ -137,7 +148,9 @@ CKERNELS_INLINE void column(
     switch (count) {
 #define CASE(n) \
   case n: \
-    if (n <= MAXIMUM_ROWS) corner(isFourBit, n, tiles, blocks, input, weights, c, cStride, accumulates); \
+    if (n == 1 || (n <= MAXIMUM_ROWS && tiles <= TILES_OF_ROWS)) { \
+      corner(isFourBit, n, tiles, blocks, input, weights, c, cStride, accumulates); \
+    } \
     break;
       CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6)
 #undef CASE
@@ -151,12 +164,21 @@ CKERNELS_INLINE void column(
 CKERNELS_INLINE void product(
     bool isFourBit, intptr_t rows, intptr_t blocks, intptr_t tiles, const CKInputBlock *_Nonnull input,
     const uint8_t *_Nonnull weights, float *_Nonnull c, intptr_t cStride, bool accumulates) {
-  for (; tiles >= MAXIMUM_TILES; tiles -= MAXIMUM_TILES) {
-    column(isFourBit, rows, MAXIMUM_TILES, blocks, input, weights, c, cStride, accumulates);
-    weights += MAXIMUM_TILES * ckTileBytes(isFourBit, blocks);
-    c += 16 * MAXIMUM_TILES;
+  const intptr_t most = rows == 1 ? TILES_OF_ONE_ROW : TILES_OF_ROWS;
+  while (tiles > 0) {
+    const intptr_t count = tiles < most ? 1 : most;
+    switch (count) {
+#define CASE(n) \
+  case n: \
+    if (n <= MAXIMUM_TILES) column(isFourBit, rows, n, blocks, input, weights, c, cStride, accumulates); \
+    break;
+      CASE(1) CASE(2) CASE(4)
+#undef CASE
+    }
+    tiles -= count;
+    weights += count * ckTileBytes(isFourBit, blocks);
+    c += 16 * count;
   }
-  if (tiles > 0) column(isFourBit, rows, 1, blocks, input, weights, c, cStride, accumulates);
 }
 
 void ckQuantizedProduct(
@@ -185,7 +207,7 @@ CKERNELS_INLINE intptr_t lanesLeft(intptr_t columns, intptr_t start) {
 CKERNELS_INLINE CKFloat16 absolute(CKFloat16 value) { return (CKFloat16)((CKUInt32x16)value & 0x7FFFFFFF); }
 
 CKERNELS_INLINE void quantizeInput(
-    bool isBFloat16, int32_t zero, const char *_Nonnull source, intptr_t columns, CKInputBlock *_Nonnull target) {
+    bool isBFloat16, int32_t excess, const char *_Nonnull source, intptr_t columns, CKInputBlock *_Nonnull target) {
   for (intptr_t start = 0; start < columns; start += CKBlockColumns, target++) {
     CKFloat16 values[2];
 #pragma clang loop unroll(full)
@@ -201,15 +223,15 @@ CKERNELS_INLINE void quantizeInput(
     storeBytes(first, target->values);
     storeBytes(second, target->values + 16);
     target->scale = largest / 127;
-    target->offset = -zero * __builtin_reduce_add(first + second);
+    target->offset = -excess * __builtin_reduce_add(first + second);
   }
 }
 
 void ckQuantizeInput(
     bool isBFloat16, bool isFourBit, const void *_Nonnull source, intptr_t columns, CKInputBlock *_Nonnull target) {
-  const int32_t zero = isFourBit ? 8 : 128;
-  if (isBFloat16) quantizeInput(true, zero, source, columns, target);
-  else quantizeInput(false, zero, source, columns, target);
+  const int32_t excess = isFourBit ? 8 : BYTE_EXCESS;
+  if (isBFloat16) quantizeInput(true, excess, source, columns, target);
+  else quantizeInput(false, excess, source, columns, target);
 }
 
 /// The scale of a block, rounded to bfloat16: the number farthest from zero is at the end of the range. With four bits it is

@@ -25,7 +25,8 @@ static inline intptr_t ckTileBytes(bool isFourBit, intptr_t blocks) {
 typedef struct {
   int8_t values[CKBlockColumns];
   float scale;
-  /// -128 or -8 times the sum of the values: what the weights' bytes, which are never negative, add too much.
+  /// -128 or -8 times the sum of the values: what the weights' bytes, which are never negative, add too much. Zero for
+  /// eight bits where the product takes the bytes with their sign (AVX2).
   int32_t offset;
 } CKInputBlock;
 
