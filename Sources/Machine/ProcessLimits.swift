@@ -15,8 +15,11 @@ package enum ProcessLimits {
     private nonisolated(unsafe) static let formerActions = UnsafeMutablePointer<sigaction>.allocate(capacity: 65)
   #endif
 
-  /// - Throws: `ProcessLimitError` when too few files may be open, or too little memory is given: then a library would end
-  ///   the program, or wait for ever.
+  /// Threads beside one for each core: of the exchange between processes, the scheduler, the server and libraries.
+  private static let furtherThreads = 4
+
+  /// - Throws: `ProcessLimitError` when too few files may be open, too little memory is given, or too few threads can be
+  ///   started: then a library would end the program, or wait for ever.
   package static func check() throws(ProcessLimitError) {
     let pages = mmap(nil, neededBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
     guard let pages, pages != MAP_FAILED else {
@@ -37,6 +40,44 @@ package enum ProcessLimits {
             + "Raise the limit (ulimit -n).")
       }
       descriptors.append(descriptor)
+    }
+    try checkThreads(Processor.coreCount + furtherThreads)
+  }
+
+  /// - Throws: `ProcessLimitError` when fewer than `count` threads can be started at once. A thread of Foundation that
+  ///   cannot be started tells nobody, and whoever shares work with it waits for ever.
+  package static func checkThreads(_ count: Int, stackSize: Int = 64 << 10) throws(ProcessLimitError) {
+    // Each thread waits for the lock, which is free when all have been started.
+    let lock = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
+    defer { lock.deallocate() }
+    pthread_mutex_init(lock, nil)
+    pthread_mutex_lock(lock)
+    var attributes = pthread_attr_t()
+    pthread_attr_init(&attributes)
+    pthread_attr_setstacksize(&attributes, stackSize)
+    var threads: [pthread_t] = []
+    while threads.count < count {
+      var thread = pthread_t()
+      let code = pthread_create(
+        &thread, &attributes,
+        { lock in
+          let lock = lock!.assumingMemoryBound(to: pthread_mutex_t.self)
+          pthread_mutex_lock(lock)
+          pthread_mutex_unlock(lock)
+          return nil
+        }, lock)
+      if code != 0 { break }
+      threads.append(thread)
+    }
+    pthread_mutex_unlock(lock)
+    for thread in threads { pthread_join(thread, nil) }
+    pthread_attr_destroy(&attributes)
+    pthread_mutex_destroy(lock)
+    guard threads.count == count else {
+      throw ProcessLimitError(
+        description:
+          "only \(threads.count) more threads can be started and \(count) may be needed. "
+          + "Raise the limit (ulimit -u, or that of the container).")
     }
   }
 

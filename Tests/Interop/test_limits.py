@@ -100,6 +100,17 @@ def test_few_files_may_be_open(binary, tokenizer_directory, texts, prepared, tmp
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can start a process of another user")
+def test_few_threads_may_be_started(binary):
+    """`ulimit -u`: too few are a sentence, where a run would wait for ever for a thread that never began."""
+    with open(binary, "rb") as file:  # Another user may not reach its directory.
+        limit = lambda: resource.setrlimit(resource.RLIMIT_NPROC, (1, 1))
+        done = subprocess.run([f"/proc/self/fd/{file.fileno()}", "bench", "decode", "--model", "tiny"], user=65534, group=65534,
+                              extra_groups=[], pass_fds=[file.fileno()], preexec_fn=limit, capture_output=True, text=True,
+                              timeout=600)
+    assert done.returncode == 1 and "more threads can be started" in done.stderr and done.stderr.count("\n") == 1, done
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_little_memory(binary, tokenizer_directory, texts, prepared, tmp_path, name):
     """`ulimit -v`: refused memory is a sentence, wherever it is refused."""
