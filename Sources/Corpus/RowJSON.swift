@@ -1,4 +1,5 @@
 import CSimdJSON
+import Foundation
 
 /// Parses JSON texts one after another, by simdjson. Use one per thread.
 package final class RowJSONParser {
@@ -141,14 +142,13 @@ package struct RowJSON {
   /// The value of `key`, the last one if it is there twice; nil if it is absent or this is no object.
   package subscript(key: StaticString) -> RowJSON? {
     guard kind == .object else { return nil }
-    let wanted = UnsafeRawBufferPointer(start: key.utf8Start, count: key.utf8CodeUnitCount)
     var cursor = minimind_json_children(value)
     var child = MinimindJSONValue()
     var name: UnsafePointer<CChar>?
     var nameCount = 0
     var found: RowJSON?
     while minimind_json_next(&cursor, &child, &name, &nameCount) == 1 {
-      if UnsafeRawBufferPointer(start: name, count: nameCount).elementsEqual(wanted) { found = RowJSON(value: child) }
+      if UnsafeRawBufferPointer(start: name, count: nameCount).hasSameBytes(as: key) { found = RowJSON(value: child) }
     }
     return found
   }
@@ -158,6 +158,16 @@ package struct RowJSON {
     var keys: [String] = []
     try? forEachMember { (key, _) throws(RowProblem) in keys.append(String(decoding: key, as: UTF8.self)) }
     return keys
+  }
+}
+
+extension UnsafeRawBufferPointer {
+  func hasSameBytes(as other: UnsafeRawBufferPointer) -> Bool {
+    count == other.count && (isEmpty || memcmp(baseAddress!, other.baseAddress!, count) == 0)
+  }
+
+  func hasSameBytes(as text: StaticString) -> Bool {
+    hasSameBytes(as: UnsafeRawBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount))
   }
 }
 

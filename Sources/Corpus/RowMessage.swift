@@ -1,4 +1,3 @@
-import Foundation
 import Tokenization
 
 extension RowReader {
@@ -50,7 +49,7 @@ extension RowReader {
     var isTrained: Bool?
     var calls = false
     try value.forEachMember { (key, member) throws(RowProblem) in
-      let known = Self.messageParts.first { $0.name.utf8CodeUnitCount == key.count && isEqual($0.name, key) }
+      let known = Self.messageParts.first { key.hasSameBytes(as: $0.name) }
       guard member.kind != .null else { return }
       switch known?.part {
       case .role: role = role ?? member
@@ -159,9 +158,4 @@ extension RowReader {
     let end = thought.lastIndex { !$0.isNewline }.map { thought.index(after: $0) } ?? thought.endIndex
     return "<think>\n\(thought[..<end])\n</think>\n\n\(answer)"
   }
-}
-
-/// Whether a key of as many bytes is this name.
-private func isEqual(_ name: StaticString, _ key: UnsafeRawBufferPointer) -> Bool {
-  key.count == 0 || memcmp(name.utf8Start, key.baseAddress!, key.count) == 0
 }

@@ -5,7 +5,10 @@ package func characterCount(_ text: UnsafeRawBufferPointer) -> Int {
   return count
 }
 
-package func characterCount(_ text: String) -> Int { text.unicodeScalars.count }
+package func characterCount(_ text: String) -> Int {
+  var text = text
+  return text.withUTF8 { characterCount(UnsafeRawBufferPointer($0)) }
+}
 
 /// The share of CJK ideographs (U+4E00 to U+9FFF, what v1 counts) among the characters of `text`; 0 for no text.
 package func cjkShare(_ text: String) -> Double {

@@ -1,5 +1,3 @@
-import Foundation
-
 /// Counts the fields of rows that nothing reads, block by block. Rows have the same fields in the same order as a rule, which
 /// makes a field cost one comparison.
 struct UnusedFields {
@@ -23,11 +21,8 @@ struct UnusedFields {
   private var rest = Tally<String>()
 
   mutating func add(_ name: UnsafeRawBufferPointer, _ example: @autoclosure () -> Tally<String>.Example) {
-    func isCalled(_ index: Int) -> Bool {
-      let known = fields[index].name
-      return known.count == name.count && (known.isEmpty || memcmp(known, name.baseAddress!, name.count) == 0)
-    }
-    let name = name.prefix(100)
+    let name = UnsafeRawBufferPointer(rebasing: name.prefix(100))
+    func isCalled(_ index: Int) -> Bool { fields[index].name.withUnsafeBytes { name.hasSameBytes(as: $0) } }
     let index = next < fields.count && isCalled(next) ? next : fields.indices.first(where: isCalled)
     if let index {
       fields[index].count += 1
