@@ -50,8 +50,9 @@ bench: build ## race training against PyTorch, inference against llama.cpp, the 
 soak: build ## two hours of kills, full and slow disks for a training run, which must end as if nothing had been
 	scripts/soak.py
 
-sanitize: setup ## tests of unsafe code and of files from outside under AddressSanitizer, in a build of its own
-	scripts/sanitize.sh
+sanitize: setup ## tests of unsafe code, files from outside and threads under two sanitizers, in builds of their own
+	scripts/sanitize.sh address
+	scripts/sanitize.sh thread
 
 format: ## rewrite the Swift sources in the project's format
 	swift format -i -p -r Sources Tests Package.swift
