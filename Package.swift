@@ -48,9 +48,9 @@ let package = Package(
     // The whole model in plain loops, and the plain twin of every kernel, generic over the number type.
     room("Reference", imports: ["Machine", "Model"]),
     room("Processes", imports: ["Machine", "CMPI"]),
-    room("Tokenization", imports: ["Storage"]),
     // Chat templates in Jinja, as transformers renders them.
     room("Templates", imports: ["Storage"]),
+    room("Tokenization", imports: ["Storage", "Templates"]),
     room("ModelFiles", imports: ["Storage", "Model", "Tokenization", "CLibZip"]),
     // Elementary functions of sixteen floats, and selection among many: for kernels and for the sampler.
     room("VectorMath", imports: ["CKernels"]),

@@ -70,6 +70,11 @@ int minimind_json_number(MinimindJSONValue value, double *number) {
   return copied<dom::element>(value).get_double().get(*number) ? 0 : 1;
 }
 
+int minimind_json_integer(MinimindJSONValue value, int64_t *integer) {
+  dom::element element = copied<dom::element>(value);
+  return element.is_int64() && !element.get_int64().get(*integer) ? 1 : 0;
+}
+
 MinimindJSONCursor minimind_json_children(MinimindJSONValue value) {
   dom::element element = copied<dom::element>(value);
   MinimindJSONCursor cursor = {};

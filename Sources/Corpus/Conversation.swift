@@ -68,7 +68,7 @@ extension RowReader {
     }
     var conversation = RowConversation()
     let text = try fields.text(field)
-    conversation.append(.assistant, try Self.answer(text, after: try reasoning() ?? "", number: nil))
+    try append(answer: text, after: try reasoning(), number: nil, to: &conversation)
     return conversation
   }
 
@@ -89,14 +89,17 @@ extension RowReader {
       guard let index = fields.value(of: name), let list = try structure(index) ?? fields.json(index) else { continue }
       if list.isEmpty, fields.count > 1 { continue }
       fields.use(index)
-      return try withSystem(try messages(list, key: name, followsMarks: followsMarks))
+      var conversation = try withSystem(try messages(list, key: name, followsMarks: followsMarks))
+      if conversation.tools.isEmpty { conversation.tools = try rowTools() }
+      return conversation
     }
     return nil
   }
 
   /// Messages with the row's `system` first, where they do not begin with a system message themselves.
   func withSystem(_ conversation: RowConversation) throws(RowProblem) -> RowConversation {
-    guard conversation.messages.first?.role != .system, let system = try fields.text(FieldNames.system) else {
+    guard conversation.messages.first?.role.isInstruction != true, let system = try fields.text(FieldNames.system)
+    else {
       return conversation
     }
     var whole = conversation
@@ -124,10 +127,7 @@ extension RowReader {
     guard !whole.hasToolTurns else { return whole }
     whole.removeOpeningAnswer()
     try whole.checkTurns()
-    if whole.messages.last?.role == .user {
-      whole.messages.removeLast()
-      whole.isTrained.removeLast()
-    }
+    whole.removeOpenQuestions()
     guard whole.messages.last?.role == .assistant else { throw RowProblem("there is no answer in the conversation") }
     return whole
   }

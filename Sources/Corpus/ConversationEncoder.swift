@@ -1,3 +1,4 @@
+import Storage
 import Tokenization
 
 /// Which conversations are kept for fine-tuning, and what of them is trained on.
@@ -11,6 +12,10 @@ package struct ConversationFilters: Sendable, Equatable {
   package var isMultiTurnOnly = false
   /// Trains on the last answer only, as v1 does, instead of on every answer.
   package var trainsLastTurnOnly = false
+  /// The share of conversations without system message and tools that get one of `SystemPrompts`.
+  package var systemPromptShare = 0.0
+  /// The share of conversations of which empty thoughts, as templates write them, are left out.
+  package var emptyThinkingRemovalShare = 0.0
   /// Most tokens of a conversation; a longer one loses its oldest turns, then the end of its answer.
   package var maximumTokens = 512
 
@@ -35,16 +40,19 @@ package struct ConversationFilters: Sendable, Equatable {
     if let minimumCJKShare { texts["min-cjk-share"] = String(minimumCJKShare) }
     if isMultiTurnOnly { texts["multi-turn-only"] = "true" }
     if trainsLastTurnOnly { texts["last-turn-only"] = "true" }
+    if systemPromptShare > 0 { texts["system-prompt-share"] = String(systemPromptShare) }
+    if emptyThinkingRemovalShare > 0 { texts["drop-empty-thinking-share"] = String(emptyThinkingRemovalShare) }
     return texts
   }
 
   /// Why `messages` are left out, by what is known before they are encoded.
   func reasonToDrop(_ messages: [ChatMessage]) -> DropReason? {
-    let turns = messages.filter { $0.role != .system }
-    guard turns.allSatisfy({ !$0.content.utf8.allSatisfy { $0 <= 0x20 } }) else { return .emptyTurn }
-    if isMultiTurnOnly && turns.count < 4 { return .singleTurn }
-    let question = turns[turns.count - 2].content
-    let answer = turns[turns.count - 1].content
+    guard messages.allSatisfy({ !$0.isEmptyTurn }) else { return .emptyTurn }
+    let questions = messages.filter { $0.role == .user }
+    if isMultiTurnOnly && questions.count < 2 { return .singleTurn }
+    let question = questions.last?.content ?? ""
+    guard let last = messages.last, !last.callsTools else { return nil }
+    let answer = last.content
     let questionCount = characterCount(question)
     if questionCount < questionCharacters.lowerBound { return .questionTooShort }
     if questionCount > questionCharacters.upperBound { return .questionTooLong }
@@ -70,7 +78,7 @@ final class ConversationEncoder: RowEncoder {
     tokenizer: Tokenizer, template: ChatTemplate, filters: ConversationFilters, heldOut: HeldOutSelection,
     names: FieldNames
   ) {
-    reader = RowReader(names: names)
+    reader = RowReader(names: names, template: template.jinja)
     self.tokenizer = tokenizer
     self.template = template
     self.filters = filters
@@ -84,9 +92,20 @@ final class ConversationEncoder: RowEncoder {
       for index in conversation.isTrained.indices.dropLast() { conversation.isTrained[index] = false }
     }
     conversation.endWithLastTrained()
+    guard !conversation.messages.isEmpty else { return .noTrainedAnswer }
+    if let reason = filters.reasonToDrop(conversation.messages) { return reason }
+    let digest = heldOut.digest(of: conversation.messages, tools: conversation.tools)
+    var random = SplitMix64(seed: digest.low)
+    let getsSystem = random.nextUniform() < filters.systemPromptShare
+    if getsSystem, conversation.tools.isEmpty, conversation.messages.first?.role.isInstruction == false {
+      conversation.insertSystem(SystemPrompts.all[random.next(below: SystemPrompts.all.count)])
+      conversation.gotSystem = true
+    }
+    guard template.jinja == nil else {
+      let dropsThinking = random.nextUniform() < filters.emptyThinkingRemovalShare
+      return try encodeRendered(conversation, digest, dropsEmptyThinking: dropsThinking, into: &output)
+    }
     let messages = conversation.messages
-    guard !messages.isEmpty else { return .noTrainedAnswer }
-    if let reason = filters.reasonToDrop(messages) { return reason }
     var parts = template.answeredParts(of: messages, with: tokenizer)
     var count = parts.reduce(0) { $0 + $1.ids.count }
     let wholeCount = count
@@ -96,12 +115,40 @@ final class ConversationEncoder: RowEncoder {
     if count < wholeCount { output.counts.change(.oldTurnsRemoved) }
     if count > filters.maximumTokens { output.counts.change(.answerCut) }
     if conversation.lostOpeningAnswer { output.counts.change(.openingAnswerRemoved) }
-
-    let digest = heldOut.digest(of: messages)
+    if conversation.gotSystem { output.counts.change(.systemAdded) }
     let isHeldOut = output.isHeldOut(digest, by: heldOut)
     output.append(
       parts, of: messages, limit: filters.maximumTokens, isHeldOut: isHeldOut, tokenizer: tokenizer
     ) { conversation.isTrained[$0] }
+    output.appendRow(digest)
+    return nil
+  }
+
+  /// Encodes a conversation by a template in Jinja.
+  private func encodeRendered(
+    _ conversation: RowConversation, _ digest: Digest, dropsEmptyThinking: Bool, into output: inout EncodedBlock
+  ) throws(RowProblem) -> DropReason? {
+    let finder = AnswerFinder(
+      template: template, tokenizer: tokenizer, tools: conversation.tools, dropsEmptyThinking: dropsEmptyThinking)
+    let found: AnswerFinder.Documents
+    do {
+      found = try finder.documents(
+        conversation.messages, isTrained: conversation.isTrained, maximumTokens: filters.maximumTokens)
+    } catch { throw RowProblem("\(error)") }
+    func count(_ parts: some Sequence<TemplatePart>) -> Int { parts.reduce(0) { $0 + $1.ids.count } }
+    guard let last = found.documents.last, count(last.dropLast()) < filters.maximumTokens else { return .promptTooLong }
+    if found.removedTurns > 0 { output.counts.change(.oldTurnsRemoved) }
+    if count(last) > filters.maximumTokens { output.counts.change(.answerCut) }
+    if conversation.lostOpeningAnswer { output.counts.change(.openingAnswerRemoved) }
+    if conversation.gotSystem { output.counts.change(.systemAdded) }
+    if found.documents.count > 1 { output.counts.change(.answersApart) }
+    if found.droppedEmptyThinking { output.counts.change(.emptyThinkingRemoved) }
+    let isHeldOut = output.isHeldOut(digest, by: heldOut)
+    for parts in found.documents where count(parts.dropLast()) < filters.maximumTokens {
+      output.append(
+        parts, of: nil, limit: filters.maximumTokens, isHeldOut: isHeldOut, tokenizer: tokenizer
+      ) { _ in true }
+    }
     output.appendRow(digest)
     return nil
   }
@@ -126,6 +173,13 @@ final class ConversationEncoder: RowEncoder {
   }
 }
 
+extension ChatMessage {
+  /// Whether the message says nothing, where that is wrong: a call may come without words, and a tool may return nothing.
+  var isEmptyTurn: Bool {
+    !role.isInstruction && role != .tool && !callsTools && content.utf8.allSatisfy { $0 <= 0x20 }
+  }
+}
+
 extension ChatTemplate {
   /// A conversation up to its last answer: what follows that is context for nothing.
   func answeredParts(of messages: [ChatMessage], with tokenizer: Tokenizer) -> [TemplatePart] {
@@ -137,11 +191,20 @@ extension ChatTemplate {
 
 extension HeldOutSelection {
   /// The digest of the roles and texts, each with its length, so that no two conversations give the same bytes.
-  func digest(of messages: [ChatMessage]) -> Digest {
+  func digest(of messages: [ChatMessage], tools: [JSON] = []) -> Digest {
     digest { hash in
       for message in messages {
+        if message.reasoning != nil || !message.fields.isEmpty {
+          var json = "json " + message.json.compactText
+          json.withUTF8 { hash.update(UnsafeRawBufferPointer($0)) }
+          continue
+        }
         var content = message.role.rawValue + " \(message.content.utf8.count) " + message.content
         content.withUTF8 { hash.update(UnsafeRawBufferPointer($0)) }
+      }
+      if !tools.isEmpty {
+        var json = "tools " + JSON.array(tools).compactText
+        json.withUTF8 { hash.update(UnsafeRawBufferPointer($0)) }
       }
     }
   }
@@ -150,9 +213,11 @@ extension HeldOutSelection {
 extension EncodedBlock {
   /// Appends the first `limit` tokens of `parts` as one document; only the last part may be cut.
   ///
-  /// - Parameter isTrained: whether the answer of this number is trained on.
+  /// - Parameters:
+  ///   - messages: what whole answers are the texts of; nil where a template writes more of an answer than its text.
+  ///   - isTrained: whether the answer of this number is trained on.
   mutating func append(
-    _ parts: [TemplatePart], of messages: [ChatMessage], limit: Int, isHeldOut: Bool, tokenizer: Tokenizer,
+    _ parts: [TemplatePart], of messages: [ChatMessage]?, limit: Int, isHeldOut: Bool, tokenizer: Tokenizer,
     isTrained: (_ message: Int) -> Bool
   ) {
     let start = tokens.count
@@ -163,12 +228,13 @@ extension EncodedBlock {
       let isTrained = part.isAnswer && isTrained(part.messageIndex)
       tokens.append(contentsOf: ids)
       trained.append(contentsOf: repeatElement(isTrained ? 1 : 0, count: ids.count))
-      if isTrained && ids.count == part.ids.count {
+      if isTrained, ids.count == part.ids.count, let messages {
         textBytes += messages[part.messageIndex].content.utf8.count
         characters += characterCount(messages[part.messageIndex].content)
       } else if isTrained {
-        textBytes += ids.reduce(0) { $0 + tokenizer.bytes(of: $1).count }
-        characters += characterCount(tokenizer.decode(ids))
+        // An end token is no text; of an answer that was cut there is none.
+        textBytes += ids.reduce(0) { $0 + (tokenizer.isSpecial($1) ? 0 : tokenizer.bytes(of: $1).count) }
+        characters += characterCount(tokenizer.decode(ids, skippingSpecialTokens: true))
       }
     }
     documents.append(

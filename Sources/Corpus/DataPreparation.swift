@@ -31,8 +31,9 @@ package struct DataPreparation: Sendable {
     var filters: [String: String] {
       switch self {
       case .pretrain(let filters): filters.texts
-      case .sft(let filters, _): filters.texts
-      case .dpo(let maximumTokens, _): ["max-tokens": String(maximumTokens)]
+      case .sft(let filters, let template): filters.texts.merging(template.variableTexts) { $1 }
+      case .dpo(let maximumTokens, let template):
+        ["max-tokens": String(maximumTokens)].merging(template.variableTexts) { $1 }
       }
     }
   }
@@ -303,6 +304,13 @@ package struct DataPreparation: Sendable {
     return CorpusError(
       "\(names): none of the \(manifest.rowsRead) rows is left: \(reasons.joined(separator: "; ")). "
         + "Loosen the filters, or check the input.")
+  }
+}
+
+extension ChatTemplate {
+  /// By the name of the flag, for the manifest.
+  fileprivate var variableTexts: [String: String] {
+    variables.isEmpty ? [:] : ["chat-template-kwargs": JSON.object(variables).compactText]
   }
 }
 

@@ -1,4 +1,5 @@
 import Foundation
+import Storage
 import Tokenization
 
 /// Two conversations that begin alike and differ in their answers: the one that people prefer, and the other.
@@ -6,6 +7,8 @@ struct PreferencePair {
   let chosen: [ChatMessage]
   let rejected: [ChatMessage]
   let hasToolTurns: Bool
+  /// Descriptions of tools, for a chat template that knows them.
+  var tools: [JSON] = []
 
   /// Messages that both begin with; the answers after these are what is compared.
   var promptCount: Int { zip(chosen, rejected).prefix { $0 == $1 }.count }
@@ -33,15 +36,17 @@ extension RowReader {
     }
     let prompt: RowConversation
     if Self.isWhole(answers.0), Self.isWhole(answers.1), try !isListed(FieldNames.prompt) {
-      let hasOwnSystem = [answers.0, answers.1].contains { $0.messages.first?.role == .system }
+      let hasOwnSystem = [answers.0, answers.1].contains { $0.messages.first?.role.isInstruction == true }
       prompt = hasOwnSystem ? RowConversation() : try system()
       usePrompt(repeatedIn: answers)
     } else {
       prompt = try preferencePrompt(answeredBy: answers)
     }
+    let tools = [prompt.tools, answers.0.tools, try rowTools()].first { !$0.isEmpty } ?? []
     let pair = PreferencePair(
       chosen: try conversation(prompt, answeredBy: answers.0, "chosen"),
-      rejected: try conversation(prompt, answeredBy: answers.1, "rejected"), hasToolTurns: prompt.hasToolTurns)
+      rejected: try conversation(prompt, answeredBy: answers.1, "rejected"), hasToolTurns: prompt.hasToolTurns,
+      tools: tools)
     let first = pair.promptCount
     guard !pair.hasToolTurns, pair.chosen != pair.rejected else { return pair }
     // One list has ended where the other asks another question.
@@ -55,7 +60,7 @@ extension RowReader {
 
   /// Whether an answer is a whole conversation, its question included.
   private static func isWhole(_ answer: RowConversation) -> Bool {
-    answer.messages.first { $0.role != .system }?.role == .user
+    answer.messages.first { !$0.role.isInstruction }?.role == .user
   }
 
   private func isListed(_ name: FieldName) throws(RowProblem) -> Bool {
@@ -118,7 +123,7 @@ extension RowReader {
   ) throws(RowProblem) -> [ChatMessage] {
     guard !prompt.hasToolTurns else { return [] }
     var whole = prompt
-    if answer.messages.first?.role == .assistant {
+    if [.assistant, .tool].contains(answer.messages.first?.role) {
       guard prompt.messages.contains(where: { $0.role == .user }) else {
         throw RowProblem(
           "there is no question in it: \"prompt\", \"conversations\" or \"instruction\" is expected beside \"\(key)\", "
@@ -127,16 +132,18 @@ extension RowReader {
       whole.append(answer)
     } else {
       // A list that begins with the prompt, with or without the system message.
-      let hasOwnSystem = answer.messages.first?.role == .system
+      let hasOwnSystem = answer.messages.first?.role.isInstruction == true
       let asked =
-        prompt.messages.first?.role == .system && !hasOwnSystem ? Array(prompt.messages.dropFirst()) : prompt.messages
+        prompt.messages.first?.role.isInstruction == true && !hasOwnSystem
+        ? Array(prompt.messages.dropFirst()) : prompt.messages
       // The list's own system message is used where the prompt has none.
       let begun =
-        hasOwnSystem && prompt.messages.first?.role != .system ? Array(answer.messages.dropFirst()) : answer.messages
+        hasOwnSystem && prompt.messages.first?.role.isInstruction != true
+        ? Array(answer.messages.dropFirst()) : answer.messages
       guard begun.isEmpty || begun.starts(with: asked) else {
         throw RowProblem("\"\(key)\" begins with another question than the prompt")
       }
-      if hasOwnSystem && prompt.messages.first?.role != .system {
+      if hasOwnSystem && prompt.messages.first?.role.isInstruction != true {
         whole = answer
       } else {
         whole.messages += answer.messages.dropFirst(asked.count)

@@ -4,6 +4,9 @@ package enum RowChange: String, CaseIterable, Sendable {
   case oldTurnsRemoved = "old-turns-removed"
   case answerCut = "answer-cut"
   case openingAnswerRemoved = "opening-answer-removed"
+  case answersApart = "answers-apart"
+  case systemAdded = "system-added"
+  case emptyThinkingRemoved = "empty-thinking-removed"
   case surrogatesReplaced = "surrogates-replaced"
 
   package var inWords: String {
@@ -12,6 +15,9 @@ package enum RowChange: String, CaseIterable, Sendable {
     case .oldTurnsRemoved: "without their oldest turns, longer than --max-tokens"
     case .answerCut: "with the answer's end cut off, longer than --max-tokens"
     case .openingAnswerRemoved: "without an answer that stood before the first question"
+    case .answersApart: "as a document for each answer, since the chat template shows earlier answers otherwise"
+    case .systemAdded: "with a system message added (--system-prompt-share)"
+    case .emptyThinkingRemoved: "without empty thoughts (--drop-empty-thinking-share)"
     case .surrogatesReplaced: "with half characters (lone surrogates) replaced by U+FFFD"
     }
   }

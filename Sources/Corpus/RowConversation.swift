@@ -1,3 +1,4 @@
+import Storage
 import Tokenization
 
 /// A conversation as a row has it: its messages, and which of them are to be learned.
@@ -5,19 +6,28 @@ struct RowConversation: Equatable {
   var messages: [ChatMessage] = []
   /// One a message: false for an answer that is marked as not to be learned, and for all that are no answers.
   var isTrained: [Bool] = []
-  /// Whether there are calls of tools or what tools returned, which nothing trains on.
+  /// Descriptions of tools, for a chat template that knows them.
+  var tools: [JSON] = []
+  /// Whether there are calls of tools or what tools returned that the chat template has no place for.
   var hasToolTurns = false
   /// Whether an answer stood before the first question and was left out.
   var lostOpeningAnswer = false
+  /// Whether its system message is one of ours.
+  var gotSystem = false
 
   mutating func append(_ role: ChatMessage.Role, _ content: String, isTrained: Bool? = nil) {
-    messages.append(ChatMessage(role: role, content: content))
-    self.isTrained.append(isTrained ?? (role == .assistant))
+    append(ChatMessage(role: role, content: content), isTrained: isTrained)
+  }
+
+  mutating func append(_ message: ChatMessage, isTrained: Bool? = nil) {
+    messages.append(message)
+    self.isTrained.append(isTrained ?? (message.role == .assistant))
   }
 
   mutating func append(_ other: RowConversation) {
     messages += other.messages
     isTrained += other.isTrained
+    if tools.isEmpty { tools = other.tools }
     hasToolTurns = hasToolTurns || other.hasToolTurns
     lostOpeningAnswer = lostOpeningAnswer || other.lostOpeningAnswer
   }
@@ -29,7 +39,7 @@ struct RowConversation: Equatable {
 
   /// Leaves out an answer before the first question, as FastChat does: it answers nothing.
   mutating func removeOpeningAnswer() {
-    let first = messages.first?.role == .system ? 1 : 0
+    let first = messages.first?.role.isInstruction == true ? 1 : 0
     guard messages.count > first + 1, messages[first].role == .assistant else { return }
     messages.remove(at: first)
     isTrained.remove(at: first)
@@ -43,9 +53,19 @@ struct RowConversation: Equatable {
     isTrained.removeLast(isTrained.count - count)
   }
 
-  /// Checks the order: perhaps a system message, then user and assistant in turn.
+  /// Leaves out questions and results of tools after the last answer: there is nothing to learn from them.
+  mutating func removeOpenQuestions() {
+    while let last = messages.last, last.role == .user || last.role == .tool {
+      messages.removeLast()
+      isTrained.removeLast()
+    }
+  }
+
+  /// Checks the order: perhaps a system message, then user and assistant in turn. Results of tools follow an answer that
+  /// calls them, and an answer follows them.
   func checkTurns() throws(RowProblem) {
-    let first = messages.first?.role == .system ? 1 : 0
+    let first = messages.first?.role.isInstruction == true ? 1 : 0
+    if messages.contains(where: { $0.role == .tool || $0.callsTools }) { return try checkToolTurns(from: first) }
     for (index, message) in messages.enumerated().dropFirst(first) {
       let expected: ChatMessage.Role = (index - first) % 2 == 0 ? .user : .assistant
       guard message.role == expected else {
@@ -53,6 +73,23 @@ struct RowConversation: Equatable {
           "message \(index + 1) is of the \(message.role.rawValue), the \(expected.rawValue) is expected: after an "
             + "optional system message, user and assistant take turns")
       }
+    }
+  }
+
+  private func checkToolTurns(from first: Int) throws(RowProblem) {
+    var expected: [ChatMessage.Role] = [.user]
+    for (index, message) in messages.enumerated().dropFirst(first) {
+      guard expected.contains(message.role) else {
+        throw RowProblem(
+          "message \(index + 1) is of the \(message.role.rawValue), "
+            + "\(expected.map { "the \($0.rawValue)" }.joined(separator: " or ")) is expected")
+      }
+      expected =
+        switch message.role {
+        case .user: [.assistant]
+        case .tool: [.tool, .assistant]
+        default: message.callsTools ? [.tool, .user] : [.user]
+        }
     }
   }
 }

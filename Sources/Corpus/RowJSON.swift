@@ -1,5 +1,6 @@
 import CSimdJSON
 import Foundation
+import Storage
 
 /// Parses JSON texts one after another, by simdjson. Use one per thread.
 package final class RowJSONParser {
@@ -109,6 +110,28 @@ package struct RowJSON {
   var number: Double? {
     var number = 0.0
     return minimind_json_number(value, &number) == 1 ? number : nil
+  }
+
+  /// The value with all that is in it.
+  package var json: JSON {
+    switch kind {
+    case .null: return .null
+    case .boolean: return .bool(boolean ?? false)
+    case .number:
+      var integer: Int64 = 0
+      return minimind_json_integer(value, &integer) == 1 ? .integer(Int(integer)) : .number(number ?? 0)
+    case .string: return .string(string ?? "")
+    case .array:
+      var values: [JSON] = []
+      try? forEachElement { (element) throws(RowProblem) in values.append(element.json) }
+      return .array(values)
+    case .object:
+      var members: [JSON.Member] = []
+      try? forEachMember { (key, member) throws(RowProblem) in
+        members.append(.init(String(decoding: key, as: UTF8.self), member.json))
+      }
+      return .object(members)
+    }
   }
 
   package var string: String? { utf8.map { String(decoding: $0, as: UTF8.self) } }

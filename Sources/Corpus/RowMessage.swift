@@ -1,3 +1,4 @@
+import Storage
 import Tokenization
 
 extension RowReader {
@@ -20,13 +21,16 @@ extension RowReader {
   }
 
   /// What a member of a message is for.
-  private enum MessagePart { case role, content, reasoning, trainedMark, maskedMark, partMark, toolCall }
+  private enum MessagePart {
+    case role, content, reasoning, trainedMark, maskedMark, partMark, toolCall, tools, toolField
+  }
 
   private static let messageParts: [(name: StaticString, part: MessagePart)] = [
     ("role", .role), ("from", .role), ("content", .content), ("value", .content), ("reasoning_content", .reasoning),
     ("reasoning", .reasoning), ("thinking", .reasoning), ("weight", .trainedMark), ("loss", .trainedMark),
     ("train", .trainedMark), ("loss_mask", .trainedMark), ("mask", .maskedMark), ("masked", .maskedMark),
     ("train_detail", .partMark), ("tool_calls", .toolCall), ("function_call", .toolCall),
+    ("tools", .tools), ("tool_call_id", .toolField), ("name", .toolField),
   ]
 
   private static let roles: [String: ChatMessage.Role] = [
@@ -47,7 +51,8 @@ extension RowReader {
     var content: RowJSON?
     var reasoning: RowJSON?
     var isTrained: Bool?
-    var calls = false
+    var calls: RowJSON?
+    var toolFields: [JSON.Member] = []
     try value.forEachMember { (key, member) throws(RowProblem) in
       let known = Self.messageParts.first { key.hasSameBytes(as: $0.name) }
       guard member.kind != .null else { return }
@@ -56,14 +61,19 @@ extension RowReader {
       case .content: content = content ?? member
       case .reasoning where !member.isEmpty: reasoning = reasoning ?? member
       case .reasoning: break
-      case .toolCall: calls = calls || !member.isEmpty
+      case .toolCall where !member.isEmpty: calls = calls ?? member
+      case .toolCall: break
+      case .tools where keepsTools && !member.isEmpty:
+        conversation.tools = try tools(member, "\"tools\" of message \(number)")
+      case .toolField where keepsTools && member.kind == .string:
+        toolFields.append(.init("\(known!.name)", .string(member.string ?? "")))
       case .trainedMark where followsMarks, .maskedMark where followsMarks:
         let mark = try Self.mark(member, known!.name, isMasked: known!.part == .maskedMark, number: number)
         isTrained = (isTrained ?? true) && mark
       case .partMark where followsMarks && !member.isEmpty:
         throw RowProblem(
           "message \(number) has \"\(known!.name)\", marks of parts of a message, which are not followed")
-      case nil, .trainedMark, .maskedMark, .partMark:
+      case nil, .trainedMark, .maskedMark, .partMark, .tools, .toolField:
         guard !member.isEmpty else { return }
         unusedParts.append(("messages[].\(String(decoding: key.prefix(60), as: UTF8.self))", member.example))
       }
@@ -72,7 +82,22 @@ extension RowReader {
       throw RowProblem("message \(number) has no \"role\" (or \"from\") with a text")
     }
     let known = Self.roles[name] ?? Self.roles[name.lowercased()]
-    if calls || known == nil && Self.toolRoles.contains(name.lowercased()) {
+    let isOfTools = calls != nil || known == nil && Self.toolRoles.contains(name.lowercased())
+    if isOfTools && keepsTools || name == "developer" && keepsDeveloper {
+      var said: String?
+      if let content { said = try text(of: content, number: number, reasoning: &reasoning, &conversation) }
+      var message = try toolMessage(name.lowercased(), said, calls, fields: toolFields, number: number)
+      if message.role == .assistant, let thought = reasoning?.string {
+        if keepsReasoning {
+          message.reasoning = thought
+        } else {
+          message.content = try Self.answer(message.content, after: thought, number: number)
+        }
+      }
+      return conversation.append(message, isTrained: message.role == .assistant ? isTrained : false)
+    }
+    for field in toolFields { unusedParts.append(("messages[].\(field.key)", field.value.compactText)) }
+    if isOfTools {
       conversation.hasToolTurns = true
       return
     }
@@ -89,11 +114,21 @@ extension RowReader {
       if isTrained == true { unusedParts.append(("messages[].mark to train on the \(role.rawValue)", "true")) }
       return conversation.append(role, text)
     }
-    guard let reasoning else { return conversation.append(role, text, isTrained: isTrained) }
-    guard let thought = reasoning.string else {
+    if let reasoning, reasoning.kind != .string {
       throw RowProblem("the reasoning of message \(number) is \(reasoning.kind.inWords), a text is expected")
     }
-    conversation.append(role, try Self.answer(text, after: thought, number: number), isTrained: isTrained)
+    try append(answer: text, after: reasoning?.string, number: number, isTrained: isTrained, to: &conversation)
+  }
+
+  /// Adds an answer with the reasoning that leads to it.
+  func append(
+    answer text: String, after reasoning: String?, number: Int?, isTrained: Bool? = nil,
+    to conversation: inout RowConversation
+  ) throws(RowProblem) {
+    guard let reasoning else { return conversation.append(.assistant, text, isTrained: isTrained) }
+    let whole = try Self.answer(text, after: reasoning, number: number)
+    guard keepsReasoning, whole != text else { return conversation.append(.assistant, whole, isTrained: isTrained) }
+    conversation.append(ChatMessage(role: .assistant, content: text, reasoning: reasoning), isTrained: isTrained)
   }
 
   /// Whether a mark says that its message is to be learned.

@@ -1,3 +1,5 @@
+import Tokenization
+
 /// Splits rows into their fields by name, whatever the file's format. Use one per thread.
 package final class RowReader {
   let names: FieldNames
@@ -11,7 +13,19 @@ package final class RowReader {
   var unusedParts: [(name: String, example: String)] = []
   private var unused = UnusedFields()
 
-  package init(names: FieldNames = FieldNames()) { self.names = names }
+  /// Whether tools, calls and results are kept for the chat template; otherwise rows with them are not learned.
+  let keepsTools: Bool
+  /// Whether reasoning is kept apart for the chat template; otherwise it becomes part of the answer's text.
+  let keepsReasoning: Bool
+  let keepsDeveloper: Bool
+
+  /// - Parameter template: what is kept apart; nil for v1's template and for rows without conversations.
+  package init(names: FieldNames = FieldNames(), template: JinjaChatTemplate? = nil) {
+    self.names = names
+    keepsTools = template?.knowsTools ?? false
+    keepsReasoning = template?.knowsReasoning ?? false
+    keepsDeveloper = template?.mentions("developer") ?? false
+  }
 
   /// A row with its fields, valid until the reader reads the next.
   package enum Row {

@@ -9,6 +9,7 @@ package struct ChoicePrompt {
   package static let system = "开始回答问题"
   private let tokenizer: Tokenizer
   private let template: ChatTemplate
+  /// The system message by v1's template, of which every part of a conversation stands for itself.
   private let opening: [Int32]
   /// [letters] the token of each.
   let letterTokens: [Int32]
@@ -16,7 +17,7 @@ package struct ChoicePrompt {
   package init(_ tokenizer: Tokenizer, _ template: ChatTemplate) {
     self.tokenizer = tokenizer
     self.template = template
-    opening = Self.encode([ChatMessage(role: .system, content: Self.system)], tokenizer, template)
+    opening = template.jinja == nil ? Self.encode([Self.systemMessage], tokenizer, template) : []
     letterTokens = ChoiceQuestion.letters.map { letter in
       // Every byte has a token of its own, or the tokenizer would not have been read; nothing merges one byte.
       let tokens = tokenizer.encode(letter, specialTokens: .asText)
@@ -25,33 +26,55 @@ package struct ChoicePrompt {
     }
   }
 
+  private static var systemMessage: ChatMessage { ChatMessage(role: .system, content: system) }
+
   /// The user's message.
   package static func text(_ question: ChoiceQuestion) -> String {
     let choices = zip(ChoiceQuestion.letters, question.choices).map { "\($0): \($1)" }
     return "\(question.text)。选择 " + choices.joined(separator: ", ")
   }
 
-  /// A solved question, as two turns.
-  func encode(example: ChoiceQuestion) -> [Int32] {
-    Self.encode(
+  /// Solved questions that come before others.
+  struct Examples {
+    /// Two for each.
+    fileprivate var messages: [[ChatMessage]]
+    /// By v1's template.
+    fileprivate var tokens: [[Int32]]
+  }
+
+  func examples(_ questions: some Sequence<ChoiceQuestion>) -> Examples {
+    let messages = questions.map { example in
       [
         ChatMessage(role: .user, content: Self.text(example)),
         ChatMessage(role: .assistant, content: ChoiceQuestion.letters[example.answer]),
-      ], tokenizer, template)
+      ]
+    }
+    return Examples(
+      messages: messages, tokens: template.jinja == nil ? messages.map { Self.encode($0, tokenizer, template) } : [])
   }
 
   /// A prompt whose next token is the answer.
   ///
   /// - Parameters:
-  ///   - examples: encoded by `encode(example:)`. Those that do not fit are left out whole, the first ones first; the
-  ///     question itself is never cut.
+  ///   - examples: those that do not fit are left out whole, the first ones first; the question itself is never cut.
   ///   - maximumTokens: of the prompt with examples.
   /// - Returns: the tokens, and how many examples are among them.
+  /// - Throws: `TemplateError` when the template refuses the conversation.
   func encode(
-    _ question: ChoiceQuestion, examples: [[Int32]], maximumTokens: Int
-  ) -> (tokens: [Int32], exampleCount: Int) {
-    let asked = Self.encode([ChatMessage(role: .user, content: Self.text(question))], tokenizer, template)
-    var shown = examples[...]
+    _ question: ChoiceQuestion, examples: Examples, maximumTokens: Int
+  ) throws -> (tokens: [Int32], exampleCount: Int) {
+    let message = ChatMessage(role: .user, content: Self.text(question))
+    guard template.jinja == nil else {
+      var shown = examples.messages[...]
+      while true {
+        let messages = [Self.systemMessage] + shown.flatMap { $0 } + [message]
+        let tokens = try template.prompt(messages, with: tokenizer).tokens
+        if tokens.count <= maximumTokens || shown.isEmpty { return (tokens, shown.count) }
+        shown.removeFirst()
+      }
+    }
+    let asked = Self.encode([message], tokenizer, template)
+    var shown = examples.tokens[...]
     while !shown.isEmpty, opening.count + shown.reduce(0, { $0 + $1.count }) + asked.count > maximumTokens {
       shown.removeFirst()
     }

@@ -57,13 +57,14 @@ package struct ChoiceTest {
   /// - Parameters:
   ///   - exampleCount: this number of each subject's examples, the first ones, come before each question.
   ///   - maximumTokens: of a prompt with examples.
-  package init(_ set: QuestionSet, _ prompt: ChoicePrompt, exampleCount: Int, maximumTokens: Int) {
+  /// - Throws: `TemplateError` when the chat template refuses the conversation.
+  package init(_ set: QuestionSet, _ prompt: ChoicePrompt, exampleCount: Int, maximumTokens: Int) throws {
     self.set = set
     letterTokens = prompt.letterTokens
     for (number, subject) in set.subjects.enumerated() {
-      let examples = subject.examples.prefix(exampleCount).map(prompt.encode(example:))
+      let examples = prompt.examples(subject.examples.prefix(exampleCount))
       for (index, question) in subject.questions.enumerated() {
-        let (tokens, count) = prompt.encode(question, examples: examples, maximumTokens: maximumTokens)
+        let (tokens, count) = try prompt.encode(question, examples: examples, maximumTokens: maximumTokens)
         prompts.append((number, index, tokens, count))
       }
     }

@@ -3,16 +3,24 @@ import Tokenization
 
 /// A conversation with a model: the model reads every question with all that came before, as far as the context reaches.
 ///
-/// An answer is kept as the tokens that the model produced, so that its keys and values stay valid.
+/// With v1's template an answer is kept as the tokens that the model produced, so that its keys and values stay valid. A
+/// template in Jinja may show earlier answers otherwise than as they were given, without their reasoning, for one; it
+/// renders the whole conversation for each question.
 package final class Conversation {
+  private struct Turn {
+    var messages: [ChatMessage]
+    /// By v1's template: the question, its answer, and what ends an answer.
+    var tokens: [Int32]
+  }
+
   private let engine: BatchEngine
   private let template: ChatTemplate
-  private let system: [Int32]
-  /// A question as the template lays it out, its answer, and what ends an answer.
-  private var turns: [[Int32]] = []
-  private let answerEnd: [Int32]
+  private let system: [ChatMessage]
+  private var turns: [Turn] = []
   /// Answers asked for so far: each has random choices of its own.
   private var answerCount: UInt64 = 0
+  /// Whether the last prompt has begun the reasoning, of which the answer then has only the rest.
+  package private(set) var opensReasoning = false
 
   /// - Parameter system: a message before all others; nil or empty for none.
   /// - Throws: `OutOfMemoryError`.
@@ -21,12 +29,7 @@ package final class Conversation {
   {
     engine = try BatchEngine(model, tokenizer)
     self.template = template
-    func encode(_ role: ChatMessage.Role, _ content: String) -> [Int32] {
-      template.encode([ChatMessage(role: role, content: content)], with: tokenizer, addGenerationPrompt: false)
-        .flatMap(\.ids)
-    }
-    self.system = encode(.system, system ?? "")
-    answerEnd = encode(.assistant, "")
+    self.system = (system ?? "").isEmpty ? [] : [ChatMessage(role: .system, content: system ?? "")]
   }
 
   /// Forgets all questions and answers; the system message stays.
@@ -38,39 +41,91 @@ package final class Conversation {
   /// Questions, with their answers, that the model still reads.
   package var turnCount: Int { turns.count }
 
+  /// The last answer, with its reasoning apart where the template is in Jinja.
+  package var lastAnswer: ChatMessage? { turns.last?.messages.last }
+
   /// Asks a question. Oldest turns are forgotten, whole, until the rest leaves room for an answer.
   ///
   /// - Parameters:
   ///   - maximumTokens: of the answer; nil for no limit but the context.
   ///   - onEvent: called with each event; returns false to cancel the answer.
-  /// - Throws: `InferenceError.messageTooLong` when the question does not fit even alone; and what `onEvent` throws.
+  /// - Throws: `InferenceError.messageTooLong` when the question does not fit even alone; `TemplateError` when the template
+  ///   refuses it; and what `onEvent` throws.
   package func ask(
     _ question: String, sampling: SamplingSettings, maximumTokens: Int? = nil, stops: [String] = [],
     onEvent: (GenerationEvent) throws -> Bool
   ) throws {
     let message = ChatMessage(role: .user, content: question)
-    let asked = template.encode([message], with: engine.tokenizer, addGenerationPrompt: true).flatMap(\.ids)
-    let fixed = system.count + asked.count
-    let contextLength = engine.model.contextLength
-    guard fixed < contextLength else {
-      throw InferenceError.messageTooLong(tokens: fixed, contextLength: contextLength)
-    }
-    let room = min(maximumTokens ?? Int.max, contextLength / 4)
-    while !turns.isEmpty, fixed + turns.reduce(0, { $0 + $1.count }) + room > contextLength {
-      turns.removeFirst()
-    }
-    var request = GenerationRequest(prompt: system + turns.flatMap { $0 } + asked)
+    let room = min(maximumTokens ?? Int.max, engine.model.contextLength / 4)
+    let (prompt, asked) = try template.jinja == nil ? builtInPrompt(message, room) : jinjaPrompt(message, room)
+    opensReasoning = prompt.opensReasoning
+    var request = GenerationRequest(prompt: prompt.tokens)
     request.sampling = sampling
     request.sampling.seed &+= answerCount
     request.maximumTokens = maximumTokens
     request.stops = stops
     answerCount += 1
     var answer: [Int32] = []
+    var text = ""
     // However the answer ends, what there is of it belongs to the conversation.
-    defer { turns.append(asked + answer + answerEnd) }
+    defer {
+      turns.append(
+        Turn(
+          messages: [message, answered(text)],
+          tokens: template.jinja == nil ? asked + answer + encode(.init(role: .assistant, content: "")) : []))
+    }
     for event in Generator(engine, request) {
       if case .token(let token, _, _) = event { answer.append(token) }
+      text += event.text
       guard try onEvent(event) else { return }
+    }
+  }
+
+  private func answered(_ text: String) -> ChatMessage {
+    guard template.jinja != nil else { return ChatMessage(role: .assistant, content: text) }
+    var splitter = ReasoningSplitter(isOpen: opensReasoning)
+    let begin = splitter.push(text)
+    let end = splitter.finish()
+    let reasoning = begin.reasoning + end.reasoning
+    return ChatMessage(
+      role: .assistant, content: begin.answer + end.answer, reasoning: reasoning.isEmpty ? nil : reasoning)
+  }
+
+  // MARK: - Prompts
+
+  private func encode(_ message: ChatMessage) -> [Int32] {
+    template.encode([message], with: engine.tokenizer, addGenerationPrompt: true).flatMap(\.ids)
+  }
+
+  /// - Returns: the prompt, and the question as it is in it.
+  private func builtInPrompt(_ message: ChatMessage, _ room: Int) throws -> (ChatPrompt, asked: [Int32]) {
+    let contextLength = engine.model.contextLength
+    let system = system.flatMap(encode)
+    let asked = encode(message)
+    let fixed = system.count + asked.count
+    guard fixed < contextLength else {
+      throw InferenceError.messageTooLong(tokens: fixed, contextLength: contextLength)
+    }
+    while !turns.isEmpty, fixed + turns.reduce(0, { $0 + $1.tokens.count }) + room > contextLength {
+      turns.removeFirst()
+    }
+    return (ChatPrompt(tokens: system + turns.flatMap(\.tokens) + asked, opensReasoning: false), asked)
+  }
+
+  private func jinjaPrompt(_ message: ChatMessage, _ room: Int) throws -> (ChatPrompt, asked: [Int32]) {
+    let contextLength = engine.model.contextLength
+    var kept = turns[...]
+    while true {
+      let prompt = try template.prompt(
+        system + kept.flatMap(\.messages) + [message], with: engine.tokenizer)
+      if kept.isEmpty || prompt.tokens.count + room <= contextLength {
+        guard prompt.tokens.count < contextLength else {
+          throw InferenceError.messageTooLong(tokens: prompt.tokens.count, contextLength: contextLength)
+        }
+        turns = Array(kept)
+        return (prompt, [])
+      }
+      kept.removeFirst()
     }
   }
 }

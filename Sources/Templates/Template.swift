@@ -30,8 +30,39 @@ package struct Template: Sendable {
   package func render(
     _ values: [(name: String, value: JSON)], limits: TemplateLimits = TemplateLimits(), clock: TemplateClock = .now
   ) throws -> RenderedText {
+    try render(
+      values.map { TemplateVariable($0.name, $0.value) }, limits: limits, clock: clock)
+  }
+
+  /// The same with variables of which some texts count as the template's own.
+  package func render(
+    _ variables: [TemplateVariable], limits: TemplateLimits = TemplateLimits(), clock: TemplateClock = .now
+  ) throws -> RenderedText {
     let renderer = TemplateRenderer(
-      values: values.map { ($0.name, TemplateValue($0.value)) }, limits: limits, clock: clock)
+      values: variables.map { ($0.name, TemplateValue($0.value, ownTexts: $0.ownTexts)) }, limits: limits, clock: clock)
     return try renderer.render(body)
+  }
+}
+
+/// A variable of a template.
+package struct TemplateVariable: Sendable {
+  /// Which texts of a value count as the template's own, so that control tokens are found in them.
+  package enum OwnTexts: Sendable {
+    case none
+    /// The whole value, such as the text of a token.
+    case all
+    /// Of a list of objects, the member of this name of each, where it is one of these texts: a message's role, which
+    /// templates put into tokens such as `<|user|>`.
+    case member(String, oneOf: [String])
+  }
+
+  package var name: String
+  package var value: JSON
+  package var ownTexts: OwnTexts
+
+  package init(_ name: String, _ value: JSON, ownTexts: OwnTexts = .none) {
+    self.name = name
+    self.value = value
+    self.ownTexts = ownTexts
   }
 }

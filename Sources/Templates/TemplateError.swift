@@ -67,6 +67,11 @@ package struct RenderedText: Sendable, Equatable {
   /// or another block that is written elsewhere, so that its place is not known.
   package var generationRanges: [Range<Int>]?
 
+  package init(pieces: [Piece], generationRanges: [Range<Int>]? = []) {
+    self.pieces = pieces
+    self.generationRanges = generationRanges
+  }
+
   /// The whole text.
   package var text: String { pieces.map(\.text).joined() }
 }

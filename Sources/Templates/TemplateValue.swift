@@ -56,18 +56,27 @@ enum TemplateValue: Sendable {
     }
   }
 
-  /// A value from outside: its texts are content.
-  init(_ json: JSON) {
+  /// A value from outside: its texts are content, except those that count as the template's own.
+  init(_ json: JSON, ownTexts: TemplateVariable.OwnTexts = .none) {
     switch json {
     case .null: self = .none
     case .bool(let value): self = .bool(value)
     case .integer(let value): self = .integer(value)
     case .number(let value): self = .float(value)
-    case .string(let text): self = .string(TemplateText(text, isContent: true))
-    case .array(let values): self = .list(TemplateList(values.map(TemplateValue.init)))
+    case .string(let text):
+      if case .all = ownTexts { self = .string(text) } else { self = .string(TemplateText(text, isContent: true)) }
+    case .array(let values): self = .list(TemplateList(values.map { TemplateValue($0, ownTexts: ownTexts) }))
     case .object(let members):
       self = .dictionary(
-        TemplateDictionary(members.map { (.string(TemplateText($0.key, isContent: true)), TemplateValue($0.value)) }))
+        TemplateDictionary(
+          members.map { member in
+            var own = TemplateVariable.OwnTexts.none
+            if case .member(member.key, let texts) = ownTexts, let text = member.value.stringValue, texts.contains(text)
+            {
+              own = .all
+            }
+            return (.string(TemplateText(member.key, isContent: true)), TemplateValue(member.value, ownTexts: own))
+          }))
     }
   }
 

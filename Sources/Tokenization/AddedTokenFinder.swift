@@ -35,13 +35,14 @@ struct AddedTokenFinder {
     of text: UnsafeBufferPointer<UInt8>, in range: Range<Int>, specialTokens: SpecialTokenHandling,
     _ body: (Part) -> Void
   ) {
+    let contents = specialTokens.contents
     var start = range.lowerBound
     var searched = start
-    while let match = firstMatch(in: text, searched..<range.upperBound) {
+    while let match = firstMatch(in: text, searched..<range.upperBound, outside: contents) {
       // A match that does not count still hides those that overlap it.
       searched = match.bytes.upperBound
       let flags = match.token.flags
-      if specialTokens == .asText && flags.isSpecial { continue }
+      if specialTokens.areText && flags.isSpecial { continue }
       if flags.isSingleWord && touchesWord(match.bytes, text, range) { continue }
       var tokenStart = match.bytes.lowerBound
       var tokenEnd = match.bytes.upperBound
@@ -54,7 +55,10 @@ struct AddedTokenFinder {
     if start < range.upperBound { body(.text(start..<range.upperBound)) }
   }
 
-  private func firstMatch(in text: UnsafeBufferPointer<UInt8>, _ range: Range<Int>) -> Match? {
+  /// - Parameter contents: stretches, in order, of which no byte is part of a match; nothing there hides a match either.
+  private func firstMatch(
+    in text: UnsafeBufferPointer<UInt8>, _ range: Range<Int>, outside contents: [Range<Int>]
+  ) -> Match? {
     if isEmpty { return nil }
     return canStart.withUnsafeBufferPointer { canStart in
       var position = range.lowerBound
@@ -62,15 +66,24 @@ struct AddedTokenFinder {
         if canStart[Int(text[position])] {
           for (token, bytes) in tokensByFirstByte[Int(text[position])] where range.upperBound - position >= bytes.count
           {
-            if text[position..<position + bytes.count].elementsEqual(bytes) {
-              return Match(token: token, bytes: position..<position + bytes.count)
-            }
+            let match = position..<position + bytes.count
+            if text[match].elementsEqual(bytes), !overlaps(match, contents) { return Match(token: token, bytes: match) }
           }
         }
         position += 1
       }
       return nil
     }
+  }
+
+  private func overlaps(_ range: Range<Int>, _ contents: [Range<Int>]) -> Bool {
+    if contents.isEmpty { return false }
+    var (low, high) = (0, contents.count)
+    while low < high {
+      let middle = (low + high) / 2
+      if contents[middle].upperBound > range.lowerBound { high = middle } else { low = middle + 1 }
+    }
+    return low < contents.count && contents[low].lowerBound < range.upperBound
   }
 
   private func touchesWord(_ match: Range<Int>, _ text: UnsafeBufferPointer<UInt8>, _ range: Range<Int>) -> Bool {

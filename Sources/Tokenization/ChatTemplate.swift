@@ -1,17 +1,5 @@
 import Storage
-
-/// One turn of a conversation.
-package struct ChatMessage: Sendable, Equatable {
-  package enum Role: String, Sendable, Equatable, CaseIterable { case system, user, assistant }
-
-  package var role: Role
-  package var content: String
-
-  package init(role: Role, content: String) {
-    self.role = role
-    self.content = content
-  }
-}
+import Templates
 
 /// A piece of an encoded conversation.
 package struct TemplatePart: Sendable, Equatable {
@@ -22,13 +10,25 @@ package struct TemplatePart: Sendable, Equatable {
   package let isAnswer: Bool
 }
 
-/// How a conversation becomes text: MiniMind v1's template, the only one there is.
+/// A conversation as tokens, ending where the answer begins.
+package struct ChatPrompt: Sendable {
+  package let tokens: [Int32]
+  /// Whether the template has begun the answer with an open `<think>`: what comes first is then reasoning.
+  package let opensReasoning: Bool
+
+  package init(tokens: [Int32], opensReasoning: Bool) {
+    self.tokens = tokens
+    self.opensReasoning = opensReasoning
+  }
+}
+
+/// How a conversation becomes text: by a tokenizer's template in Jinja, or by MiniMind v1's, which is built in.
 ///
 ///     {system, first message only}<s>user\n{content}</s>\n<s>assistant\n{answer}</s>\n…
 ///
-/// Every user message opens the answer to it, so asking for a generation prompt adds nothing.
+/// In v1's, every user message opens the answer to it, so asking for a generation prompt adds nothing.
 package struct ChatTemplate: Sendable {
-  /// The template's text in `tokenizer_config.json`.
+  /// The text of v1's template in `tokenizer_config.json`.
   static let source =
     "{% if messages[0]['role'] == 'system' %}{% set system_message = messages[0]['content'] %}{% endif %}"
     + "{% if system_message is defined %}{{ system_message }}{% endif %}"
@@ -36,19 +36,22 @@ package struct ChatTemplate: Sendable {
     + "{% if message['role'] == 'user' %}{{ '<s>user\\n' + content + '</s>\\n<s>assistant\\n' }}"
     + "{% elif message['role'] == 'assistant' %}{{ content + '</s>' + '\\n' }}{% endif %}{% endfor %}"
 
-  /// v1's template, for a tokenizer that this program made.
-  package init() {}
+  /// nil for v1's template.
+  package let jinja: JinjaChatTemplate?
+  /// Variables of the template that every conversation gets unless it brings its own, such as `enable_thinking`.
+  package var variables: [JSON.Member] = []
 
-  /// Checks that the tokenizer in `tokenizerDirectory` brings v1's template.
+  /// v1's template, for a tokenizer that this program made.
+  package init() { jinja = nil }
+
+  /// The template that the tokenizer in `tokenizerDirectory` brings.
   ///
-  /// - Throws: `FileError` when a file cannot be read, `TokenizerError` when the tokenizer brings another template or none.
+  /// - Throws: `FileError` when a file cannot be read, `TokenizerError` when there is no template, several of which none is
+  ///   the one to use, or one that is no Jinja as `transformers` reads it.
   package init(tokenizerDirectory: String) throws {
     switch try ChatTemplateSource(tokenizerDirectory: tokenizerDirectory) {
-    case .text(let text) where Self.isSource(text): break
-    case .text:
-      throw TokenizerError(
-        "\(tokenizerDirectory): its chat template is not MiniMind v1's, the only one that is supported; "
-          + "rendering it differently would mislead the model. Use generate with a prompt that you format yourself.")
+    case .text(let text, _) where Self.isSource(text): jinja = nil
+    case .text: jinja = try Self.jinja(tokenizerDirectory: tokenizerDirectory)
     case .several(let names):
       throw TokenizerError(
         "\(tokenizerDirectory): it has several chat templates (\(names.map(\.inQuotes).joined(separator: ", "))) and none "
@@ -57,6 +60,24 @@ package struct ChatTemplate: Sendable {
       throw TokenizerError(
         "\(tokenizerDirectory): there is no chat_template in tokenizer_config.json and no chat_template.jinja, so how to "
           + "lay out a conversation is unknown. Use generate, or a model that was fine-tuned for chat.")
+    }
+  }
+
+  /// The template of a tokenizer as Jinja, v1's as well.
+  ///
+  /// - Throws: `FileError` or `TokenizerError`.
+  package static func jinja(tokenizerDirectory: String) throws -> JinjaChatTemplate {
+    let source = try ChatTemplateSource(tokenizerDirectory: tokenizerDirectory)
+    guard case .text(let text, let forTools) = source else {
+      _ = try ChatTemplate(tokenizerDirectory: tokenizerDirectory)
+      throw TokenizerError("\(tokenizerDirectory): its chat template changed while it was read. Try again.")
+    }
+    do {
+      return try JinjaChatTemplate(
+        text, forTools: forTools, tokens: TokenizerConfiguration(directory: tokenizerDirectory).namedTokens)
+    } catch let error as TemplateError {
+      throw TokenizerError(
+        "\(tokenizerDirectory): \(error). Use generate with a prompt that you format yourself, or repair the template.")
     }
   }
 
@@ -77,8 +98,63 @@ package struct ChatTemplate: Sendable {
   /// - Throws: `FileError` or `TokenizerError` when a file cannot be read.
   package static func jinjaText(tokenizerDirectory: String) throws -> String? {
     let source = try ChatTemplateSource(tokenizerDirectory: tokenizerDirectory)
-    return if case .text(let text) = source { text } else { nil }
+    return if case .text(let text, _) = source { text } else { nil }
   }
+
+  /// The conversation as a model is to read it that answers next.
+  ///
+  /// An answer at the end of `messages` is one that has begun: it follows the prompt for it, and is continued.
+  ///
+  /// - Parameters:
+  ///   - tools: descriptions of tools, for a template that knows them.
+  ///   - variables: of the template; they take precedence over `self.variables`.
+  /// - Throws: `TemplateError` when the template refuses the conversation.
+  package func prompt(
+    _ messages: [ChatMessage], tools: [JSON] = [], variables: [JSON.Member] = [], with tokenizer: Tokenizer
+  ) throws -> ChatPrompt {
+    guard jinja != nil else { return ChatPrompt(tokens: builtInPrompt(messages, tokenizer), opensReasoning: false) }
+    let begun = messages.last?.role == .assistant ? messages.last?.content ?? "" : ""
+    let asked = messages.last?.role == .assistant ? Array(messages.dropLast()) : messages
+    var pieces = try rendered(asked, tools: tools, variables, addGenerationPrompt: true).pieces
+    var own = pieces.last.map { $0.isContent ? "" : $0.text } ?? ""
+    while own.last?.isWhitespace == true { own.removeLast() }
+    let opensReasoning = own.hasSuffix("<think>") && !begun.contains("</think>")
+    if !begun.isEmpty { pieces.append(.init(text: begun, isContent: true)) }
+    return ChatPrompt(tokens: tokenizer.encode(pieces), opensReasoning: opensReasoning)
+  }
+
+  private func builtInPrompt(_ messages: [ChatMessage], _ tokenizer: Tokenizer) -> [Int32] {
+    var parts = encode(messages, with: tokenizer, addGenerationPrompt: true)
+    let last = messages.count - 1
+    guard messages.last?.role == .assistant else { return parts.flatMap(\.ids) }
+    let answer = parts.first { $0.messageIndex == last && $0.isAnswer }.map { $0.ids.dropLast() } ?? []
+    parts.removeAll { $0.messageIndex == last }
+    return parts.flatMap(\.ids) + answer
+  }
+
+  /// The conversation as a template in Jinja renders it.
+  func rendered(
+    _ messages: [ChatMessage], tools: [JSON], _ variables: [JSON.Member], addGenerationPrompt: Bool
+  ) throws -> RenderedText {
+    guard let jinja else {
+      let text = render(messages, addGenerationPrompt: addGenerationPrompt)
+      return RenderedText(pieces: [.init(text: text, isContent: false)], generationRanges: nil)
+    }
+    let others = self.variables.filter { own in !variables.contains { $0.key == own.key } }
+    // Most templates do not know the developer, whose place the system had before.
+    let knowsDeveloper = jinja.mentions("developer")
+    let messages = messages.map { message in
+      guard message.role == .developer, !knowsDeveloper else { return message.json }
+      var message = message
+      message.role = .system
+      return message.json
+    }
+    return try jinja.render(
+      messages, tools: tools.isEmpty ? .null : .array(tools), addGenerationPrompt: addGenerationPrompt,
+      others + variables)
+  }
+
+  // MARK: - MiniMind v1's template
 
   /// The conversation as text, to the character as v1's template renders it.
   ///
@@ -88,7 +164,8 @@ package struct ChatTemplate: Sendable {
     var text = ""
     for (index, message) in messages.enumerated() {
       switch message.role {
-      case .system: if index == 0 { text += message.content }
+      case .system, .developer: if index == 0 { text += message.content }
+      case .tool: break
       case .user: text += "<s>user\n" + message.content + "</s>\n<s>assistant\n"
       case .assistant: text += message.content + "</s>\n"
       }
@@ -96,7 +173,7 @@ package struct ChatTemplate: Sendable {
     return text
   }
 
-  /// The conversation as tokens, in pieces that say what is answer and what is not.
+  /// The conversation as tokens by v1's template, in pieces that say what is answer and what is not.
   ///
   /// Contents are encoded as text: a `</s>` that a user typed is four characters, not the end of the turn.
   /// An answer is encoded by itself, as the model will produce it, after a prompt that has ended.
@@ -113,7 +190,8 @@ package struct ChatTemplate: Sendable {
         if !ids.isEmpty { parts.append(TemplatePart(ids: ids, messageIndex: index, isAnswer: isAnswer)) }
       }
       switch message.role {
-      case .system: if index == 0 { add(tokenizer.encode(message.content, specialTokens: .asText)) }
+      case .tool: break
+      case .system, .developer: if index == 0 { add(tokenizer.encode(message.content, specialTokens: .asText)) }
       case .user: add([begin] + tokenizer.encode("user\n" + message.content, specialTokens: .asText) + opening)
       case .assistant:
         add(tokenizer.encode(message.content, specialTokens: .asText) + [end], isAnswer: true)

@@ -4,7 +4,8 @@ import Storage
 /// The chat template that a tokenizer's files bring, as Jinja text.
 enum ChatTemplateSource: Equatable {
   case none
-  case text(String)
+  /// The template to use, and another one to use where there are tools, if it is different.
+  case text(String, forTools: String? = nil)
   /// Several by name, none of which is called `default`.
   case several([String])
 
@@ -38,7 +39,8 @@ enum ChatTemplateSource: Equatable {
     if templates.isEmpty {
       self = .none
     } else {
-      self = templates["default"].map(Self.text) ?? .several(templates.keys.sorted())
+      self =
+        templates["default"].map { .text($0, forTools: templates["tool_use"]) } ?? .several(templates.keys.sorted())
     }
   }
 

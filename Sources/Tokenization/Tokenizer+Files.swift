@@ -75,14 +75,15 @@ extension Tokenizer {
     return withExtendedLifetime(file) { Array(file.bytes) }
   }
 
-  /// A tokenizer with the given vocabulary and v1's three special tokens, as the trainer makes it.
-  init(tokens: [String], merges: [BytePairModel.Merge], specialTokens: [String]) throws(TokenizerError) {
-    let added = specialTokens.enumerated().map { AddedToken(id: Int32($0), content: $1, flags: .special) }
-    let model = BytePairModel(tokens: tokens, merges: merges, addedTokens: added)
+  /// A tokenizer with the given vocabulary, which begins with the layout's special tokens, as the trainer makes it.
+  init(tokens: [String], merges: [BytePairModel.Merge], layout: TokenizerLayout) throws(TokenizerError) {
+    let model = BytePairModel(tokens: tokens, merges: merges, addedTokens: layout.addedTokens)
     try self.init(
       model: model, frame: TextFrame(),
-      files: [("tokenizer.json", model.fileBytes()), ("tokenizer_config.json", TokenizerConfiguration.newFile)],
-      configuration: TokenizerConfiguration())
+      files: [
+        ("tokenizer.json", model.fileBytes()), ("tokenizer_config.json", TokenizerConfiguration.newFile(layout)),
+      ],
+      configuration: TokenizerConfiguration(layout))
   }
 
   /// Writes the files into `directory`, which is made when it does not exist. They appear together or not at all.

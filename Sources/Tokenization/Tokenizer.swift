@@ -1,4 +1,5 @@
 import Storage
+import Templates
 
 /// What to do with `<s>` and the like inside a text.
 package enum SpecialTokenHandling: Sendable {
@@ -6,6 +7,12 @@ package enum SpecialTokenHandling: Sendable {
   case parsed
   /// They are ordinary characters: for text that a user typed.
   case asText
+  /// They are control tokens, and so are other added tokens, where no byte of them is in one of these ranges, which are in
+  /// order and hold what users typed.
+  case outside([Range<Int>])
+
+  var areText: Bool { if case .asText = self { true } else { false } }
+  var contents: [Range<Int>] { if case .outside(let ranges) = self { ranges } else { [] } }
 }
 
 /// A byte-level BPE tokenizer, equal to Hugging Face's `tokenizers` token for token.
@@ -76,6 +83,19 @@ package struct Tokenizer: Sendable {
     _ text: UnsafeRawBufferPointer, into tokens: inout [Int32], specialTokens: SpecialTokenHandling = .parsed
   ) {
     model.withEncoder { tokens.append(contentsOf: $0.encode(text, specialTokens: specialTokens)) }
+  }
+
+  /// The tokens of a rendered conversation, encoded as one text. Added tokens are found in the template's own text alone,
+  /// so what a user typed never becomes one.
+  package func encode(_ pieces: [RenderedText.Piece]) -> [Int32] {
+    var contents: [Range<Int>] = []
+    var text: [UInt8] = []
+    for piece in pieces {
+      let start = text.count
+      text.append(contentsOf: piece.text.utf8)
+      if piece.isContent { contents.append(start..<text.count) }
+    }
+    return text.withUnsafeBytes { encode($0, specialTokens: .outside(contents)) }
   }
 
   /// The tokens of `text` with those that the tokenizer's post-processor puts around a plain text: `tokenizer(text)` of

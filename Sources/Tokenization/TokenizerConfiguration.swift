@@ -6,6 +6,8 @@ struct TokenizerConfiguration {
   private(set) var unknownToken: String?
   private(set) var beginToken = "<s>"
   private(set) var endToken = "</s>"
+  /// The tokens that `transformers` knows by these names, for templates: `bos_token` and others that the file names.
+  private(set) var namedTokens: [(name: String, text: String)] = []
   /// Tokens that the file names, in the order in which `transformers` adds those that are missing.
   private var declaredTokens: [DeclaredToken] = []
 
@@ -20,7 +22,7 @@ struct TokenizerConfiguration {
   private let path: String
 
   /// The names that `transformers` knows; other members that end in `_token` name tokens, too, if they are texts.
-  private static let namedTokens = [
+  private static let tokenNames = [
     "bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token",
   ]
 
@@ -42,6 +44,21 @@ struct TokenizerConfiguration {
     }
     try readAddedTokens(root["added_tokens_decoder"])
     try readNames(members)
+  }
+
+  /// Of the tokenizer in a directory.
+  ///
+  /// - Throws: `FileError` or `TokenizerError`.
+  init(directory: String) throws {
+    func withContent<Value>(_ name: String, _ body: (UnsafeRawBufferPointer, String) throws -> Value) throws -> Value? {
+      guard Tokenizer.files(in: directory).contains(name) else { return nil }
+      let path = directory + "/" + name
+      return try Tokenizer.content(path).withUnsafeBytes { try body($0, path) }
+    }
+    let specials = try withContent("special_tokens_map.json") { try JSON(parsing: $0, path: $1) }
+    self =
+      try withContent("tokenizer_config.json") { try TokenizerConfiguration($0, path: $1, specialTokensMap: specials) }
+      ?? TokenizerConfiguration()
   }
 
   private func fault(_ reason: String) -> TokenizerError { TokenizerError("\(path): \(reason).") }
@@ -72,10 +89,11 @@ struct TokenizerConfiguration {
       if !values.isEmpty { extra = values }
     }
     for member in members where member.key.hasSuffix("_token") {
-      let isKnown = Self.namedTokens.contains(member.key)
+      let isKnown = Self.tokenNames.contains(member.key)
       if member.value == .null { continue }
       guard isKnown || member.value.stringValue != nil else { continue }
       let content = try declare(member.key, member.value)
+      if isKnown { namedTokens.append((member.key, content)) }
       switch member.key {
       case "bos_token": beginToken = content
       case "eos_token": endToken = content
@@ -144,20 +162,28 @@ struct TokenizerConfiguration {
 }
 
 extension TokenizerConfiguration {
-  /// The file for a new tokenizer: v1's names and chat template.
-  static let newFile: [UInt8] = {
-    let added = TokenizerTrainer.specialTokens.enumerated().map { id, content in
+  /// Of a new tokenizer.
+  init(_ layout: TokenizerLayout) {
+    self.init()
+    (beginToken, endToken) = (layout.namedTokens.begin, layout.namedTokens.end)
+    unknownToken = layout.namedTokens.unknown
+  }
+
+  /// The file for a new tokenizer: its names and chat template.
+  static func newFile(_ layout: TokenizerLayout) -> [UInt8] {
+    let added = layout.addedTokens.map { token in
       """
-          "\(id)": {
-            "content": \(JSON.quoted(content)),
+          "\(token.id)": {
+            "content": \(JSON.quoted(token.content)),
             "lstrip": false,
             "normalized": false,
             "rstrip": false,
             "single_word": false,
-            "special": true
+            "special": \(token.flags.isSpecial)
           }
       """
     }
+    let names = layout.namedTokens
     return Array(
       """
       {
@@ -168,17 +194,17 @@ extension TokenizerConfiguration {
       \(added.joined(separator: ",\n"))
         },
         "additional_special_tokens": [],
-        "bos_token": "<s>",
-        "chat_template": \(JSON.quoted(ChatTemplate.source)),
+        "bos_token": \(JSON.quoted(names.begin)),
+        "chat_template": \(JSON.quoted(layout.chatTemplate)),
         "clean_up_tokenization_spaces": false,
-        "eos_token": "</s>",
+        "eos_token": \(JSON.quoted(names.end)),
         "model_max_length": 1000000000000000019884624838656,
-        "pad_token": null,
+        "pad_token": \(names.padding.map { JSON.quoted($0) } ?? "null"),
         "spaces_between_special_tokens": false,
         "tokenizer_class": "PreTrainedTokenizerFast",
-        "unk_token": "<unk>"
+        "unk_token": \(JSON.quoted(names.unknown))
       }
 
       """.utf8)
-  }()
+  }
 }

@@ -4,13 +4,12 @@ import Dispatch
 ///
 /// Documents are streamed in and forgotten; what is kept are the distinct words and their counts.
 package struct TokenizerTrainer {
-  /// Tokens 0, 1 and 2.
-  package static let specialTokens = ["<unk>", "<s>", "</s>"]
-  /// Special tokens and bytes: a vocabulary cannot be smaller.
-  package static let smallestVocabulary = specialTokens.count + 256
+  /// v1's special tokens and bytes: a vocabulary cannot be smaller.
+  package static let smallestVocabulary = TokenizerLayout.v1.specialTokens.count + 256
   package static let largestVocabulary = 1 << 24
 
   private let vocabularySize: Int
+  private let layout: TokenizerLayout
   private let scanner = WordScanner()
   /// One table a thread; they are joined for the training.
   private var counts: [WordCounts]
@@ -23,14 +22,17 @@ package struct TokenizerTrainer {
   package private(set) var byteCount = 0
 
   /// - Parameters:
-  ///   - vocabularySize: how many tokens to end with, the three special ones and 256 bytes included.
+  ///   - vocabularySize: how many tokens to end with, the special ones and 256 bytes included.
   ///   - threads: how many threads count words, at least 1.
-  package init(vocabularySize: Int, threads: Int) throws(TokenizerError) {
-    guard (Self.smallestVocabulary...Self.largestVocabulary).contains(vocabularySize) else {
+  ///   - layout: the special tokens and the chat template.
+  package init(vocabularySize: Int, threads: Int, layout: TokenizerLayout = .v1) throws(TokenizerError) {
+    let special = layout.specialTokens.count
+    guard (special + 256...Self.largestVocabulary).contains(vocabularySize) else {
       throw TokenizerError(
-        "a vocabulary of \(vocabularySize) is not possible: choose between \(Self.smallestVocabulary) "
-          + "(three special tokens and 256 bytes) and \(Self.largestVocabulary).")
+        "a vocabulary of \(vocabularySize) is not possible: choose between \(special + 256) "
+          + "(\(special == 3 ? "three" : "\(special)") special tokens and 256 bytes) and \(Self.largestVocabulary).")
     }
+    self.layout = layout
     self.vocabularySize = vocabularySize
     counts = Array(repeating: WordCounts(), count: max(1, threads))
   }
@@ -112,11 +114,11 @@ package struct TokenizerTrainer {
     var all = counts.removeFirst()
     while let next = counts.popLast() { all.merge(next) }
     waiting = []
-    var learner = MergeLearner(all, specialTokens: Self.specialTokens)
+    var learner = MergeLearner(all, specialTokens: layout.specialTokens)
     all = WordCounts()
     counts = [WordCounts()]
     learner.learn(vocabularySize: vocabularySize, progress: progress)
     return try Tokenizer(
-      tokens: learner.spelledTokens, merges: learner.mergesInOrder, specialTokens: Self.specialTokens)
+      tokens: learner.spelledTokens, merges: learner.mergesInOrder, layout: layout)
   }
 }

@@ -37,7 +37,8 @@ func prepared(
     tokenizer: smallTokenizer)
   configure(&preparation)
   _ = try preparation.write(to: output, programVersion: "test")
-  return PreparedData(try TokenShardDataset(directory: output, tokenizerHash: smallTokenizer.contentHash))
+  let dataset = try TokenShardDataset(directory: output, tokenizerHash: preparation.tokenizer.contentHash)
+  return PreparedData(dataset, preparation.tokenizer)
 }
 
 func sft(_ configure: (inout ConversationFilters) -> Void = { _ in }) -> DataPreparation.Task {
@@ -61,7 +62,11 @@ struct PreparedData {
   let dataset: TokenShardDataset
   var manifest: DataManifest { dataset.manifest }
 
-  init(_ dataset: TokenShardDataset) { self.dataset = dataset }
+  private let tokenizer: Tokenizer
+
+  init(_ dataset: TokenShardDataset, _ tokenizer: Tokenizer = smallTokenizer) {
+    (self.dataset, self.tokenizer) = (dataset, tokenizer)
+  }
 
   /// Each training document as text, what is trained on in brackets: `<s>[text</s>]`.
   var marked: [String] { marked(dataset.training) }
@@ -76,7 +81,7 @@ struct PreparedData {
         func isTrained(_ index: Int) -> Bool { index > range.lowerBound && shard.isTrained(index) }
         var end = start + 1
         while end < range.upperBound && isTrained(end) == isTrained(start) { end += 1 }
-        let part = smallTokenizer.decode((start..<end).map(shard.token))
+        let part = tokenizer.decode((start..<end).map(shard.token))
         text += isTrained(start) ? "[\(part)]" : part
         start = end
       }
@@ -88,7 +93,7 @@ struct PreparedData {
   func texts(_ split: TokenSplit) -> [String] {
     (0..<split.documentCount).map { number in
       let (shard, document) = split.locate(number)
-      return smallTokenizer.decode(shard.tokenRange(ofDocument: document).map(shard.token))
+      return tokenizer.decode(shard.tokenRange(ofDocument: document).map(shard.token))
     }
   }
 }

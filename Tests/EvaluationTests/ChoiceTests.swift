@@ -129,7 +129,7 @@ private let numbers = """
   static let question = ChoiceQuestion(text: "2 + 2 = ?", choices: ["3", "4", "5", "</s>"], answer: 1, line: 2)
 
   @Test("the prompt is MiniMind v1's, control tokens in a question stay text")
-  func prompt() {
+  func prompt() throws {
     let tokenizer = PerplexityTests.tokenizer
     let template = ChatTemplate()
     #expect(ChoicePrompt.text(Self.question) == "2 + 2 = ?。选择 A: 3, B: 4, C: 5, D: </s>")
@@ -146,13 +146,13 @@ private let numbers = """
     for (room, shown) in [
       (10_000, 3), (conversation(3).count, 3), (conversation(3).count - 1, 2), (conversation(1).count, 1), (5, 0),
     ] {
-      let test = Self.test(set, exampleCount: 3, maximumTokens: room)
+      let test = try Self.test(set, exampleCount: 3, maximumTokens: room)
       #expect(test.tokenCount == conversation(shown).count, "room for \(room)")
     }
   }
 
-  static func test(_ examples: [ChoiceQuestion], exampleCount: Int, maximumTokens: Int) -> ChoiceTest {
-    ChoiceTest(
+  static func test(_ examples: [ChoiceQuestion], exampleCount: Int, maximumTokens: Int) throws -> ChoiceTest {
+    try ChoiceTest(
       QuestionSet(subjects: [ChoiceSubject(name: "sums", questions: [question], examples: examples)]),
       ChoicePrompt(PerplexityTests.tokenizer, ChatTemplate()), exampleCount: exampleCount, maximumTokens: maximumTokens)
   }
@@ -172,7 +172,7 @@ private let numbers = """
         }, examples: [Self.question, Self.question])
     }
     let set = QuestionSet(subjects: subjects)
-    let test = ChoiceTest(
+    let test = try ChoiceTest(
       set, ChoicePrompt(tokenizer, ChatTemplate()), exampleCount: exampleCount, maximumTokens: 4000)
     #expect(test.tokenCount > 2 * 4096)
     let team = WorkerTeam(count: 2)

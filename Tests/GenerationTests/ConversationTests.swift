@@ -1,4 +1,5 @@
 import Compute
+import Foundation
 import Generation
 import TestSupport
 import Testing
@@ -44,6 +45,34 @@ import Tokenization
     }
     conversation.reset()
     #expect(try Self.ask(conversation, "hello") == turns[0].1)
+  }
+
+  @Test(
+    "by a template in Jinja the whole conversation is laid out for each question, in a full context without its oldest")
+  func jinja() throws {
+    let tokenizer = GeneratorTests.tokenizer
+    let template = try withTemporaryDirectory { directory in
+      try tokenizer.save(to: directory)
+      try
+        "{% for m in messages %}<s>{{ m.role }}:{{ m.content }}</s>{% endfor %}{% if add_generation_prompt %}<s>a:{% endif %}"
+        .write(toFile: directory + "/chat_template.jinja", atomically: true, encoding: .utf8)
+      return try ChatTemplate(tokenizerDirectory: directory)
+    }
+    let model = try GeneratorTests.model(contextLength: 120)
+    let conversation = try Conversation(model, tokenizer, template, system: "a world")
+    var turns: [ChatMessage] = []
+    for index in 0..<6 {
+      let question = ChatMessage(role: .user, content: "hello </s> \(index)")
+      let answer = try Self.ask(conversation, question.content)
+      let asked = [ChatMessage(role: .system, content: "a world")] + turns.suffix(2 * (conversation.turnCount - 1))
+      let prompt = try template.prompt(asked + [question], with: tokenizer)
+      #expect(prompt.tokens.count { $0 == 2 } == asked.count + 1 && prompt.tokens.count + 10 <= 120)
+      let expected = try GeneratorTests.generate(
+        model, prompt: prompt.tokens, maximumTokens: 10, sampling: GeneratorTests.sampling(seed: 1 + UInt64(index)))
+      #expect(answer == expected.tokens, "turn \(index)")
+      turns += [question, try #require(conversation.lastAnswer)]
+    }
+    #expect((1..<6).contains(conversation.turnCount))
   }
 
   @Test("an answer that was broken off stays in the conversation as far as it came")

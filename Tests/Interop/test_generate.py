@@ -268,7 +268,7 @@ def test_bad_models_are_refused_in_one_sentence(minimind, model, tokenizer, tmp_
     assert "intermediate_size" in refusal(wrong)
     other = make_model(tmp_path / "other", tokenizer)
     config = json.loads((other / "tokenizer_config.json").read_text())
-    (other / "tokenizer_config.json").write_text(json.dumps(config | {"chat_template": "{{ messages }}"}))
+    (other / "tokenizer_config.json").write_text(json.dumps(config | {"chat_template": "{% for m in messages %}"}))
     assert "chat template" in refusal(other, "chat", "--model", other)
     assert "no room for an answer" in refusal(
         model, "generate", "--model", model, "--context", "16", "--prompt", "a long prompt, far too long " * 9)

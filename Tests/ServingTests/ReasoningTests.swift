@@ -1,4 +1,4 @@
-import Serving
+import Generation
 import Testing
 
 @Suite struct ReasoningTests {
@@ -8,6 +8,16 @@ import Testing
     (" \n<think>a</think>", "a", ""), ("<think>cut </th", "cut </th", ""), ("<thi", "", "<thi"), ("", "", ""),
     (" <thinking>a", "", " <thinking>a"), ("<think></think><think>b</think>", "", "<think>b</think>"),
   ]
+
+  @Test("after a prompt that ends in <think> the answer begins with reasoning")
+  func openReasoning() {
+    var splitter = ReasoningSplitter(isOpen: true)
+    let first = splitter.push("a</th")
+    let second = splitter.push("ink>\n\nb")
+    #expect(first == ("a", "") && second == ("", "b"))
+    var cut = ReasoningSplitter(isOpen: true)
+    #expect(cut.push("<think>a") == ("<think>a", "") && cut.finish() == ("", ""))
+  }
 
   @Test("reasoning is told from the answer however the text is cut", arguments: cases.indices)
   func splitting(index: Int) {

@@ -80,7 +80,7 @@ struct TokenizerTests {
     #expect(try trainer.train().vocabularySize == TokenizerTrainer.smallestVocabulary + 2)
   }
 
-  @Test("another chat template than v1's is refused, a missing one too")
+  @Test("another chat template than v1's is Jinja; a broken one is refused, a missing one too")
   func otherTemplates() throws {
     try withTemporaryDirectory { directory in
       try Self.learned().save(to: directory)
@@ -89,7 +89,10 @@ struct TokenizerTests {
       let text = try String(contentsOfFile: path, encoding: .utf8)
       try text.replacingOccurrences(of: "user\\\\n", with: "human\\\\n").write(
         toFile: path, atomically: true, encoding: .utf8)
-      #expect(throws: TokenizerError.self) { _ = try ChatTemplate(tokenizerDirectory: directory) }
+      #expect(try ChatTemplate(tokenizerDirectory: directory).jinja != nil)
+      try text.replacingOccurrences(of: "{% endfor %}", with: "").write(toFile: path, atomically: true, encoding: .utf8)
+      let error = #expect(throws: TokenizerError.self) { _ = try ChatTemplate(tokenizerDirectory: directory) }
+      #expect(error?.description.contains("the chat template fails in line 1") == true)
       try "{}".write(toFile: path, atomically: true, encoding: .utf8)
       #expect(throws: TokenizerError.self) { _ = try ChatTemplate(tokenizerDirectory: directory) }
     }
@@ -122,37 +125,40 @@ struct TokenizerTests {
       return try #require(try ChatTemplate.jinjaText(tokenizerDirectory: directory))
     }
     let quoted = JSON.quoted(source)
-    func isRead(_ files: [String: String]) throws -> Bool {
+    /// Whether a template is v1's; nil where there is none to use.
+    func isBuiltIn(_ files: [String: String]) throws -> Bool? {
       try withTemporaryDirectory { directory in
         try FileManager.default.createDirectory(
           atPath: directory + "/additional_chat_templates", withIntermediateDirectories: true)
         for (name, text) in files { try text.write(toFile: directory + "/" + name, atomically: true, encoding: .utf8) }
-        do { _ = try ChatTemplate(tokenizerDirectory: directory) } catch {
+        do { return try ChatTemplate(tokenizerDirectory: directory).jinja == nil } catch {
           #expect(error is TokenizerError, "\(error)")
-          return false
+          return nil
         }
-        return true
       }
     }
-    for end in ["", "\n", "\r\n", "\n\n"] { #expect(try isRead(["chat_template.jinja": source + end])) }
-    for end in ["\n\n\n", " ", "."] { #expect(try !isRead(["chat_template.jinja": source + end])) }
+    for end in ["", "\n", "\r\n", "\n\n"] { #expect(try isBuiltIn(["chat_template.jinja": source + end]) == true) }
+    for end in ["\n\n\n", " ", "."] { #expect(try isBuiltIn(["chat_template.jinja": source + end]) == false) }
     let other = #"{"name": "tool_use", "template": "{{ tools }}"}"#
     let own = #"{"name": "default", "template": "# + quoted + "}"
-    #expect(try isRead(["tokenizer_config.json": #"{"chat_template": [\#(other), \#(own)]}"#]))
-    #expect(try isRead(["tokenizer_config.json": #"{"chat_template": {"default": \#(quoted), "rag": "x"}}"#]))
-    #expect(try !isRead(["tokenizer_config.json": #"{"chat_template": [\#(other)]}"#]))
-    #expect(try !isRead(["tokenizer_config.json": #"{"chat_template": [{"name": "default"}]}"#]))
-    #expect(try isRead(["chat_template.json": #"{"chat_template": \#(quoted)}"#]))
-    #expect(try isRead(["chat_template.json": #"{"chat_template": "x"}"#, "chat_template.jinja": source]))
+    #expect(try isBuiltIn(["tokenizer_config.json": #"{"chat_template": [\#(other), \#(own)]}"#]) == true)
+    #expect(
+      try isBuiltIn(["tokenizer_config.json": #"{"chat_template": {"default": \#(quoted), "rag": "x"}}"#]) == true)
+    #expect(try isBuiltIn(["tokenizer_config.json": #"{"chat_template": [\#(other)]}"#]) == nil)
+    #expect(try isBuiltIn(["tokenizer_config.json": #"{"chat_template": [{"name": "default"}]}"#]) == nil)
+    #expect(try isBuiltIn(["chat_template.json": #"{"chat_template": \#(quoted)}"#]) == true)
+    #expect(
+      try isBuiltIn(["chat_template.json": #"{"chat_template": "x"}"#, "chat_template.jinja": source]) == true)
     // A file comes before the configuration, and templates in their directory are by name.
-    #expect(try !isRead(["chat_template.jinja": "x", "tokenizer_config.json": #"{"chat_template": \#(quoted)}"#]))
     #expect(
-      try isRead(["chat_template.jinja": source, "additional_chat_templates/tool_use.jinja": "{{ tools }}"]))
+      try isBuiltIn(["chat_template.jinja": "x", "tokenizer_config.json": #"{"chat_template": \#(quoted)}"#]) == false)
     #expect(
-      try !isRead([
+      try isBuiltIn(["chat_template.jinja": source, "additional_chat_templates/tool_use.jinja": "{{ tools }}"]) == true)
+    #expect(
+      try isBuiltIn([
         "additional_chat_templates/tool_use.jinja": "x", "tokenizer_config.json": #"{"chat_template": \#(quoted)}"#,
-      ]))
-    #expect(try !isRead([:]))
+      ]) == nil)
+    #expect(try isBuiltIn([:]) == nil)
   }
 
   @Test("the configuration agrees with tokenizer.json, makes entries of the vocabulary special, or is refused")

@@ -52,6 +52,9 @@ int minimind_json_boolean(MinimindJSONValue value);
 /// 1 and sets `number`; 0 when the value is no number.
 int minimind_json_number(MinimindJSONValue value, double *number);
 
+/// 1 and sets `integer`; 0 when the value is no number written without fraction and exponent, or does not fit.
+int minimind_json_integer(MinimindJSONValue value, int64_t *integer);
+
 /// The children of an array or an object; none for any other value.
 MinimindJSONCursor minimind_json_children(MinimindJSONValue value);
 

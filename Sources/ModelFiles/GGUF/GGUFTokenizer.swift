@@ -53,7 +53,7 @@ package struct GGUFTokenizer {
       metadata.append(("tokenizer.chat_template", .string(chatTemplate)))
     }
     self.metadata = metadata
-    hasMiniMindChat = (try? ChatTemplate(tokenizerDirectory: directory)) != nil
+    hasMiniMindChat = (try? ChatTemplate(tokenizerDirectory: directory)).map { $0.jinja == nil } ?? false
     stops = endTokens.compactMap { tokenizer.spelling(of: Int32($0)) }
   }
 

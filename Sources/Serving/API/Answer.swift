@@ -43,7 +43,8 @@ final class Answer: Sendable {
         choices: Array(repeating: ChoicePiece(), count: parts),
         decoders: Array(repeating: StreamingDecoder(format.tokenizer), count: parts),
         offsets: Array(repeating: 0, count: parts),
-        splitters: call.kind == .chat ? Array(repeating: ReasoningSplitter(), count: parts) : [],
+        splitters: call.kind == .chat
+          ? Array(repeating: ReasoningSplitter(isOpen: call.opensReasoning), count: parts) : [],
         parsers: call.tools.isEmpty ? [] : Array(repeating: ToolCallParser(tools: call.tools), count: parts),
         lastTokenTimes: Array(repeating: nil, count: parts),
         usage: Usage(prompt: call.prompts.reduce(0) { $0 + $1.tokens.count }), running: parts))

@@ -95,7 +95,7 @@ struct AnswerForm {
     if tools.isEmpty { return messages }
     var messages = messages
     let text = ToolText.instructions(tools)
-    if messages.first?.role == .system {
+    if messages.first?.role.isInstruction == true {
       messages[0].content += "\n\n" + text
     } else {
       messages.insert(ChatMessage(role: .system, content: text), at: 0)

@@ -22,6 +22,8 @@ package struct GenerationCall: Sendable {
   var echoes = false
   /// Functions that the answer may call.
   package var tools: [Tool] = []
+  /// Whether the prompt has begun the reasoning, of which the answer then has only the rest.
+  package var opensReasoning = false
   /// Everything except the prompt.
   package var request: GenerationRequest
 

@@ -23,6 +23,12 @@ package final class ModelServer: Sendable {
     /// Changes with anything that changes answers.
     package var fingerprint: String
 
+    /// Whether a request can turn thinking on and off.
+    var thinks: Bool {
+      guard case .success(let template) = template, let jinja = template.jinja else { return false }
+      return TemplateRequest.switches.contains(where: jinja.mentions)
+    }
+
     package init(
       name: String, tokenizer: Tokenizer, template: Result<ChatTemplate, any Error>, contextLength: Int,
       hiddenSize: Int, endTokens: [Int32], defaults: GenerationDefaults = GenerationDefaults(), fingerprint: String
@@ -145,7 +151,7 @@ package final class ModelServer: Sendable {
       .init("id", .string(model.name)), .init("object", .string("model")), .init("created", .integer(created)),
       .init("owned_by", .string("minimind")), .init("context_length", .integer(model.contextLength)),
       .init("end_tokens", .array(model.endTokens.map { .integer(Int($0)) })),
-      .init("default_sampling", model.defaults.json),
+      .init("default_sampling", model.defaults.json), .init("thinking", .bool(model.thinks)),
     ])
   }
 

@@ -135,7 +135,8 @@ async function receive(conversation, asked, message, signal) {
   const began = performance.now();
   const system = conversation.system ? [{ role: "system", content: conversation.system }] : [];
   for (;;) {
-    const sent = [...system, ...asked].map(({ role, content }) => ({ role, content }));
+    const sent = [...system, ...asked].map(({ role, content, reasoning }) =>
+      reasoning ? { role, content, reasoning_content: reasoning } : { role, content });
     const sampling = samplingFields();
     let first = 0, pieces = 0, hasBegun = false;
     /// The bytes that filled the context.
@@ -203,9 +204,10 @@ function stop() { runs.get(current)?.controller.abort(); }
 
 async function loadModels() {
   try {
-    const names = await models();
-    part("model").replaceChildren(...names.map(name => new Option(name, name)));
-    part("model").disabled = names.length < 2;
+    const list = await models();
+    part("model").replaceChildren(...list.map(({ name }) => new Option(name, name)));
+    part("model").disabled = list.length < 2;
+    part("thinking").hidden = !list.some(({ thinks }) => thinks);
     errors.delete(null);
   } catch (error) {
     errors.set(null, asServerError(error));

@@ -40,11 +40,11 @@ async function refusal(response) {
   return new ServerError(error?.message ? "refused" : "badAnswer", details);
 }
 
-/// The names of the models that the server has.
+/// The models that the server has: the name, and whether the model can be asked to think.
 export async function models() {
   const list = await (await request("v1/models")).json().catch(() => null);
   if (!Array.isArray(list?.data)) throw new ServerError("badAnswer", { status: 200 });
-  return list.data.map(model => String(model.id));
+  return list.data.map(model => ({ name: String(model.id), thinks: model.thinking === true }));
 }
 
 /// Asks for an answer and yields its pieces: {reasoning} before {text}, and once {ending: "stop" or "length"} and {tokens: count}.

@@ -24,11 +24,13 @@ for (const [name, field, limits] of sampling) {
   document.getElementById("sampling").append(element("label", {}, element("span", { "data-text": name }), input));
 }
 
-/// What a request says of sampling: only what has been set.
+/// What a request says of sampling and thinking: only what has been set.
 export function samplingFields() {
   const values = load("sampling", {});
   const result = {};
   for (const [, field] of sampling) if (Number.isFinite(values[field])) result[field] = values[field];
+  const thinking = document.getElementById("thinking").hidden ? "" : values.thinking;
+  if (thinking) result.enable_thinking = thinking === "on";
   return result;
 }
 
@@ -37,6 +39,7 @@ export function openSettings(conversation, { focusKey = false, onClose }) {
   if (dialog.open) return;
   const values = load("sampling", {});
   for (const [, field] of sampling) form.elements[field].value = values[field] ?? "";
+  form.elements.thinking.value = values.thinking ?? "";
   form.elements.system.value = conversation.system;
   form.elements.key.value = key.get();
   dialog.showModal();
@@ -47,6 +50,7 @@ export function openSettings(conversation, { focusKey = false, onClose }) {
       const input = form.elements[field];
       if (input.value !== "" && input.validity.valid) chosen[field] = input.valueAsNumber;
     }
+    if (form.elements.thinking.value !== "") chosen.thinking = form.elements.thinking.value;
     save("sampling", chosen);
     conversation.system = form.elements.system.value.trim();
     key.set(form.elements.key.value.trim());
@@ -56,5 +60,6 @@ export function openSettings(conversation, { focusKey = false, onClose }) {
 
 document.getElementById("defaults").addEventListener("click", () => {
   for (const [, field] of sampling) form.elements[field].value = "";
+  form.elements.thinking.value = "";
   document.getElementById("status").textContent = text("samplingHelp");
 });

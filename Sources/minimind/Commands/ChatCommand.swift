@@ -6,12 +6,12 @@ let chatCommand: Command = {
   let system = Option.optional("system", "TEXT", help: "The system message, which comes before the conversation.")
   return Command(
     "chat", summary: "talks with a model; from a pipe, each line is a question",
-    options: [GenerateOptions.model, system] + GenerateOptions.all,
+    options: [GenerateOptions.model, system, TemplateOptions.variables] + GenerateOptions.all,
     example: "minimind chat --model my-chat"
   ) { invocation in
     let loaded = try LoadedModel(invocation)
     let session = try ChatSession(
-      loaded, try ChatTemplate(tokenizerDirectory: loaded.directory), system: invocation[system],
+      loaded, try TemplateOptions.template(invocation, of: loaded.directory), system: invocation[system],
       parameters: ChatParameters(
         sampling: GenerateOptions.sampling(invocation, loaded.defaults),
         maximumTokens: invocation[GenerateOptions.maximumTokens] ?? loaded.defaults.maximumTokens),

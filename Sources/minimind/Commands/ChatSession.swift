@@ -106,12 +106,8 @@ final class ChatSession {
       throw CommandError("\(path) exists. Choose another name.")
     }
     let all = (system.map { [ChatMessage(role: .system, content: $0)] } ?? []) + messages
-    let objects = all.map { message in
-      JSON.object([
-        JSON.Member("role", .string(message.role.rawValue)), JSON.Member("content", .string(message.content)),
-      ])
-    }
-    try AtomicFile.write(JSON.object([JSON.Member("messages", .array(objects))]).compactText + "\n", to: path)
+    try AtomicFile.write(
+      JSON.object([JSON.Member("messages", .array(all.map(\.json)))]).compactText + "\n", to: path)
     savedPath = path
     try note("Saved \(all.count) messages in \(path).")
   }
@@ -132,17 +128,19 @@ final class ChatSession {
 
   private func answer(_ question: String) throws -> GenerationClock {
     var clock = GenerationClock()
-    var text = ""
+    var isFirst = true
     let turns = conversation.turnCount
     try conversation.ask(
       question, sampling: parameters.sampling, maximumTokens: parameters.maximumTokens, stops: stops
     ) { event in
       clock.count(event)
-      text += event.text
+      // A prompt that ends in <think> is no part of the answer, but without it the answer's </think> would stand alone.
+      if isFirst, conversation.opensReasoning { try console.write("<think>\n") }
+      isFirst = false
       try console.write(event.text)
       return !Interruption.isRequested
     }
-    messages += [ChatMessage(role: .user, content: question), ChatMessage(role: .assistant, content: text)]
+    if let answer = conversation.lastAnswer { messages += [ChatMessage(role: .user, content: question), answer] }
     try console.print()
     let forgotten = turns + 1 - conversation.turnCount
     if forgotten > 0 {

@@ -1,6 +1,6 @@
 /// Every command of the program, in the order of the help page: the order of the work.
 package let allCommands: [Command] = [
-  tokenizerTrainCommand, tokenizerEncodeCommand, tokenizerDecodeCommand,
+  tokenizerTrainCommand, tokenizerEncodeCommand, tokenizerDecodeCommand, tokenizerRenderCommand,
   dataPretrainCommand, dataSFTCommand, dataDPOCommand, dataInspectCommand,
   pretrainCommand, sftCommand, loraCommand, dpoCommand, mergeCommand,
   runsListCommand, runsCompareCommand, watchCommand,

@@ -76,6 +76,13 @@ let dataSFTCommand: Command = {
   let maximumTokens = Option.integer(
     "max-tokens", default: defaults.maximumTokens, in: 8...1 << 24,
     help: "Most tokens of a conversation. A longer one loses its oldest turns, then the end of its last answer.")
+  let systemShare = Option.number(
+    "system-prompt-share", default: 0, in: 0...1,
+    help: "Gives this share of the rows without system message and tools one of ten; MiniMind has 0.2.")
+  let thinkingShare = Option.number(
+    "drop-empty-thinking-share", default: 0, in: 0...1,
+    help: "Leaves empty thoughts, which templates such as minimind-3's write, out of this share of the rows; MiniMind "
+      + "has 0.8.")
   let lastTurn = Option.flag("last-turn-only", help: "Trains on the last answer only, as v1 does, not on every answer.")
   return Command(
     "data", "sft", summary: "prepares token shards from questions and answers",
@@ -83,7 +90,7 @@ let dataSFTCommand: Command = {
       + [
         questionKey, answerKey, minimumQuestion, maximumQuestion, minimumAnswer, maximumAnswer,
         cjkShare, multiTurn, v1, maximumTokens,
-        lastTurn,
+        lastTurn, systemShare, thinkingShare, TemplateOptions.variables,
       ]
       + PreparationOptions.lastOptions,
     example: "minimind data sft --input questions.jsonl --tokenizer my-tokenizer --output my-chat-data"
@@ -96,7 +103,12 @@ let dataSFTCommand: Command = {
     filters.isMultiTurnOnly = invocation[multiTurn]
     filters.trainsLastTurnOnly = invocation[lastTurn]
     filters.maximumTokens = invocation[maximumTokens]
-    let template = try ChatTemplate(tokenizerDirectory: invocation[PreparationOptions.tokenizer])
+    filters.systemPromptShare = invocation[systemShare]
+    filters.emptyThinkingRemovalShare = invocation[thinkingShare]
+    let template = try TemplateOptions.template(invocation, of: invocation[PreparationOptions.tokenizer])
+    if template.jinja == nil, invocation[thinkingShare] > 0 {
+      throw UsageError("--\(thinkingShare.name) is for chat templates that write thoughts; v1's does not.")
+    }
     try prepare(
       invocation, .sft(filters, template),
       names: FieldNames(question: invocation[questionKey], answer: invocation[answerKey]))
@@ -110,10 +122,11 @@ let dataDPOCommand: Command = {
     help: "Most tokens of a prompt with either of its answers, as in v1; longer pairs are dropped.")
   return Command(
     "data", "dpo", summary: "prepares token shards from pairs of a chosen and a rejected answer",
-    options: PreparationOptions.firstOptions + [maximumTokens] + PreparationOptions.lastOptions,
+    options: PreparationOptions.firstOptions + [maximumTokens, TemplateOptions.variables]
+      + PreparationOptions.lastOptions,
     example: "minimind data dpo --input preferences.jsonl --tokenizer my-tokenizer --output my-preferences"
   ) { invocation in
-    let template = try ChatTemplate(tokenizerDirectory: invocation[PreparationOptions.tokenizer])
+    let template = try TemplateOptions.template(invocation, of: invocation[PreparationOptions.tokenizer])
     try prepare(invocation, .dpo(maximumTokens: invocation[maximumTokens], template))
   }
 }()

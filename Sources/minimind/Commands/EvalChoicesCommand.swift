@@ -51,7 +51,7 @@ let evalChoicesCommand: Command = {
 
     let length = invocation[context] ?? parameters.configuration.contextLength
     try parameters.configuration.checkContext(length)
-    let test = ChoiceTest(set, prompt, exampleCount: invocation[shots], maximumTokens: length)
+    let test = try ChoiceTest(set, prompt, exampleCount: invocation[shots], maximumTokens: length)
     let start = monotonicSeconds()
     let result = try ask(test, parameters, set, invocation)
     let seconds = monotonicSeconds() - start

@@ -31,7 +31,8 @@ let serveCommand: Command = {
   return Command(
     "serve", summary: "lets clients of OpenAI's API, and browsers, use a model",
     options: [GenerateOptions.model, host, port] + ServeAccess.options + [
-      strictModel, parallel, queue, cacheTokens, clientTimeout, GenerateOptions.type, GenerateOptions.context,
+      strictModel, TemplateOptions.variables, parallel, queue, cacheTokens, clientTimeout, GenerateOptions.type,
+      GenerateOptions.context,
       RotaryOptions.mode,
       RotaryOptions.factor, Option.threads,
     ],
@@ -43,7 +44,11 @@ let serveCommand: Command = {
     let type = invocation[GenerateOptions.type].rawValue
     let configuration = loaded.model.configuration
     let contextLength = loaded.model.contextLength
-    let template = Result { try ChatTemplate(tokenizerDirectory: loaded.directory) }.mapError { error -> any Error in
+    if invocation[TemplateOptions.variables] != nil {
+      _ = try TemplateOptions.template(invocation, of: loaded.directory)
+    }
+    let template = Result { try TemplateOptions.template(invocation, of: loaded.directory) }.mapError {
+      error -> any Error in
       // Clients read it, too, and need not know where the model lies.
       let text = "\(error)"
       let place = loaded.directory

@@ -5,7 +5,7 @@ import Processes
 import Storage
 import Tokenization
 
-private let tokenizerOption = Option.required("tokenizer", "DIR", help: "Directory with tokenizer.json.")
+let tokenizerOption = Option.required("tokenizer", "DIR", help: "Directory with tokenizer.json.")
 private let linesInput = Option.optional("input", "FILE", help: "The text; standard input when left out.")
 
 /// `minimind tokenizer train`: learns a vocabulary from text.
@@ -19,12 +19,17 @@ let tokenizerTrainCommand: Command = {
     "output", "DIR", help: "Directory for tokenizer.json and tokenizer_config.json.")
   let size = Option.integer(
     "vocab-size", default: 6400, in: TokenizerTrainer.smallestVocabulary...TokenizerTrainer.largestVocabulary,
-    help: "Tokens in all, three special ones and 256 bytes included.")
+    help: "Tokens in all, special ones (three, or minimind-3's 36) and 256 bytes included.")
+  let template = Option.choice(
+    "template", default: TokenizerLayout.v1,
+    help:
+      "Special tokens and chat template: of MiniMind's first version, for questions and answers, or of minimind-3, with "
+      + "tools and thinking.")
   let strict = Option.flag("strict", help: "Stops at the first broken row instead of leaving it out.")
   return Command(
     "tokenizer", "train", summary: "learns a tokenizer from text",
     options: [
-      inputs, output, size, InputCommandOptions.encoding, InputCommandOptions.textKey, strict,
+      inputs, output, size, template, InputCommandOptions.encoding, InputCommandOptions.textKey, strict,
       Option.threads,
     ],
     example: "minimind tokenizer train --input novel.txt --output my-tokenizer"
@@ -32,7 +37,7 @@ let tokenizerTrainCommand: Command = {
     let console = Console.standardOutput
     let start = monotonicSeconds()
     var trainer = try TokenizerTrainer(
-      vocabularySize: invocation[size], threads: threadCount(invocation))
+      vocabularySize: invocation[size], threads: threadCount(invocation), layout: invocation[template])
     let reader = try DocumentReader(
       inputs: invocation[inputs], InputCommandOptions.read(invocation),
       isStrict: invocation[strict],
@@ -109,12 +114,12 @@ let tokenizerDecodeCommand: Command = {
 }()
 
 /// What a command prints for a line of its input.
-private typealias LineTransform = @Sendable (_ line: ArraySlice<UInt8>) throws -> String
+typealias LineTransform = @Sendable (_ line: ArraySlice<UInt8>) throws -> String
 
 /// A command of the tokenizer that answers each line of a file or of standard input.
-private func lineCommand(
+func lineCommand(
   _ name: String, summary: String, options: [any OptionDescription], example: String,
-  makeTransform: @escaping @Sendable (Invocation, Tokenizer) -> LineTransform
+  makeTransform: @escaping @Sendable (Invocation, Tokenizer) throws -> LineTransform
 ) -> Command {
   Command(
     "tokenizer", name, summary: summary, options: [tokenizerOption, linesInput] + options + [Option.threads],
@@ -122,7 +127,7 @@ private func lineCommand(
   ) { invocation in
     let tokenizer = try Tokenizer(directory: invocation[tokenizerOption])
     try forEachLine(
-      of: invocation[linesInput], threads: threadCount(invocation), makeTransform(invocation, tokenizer))
+      of: invocation[linesInput], threads: threadCount(invocation), try makeTransform(invocation, tokenizer))
   }
 }
 

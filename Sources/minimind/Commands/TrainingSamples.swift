@@ -21,9 +21,8 @@ struct TrainingSamples {
     let texts = plan.settings.samplePrompt
     if plan.stage.modelsAnswer, !texts.isEmpty {
       let template = try ChatTemplate(tokenizerDirectory: plan.tokenizerDirectory)
-      prompts = texts.map { text in
-        template.encode([ChatMessage(role: .user, content: text)], with: tokenizer, addGenerationPrompt: true)
-          .flatMap(\.ids)
+      prompts = try texts.map { text in
+        try template.prompt([ChatMessage(role: .user, content: text)], with: tokenizer).tokens
       }
     } else {
       prompts = texts.map { [tokenizer.beginToken] + tokenizer.encode($0, specialTokens: .asText) }

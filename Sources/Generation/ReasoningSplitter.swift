@@ -18,7 +18,10 @@ package struct ReasoningSplitter {
   /// What is not decided yet.
   private var held = ""
 
-  package init() {}
+  /// - Parameter isOpen: whether the prompt has begun the reasoning, so that only its end is in the answer.
+  package init(isOpen: Bool = false) {
+    if isOpen { place = .reasoning }
+  }
 
   /// Adds text. Returns what is known to be reasoning, and what is known to be the answer.
   package mutating func push(_ text: String) -> (reasoning: String, answer: String) {
