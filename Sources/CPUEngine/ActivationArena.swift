@@ -55,10 +55,10 @@ struct ActivationPlan {
   let dQueriesKeysValues: ArenaSlot
   let byteCount: Int
 
-  /// Rows of logits that one worker has at a time: enough for the product to be efficient, little enough for the cache, and
-  /// with a large vocabulary no more than 64 MiB of them.
-  static func lossRowsPerWorker(_ configuration: ModelConfiguration) -> Int {
-    let rows = (1 << 24) / configuration.vocabularySize
+  /// Rows of logits that one worker has at a time: enough for the product to be efficient, little enough for the cache; and
+  /// where there are many workers and a large vocabulary, no more than 512 MiB of them together.
+  static func lossRowsPerWorker(_ configuration: ModelConfiguration, workers: Int) -> Int {
+    let rows = (1 << 27) / configuration.vocabularySize / workers
     return min(256, max(PassBatch.rowMultiple, rows / PassBatch.rowMultiple * PassBatch.rowMultiple))
   }
 
@@ -112,7 +112,7 @@ struct ActivationPlan {
       ? plan.reserveExpertWorkspace(
         configuration, rows: rows, precision: precision, workers: workers, trains: trains) : nil
     lossRows = slot(hidden, precision)
-    let chunk = Self.lossRowsPerWorker(configuration) * workers
+    let chunk = Self.lossRowsPerWorker(configuration, workers: workers) * workers
     logits = plan.reserve(rows: chunk, columns: configuration.vocabularySize, .float32)
     dLogits =
       trains && precision == .bfloat16

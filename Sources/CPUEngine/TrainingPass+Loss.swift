@@ -13,7 +13,7 @@ extension TrainingPass {
     }
     // The rows with a loss are divided again: a worker's may come from another's tokens.
     meet(worker)
-    let chunkRows = ActivationPlan.lossRowsPerWorker(shape) * team.count
+    let chunkRows = ActivationPlan.lossRowsPerWorker(shape, workers: team.count) * team.count
     for start in stride(from: 0, to: batch.paddedLossCount, by: chunkRows) {
       let count = min(chunkRows, batch.paddedLossCount - start)
       let mine = team.share(of: count, worker: worker, multiple: PassBatch.rowMultiple)

@@ -15,6 +15,8 @@ package protocol ModelFormat: Sendable {
   /// The encodings in which `write` can store weights, the default first; empty if `convert` does not write the format.
   var encodings: [WeightEncoding] { get }
   var tokenizer: TokenizerPlace { get }
+  /// Whether it holds an adapter alone, without the model that it is for.
+  var holdsAdapter: Bool { get }
   /// Whether its weights can be cut into several files.
   var hasShards: Bool { get }
   /// Whether the files leave out how many query heads there are, the rotary base, and how many experts a token
@@ -125,6 +127,7 @@ package enum ModelFormats {
 
 extension ModelFormat {
   package var isRead: Bool { true }
+  package var holdsAdapter: Bool { false }
   package var hasShards: Bool { false }
   package var lacksHeadCounts: Bool { false }
 

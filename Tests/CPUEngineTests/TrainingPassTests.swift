@@ -89,10 +89,11 @@ struct TrainingPassTests {
     var shape = ModelConfiguration(
       hiddenSize: 16, layerCount: 1, headCount: 2, keyValueHeadCount: 1, vocabularySize: 151_936)
     let parameters = try Parameters(configuration: shape, seed: 4)
-    let batch = Batch(lengths: [90, 80, 60], vocabulary: 151_936, seed: 6)
+    // More rows than one worker has at a time.
+    let batch = Batch(lengths: [120, 110, 130], vocabulary: 151_936, seed: 6)
     let team = WorkerTeam(count: 1)
-    let together = try TrainingPass(parameters, precision: .float32, maximumTokens: 256, team: team)
-    let apart = try TrainingPass(parameters, precision: .float32, maximumTokens: 256, team: team)
+    let together = try TrainingPass(parameters, precision: .float32, maximumTokens: 384, team: team)
+    let apart = try TrainingPass(parameters, precision: .float32, maximumTokens: 384, team: team)
     let sum = together.forwardBackward(batch)
     var sums = LossSum()
     for document in 0..<3 { sums += apart.forwardBackward(batch.document(document)) }
@@ -106,6 +107,12 @@ struct TrainingPassTests {
       return bytes[1] - bytes[0]
     }
     #expect(growth(151_936) == growth(6400))
+    // Logits in fp32 and bf16 of all workers together.
+    let memory = [1, 16].map {
+      TrainingPass.memoryBytes(
+        parameters.configuration, precision: .bfloat16, maximumTokens: 1024, workers: $0)
+    }
+    #expect(memory[1] - memory[0] < 768 << 20)
   }
 
   @Test(

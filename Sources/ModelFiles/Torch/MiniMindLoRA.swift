@@ -74,6 +74,7 @@ package struct MiniMindLoRAFormat: ModelFormat {
   package let isRead = false
   package let encodings: [WeightEncoding] = [.float32, .bfloat16, .float16]
   package let tokenizer = TokenizerPlace.none
+  package let holdsAdapter = true
 
   package init() {}
 

@@ -89,14 +89,16 @@ private func report(
   let exact = format.exactEncoding(of: source)
   let isExact = settings.encoding == exact || settings.encoding == .float32
   var rows = [
-    (name: "parameters", value: formatCount(source.parameters.configuration.parameterCount)),
     (
       name: "weights",
       // Where settings are assumed, the weights may be exact and the model another one.
       value: settings.encoding.rawValue
         + (!isExact ? ", rounded from \(exact.rawValue)" : source.isAssumed ? ", not rounded" : ", no bit lost")
-    ),
+    )
   ]
+  if !format.holdsAdapter {
+    rows.insert((name: "parameters", value: formatCount(source.parameters.configuration.parameterCount)), at: 0)
+  }
   rows += source.notes
   if format.tokenizer != .none { rows.append((name: "tokenizer", value: settings.tokenizerDirectory ?? "none")) }
   rows += outputs.map { (name: $0.name, value: $0.path) }
