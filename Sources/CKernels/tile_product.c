@@ -30,7 +30,7 @@ CKERNELS_INLINE CKUInt32x16 unitsAt(const void *_Nonnull address) {
 
 // The sums of a tile, and a few operands, have to fit the registers: 32 of a vector each with AVX-512, else 16 or 32 of
 // a quarter of one. A wide tile is quick with AVX-512; elsewhere many rows go before many vectors, and a tile of few
-// rows takes more vectors, as its sums would wait for one another otherwise (one row is half again as fast).
+// rows takes more vectors, so that its sums need not wait for one another (one row is half again as fast).
 #define MAXIMUM_VECTORS 4
 #if CKERNELS_AVX512
 #define MAXIMUM_ROWS 8

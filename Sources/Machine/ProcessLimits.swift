@@ -45,7 +45,7 @@ package enum ProcessLimits {
   }
 
   /// - Throws: `ProcessLimitError` when fewer than `count` threads can be started at once. A thread of Foundation that
-  ///   cannot be started tells nobody, and whoever shares work with it waits for ever.
+  ///   cannot be started is not reported, and code that shares work with it waits for ever.
   package static func checkThreads(_ count: Int, stackSize: Int = 64 << 10) throws(ProcessLimitError) {
     // Each thread waits for the lock, which is free when all have been started.
     let lock = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
