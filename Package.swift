@@ -38,6 +38,7 @@ let package = Package(
     .target(name: "CDecoding", linkerSettings: [.linkedLibrary("z"), .linkedLibrary("zstd")]),
     .target(name: "CEditLine", linkerSettings: [.linkedLibrary("edit")]),
     .systemLibrary(name: "CStorage", providers: [.apt(["libssl-dev"])]),
+    .systemLibrary(name: "CPCRE2", providers: [.apt(["libpcre2-dev"])]),
     .systemLibrary(name: "CLibZip", providers: [.apt(["libzip-dev"])]),
     .systemLibrary(name: "CMicroHTTPD", providers: [.apt(["libmicrohttpd-dev"])]),
 
@@ -50,7 +51,7 @@ let package = Package(
     room("Processes", imports: ["Machine", "CMPI"]),
     // Chat templates in Jinja, as transformers renders them.
     room("Templates", imports: ["Storage"]),
-    room("Tokenization", imports: ["Storage", "Templates"]),
+    room("Tokenization", imports: ["Storage", "Templates", "CPCRE2"]),
     room("ModelFiles", imports: ["Storage", "Model", "Tokenization", "CLibZip"]),
     // Elementary functions of sixteen floats, and selection among many: for kernels and for the sampler.
     room("VectorMath", imports: ["CKernels"]),

@@ -3,8 +3,9 @@
 
     make bench
     .venv-interop/bin/python scripts/bench_tokenizer.py --input runs/text-large/train.jsonl --pairs 5
+    .venv-interop/bin/python scripts/bench_tokenizer.py --split llama3
 
-Both sides work on the documents of the same file, with the vocabulary of 6400 entries that ours learns from it first.
+Both sides work on the documents of the same file, with the vocabulary of 6400 entries that ours learns from it first, words cut as --split says.
 They run one after the other and take turns in going first; the median of the pairs' ratios is the result. Without
 --input the text is the large set of scripts/extract_corpora.py, fetched when it is not there yet. Writes
 bench/tokenizer.json with every figure and bench/tokenizer.md with the table printed here.
@@ -58,6 +59,7 @@ def table(pairs):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--input", type=Path, default=TEXT / "train.jsonl", help="{\"text\": …} a line")
+    parser.add_argument("--split", default="gpt2", choices=["gpt2", "qwen2", "llama3"])
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--binary", type=Path, default=REPOSITORY / ".build/release/minimind")
     parser.add_argument("--output", type=Path, default=REPOSITORY / "bench")
@@ -67,13 +69,13 @@ def main():
         fetch_text()
     arguments.output.mkdir(exist_ok=True)
     tokenizer = arguments.output / "tokenizer"
-    run([arguments.binary, "tokenizer", "train", "--input", arguments.input, "--output", tokenizer])
+    run([arguments.binary, "tokenizer", "train", "--input", arguments.input, "--output", tokenizer, "--split", arguments.split])
     pairs = race(arguments, tokenizer)
     host = machine()
     size = pairs[0][0]["bytes"]
     lines = table(pairs)
     lines += ["", f"{host['processor']}, {host['date']}; {size / 2**20:.1f} MiB of {arguments.input.name}, "
-              f"vocabulary {pairs[0][0]['vocabulary_size']}, {arguments.pairs} alternating pairs, medians."]
+              f"vocabulary {pairs[0][0]['vocabulary_size']}, split {arguments.split}, {arguments.pairs} alternating pairs, medians."]
     (arguments.output / "tokenizer.json").write_text(json.dumps({"machine": host, "pairs": pairs}, indent=1) + "\n")
     (arguments.output / "tokenizer.md").write_text("\n".join(lines) + "\n")
     print("\n".join(lines))

@@ -106,7 +106,7 @@ final class ConversationEncoder: RowEncoder {
       return try encodeRendered(conversation, digest, dropsEmptyThinking: dropsThinking, into: &output)
     }
     let messages = conversation.messages
-    var parts = template.answeredParts(of: messages, with: tokenizer)
+    var parts = try template.answeredParts(of: messages, with: tokenizer)
     var count = parts.reduce(0) { $0 + $1.ids.count }
     let wholeCount = count
     if count > filters.maximumTokens { count = removeOldestTurns(&parts, of: messages, count) }
@@ -182,8 +182,11 @@ extension ChatMessage {
 
 extension ChatTemplate {
   /// A conversation up to its last answer: what follows that is context for nothing.
-  func answeredParts(of messages: [ChatMessage], with tokenizer: Tokenizer) -> [TemplatePart] {
-    var parts = encode(messages, with: tokenizer, addGenerationPrompt: false)
+  func answeredParts(of messages: [ChatMessage], with tokenizer: Tokenizer) throws(RowProblem) -> [TemplatePart] {
+    var parts: [TemplatePart]
+    do { parts = try encode(messages, with: tokenizer, addGenerationPrompt: false) } catch {
+      throw RowProblem(error.description)
+    }
     while let last = parts.last, !last.isAnswer { parts.removeLast() }
     return parts
   }

@@ -27,7 +27,7 @@ final class PreferenceEncoder: RowEncoder {
     for messages in [pair.chosen, pair.rejected] {
       let parts =
         template.jinja == nil
-        ? template.answeredParts(of: messages, with: tokenizer) : try renderedParts(messages, pair)
+        ? try template.answeredParts(of: messages, with: tokenizer) : try renderedParts(messages, pair)
       encoded.append((messages, parts))
     }
     guard encoded.allSatisfy({ $0.parts.reduce(0) { $0 + $1.ids.count } <= maximumTokens }) else { return .pairTooLong }

@@ -48,11 +48,20 @@ final class PretrainEncoder: RowEncoder {
 
   func encode(_ record: Record, of block: Block, into output: inout EncodedBlock) throws(RowProblem) -> DropReason? {
     var reason: DropReason?
-    try reader.withText(of: record, in: block) { (text) throws(RowProblem) in reason = add(text, to: &output) }
+    try reader.withText(of: record, in: block) { (text) throws(RowProblem) in
+      let (tokens, documents) = (output.tokens.count, output.documents.count)
+      do throws(TokenizerError) { reason = try add(text, to: &output) } catch {
+        output.tokens.removeSubrange(tokens...)
+        output.documents.removeSubrange(documents...)
+        throw RowProblem(error.description)
+      }
+    }
     return reason
   }
 
-  private func add(_ text: UnsafeRawBufferPointer, to output: inout EncodedBlock) -> DropReason? {
+  private func add(
+    _ text: UnsafeRawBufferPointer, to output: inout EncodedBlock
+  ) throws(TokenizerError) -> DropReason? {
     guard !RowReader.isBlank(text) else { return .noText }
     let digest = heldOut.digest { $0.update(text) }
     // A character has at least one byte, so most documents need no counting.
@@ -62,21 +71,23 @@ final class PretrainEncoder: RowEncoder {
         let piece = UnsafeRawBufferPointer(rebasing: text[piece])
         guard !RowReader.isBlank(piece) else { continue }
         let isHeldOut = output.isHeldOut(heldOut.digest { $0.update(piece) }, by: heldOut)
-        append(piece, isHeldOut: isHeldOut, to: &output)
+        try append(piece, isHeldOut: isHeldOut, to: &output)
       }
       output.counts.change(.split)
     } else {
       let isHeldOut = output.isHeldOut(digest, by: heldOut)
-      append(text, isHeldOut: isHeldOut, to: &output)
+      try append(text, isHeldOut: isHeldOut, to: &output)
     }
     if let minHash { output.bands.append(contentsOf: minHash.bands(of: text)) }
     output.appendRow(digest)
     return nil
   }
 
-  private func append(_ text: UnsafeRawBufferPointer, isHeldOut: Bool, to output: inout EncodedBlock) {
-    output.tokens.append(tokenizer.beginToken)
-    tokenizer.encode(text, into: &output.tokens, specialTokens: .asText)
+  private func append(_ text: UnsafeRawBufferPointer, isHeldOut: Bool, to output: inout EncodedBlock)
+    throws(TokenizerError)
+  {
+    output.tokens.append(contentsOf: tokenizer.beginTokens)
+    try tokenizer.encode(text, into: &output.tokens, specialTokens: .asText)
     output.tokens.append(tokenizer.endToken)
     output.documents.append(
       EncodedBlock.Document(

@@ -14,14 +14,17 @@ package struct ChoicePrompt {
   /// [letters] the token of each.
   let letterTokens: [Int32]
 
-  package init(_ tokenizer: Tokenizer, _ template: ChatTemplate) {
+  /// - Throws: `TokenizerError`.
+  package init(_ tokenizer: Tokenizer, _ template: ChatTemplate) throws {
     self.tokenizer = tokenizer
     self.template = template
-    opening = template.jinja == nil ? Self.encode([Self.systemMessage], tokenizer, template) : []
-    letterTokens = ChoiceQuestion.letters.map { letter in
-      // Every byte has a token of its own, or the tokenizer would not have been read; nothing merges one byte.
-      let tokens = tokenizer.encode(letter, specialTokens: .asText)
-      precondition(tokens.count == 1, "\(letter) is \(tokens)")
+    opening = template.jinja == nil ? try Self.encode([Self.systemMessage], tokenizer, template) : []
+    letterTokens = try ChoiceQuestion.letters.map { letter in
+      let tokens = try tokenizer.encode(letter, specialTokens: .asText)
+      guard tokens.count == 1 else {
+        throw EvaluationError(
+          "the letter \(letter) is \(tokens.count) tokens of this tokenizer; an answer must be one.")
+      }
       return tokens[0]
     }
   }
@@ -42,15 +45,16 @@ package struct ChoicePrompt {
     fileprivate var tokens: [[Int32]]
   }
 
-  func examples(_ questions: some Sequence<ChoiceQuestion>) -> Examples {
+  /// - Throws: `TokenizerError`.
+  func examples(_ questions: some Sequence<ChoiceQuestion>) throws -> Examples {
     let messages = questions.map { example in
       [
         ChatMessage(role: .user, content: Self.text(example)),
         ChatMessage(role: .assistant, content: ChoiceQuestion.letters[example.answer]),
       ]
     }
-    return Examples(
-      messages: messages, tokens: template.jinja == nil ? messages.map { Self.encode($0, tokenizer, template) } : [])
+    let tokens = template.jinja == nil ? try messages.map { try Self.encode($0, tokenizer, template) } : []
+    return Examples(messages: messages, tokens: tokens)
   }
 
   /// A prompt whose next token is the answer.
@@ -73,7 +77,7 @@ package struct ChoicePrompt {
         shown.removeFirst()
       }
     }
-    let asked = Self.encode([message], tokenizer, template)
+    let asked = try Self.encode([message], tokenizer, template)
     var shown = examples.tokens[...]
     while !shown.isEmpty, opening.count + shown.reduce(0, { $0 + $1.count }) + asked.count > maximumTokens {
       shown.removeFirst()
@@ -81,7 +85,9 @@ package struct ChoicePrompt {
     return (opening + shown.flatMap { $0 } + asked, shown.count)
   }
 
-  private static func encode(_ messages: [ChatMessage], _ tokenizer: Tokenizer, _ template: ChatTemplate) -> [Int32] {
-    template.encode(messages, with: tokenizer, addGenerationPrompt: true).flatMap(\.ids)
+  private static func encode(_ messages: [ChatMessage], _ tokenizer: Tokenizer, _ template: ChatTemplate) throws
+    -> [Int32]
+  {
+    try template.encode(messages, with: tokenizer, addGenerationPrompt: true).flatMap(\.ids)
   }
 }

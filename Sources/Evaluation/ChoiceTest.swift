@@ -57,12 +57,12 @@ package struct ChoiceTest {
   /// - Parameters:
   ///   - exampleCount: this number of each subject's examples, the first ones, come before each question.
   ///   - maximumTokens: of a prompt with examples.
-  /// - Throws: `TemplateError` when the chat template refuses the conversation.
+  /// - Throws: `TokenizerError`; `TemplateError` when the chat template refuses the conversation.
   package init(_ set: QuestionSet, _ prompt: ChoicePrompt, exampleCount: Int, maximumTokens: Int) throws {
     self.set = set
     letterTokens = prompt.letterTokens
     for (number, subject) in set.subjects.enumerated() {
-      let examples = prompt.examples(subject.examples.prefix(exampleCount))
+      let examples = try prompt.examples(subject.examples.prefix(exampleCount))
       for (index, question) in subject.questions.enumerated() {
         let (tokens, count) = try prompt.encode(question, examples: examples, maximumTokens: maximumTokens)
         prompts.append((number, index, tokens, count))

@@ -97,10 +97,12 @@ package final class PerplexityMeter {
   private static func batchTokens(_ sequenceLength: Int) -> Int { max(sequenceLength, leastBatchTokens) }
 
   /// Adds a text, UTF-8.
-  package func add(_ text: UnsafeRawBufferPointer) {
+  ///
+  /// - Throws: `TokenizerError`.
+  package func add(_ text: UnsafeRawBufferPointer) throws {
     document.removeAll(keepingCapacity: true)
-    document.append(tokenizer.beginToken)
-    tokenizer.encode(text, into: &document, specialTokens: .asText)
+    document.append(contentsOf: tokenizer.beginTokens)
+    try tokenizer.encode(text, into: &document, specialTokens: .asText)
     document.append(tokenizer.endToken)
     result.addDocuments(1, textBytes: text.count)
     var start = 0

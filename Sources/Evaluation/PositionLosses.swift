@@ -24,9 +24,11 @@ package struct PositionWindows: Sendable {
   }
 
   /// Cuts a text, UTF-8, into windows; what is left at its end is not used.
-  package mutating func add(_ text: UnsafeRawBufferPointer) {
-    var document = [tokenizer.beginToken]
-    tokenizer.encode(text, into: &document, specialTokens: .asText)
+  ///
+  /// - Throws: `TokenizerError`.
+  package mutating func add(_ text: UnsafeRawBufferPointer) throws {
+    var document = tokenizer.beginTokens
+    try tokenizer.encode(text, into: &document, specialTokens: .asText)
     document.append(tokenizer.endToken)
     let count = (document.count - 1) / length
     for window in 0..<count { windows.append(Array(document[window * length...(window + 1) * length])) }

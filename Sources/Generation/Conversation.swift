@@ -23,7 +23,7 @@ package final class Conversation {
   package private(set) var opensReasoning = false
 
   /// - Parameter system: a message before all others; nil or empty for none.
-  /// - Throws: `OutOfMemoryError`.
+  /// - Throws: `OutOfMemoryError`, `TokenizerError`.
   package init(_ model: any InferenceEngine, _ tokenizer: Tokenizer, _ template: ChatTemplate, system: String? = nil)
     throws
   {
@@ -50,7 +50,7 @@ package final class Conversation {
   ///   - maximumTokens: of the answer; nil for no limit but the context.
   ///   - onEvent: called with each event; returns false to cancel the answer.
   /// - Throws: `InferenceError.messageTooLong` when the question does not fit even alone; `TemplateError` when the template
-  ///   refuses it; and what `onEvent` throws.
+  ///   refuses it; `TokenizerError`; and what `onEvent` throws.
   package func ask(
     _ question: String, sampling: SamplingSettings, maximumTokens: Int? = nil, stops: [String] = [],
     onEvent: (GenerationEvent) throws -> Bool
@@ -58,6 +58,7 @@ package final class Conversation {
     let message = ChatMessage(role: .user, content: question)
     let room = min(maximumTokens ?? Int.max, engine.model.contextLength / 4)
     let (prompt, asked) = try template.jinja == nil ? builtInPrompt(message, room) : jinjaPrompt(message, room)
+    let answerEnd = template.jinja == nil ? try encode(.init(role: .assistant, content: "")) : []
     opensReasoning = prompt.opensReasoning
     var request = GenerationRequest(prompt: prompt.tokens)
     request.sampling = sampling
@@ -72,7 +73,7 @@ package final class Conversation {
       turns.append(
         Turn(
           messages: [message, answered(text)],
-          tokens: template.jinja == nil ? asked + answer + encode(.init(role: .assistant, content: "")) : []))
+          tokens: template.jinja == nil ? asked + answer + answerEnd : []))
     }
     for event in Generator(engine, request) {
       if case .token(let token, _, _) = event { answer.append(token) }
@@ -93,15 +94,15 @@ package final class Conversation {
 
   // MARK: - Prompts
 
-  private func encode(_ message: ChatMessage) -> [Int32] {
-    template.encode([message], with: engine.tokenizer, addGenerationPrompt: true).flatMap(\.ids)
+  private func encode(_ message: ChatMessage) throws(TokenizerError) -> [Int32] {
+    try template.encode([message], with: engine.tokenizer, addGenerationPrompt: true).flatMap(\.ids)
   }
 
   /// - Returns: the prompt, and the question as it is in it.
   private func builtInPrompt(_ message: ChatMessage, _ room: Int) throws -> (ChatPrompt, asked: [Int32]) {
     let contextLength = engine.model.contextLength
-    let system = system.flatMap(encode)
-    let asked = encode(message)
+    let system = try system.flatMap(encode)
+    let asked = try encode(message)
     let fixed = system.count + asked.count
     guard fixed < contextLength else {
       throw InferenceError.messageTooLong(tokens: fixed, contextLength: contextLength)

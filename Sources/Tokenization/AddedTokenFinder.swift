@@ -17,10 +17,11 @@ struct AddedTokenFinder {
   private let canStart: [Bool]
   let isEmpty: Bool
 
-  init(_ tokens: [AddedToken]) {
+  /// - Parameter normalizer: what the texts of the tokens, like the text in which they are found, have passed.
+  init(_ tokens: [AddedToken], normalizer: TextNormalizer = TextNormalizer()) {
     var byFirstByte = [[(token: AddedToken, bytes: [UInt8])]](repeating: [], count: 256)
     for token in tokens {
-      let bytes = Array(token.content.utf8)
+      let bytes = Array(normalizer.normalized(token.content).utf8)
       byFirstByte[Int(bytes[0])].append((token, bytes))
     }
     tokensByFirstByte = byFirstByte.map { $0.sorted { $0.bytes.count > $1.bytes.count } }
@@ -33,8 +34,8 @@ struct AddedTokenFinder {
   /// - Parameter text: well-formed UTF-8; `range` begins and ends between characters.
   func forEachPart(
     of text: UnsafeBufferPointer<UInt8>, in range: Range<Int>, specialTokens: SpecialTokenHandling,
-    _ body: (Part) -> Void
-  ) {
+    _ body: (Part) throws(TokenizerError) -> Void
+  ) throws(TokenizerError) {
     let contents = specialTokens.contents
     var start = range.lowerBound
     var searched = start
@@ -48,11 +49,11 @@ struct AddedTokenFinder {
       var tokenEnd = match.bytes.upperBound
       if flags.stripsLeft { tokenStart = max(start, startOfSpaces(before: tokenStart, text, from: range.lowerBound)) }
       if flags.stripsRight { tokenEnd = endOfSpaces(after: tokenEnd, text, to: range.upperBound) }
-      if start < tokenStart { body(.text(start..<tokenStart)) }
-      body(.token(match.token.id))
+      if start < tokenStart { try body(.text(start..<tokenStart)) }
+      try body(.token(match.token.id))
       start = tokenEnd
     }
-    if start < range.upperBound { body(.text(start..<range.upperBound)) }
+    if start < range.upperBound { try body(.text(start..<range.upperBound)) }
   }
 
   /// - Parameter contents: stretches, in order, of which no byte is part of a match; nothing there hides a match either.

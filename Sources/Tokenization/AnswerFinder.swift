@@ -76,7 +76,7 @@ package struct AnswerFinder {
       let whole = try text(messages[...last])
       result.droppedEmptyThinking = result.droppedEmptyThinking || whole.droppedEmptyThinking
       if !whole.generationRanges.isEmpty {
-        result.documents.append(parts(whole, try marked(whole, messages[...last], remaining)))
+        result.documents.append(try parts(whole, try marked(whole, messages[...last], remaining)))
         break
       }
       var answers: [(message: Int, range: Range<Int>)] = []
@@ -84,7 +84,7 @@ package struct AnswerFinder {
         guard let range = try answer(index, of: messages, in: whole, isLast: index == last) else { continue }
         answers.append((index, range))
       }
-      result.documents.append(parts(whole, answers))
+      result.documents.append(try parts(whole, answers))
       let found = Set(answers.map(\.message))
       remaining.removeAll { found.contains($0) }
     }
@@ -100,7 +100,7 @@ package struct AnswerFinder {
     func fits(_ removed: Int) throws -> Bool {
       do {
         let text = try text(messages[..<first] + messages[starts[removed]...])
-        return tokenizer.encode(text.pieces).count <= maximumTokens
+        return try tokenizer.encode(text.pieces).count <= maximumTokens
       } catch let error as TemplateError where error.kind == .limit {
         return false
       }
@@ -188,10 +188,12 @@ package struct AnswerFinder {
   }
 
   /// The parts of a document up to its last answer, from its tokens as one text.
-  private func parts(_ whole: Text, _ answers: [(message: Int, range: Range<Int>)]) -> [TemplatePart] {
-    let ids = tokenizer.encode(whole.pieces)
+  private func parts(
+    _ whole: Text, _ answers: [(message: Int, range: Range<Int>)]
+  ) throws(TokenizerError) -> [TemplatePart] {
+    let ids = try tokenizer.encode(whole.pieces)
     /// The token that holds the byte: those before it are the same when the text ends there.
-    func token(at byte: Int) -> Int {
+    func token(at byte: Int) throws(TokenizerError) -> Int {
       if byte == whole.bytes.count { return ids.count }
       var pieces: [RenderedText.Piece] = []
       var rest = byte
@@ -200,13 +202,13 @@ package struct AnswerFinder {
         rest -= bytes.count
         pieces.append(.init(text: String(decoding: bytes, as: UTF8.self), isContent: piece.isContent))
       }
-      return zip(ids, tokenizer.encode(pieces)).prefix { $0 == $1 }.count
+      return zip(ids, try tokenizer.encode(pieces)).prefix { $0 == $1 }.count
     }
     var parts: [TemplatePart] = []
     var place = 0
     for (message, range) in answers {
-      let start = max(place, token(at: range.lowerBound))
-      let end = token(at: range.upperBound)
+      let start = max(place, try token(at: range.lowerBound))
+      let end = try token(at: range.upperBound)
       guard start < end else { continue }
       if place < start {
         parts.append(TemplatePart(ids: Array(ids[place..<start]), messageIndex: message, isAnswer: false))

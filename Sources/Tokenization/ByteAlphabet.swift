@@ -38,6 +38,24 @@ enum ByteAlphabet {
     return result
   }
 
+  /// The byte that `<0x4A>` stands for, SentencePiece's way to write a byte of a character that has no token.
+  ///
+  /// - Parameter anyCase: whether `<0x4a>` is one, too.
+  static func byte(ofFallback token: String, anyCase: Bool = false) -> UInt8? {
+    let text = Array(token.utf8)
+    guard text.count == 6, text.starts(with: [0x3C, 0x30, 0x78]), text[5] == 0x3E else { return nil }
+    var value: UInt8 = 0
+    for digit in text[3..<5] {
+      switch digit {
+      case 0x30...0x39: value = value << 4 | (digit - 0x30)
+      case 0x41...0x46: value = value << 4 | (digit - 0x41 + 10)
+      case 0x61...0x66 where anyCase: value = value << 4 | (digit - 0x61 + 10)
+      default: return nil
+      }
+    }
+    return value
+  }
+
   /// The characters that spell `bytes`.
   static func spelling(of bytes: some Sequence<UInt8>) -> String {
     var result = String.UnicodeScalarView()

@@ -108,11 +108,11 @@ package struct ChatTemplate: Sendable {
   /// - Parameters:
   ///   - tools: descriptions of tools, for a template that knows them.
   ///   - variables: of the template; they take precedence over `self.variables`.
-  /// - Throws: `TemplateError` when the template refuses the conversation.
+  /// - Throws: `TemplateError` when the template refuses the conversation; `TokenizerError`.
   package func prompt(
     _ messages: [ChatMessage], tools: [JSON] = [], variables: [JSON.Member] = [], with tokenizer: Tokenizer
   ) throws -> ChatPrompt {
-    guard jinja != nil else { return ChatPrompt(tokens: builtInPrompt(messages, tokenizer), opensReasoning: false) }
+    guard jinja != nil else { return ChatPrompt(tokens: try builtInPrompt(messages, tokenizer), opensReasoning: false) }
     let begun = messages.last?.role == .assistant ? messages.last?.content ?? "" : ""
     let asked = messages.last?.role == .assistant ? Array(messages.dropLast()) : messages
     var pieces = try rendered(asked, tools: tools, variables, addGenerationPrompt: true).pieces
@@ -120,11 +120,11 @@ package struct ChatTemplate: Sendable {
     while own.last?.isWhitespace == true { own.removeLast() }
     let opensReasoning = own.hasSuffix("<think>") && !begun.contains("</think>")
     if !begun.isEmpty { pieces.append(.init(text: begun, isContent: true)) }
-    return ChatPrompt(tokens: tokenizer.encode(pieces), opensReasoning: opensReasoning)
+    return ChatPrompt(tokens: try tokenizer.encode(pieces), opensReasoning: opensReasoning)
   }
 
-  private func builtInPrompt(_ messages: [ChatMessage], _ tokenizer: Tokenizer) -> [Int32] {
-    var parts = encode(messages, with: tokenizer, addGenerationPrompt: true)
+  private func builtInPrompt(_ messages: [ChatMessage], _ tokenizer: Tokenizer) throws(TokenizerError) -> [Int32] {
+    var parts = try encode(messages, with: tokenizer, addGenerationPrompt: true)
     let last = messages.count - 1
     guard messages.last?.role == .assistant else { return parts.flatMap(\.ids) }
     let answer = parts.first { $0.messageIndex == last && $0.isAnswer }.map { $0.ids.dropLast() } ?? []
@@ -177,13 +177,16 @@ package struct ChatTemplate: Sendable {
   ///
   /// Contents are encoded as text: a `</s>` that a user typed is four characters, not the end of the turn.
   /// An answer is encoded by itself, as the model will produce it, after a prompt that has ended.
-  package func encode(_ messages: [ChatMessage], with tokenizer: Tokenizer, addGenerationPrompt: Bool)
-    -> [TemplatePart]
-  {
-    let begin = tokenizer.beginToken
+  package func encode(
+    _ messages: [ChatMessage], with tokenizer: Tokenizer, addGenerationPrompt: Bool
+  ) throws(TokenizerError) -> [TemplatePart] {
+    func encode(_ text: String) throws(TokenizerError) -> [Int32] {
+      try tokenizer.encode(text, specialTokens: .asText)
+    }
+    let begin = tokenizer.beginTokens
     let end = tokenizer.endToken
-    let newline = tokenizer.encode("\n", specialTokens: .asText)
-    let opening = [end] + newline + [begin] + tokenizer.encode("assistant\n", specialTokens: .asText)
+    let newline = try encode("\n")
+    let opening = [end] + newline + begin + (try encode("assistant\n"))
     var parts: [TemplatePart] = []
     for (index, message) in messages.enumerated() {
       func add(_ ids: [Int32], isAnswer: Bool = false) {
@@ -191,10 +194,10 @@ package struct ChatTemplate: Sendable {
       }
       switch message.role {
       case .tool: break
-      case .system, .developer: if index == 0 { add(tokenizer.encode(message.content, specialTokens: .asText)) }
-      case .user: add([begin] + tokenizer.encode("user\n" + message.content, specialTokens: .asText) + opening)
+      case .system, .developer: if index == 0 { add(try encode(message.content)) }
+      case .user: add(begin + (try encode("user\n" + message.content)) + opening)
       case .assistant:
-        add(tokenizer.encode(message.content, specialTokens: .asText) + [end], isAnswer: true)
+        add((try encode(message.content)) + [end], isAnswer: true)
         add(newline)
       }
     }

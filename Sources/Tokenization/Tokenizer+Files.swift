@@ -76,8 +76,11 @@ extension Tokenizer {
   }
 
   /// A tokenizer with the given vocabulary, which begins with the layout's special tokens, as the trainer makes it.
-  init(tokens: [String], merges: [BytePairModel.Merge], layout: TokenizerLayout) throws(TokenizerError) {
-    let model = BytePairModel(tokens: tokens, merges: merges, addedTokens: layout.addedTokens)
+  init(
+    tokens: [String], merges: [BytePairModel.Merge], layout: TokenizerLayout, splits: [SplitStep]
+  ) throws(TokenizerError) {
+    let model = BytePairModel(
+      tokens: tokens, merges: merges, addedTokens: layout.addedTokens, pipeline: TextPipeline(splits: splits))
     try self.init(
       model: model, frame: TextFrame(),
       files: [

@@ -15,7 +15,7 @@ package enum SpecialTokenHandling: Sendable {
   var contents: [Range<Int>] { if case .outside(let ranges) = self { ranges } else { [] } }
 }
 
-/// A byte-level BPE tokenizer, equal to Hugging Face's `tokenizers` token for token.
+/// A BPE tokenizer whose tokens spell bytes, or characters with bytes as a last resort, equal to Hugging Face's `tokenizers` token for token.
 ///
 /// Text is bytes. Ill-formed UTF-8 is read as U+FFFD, one for each maximal ill-formed part, which is what
 /// `tokenizers` sees after Python's `bytes.decode(errors="replace")`. Any number of
@@ -28,7 +28,8 @@ package struct Tokenizer: Sendable {
 
   /// nil for a tokenizer that names none; no text needs it, since each byte is a token.
   package let unknownToken: Int32?
-  package let beginToken: Int32
+  /// What begins a document; nil for a tokenizer whose configuration says that nothing does.
+  package let beginToken: Int32?
   package let endToken: Int32
   /// SHA-256, in hexadecimal, of what decides the tokens of documents: data and models made with another tokenizer have
   /// another. It is that of `tokenizer.json` as this program writes it, so the same tokenizer has the same one when other
@@ -53,11 +54,11 @@ package struct Tokenizer: Sendable {
       return id
     }
     unknownToken = find(configuration.unknownToken ?? "<unk>")
-    beginToken = try id(configuration.beginToken, "bos_token")
+    beginToken = try configuration.beginToken.map { (token) throws(TokenizerError) in try id(token, "bos_token") }
     endToken = try id(configuration.endToken, "eos_token")
     var identity = model.fileBytes()
     if configuration.beginToken != "<s>" || configuration.endToken != "</s>" {
-      identity += Array("\nbegin \(beginToken) end \(endToken)".utf8)
+      identity += Array("\nbegin \(beginToken.map(String.init) ?? "none") end \(endToken)".utf8)
     }
     contentHash = identity.withUnsafeBytes { SHA256.hexadecimalDigest($0) }
   }
@@ -68,26 +69,42 @@ package struct Tokenizer: Sendable {
   /// The tokens of `text`, and nothing around them: what `tokenizers` gives with `add_special_tokens=False`.
   ///
   /// - Parameter text: UTF-8.
-  package func encode(_ text: UnsafeRawBufferPointer, specialTokens: SpecialTokenHandling = .parsed) -> [Int32] {
-    model.withEncoder { Array($0.encode(text, specialTokens: specialTokens)) }
+  /// - Throws: `TokenizerError` for a text on which the tokenizer's split pattern would take for ever.
+  package func encode(
+    _ text: UnsafeRawBufferPointer, specialTokens: SpecialTokenHandling = .parsed
+  ) throws(TokenizerError) -> [Int32] {
+    try model.withEncoder { (encoder) throws(TokenizerError) in
+      Array(try encoder.encode(text, specialTokens: specialTokens))
+    }
   }
 
   /// The tokens of `text`, and nothing around them.
-  package func encode(_ text: String, specialTokens: SpecialTokenHandling = .parsed) -> [Int32] {
+  package func encode(
+    _ text: String, specialTokens: SpecialTokenHandling = .parsed
+  ) throws(TokenizerError) -> [Int32] {
     var text = text
-    return text.withUTF8 { encode(UnsafeRawBufferPointer($0), specialTokens: specialTokens) }
+    let tokens = text.withUTF8 { bytes in
+      Result { () throws(TokenizerError) in
+        try encode(UnsafeRawBufferPointer(bytes), specialTokens: specialTokens)
+      }
+    }
+    return try tokens.get()
   }
 
-  /// Appends the tokens of `text`, UTF-8, to `tokens`.
+  /// Appends the tokens of `text`, UTF-8, to `tokens`, or nothing if it throws.
   package func encode(
     _ text: UnsafeRawBufferPointer, into tokens: inout [Int32], specialTokens: SpecialTokenHandling = .parsed
-  ) {
-    model.withEncoder { tokens.append(contentsOf: $0.encode(text, specialTokens: specialTokens)) }
+  ) throws(TokenizerError) {
+    try model.withEncoder { (encoder) throws(TokenizerError) in
+      tokens.append(contentsOf: try encoder.encode(text, specialTokens: specialTokens))
+    }
   }
 
   /// The tokens of a rendered conversation, encoded as one text. Added tokens are found in the template's own text alone,
   /// so what a user typed never becomes one.
-  package func encode(_ pieces: [RenderedText.Piece]) -> [Int32] {
+  ///
+  /// - Throws: as `encode` of a text.
+  package func encode(_ pieces: [RenderedText.Piece]) throws(TokenizerError) -> [Int32] {
     var contents: [Range<Int>] = []
     var text: [UInt8] = []
     for piece in pieces {
@@ -95,21 +112,46 @@ package struct Tokenizer: Sendable {
       text.append(contentsOf: piece.text.utf8)
       if piece.isContent { contents.append(start..<text.count) }
     }
-    return text.withUnsafeBytes { encode($0, specialTokens: .outside(contents)) }
+    return try text.withUnsafeBufferPointer { (text) throws(TokenizerError) in
+      try encode(UnsafeRawBufferPointer(text), specialTokens: .outside(contents))
+    }
   }
 
   /// The tokens of `text` with those that the tokenizer's post-processor puts around a plain text: `tokenizer(text)` of
   /// `transformers`. Documents and conversations have frames of their own and are not encoded so.
   ///
   /// - Parameter text: UTF-8.
-  package func encodeFramed(_ text: UnsafeRawBufferPointer, specialTokens: SpecialTokenHandling = .parsed) -> [Int32] {
-    frame.before + encode(text, specialTokens: specialTokens) + frame.after
+  package func encodeFramed(
+    _ text: UnsafeRawBufferPointer, specialTokens: SpecialTokenHandling = .parsed
+  ) throws(TokenizerError) -> [Int32] {
+    frame.before + (try encode(text, specialTokens: specialTokens)) + frame.after
   }
+
+  /// The begin token, or nothing where there is none.
+  package var beginTokens: [Int32] { beginToken.map { [$0] } ?? [] }
 
   /// Whether the post-processor begins a plain text with the begin token, and ends it with the end token.
   package var framesText: (withBegin: Bool, withEnd: Bool) {
     (frame.before.first == beginToken, frame.after.last == endToken)
   }
+
+  /// The pattern that splits words, where it is one of those and text is not changed before; nil for any other pipeline.
+  package var split: LearnedSplit? {
+    let pipeline = model.pipeline
+    guard pipeline.normalizer.steps.isEmpty, pipeline.isByteLevel, pipeline.splits.count == 1 else { return nil }
+    switch pipeline.splits[0] {
+    case .gpt2: return .gpt2
+    case .pattern(let pattern, .isolated, false):
+      return LearnedSplit.allCases.first { pattern.source == $0.pattern && !pattern.isLiteral }
+    default: return nil
+    }
+  }
+
+  /// Whether a word that is a token is that token, whatever the merges make of it.
+  package var looksUpWords: Bool { model.looksUpWords }
+
+  /// Whether looking words up would change nothing, since the merges make each token of its bytes.
+  package var mergesMakeAllTokens: Bool { model.mergesMakeAllTokens() }
 
   /// An added token that is found by more than its text: by the white space or the words around it.
   package var tokenWithContext: String? {
@@ -118,6 +160,12 @@ package struct Tokenizer: Sendable {
 
   /// The text of `ids`. Bytes that form no character become U+FFFD; ids outside the vocabulary are left out.
   package func decode(_ ids: some Sequence<Int32>, skippingSpecialTokens: Bool = false) -> String {
+    guard model.isByteLevel else {
+      var decoder = StreamingDecoder(self, skippingSpecialTokens: skippingSpecialTokens)
+      var text = ""
+      for id in ids { text += decoder.push(id) }
+      return text + decoder.finish()
+    }
     var bytes: [UInt8] = []
     bytes.reserveCapacity(4 * ids.underestimatedCount)
     for id in ids {
@@ -143,7 +191,7 @@ package struct Tokenizer: Sendable {
 
   /// The merges, best first, as `tokenizer.json` spells both sides.
   package var mergeSpellings: [(left: String, right: String)] {
-    model.merges.map { (model.tokens[Int($0.left)], model.tokens[Int($0.right)]) }
+    model.merges.map { (spelling(of: $0.left) ?? "", spelling(of: $0.right) ?? "") }
   }
 }
 

@@ -4,7 +4,8 @@ import Storage
 struct TokenizerConfiguration {
   /// nil where the file names none and the tokenizer has none of the usual name: no byte is unknown.
   private(set) var unknownToken: String?
-  private(set) var beginToken = "<s>"
+  /// nil where the file says that there is none.
+  private(set) var beginToken: String? = "<s>"
   private(set) var endToken = "</s>"
   /// The tokens that `transformers` knows by these names, for templates: `bos_token` and others that the file names.
   private(set) var namedTokens: [(name: String, text: String)] = []
@@ -90,7 +91,10 @@ struct TokenizerConfiguration {
     }
     for member in members where member.key.hasSuffix("_token") {
       let isKnown = Self.tokenNames.contains(member.key)
-      if member.value == .null { continue }
+      if member.value == .null {
+        if member.key == "bos_token" { beginToken = nil }
+        continue
+      }
       guard isKnown || member.value.stringValue != nil else { continue }
       let content = try declare(member.key, member.value)
       if isKnown { namedTokens.append((member.key, content)) }
@@ -133,7 +137,7 @@ struct TokenizerConfiguration {
   ///   - tokens: the vocabulary by id, the added ones included.
   /// - Throws: `TokenizerError` where the files contradict each other, and for a token that would need a new id, for which
   ///   no model that belongs to these files has weights.
-  func tokensToAdd(to added: [AddedToken], tokens: [String]) throws(TokenizerError) -> [AddedToken] {
+  func tokensToAdd(to added: [AddedToken], tokens: [String?]) throws(TokenizerError) -> [AddedToken] {
     if declaredTokens.isEmpty { return [] }
     var known: [[UInt8]: AddedToken] = [:]
     for token in added { known[Array(token.content.utf8)] = token }
@@ -148,7 +152,7 @@ struct TokenizerConfiguration {
         }
         continue
       }
-      guard let id = tokens.firstIndex(where: { $0.utf8.elementsEqual(content) }) else {
+      guard let id = tokens.firstIndex(where: { $0?.utf8.elementsEqual(content) ?? false }) else {
         throw fault(
           "\(token.key) \(token.content.inQuotes) is not in tokenizer.json, and a new token would have no weights; "
             + "take it out, or save the tokenizer again together with its model")

@@ -6,10 +6,10 @@ import Storage
 /// are not part of the tokenizer, and are ignored.
 extension TokenizerFileReader {
   /// GPT-2's split pattern, as `tokenizers` writes it where a `Split` precedes `ByteLevel`.
-  private static let splitPattern = #"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"#
+  private static let gpt2Pattern = #"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"#
 
-  /// - Throws: `TokenizerError` for a part that would give other tokens or other text than byte-level BPE.
-  func checkPipeline() throws(TokenizerError) {
+  /// - Throws: `TokenizerError` for a part that this program does not have.
+  func pipeline() throws(TokenizerError) -> TextPipeline {
     guard case .object = root else { throw fault("it is \(root.kind) where an object is expected") }
     if let version = root["version"], version != .string("1.0") { throw refused("version \(version.kind)") }
     for key in ["truncation", "padding"] {
@@ -18,32 +18,143 @@ extension TokenizerFileReader {
       case .some(let value): throw fault("\(key) is \(value.kind), an object or null is expected")
       }
     }
-    if let normalizer = try steps("normalizer", "normalizers").first {
-      throw refused("normalizer \(named(normalizer))")
+    var pipeline = TextPipeline()
+    pipeline.decoding = try decoding()
+    pipeline.normalizer.steps = try normalizerSteps()
+    var steps = try steps("pre_tokenizer", "pretokenizers")
+    switch steps.last?["type"] {
+    case .string("ByteLevel") where pipeline.isByteLevel:
+      pipeline.splits = try splits(steps.dropLast(), byteLevel: steps.removeLast())
+    case .string("Metaspace") where !pipeline.isByteLevel:
+      pipeline.metaspace = try metaspace(steps.removeLast(), "pre_tokenizer")
+      guard steps.isEmpty else {
+        throw refused("pre_tokenizer", steps + [.object([.init("type", .string("Metaspace"))])])
+      }
+      pipeline.splits = []
+    default:
+      guard !pipeline.isByteLevel else { throw refused("pre_tokenizer", steps) }
+      pipeline.splits = []
+      for step in steps { pipeline.splits.append(try split(step)) }
     }
-    try checkPreTokenizer()
-    // The flags of a ByteLevel decoder mean nothing to it.
-    let decoder = try steps("decoder", "decoders")
-    guard decoder.count == 1, decoder[0]["type"] == .string("ByteLevel") else { throw refused("decoder", decoder) }
+    return pipeline
   }
 
-  private func checkPreTokenizer() throws(TokenizerError) {
-    var steps = try steps("pre_tokenizer", "pretokenizers")
-    var splitsBefore = false
-    if steps.count == 2, steps[0]["type"] == .string("Split"),
-      steps[0]["pattern"]?["Regex"] == .string(Self.splitPattern),
-      steps[0]["behavior"] == .string("Isolated"), steps[0]["invert"] ?? .bool(false) == .bool(false)
-    {
-      splitsBefore = true
-      steps.removeFirst()
+  // MARK: - Normalizer
+
+  private func normalizerSteps() throws(TokenizerError) -> [TextNormalizer.Step] {
+    var result: [TextNormalizer.Step] = []
+    for step in try steps("normalizer", "normalizers") {
+      switch step["type"] {
+      case .string("NFC"): result.append(.nfc)
+      case .string("Prepend"): result.append(.prepend(try text(step["prepend"], "prepend in normalizer")))
+      case .string("Replace"):
+        let replacement = try replacement(step, "normalizer")
+        result.append(.replace(replacement.part, with: replacement.content))
+      default: throw refused("normalizer \(named(step))")
+      }
     }
-    guard steps.count == 1, steps[0]["type"] == .string("ByteLevel") else { throw refused("pre_tokenizer", steps) }
-    guard steps[0]["add_prefix_space"] == .bool(false) else { throw refused("add_prefix_space in pre_tokenizer") }
-    // With the split made already, ByteLevel's own finds nothing more to split.
-    guard splitsBefore || steps[0]["use_regex"] ?? .bool(true) == .bool(true) else {
-      throw refused("use_regex false in pre_tokenizer")
+    return result
+  }
+
+  private func text(_ value: JSON?, _ name: String) throws(TokenizerError) -> String {
+    guard case .string(let text)? = value else {
+      throw fault("\(name) is \(value?.kind ?? "missing"), a text is expected")
+    }
+    return text
+  }
+
+  private func replacement(
+    _ step: JSON, _ key: String
+  ) throws(TokenizerError) -> TokenDecoding.Characters.Replacement {
+    guard case .string(let part)? = step["pattern"]?["String"], !part.isEmpty else {
+      throw refused("Replace in \(key) with a pattern that is no text")
+    }
+    return .init(part: part, content: try text(step["content"], "content in \(key)"))
+  }
+
+  // MARK: - Pre-tokenizer
+
+  private func splits(_ steps: [JSON], byteLevel: JSON) throws(TokenizerError) -> [SplitStep] {
+    guard byteLevel["add_prefix_space"] == .bool(false) else { throw refused("add_prefix_space in pre_tokenizer") }
+    var splits: [SplitStep] = []
+    for step in steps { splits.append(try split(step)) }
+    switch byteLevel["use_regex"] ?? .bool(true) {
+    case .bool(true):
+      // With that split made already, its own finds nothing more to split.
+      if case .gpt2? = splits.last { break }
+      splits.append(.gpt2)
+    case .bool(false): break
+    case let value: throw fault("use_regex in pre_tokenizer is \(value.kind), true or false is expected")
+    }
+    return splits
+  }
+
+  private func split(_ step: JSON) throws(TokenizerError) -> SplitStep {
+    switch step["type"] {
+    case .string("Split"):
+      guard case .string(let name)? = step["behavior"], let behavior = SplitStep.Behavior(rawValue: name) else {
+        throw refused("behavior \(step["behavior"]?.kind ?? "(none)") of Split in pre_tokenizer")
+      }
+      guard case .bool(let isInverted)? = step["invert"] else {
+        throw fault("invert of Split in pre_tokenizer is neither true nor false")
+      }
+      let literal = step["pattern"]?["String"]
+      let pattern = try text(literal ?? step["pattern"]?["Regex"], "the pattern of Split in pre_tokenizer")
+      guard !pattern.isEmpty else { throw refused("an empty pattern of Split in pre_tokenizer") }
+      if literal == nil, pattern == Self.gpt2Pattern, behavior == .isolated, !isInverted { return .gpt2 }
+      do {
+        return .pattern(try SplitPattern(pattern, isLiteral: literal != nil), behavior, isInverted: isInverted)
+      } catch {
+        throw refused("\(error.part.inQuotes) in the pattern \(pattern.inQuotes) of Split in pre_tokenizer")
+      }
+    case .string("Digits"):
+      guard case .bool(let areSingle)? = step["individual_digits"] else {
+        throw fault("individual_digits in pre_tokenizer is neither true nor false")
+      }
+      return .digits(areSingle: areSingle)
+    default: throw refused("pre_tokenizer \(named(step))")
     }
   }
+
+  private func metaspace(_ step: JSON, _ key: String) throws(TokenizerError) -> Metaspace {
+    let replacement = try text(step["replacement"], "replacement in \(key)")
+    guard replacement == "\u{2581}" else { throw refused("replacement \(replacement.inQuotes) in \(key)") }
+    guard let scheme = Metaspace.Scheme(rawValue: step["prepend_scheme"]?.stringValue ?? "always"),
+      step["add_prefix_space"] == nil || step["add_prefix_space"] == .bool(scheme != .never)
+    else { throw refused("prepend_scheme \(step["prepend_scheme"]?.kind ?? "(none)") in \(key)") }
+    guard case .bool(let splits) = step["split"] ?? .bool(true) else {
+      throw fault("split in \(key) is neither true nor false")
+    }
+    return Metaspace(replacement: replacement, scheme: scheme, splits: splits)
+  }
+
+  // MARK: - Decoder
+
+  private func decoding() throws(TokenizerError) -> TokenDecoding {
+    let steps = try steps("decoder", "decoders")
+    // The flags of a ByteLevel decoder mean nothing to it.
+    if steps.count == 1, steps[0]["type"] == .string("ByteLevel") { return .byteLevel }
+    var decoding = TokenDecoding.Characters()
+    for step in steps {
+      let isBegun = decoding.readsBytes || decoding.isFused || decoding.metaspace != nil
+      switch step["type"] {
+      case .string("Replace") where !isBegun: decoding.replacements.append(try replacement(step, "decoder"))
+      case .string("ByteFallback") where !isBegun: decoding.readsBytes = true
+      case .string("Metaspace") where steps.count == 1: decoding.metaspace = try metaspace(step, "decoder")
+      case .string("Fuse") where !decoding.isFused: decoding.isFused = true
+      case .string("Strip") where decoding.isFused && decoding.strip == nil:
+        guard let content = step["content"]?.stringValue?.unicodeScalars, content.count == 1,
+          let start = step["start"]?.integerValue, start >= 0, step["stop"] == .integer(0)
+        else { throw refused("Strip in decoder with other than one character at the start") }
+        decoding.strip = (content.first ?? " ", start)
+      default: throw refused("decoder", steps)
+      }
+    }
+    guard !steps.isEmpty else { throw refused("decoder", steps) }
+    return .characters(decoding)
+  }
+
+  // MARK: - Post-processor
 
   /// The tokens that the post-processor adds to a text that is not one of a pair.
   ///

@@ -1,6 +1,6 @@
 import Storage
 
-/// Reads `tokenizer.json`, of which only byte-level BPE is understood: anything else is refused by name.
+/// Reads `tokenizer.json`, of which byte-level BPE and SentencePiece's BPE are understood: anything else is refused by name.
 struct TokenizerFileReader {
   private let path: String
   let root: JSON
@@ -18,33 +18,42 @@ struct TokenizerFileReader {
   }
 
   func model() throws(TokenizerError) -> BytePairModel {
-    try checkPipeline()
+    guard case .object = root else { throw fault("it is \(root.kind) where an object is expected") }
     guard let model = root["model"] else { throw fault("there is no model") }
     try checkModelOptions(model)
+    let pipeline = try pipeline()
+    if !pipeline.isByteLevel, model["byte_fallback"] != .bool(true) {
+      throw refused("a model whose tokens spell characters without byte_fallback")
+    }
     var added = try addedTokens()
-    let tokens = try vocabulary(model, added: added)
+    let (tokens, onlyAdded) = try vocabulary(model, added: added, isByteLevel: pipeline.isByteLevel)
     added += try configuration.tokensToAdd(to: added, tokens: tokens)
     let merges = try merges(model, tokens: tokens)
-    return BytePairModel(tokens: tokens, merges: merges, addedTokens: added)
+    return BytePairModel(
+      tokens: tokens, merges: merges, addedTokens: added, pipeline: pipeline, onlyAdded: onlyAdded,
+      looksUpWords: model["ignore_merges"] == .bool(true))
   }
 
   func fault(_ reason: String) -> TokenizerError { TokenizerError("\(path): \(reason).") }
 
   func refused(_ what: String) -> TokenizerError {
-    TokenizerError("\(path): \(what) is not supported; only byte-level BPE with GPT-2's split pattern is.")
+    TokenizerError("\(path): \(what) is not supported. See docs/formats.md for what is.")
   }
 
   func named(_ part: JSON?) -> String { part?["type"]?.kind ?? part?.kind ?? "(none)" }
 
   private func checkModelOptions(_ model: JSON) throws(TokenizerError) {
-    // Files of the first years have no type; their model is then recognised by its merges.
+    // Files of the first years have no type; their model is then recognised by its merges. Unigram and WordPiece have others.
     guard model["type"] ?? .string("BPE") == .string("BPE") else { throw refused("model \(named(model))") }
     if let dropout = model["dropout"], dropout != .null, dropout.doubleValue != 0 { throw refused("dropout") }
     for key in ["continuing_subword_prefix", "end_of_word_suffix"] {
       if let value = model[key], value != .null, value != .string("") { throw refused("\(key) \(value.kind)") }
     }
-    if let value = model["ignore_merges"], value != .bool(false) { throw refused("ignore_merges") }
-    // unk_token, fuse_unk and byte_fallback change nothing: with all 256 bytes present nothing is unknown.
+    if let value = model["ignore_merges"], value.boolValue == nil {
+      throw fault("ignore_merges is \(value.kind), true or false is expected")
+    }
+    // unk_token and fuse_unk change nothing, nor does byte_fallback to tokens that spell bytes: with all 256 bytes present
+    // nothing is unknown.
   }
 
   // MARK: - Tokens
@@ -74,8 +83,10 @@ struct TokenizerFileReader {
     return id
   }
 
-  /// Tokens by id, the added ones included.
-  private func vocabulary(_ model: JSON, added: [AddedToken]) throws(TokenizerError) -> [String] {
+  /// Tokens by id, the added ones included, nil where no token has the id; and the ids of those that are only added.
+  private func vocabulary(
+    _ model: JSON, added: [AddedToken], isByteLevel: Bool
+  ) throws(TokenizerError) -> (tokens: [String?], onlyAdded: Set<Int32>) {
     guard case .object(let entries)? = model["vocab"] else {
       throw fault("model.vocab is \(model["vocab"]?.kind ?? "missing"), an object is expected")
     }
@@ -94,6 +105,7 @@ struct TokenizerFileReader {
       ids[Array(entry.key.utf8)] = id
     }
     var contents = Set<[UInt8]>()
+    var onlyAdded = Set<Int32>()
     for token in added {
       let content = Array(token.content.utf8)
       guard contents.insert(content).inserted else {
@@ -105,35 +117,43 @@ struct TokenizerFileReader {
         }
       } else if let other = byID.updateValue(token.content, forKey: token.id) {
         throw fault("\(other.inQuotes) and added token \(token.content.inQuotes) have the same id \(token.id)")
+      } else {
+        // `tokenizers` numbers them itself, and a model has the weights that it then used.
+        let expected = Int32(entries.count + onlyAdded.count)
+        guard token.id == expected else {
+          throw fault(
+            "added token \(token.content.inQuotes) has id \(token.id), and tokenizers would give it \(expected)")
+        }
+        onlyAdded.insert(token.id)
       }
     }
-    var tokens: [String] = []
-    tokens.reserveCapacity(byID.count)
-    for id in 0..<Int32(byID.count) {
-      guard let token = byID[id] else {
-        throw fault("no token has id \(id), though there are \(byID.count) tokens; ids must have no gap")
-      }
-      tokens.append(token)
-    }
+    let largest = byID.keys.max() ?? 0
+    guard largest < Self.mostTokens else { throw fault("a token has the id \(largest), above \(Self.mostTokens)") }
+    var tokens = [String?](repeating: nil, count: Int(largest) + 1)
+    for (id, token) in byID { tokens[Int(id)] = token }
     for byte in UInt8.min...UInt8.max {
-      let spelling = ByteAlphabet.spelling(of: [byte])
+      let hexadecimal = String(byte, radix: 16, uppercase: true)
+      let spelling =
+        isByteLevel
+        ? ByteAlphabet.spelling(of: [byte])
+        : "<0x" + String(repeating: "0", count: 2 - hexadecimal.count) + hexadecimal + ">"
       guard ids[Array(spelling.utf8)] != nil else {
         throw fault("the vocabulary has no token \(spelling.inQuotes) for the byte \(byte); all 256 are needed")
       }
     }
-    return tokens
+    return (tokens, onlyAdded)
   }
 
   // MARK: - Merges
 
-  private func merges(_ model: JSON, tokens: [String]) throws(TokenizerError) -> [BytePairModel.Merge] {
+  private func merges(_ model: JSON, tokens: [String?]) throws(TokenizerError) -> [BytePairModel.Merge] {
     guard case .array(let entries)? = model["merges"] else {
       throw fault("model.merges is \(model["merges"]?.kind ?? "missing"), a list is expected")
     }
     guard entries.count <= Self.mostTokens else { throw fault("there are more than \(Self.mostTokens) merges") }
     var ids: [[UInt8]: Int32] = [:]
     ids.reserveCapacity(tokens.count)
-    for (id, token) in tokens.enumerated() { ids[Array(token.utf8)] = Int32(id) }
+    for (id, token) in tokens.enumerated() { if let token { ids[Array(token.utf8)] = Int32(id) } }
     func id(_ token: [UInt8], merge: Int) throws(TokenizerError) -> Int32 {
       guard let id = ids[token] else {
         throw fault(

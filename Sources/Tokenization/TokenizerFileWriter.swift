@@ -12,10 +12,10 @@ extension BytePairModel {
           }
       """
     }
-    let vocabulary = tokens.enumerated().map { "      \(JSON.quoted($1)): \($0)" }
+    let vocabulary = tokens.enumerated().compactMap { id, token in token.map { "      \(JSON.quoted($0)): \(id)" } }
     let merges = merges.map { merge in
-      "      [\n        \(JSON.quoted(tokens[Int(merge.left)])),\n"
-        + "        \(JSON.quoted(tokens[Int(merge.right)]))\n      ]"
+      "      [\n        \(JSON.quoted(tokens[Int(merge.left)] ?? "")),\n"
+        + "        \(JSON.quoted(tokens[Int(merge.right)] ?? ""))\n      ]"
     }
     let text = """
       {
@@ -25,20 +25,10 @@ extension BytePairModel {
         "added_tokens": [
       \(added.joined(separator: ",\n"))
         ],
-        "normalizer": null,
-        "pre_tokenizer": {
-          "type": "ByteLevel",
-          "add_prefix_space": false,
-          "trim_offsets": true,
-          "use_regex": true
-        },
+        "normalizer": \(pipeline.normalizer.json.text(indentation: 1)),
+        "pre_tokenizer": \(pipeline.preTokenizerJSON.text(indentation: 1)),
         "post_processor": null,
-        "decoder": {
-          "type": "ByteLevel",
-          "add_prefix_space": true,
-          "trim_offsets": true,
-          "use_regex": true
-        },
+        "decoder": \(pipeline.decoderJSON.text(indentation: 1)),
         "model": {
           "type": "BPE",
           "dropout": null,
@@ -46,8 +36,8 @@ extension BytePairModel {
           "continuing_subword_prefix": null,
           "end_of_word_suffix": null,
           "fuse_unk": false,
-          "byte_fallback": false,
-          "ignore_merges": false,
+          "byte_fallback": \(!isByteLevel),
+          "ignore_merges": \(looksUpWords),
           "vocab": {
       \(vocabulary.joined(separator: ",\n"))
           },

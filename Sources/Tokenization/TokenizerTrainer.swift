@@ -1,4 +1,30 @@
 import Dispatch
+import Synchronization
+
+/// The split pattern that a new tokenizer has, by the models that use it.
+package enum LearnedSplit: String, CaseIterable, Sendable {
+  case gpt2, qwen2, llama3
+
+  /// As `tokenizer.json` has it; nil for GPT-2's, which `WordScanner` knows.
+  var pattern: String? {
+    let digits: String
+    switch self {
+    case .gpt2: return nil
+    case .qwen2: digits = #"\p{N}"#
+    case .llama3: digits = #"\p{N}{1,3}"#
+    }
+    return #"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|"# + digits
+      + #"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"#
+  }
+
+  /// The steps of the pre-tokenizer.
+  func steps() throws(TokenizerError) -> [SplitStep] {
+    guard let pattern else { return [.gpt2] }
+    do { return [.pattern(try SplitPattern(pattern), .isolated, isInverted: false)] } catch {
+      throw TokenizerError("this system's PCRE2 does not know the pattern of \(rawValue) (\(error.part)). Use gpt2.")
+    }
+  }
+}
 
 /// Learns a byte-level BPE vocabulary: the same merges as Hugging Face's `BpeTrainer`, ties included.
 ///
@@ -10,7 +36,10 @@ package struct TokenizerTrainer {
 
   private let vocabularySize: Int
   private let layout: TokenizerLayout
+  private let splits: [SplitStep]
   private let scanner = WordScanner()
+  /// For another pattern than GPT-2's, one a thread.
+  private let splitters: [TextSplitter]
   /// One table a thread; they are joined for the training.
   private var counts: [WordCounts]
   /// Documents that wait to be counted by all threads together.
@@ -25,7 +54,10 @@ package struct TokenizerTrainer {
   ///   - vocabularySize: how many tokens to end with, the special ones and 256 bytes included.
   ///   - threads: how many threads count words, at least 1.
   ///   - layout: the special tokens and the chat template.
-  package init(vocabularySize: Int, threads: Int, layout: TokenizerLayout = .v1) throws(TokenizerError) {
+  ///   - split: the pattern that cuts text into words.
+  package init(
+    vocabularySize: Int, threads: Int, layout: TokenizerLayout = .v1, split: LearnedSplit = .gpt2
+  ) throws(TokenizerError) {
     let special = layout.specialTokens.count
     guard (special + 256...Self.largestVocabulary).contains(vocabularySize) else {
       throw TokenizerError(
@@ -35,36 +67,50 @@ package struct TokenizerTrainer {
     self.layout = layout
     self.vocabularySize = vocabularySize
     counts = Array(repeating: WordCounts(), count: max(1, threads))
+    let splits = try split.steps()
+    self.splits = splits
+    splitters = split == .gpt2 ? [] : counts.map { _ in TextSplitter(splits) }
   }
 
   /// Counts the words of a document. Ill-formed UTF-8 is read as U+FFFD, as in encoding.
-  package mutating func add(document: UnsafeRawBufferPointer) {
+  ///
+  /// - Throws: `TokenizerError` for a text that cannot be split; see `Tokenizer.encode`.
+  package mutating func add(document: UnsafeRawBufferPointer) throws(TokenizerError) {
     let text = document.bindMemory(to: UInt8.self)
     guard text.count > 0 else { return }
     documentCount += 1
     byteCount += text.count
     if counts.count == 1 {
-      Self.count(text, scanner, into: &counts[0])
+      try Self.count(text, scanner, splitters.first, into: &counts[0])
       return
     }
     waiting.append(contentsOf: text)
     waitingEnds.append(waiting.count)
-    if waiting.count >= Self.waitingBytes { countWaiting() }
+    if waiting.count >= Self.waitingBytes { try countWaiting() }
   }
 
-  package mutating func add(document: String) {
-    var document = document
-    document.withUTF8 { add(document: UnsafeRawBufferPointer($0)) }
+  package mutating func add(document: String) throws(TokenizerError) {
+    try Array(document.utf8).withUnsafeBufferPointer { (bytes) throws(TokenizerError) in
+      try add(document: UnsafeRawBufferPointer(bytes))
+    }
   }
 
-  private static func count(_ text: UnsafeBufferPointer<UInt8>, _ scanner: WordScanner, into counts: inout WordCounts) {
+  private static func count(
+    _ text: UnsafeBufferPointer<UInt8>, _ scanner: WordScanner, _ splitter: TextSplitter?, into counts: inout WordCounts
+  ) throws(TokenizerError) {
     guard UTF8Text.isWellFormed(text) else {
       var mended: [UInt8] = []
       UTF8Text.appendMended(text, to: &mended)
-      mended.withUnsafeBufferPointer { count($0, scanner, into: &counts) }
-      return
+      return try mended.withUnsafeBufferPointer { (text) throws(TokenizerError) in
+        try count(text, scanner, splitter, into: &counts)
+      }
     }
     guard let base = text.baseAddress else { return }
+    if let splitter {
+      return try splitter.forEachWord(of: text, in: 0..<text.count) { (word) throws(TokenizerError) in
+        if word.count > 1 { counts.add(base + word.lowerBound, length: word.count) }
+      }
+    }
     var position = 0
     while position < text.count {
       let end = scanner.endOfWord(base, from: position, to: text.count)
@@ -74,9 +120,12 @@ package struct TokenizerTrainer {
     }
   }
 
-  private mutating func countWaiting() {
+  private mutating func countWaiting() throws(TokenizerError) {
     let threads = counts.count
     let scanner = self.scanner
+    // SAFETY: each thread uses its own one.
+    nonisolated(unsafe) let splitters = self.splitters
+    let failure = Mutex<TokenizerError?>(nil)
     waiting.withUnsafeBufferPointer { text in
       counts.withUnsafeMutableBufferPointer { counts in
         // SAFETY: each iteration changes its own element of `counts` and reads `text`; all end before this returns.
@@ -89,7 +138,14 @@ package struct TokenizerTrainer {
           var start = 0
           for end in ends {
             if start / share == thread {
-              Self.count(UnsafeBufferPointer(rebasing: text[start..<end]), scanner, into: &counts[thread])
+              do throws(TokenizerError) {
+                try Self.count(
+                  UnsafeBufferPointer(rebasing: text[start..<end]), scanner,
+                  splitters.isEmpty ? nil : splitters[thread],
+                  into: &counts[thread])
+              } catch {
+                failure.withLock { $0 = error }
+              }
             }
             start = end
           }
@@ -98,6 +154,7 @@ package struct TokenizerTrainer {
     }
     waiting.removeAll(keepingCapacity: true)
     waitingEnds.removeAll(keepingCapacity: true)
+    if let failure = failure.withLock({ $0 }) { throw failure }
   }
 
   /// Learns the merges and makes the tokenizer; the counts are used up.
@@ -110,7 +167,7 @@ package struct TokenizerTrainer {
     guard byteCount > 0 else {
       throw TokenizerError("there is no text to learn a vocabulary from: every document was empty. Check the input.")
     }
-    countWaiting()
+    try countWaiting()
     var all = counts.removeFirst()
     while let next = counts.popLast() { all.merge(next) }
     waiting = []
@@ -119,6 +176,6 @@ package struct TokenizerTrainer {
     counts = [WordCounts()]
     learner.learn(vocabularySize: vocabularySize, progress: progress)
     return try Tokenizer(
-      tokens: learner.spelledTokens, merges: learner.mergesInOrder, layout: layout)
+      tokens: learner.spelledTokens, merges: learner.mergesInOrder, layout: layout, splits: splits)
   }
 }

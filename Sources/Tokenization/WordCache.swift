@@ -15,13 +15,18 @@ final class WordCache {
     let byteCount = Self.slotBytes << Int(Self.slotBits)
     slots = .allocate(byteCount: byteCount, alignment: Self.slotBytes)
     slots.initializeMemory(as: UInt8.self, repeating: 0, count: byteCount)
+    masks = .allocate(byteCount: 2 * Self.maximumLength, alignment: Self.slotBytes)
+    masks.initializeMemory(as: UInt8.self, repeating: 0xFF, count: Self.maximumLength)
+    (masks + Self.maximumLength).initializeMemory(as: UInt8.self, repeating: 0, count: Self.maximumLength)
   }
 
-  deinit { slots.deallocate() }
+  deinit {
+    slots.deallocate()
+    masks.deallocate()
+  }
 
-  private static let indices = SIMD32<UInt8>(
-    0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15,
-    16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31)
+  /// 32 bytes of ones and 32 of zeros: from byte 32 - n on, a mask of the first n bytes.
+  private let masks: UnsafeMutableRawPointer
 
   /// The word's bytes followed by zeros.
   ///
@@ -29,11 +34,10 @@ final class WordCache {
   ///   - length: at most `maximumLength`.
   ///   - readable: how many bytes may be read at `word`, at least `length`.
   @inline(__always)
-  static func key(_ word: UnsafePointer<UInt8>, length: Int, readable: Int) -> Key {
-    if readable >= maximumLength {
-      var bytes = UnsafeRawPointer(word).loadUnaligned(as: SIMD32<UInt8>.self)
-      bytes.replace(with: 0, where: indices .>= SIMD32(repeating: UInt8(truncatingIfNeeded: length)))
-      return unsafeBitCast(bytes, to: Key.self)
+  func key(_ word: UnsafePointer<UInt8>, length: Int, readable: Int) -> Key {
+    if readable >= Self.maximumLength {
+      return UnsafeRawPointer(word).loadUnaligned(as: Key.self)
+        & (masks + (Self.maximumLength - length)).loadUnaligned(as: Key.self)
     }
     var key = Key()
     withUnsafeMutableBytes(of: &key) { $0.baseAddress!.copyMemory(from: word, byteCount: length) }

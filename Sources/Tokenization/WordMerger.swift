@@ -6,8 +6,12 @@ final class WordMerger {
   private static let longestScanned = 96
   private let ranks: UnsafeMutablePointer<UInt32>
 
-  init(_ model: BytePairModel) {
+  private let looksUpWords: Bool
+
+  /// - Parameter looksUpWords: whether a word that is a token is that token; nil: as the model says.
+  init(_ model: BytePairModel, looksUpWords: Bool? = nil) {
     self.model = model
+    self.looksUpWords = looksUpWords ?? model.looksUpWords
     ranks = .allocate(capacity: Self.longestScanned)
   }
 
@@ -15,8 +19,17 @@ final class WordMerger {
 
   /// Writes the word's tokens to `output`, which needs room for one token a byte, and returns their number.
   func merge(_ word: UnsafePointer<UInt8>, length: Int, into output: UnsafeMutablePointer<Int32>) -> Int {
-    for i in 0..<length { output[i] = model.byteTokens[Int(word[i])] }
-    return length <= Self.longestScanned ? mergeByScanning(output, length) : mergeByHeap(output, length)
+    if looksUpWords, let id = model.token(ofWord: UnsafeBufferPointer(start: word, count: length)) {
+      output[0] = id
+      return 1
+    }
+    var count = length
+    if model.isByteLevel {
+      for i in 0..<length { output[i] = model.byteTokens[Int(word[i])] }
+    } else {
+      count = model.characterTokens(of: UnsafeBufferPointer(start: word, count: length), into: output)
+    }
+    return count <= Self.longestScanned ? mergeByScanning(output, count) : mergeByHeap(output, count)
   }
 
   /// Quadratic in the length, with a very small constant.
@@ -26,7 +39,7 @@ final class WordMerger {
     let model = self.model
     let ranks = self.ranks
     var count = length
-    for i in 0..<count - 1 { ranks[i] = model.rank(tokens[i], tokens[i + 1]) }
+    for i in 0..<max(0, count - 1) { ranks[i] = model.rank(tokens[i], tokens[i + 1]) }
     while count > 1 {
       var best = BytePairModel.noRank
       var at = 0

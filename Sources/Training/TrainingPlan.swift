@@ -209,7 +209,7 @@ package struct TrainingPlan {
     var configuration = try ModelConfiguration.named(name)
     let tokenizer = try Tokenizer(directory: data)
     configuration.vocabularySize = manifest.vocabularySize
-    configuration.beginTokenID = Int(tokenizer.beginToken)
+    configuration.beginTokenID = tokenizer.beginToken.map(Int.init)
     configuration.endTokenIDs = [Int(tokenizer.endToken)]
     configuration.maximumSequenceLength = max(configuration.maximumSequenceLength, settings.sequenceLength ?? 0)
     return configuration

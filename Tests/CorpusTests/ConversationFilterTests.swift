@@ -51,7 +51,7 @@ struct ConversationFilterTests {
 
   @Test("a conversation that is too long loses whole turns from the front and keeps its system message")
   func oldestTurnsGo() throws {
-    func count(_ text: String) -> Int { smallTokenizer.encode(text).count }
+    func count(_ text: String) -> Int { try! smallTokenizer.encode(text).count }
     let turn = "<s>user\nthe cat</s>\n<s>assistant\nsat</s>\n"
     let kept = "Be kind." + turn + "<s>user\nthe dog</s>\n<s>assistant\nsat on the log</s>"
     let conversation = jsonRow([

@@ -18,8 +18,8 @@ struct LossMaskTests {
   func everyAnswer() throws {
     let data = try prepared(conversation, task: sft())
     let (shard, _) = data.dataset.training.locate(0)
-    func ids(_ text: String) -> [Int32] { smallTokenizer.encode(text, specialTokens: .asText) }
-    let begin = smallTokenizer.beginToken
+    func ids(_ text: String) -> [Int32] { try! smallTokenizer.encode(text, specialTokens: .asText) }
+    let begin = try #require(smallTokenizer.beginToken)
     let end = smallTokenizer.endToken
     let opening = [end] + ids("\n") + [begin] + ids("assistant\n")
     let pieces: [(tokens: [Int32], isTrained: Bool)] = [

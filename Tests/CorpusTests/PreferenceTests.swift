@@ -124,7 +124,7 @@ struct PreferenceTests {
     #expect(data.manifest.filters == ["max-tokens": "40", "deduplicate": "true"] && data.manifest.kind == .dpo)
     #expect(data.manifest.training.documents == 2 && data.manifest.training.textBytes == 7)
     // A document of exactly the limit stays.
-    let limit = smallTokenizer.encode("<s>user\nWho?</s>\n<s>assistant\nYou.</s>").count
+    let limit = try smallTokenizer.encode("<s>user\nWho?</s>\n<s>assistant\nYou.</s>").count
     #expect(try prepared(rows, task: dpo(maximumTokens: limit)).manifest.rowsKept == 2)
     #expect(failure { try prepared(rows, task: dpo(maximumTokens: limit - 1)) }.contains("none of the 7 rows is left"))
   }

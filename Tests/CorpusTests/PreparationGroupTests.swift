@@ -32,7 +32,7 @@ private func prepare(
 
 private let otherTokenizer: Tokenizer = {
   var trainer = try! TokenizerTrainer(vocabularySize: 261, threads: 1)
-  trainer.add(document: "dogs and other dogs")
+  try! trainer.add(document: "dogs and other dogs")
   return try! trainer.train()
 }()
 

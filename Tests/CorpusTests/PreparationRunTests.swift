@@ -235,7 +235,7 @@ struct PreparationRunTests {
     let words = (0..<40_000).map { _ in
       String((0..<9).map { _ in "abcdefghijklmnopqrstuvwxyz".randomElement(using: &generator)! })
     }
-    for _ in 0..<2 { for word in words { trainer.add(document: word) } }
+    for _ in 0..<2 { for word in words { try trainer.add(document: word) } }
     let tokenizer = try trainer.train { _ in }
     try #require(tokenizer.vocabularySize == 66_000)
     try withTemporaryDirectory { directory in
@@ -246,7 +246,7 @@ struct PreparationRunTests {
       _ = try preparation.write(to: directory + "/out", programVersion: "test")
       let training = try TokenShardDataset(directory: directory + "/out").training
       let tokens = (0..<training.tokenCount).map { training.shards[0].token($0) }
-      #expect(tokens == words.flatMap { [tokenizer.beginToken] + tokenizer.encode($0) + [tokenizer.endToken] })
+      #expect(try tokens == words.flatMap { tokenizer.beginTokens + (try tokenizer.encode($0)) + [tokenizer.endToken] })
       #expect(tokens.contains { $0 > 65_535 })
     }
   }

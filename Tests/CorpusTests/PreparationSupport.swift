@@ -11,7 +11,7 @@ let smallTokenizer: Tokenizer = {
   for text in [
     "the cat sat on the mat and the dog sat on the log", "世界上最高的山是什么？珠穆朗玛峰。", "user\nassistant\n hello there",
   ] {
-    for _ in 0..<5 { trainer.add(document: text) }
+    for _ in 0..<5 { try! trainer.add(document: text) }
   }
   return try! trainer.train { _ in }
 }()

@@ -133,21 +133,22 @@ private let numbers = """
     let tokenizer = PerplexityTests.tokenizer
     let template = ChatTemplate()
     #expect(ChoicePrompt.text(Self.question) == "2 + 2 = ?。选择 A: 3, B: 4, C: 5, D: </s>")
-    func conversation(_ shown: Int) -> [Int32] {
+    func conversation(_ shown: Int) throws -> [Int32] {
       var messages = [ChatMessage(role: .system, content: "开始回答问题")]
       for _ in 0..<shown {
         messages.append(ChatMessage(role: .user, content: ChoicePrompt.text(Self.question)))
         messages.append(ChatMessage(role: .assistant, content: "B"))
       }
       messages.append(ChatMessage(role: .user, content: ChoicePrompt.text(Self.question)))
-      return template.encode(messages, with: tokenizer, addGenerationPrompt: true).flatMap(\.ids)
+      return try template.encode(messages, with: tokenizer, addGenerationPrompt: true).flatMap(\.ids)
     }
     let set = [Self.question, Self.question, Self.question]
     for (room, shown) in [
-      (10_000, 3), (conversation(3).count, 3), (conversation(3).count - 1, 2), (conversation(1).count, 1), (5, 0),
+      (10_000, 3), (try conversation(3).count, 3), (try conversation(3).count - 1, 2), (try conversation(1).count, 1),
+      (5, 0),
     ] {
       let test = try Self.test(set, exampleCount: 3, maximumTokens: room)
-      #expect(test.tokenCount == conversation(shown).count, "room for \(room)")
+      #expect(try test.tokenCount == conversation(shown).count, "room for \(room)")
     }
   }
 
@@ -184,7 +185,7 @@ private let numbers = """
 
     let pass = try TrainingPass(parameters, precision: .float32, maximumTokens: 4096, team: team, trains: false)
     let vocabulary = parameters.configuration.vocabularySize
-    let letters = ChoiceQuestion.letters.map { Int(tokenizer.encode($0)[0]) }
+    let letters = try ChoiceQuestion.letters.map { Int(try tokenizer.encode($0)[0]) }
     for (index, answer) in answers.enumerated() {
       let subject = subjects[index / 40]
       var messages = [ChatMessage(role: .system, content: ChoicePrompt.system)]
@@ -193,7 +194,7 @@ private let numbers = """
         messages.append(ChatMessage(role: .assistant, content: ChoiceQuestion.letters[example.answer]))
       }
       messages.append(ChatMessage(role: .user, content: ChoicePrompt.text(subject.questions[index % 40])))
-      let tokens = ChatTemplate().encode(messages, with: tokenizer, addGenerationPrompt: true).flatMap(\.ids)
+      let tokens = try ChatTemplate().encode(messages, with: tokenizer, addGenerationPrompt: true).flatMap(\.ids)
       let logits = pass.logits(Batch(prompts: [tokens])).suffix(vocabulary)
       #expect(answer.promptTokens == tokens.count && answer.exampleCount == exampleCount)
       #expect((answer.subject, answer.question) == (index / 40, index % 40))

@@ -18,7 +18,7 @@ import Tokenization
 
   static let tokenizer: Tokenizer = {
     var trainer = try! TokenizerTrainer(vocabularySize: 280, threads: 1)
-    for text in texts { trainer.add(document: text) }
+    for text in texts { try! trainer.add(document: text) }
     return try! trainer.train()
   }()
 
@@ -39,7 +39,7 @@ import Tokenization
   ) throws -> Perplexity {
     let meter = try PerplexityMeter(
       parameters, tokenizer, precision: precision, sequenceLength: sequenceLength, engines: engines)
-    for text in texts { Array(text.utf8).withUnsafeBytes { meter.add($0) } }
+    for text in texts { try Array(text.utf8).withUnsafeBytes { try meter.add($0) } }
     return try #require(meter.finish())
   }
 
@@ -51,7 +51,7 @@ import Tokenization
     var loss = 0.0
     var count = 0
     for text in texts {
-      let document = [tokenizer.beginToken] + tokenizer.encode(text) + [tokenizer.endToken]
+      let document = tokenizer.beginTokens + (try tokenizer.encode(text)) + [tokenizer.endToken]
       for start in stride(from: 0, to: document.count - 1, by: sequenceLength) {
         let tokens = Array(document[start..<min(start + sequenceLength, document.count - 1)])
         let logits = pass.logits(Batch(prompts: [tokens]))
@@ -89,7 +89,7 @@ import Tokenization
     #expect(result.tokens == expected.tokens && abs(result.loss / expected.loss - 1) < 1e-5)
     let model = ReferenceInferenceEngine(parameters, contextLength: sequenceLength)
     let meter = try PerplexityMeter(model, Self.tokenizer)
-    for text in Self.texts { Array(text.utf8).withUnsafeBytes { meter.add($0) } }
+    for text in Self.texts { try Array(text.utf8).withUnsafeBytes { try meter.add($0) } }
     let written = try #require(meter.finish())
     #expect(written.tokens == expected.tokens && abs(written.loss / expected.loss - 1) < 1e-5)
   }
@@ -101,7 +101,7 @@ import Tokenization
       let model = try CPUInferenceEngine(
         parameters, type: type, contextLength: sequenceLength, team: WorkerTeam(count: 2))
       let meter = try PerplexityMeter(model, Self.tokenizer)
-      for text in Self.texts { Array(text.utf8).withUnsafeBytes { meter.add($0) } }
+      for text in Self.texts { try Array(text.utf8).withUnsafeBytes { try meter.add($0) } }
       let result = try #require(meter.finish())
       let expected = try Self.measure(parameters, sequenceLength: sequenceLength)
       #expect(result.tokens == expected.tokens && result.textBytes == expected.textBytes)
@@ -155,7 +155,7 @@ import Tokenization
       for index in 0..<dataset.heldOut.documentCount {
         let (shard, document) = dataset.heldOut.locate(index)
         let ids = shard.tokenRange(ofDocument: document).dropFirst().dropLast().map { shard.token($0) }
-        Array(tokenizer.decode(ids).utf8).withUnsafeBytes { fromTexts.add($0) }
+        try Array(tokenizer.decode(ids).utf8).withUnsafeBytes { try fromTexts.add($0) }
       }
       let (left, right) = (try #require(fromShards.finish()), try #require(fromTexts.finish()))
       #expect(left.tokens == right.tokens && left.textBytes == right.textBytes && left.documents == right.documents)

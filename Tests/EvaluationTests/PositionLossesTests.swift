@@ -11,7 +11,7 @@ import Testing
 
   static func windows(_ texts: [String]) -> PositionWindows {
     var windows = PositionWindows(PerplexityTests.tokenizer, length: length)
-    for text in texts { Array(text.utf8).withUnsafeBytes { windows.add($0) } }
+    for text in texts { try! Array(text.utf8).withUnsafeBytes { try windows.add($0) } }
     return windows
   }
 
@@ -20,14 +20,14 @@ import Testing
     let tokenizer = PerplexityTests.tokenizer
     let text = (0..<60).map { "hello \($0) " }.joined()
     let windows = Self.windows([text, "short", ""])
-    let document = [tokenizer.beginToken] + tokenizer.encode(text) + [tokenizer.endToken]
+    let document = tokenizer.beginTokens + (try tokenizer.encode(text)) + [tokenizer.endToken]
     #expect(windows.windows.count == (document.count - 1) / Self.length && windows.windows.count > 2)
     #expect(windows.windows.allSatisfy { $0.count == Self.length + 1 })
     for (index, window) in windows.windows.enumerated() {
       #expect(window == Array(document[index * Self.length...(index + 1) * Self.length]))
     }
     #expect(windows.longDocuments == 1 && windows.shortDocuments == 2)
-    let short = tokenizer.encode("short").count + 1 + 1
+    let short = try tokenizer.encode("short").count + 1 + 1
     #expect(windows.unusedTokens == (document.count - 1) % Self.length + short)
   }
 

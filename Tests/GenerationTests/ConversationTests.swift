@@ -22,12 +22,11 @@ import Tokenization
   /// What the model reads before it answers the last question.
   static func prompt(_ messages: [(String, [Int32])], question: String, system: String = "") -> [Int32] {
     let tokenizer = GeneratorTests.tokenizer
+    func encode(_ text: String) -> [Int32] { try! tokenizer.encode(text, specialTokens: .asText) }
     func ask(_ text: String) -> [Int32] {
-      [1] + tokenizer.encode("user\n" + text, specialTokens: .asText) + [2] + tokenizer.encode("\n") + [1]
-        + tokenizer.encode("assistant\n")
+      [1] + encode("user\n" + text) + [2] + encode("\n") + [1] + encode("assistant\n")
     }
-    return tokenizer.encode(system, specialTokens: .asText)
-      + messages.flatMap { ask($0.0) + $0.1 + [2] + tokenizer.encode("\n") } + ask(question)
+    return encode(system) + messages.flatMap { ask($0.0) + $0.1 + [2] + encode("\n") } + ask(question)
   }
 
   @Test("an answer is that to the whole conversation laid out by the template")

@@ -12,7 +12,7 @@ import Tokenization
   static let tokenizer: Tokenizer = {
     var trainer = try! TokenizerTrainer(vocabularySize: 300, threads: 1)
     for line in ["hello world, hello there", "what a world", "你好，世界。你好。", "a question and an answer"] {
-      trainer.add(document: line)
+      try! trainer.add(document: line)
     }
     return try! trainer.train()
   }()

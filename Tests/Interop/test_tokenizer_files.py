@@ -83,6 +83,13 @@ READ = {
         ("the", {"normalized": True}), ("the user", {"normalized": True, "rstrip": True}), ("的", {"lstrip": True, "rstrip": True}),
         ("12", {"single_word": True, "rstrip": True}), ("na", {"single_word": True, "normalized": True}), ("user<s>", {}),
         ("s>user", {"normalized": True})),
+    "NFC": lambda file: {"normalizer": {"type": "NFC"}},
+    "no split": lambda file: {"pre_tokenizer": BYTE_LEVEL | {"use_regex": False}},
+    "digits apart": lambda file: {"pre_tokenizer": sequence(
+        "pretokenizers", {"type": "Digits", "individual_digits": True}, BYTE_LEVEL)},
+    "another split": lambda file: {"pre_tokenizer": sequence(
+        "pretokenizers", {"type": "Split", "pattern": {"Regex": r"\s+"}, "behavior": "Isolated", "invert": False}, BYTE_LEVEL)},
+    "whole words first": lambda file: {"model": file["model"] | {"ignore_merges": True}},
     "an added token of spaces": lambda file: added_tokens(file, ("  ", {}), ("\n\n", {"lstrip": True})),
     "added tokens that overlap": lambda file: added_tokens(
         file, ("ab", {"rstrip": True}), ("aba", {"single_word": True}), ("ba", {}), (" a", {"normalized": True})),
@@ -90,22 +97,16 @@ READ = {
 
 #: By name: the members, and what the refusal must name.
 REFUSED = {
-    "NFC": (lambda file: {"normalizer": {"type": "NFC"}}, "normalizer \"NFC\""),
+    "NFKC": (lambda file: {"normalizer": {"type": "NFKC"}}, "normalizer \"NFKC\""),
     "lower case in a box": (lambda file: {"normalizer": sequence("normalizers", {"type": "Lowercase"})}, "Lowercase"),
     "no pre-tokenizer": (lambda file: {"pre_tokenizer": None}, "pre_tokenizer"),
     "a space before each text": (lambda file: {"pre_tokenizer": BYTE_LEVEL | {"add_prefix_space": True}}, "add_prefix_space"),
-    "no split": (lambda file: {"pre_tokenizer": BYTE_LEVEL | {"use_regex": False}}, "use_regex"),
-    "digits apart": (lambda file: {"pre_tokenizer": sequence(
-        "pretokenizers", {"type": "Digits", "individual_digits": True}, BYTE_LEVEL)}, "Digits"),
-    "another split": (lambda file: {"pre_tokenizer": sequence(
-        "pretokenizers", {"type": "Split", "pattern": {"Regex": r"\s+"}, "behavior": "Isolated", "invert": False}, BYTE_LEVEL)}, "Split"),
-    "another decoder": (lambda file: {"decoder": {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": True}}, "decoder"),
+    "another decoder": (lambda file: {"decoder": {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": True}}, "pre_tokenizer"),
     "two decoders": (lambda file: {"decoder": sequence("decoders", BYTE_LEVEL, {"type": "Strip", "content": " ", "start": 1, "stop": 0})}, "Strip"),
     "two frames": (lambda file: {"post_processor": sequence("processors", template("<s> $A"), template("$A </s>"))}, "post_processor"),
     "the text twice": (lambda file: {"post_processor": template("$A $A")}, "post_processor"),
     "a frame of no token": (lambda file: {"post_processor": template("<x> $A", {"<x>": [99999]})}, "99999"),
     "dropout": (lambda file: {"model": file["model"] | {"dropout": 0.1}}, "dropout"),
-    "whole words first": (lambda file: {"model": file["model"] | {"ignore_merges": True}}, "ignore_merges"),
     "word ends": (lambda file: {"model": file["model"] | {"end_of_word_suffix": "</w>"}}, "end_of_word_suffix"),
     "another model": (lambda file: {"model": {"type": "WordLevel", "vocab": file["model"]["vocab"], "unk_token": "<unk>"}}, "WordLevel"),
 }

@@ -11,7 +11,10 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 
 import transformers  # noqa: E402
 from test_peft import MODELS, base, conversations, train  # noqa: E402, F401
+from test_tokenizer_characters import FORMS, character_file  # noqa: E402
 from test_tokenizer_files import READ, added_tokens, assert_same, changed, our_ids, texts  # noqa: E402, F401
+from test_tokenizer_patterns import PATTERNS, trained  # noqa: E402
+from tokenizers import normalizers  # noqa: E402
 
 #: By name: members of tokenizer_config.json that `transformers` reads from older and newer files.
 CONFIGURATIONS = {
@@ -117,3 +120,33 @@ def test_a_model_whose_tokenizer_transformers_saved_is_the_same_model(
     minimind("lora", "--from", model, "--output", tmp_path / "lora", *steps)
     assert our_ids(minimind, tmp_path / "sft/model", texts) == before
     assert our_ids(minimind, tmp_path / "lora/model", texts) == before
+
+
+@pytest.mark.parametrize("name", ["Llama 3", "Qwen 2", "o200k", "DeepSeek V3", *FORMS])
+def test_the_tokenizer_of_another_model_stays_what_it_is_with_our_data_and_model(minimind, texts, tmp_path, name):  # noqa: F811
+    """Read, saved with data and with a model, and read by `transformers` again."""
+    directory = tmp_path / "tokenizer"
+    directory.mkdir()
+    if name in FORMS:
+        text = json.dumps(character_file(texts, FORMS[name]))
+    else:
+        text = trained(PATTERNS[name], texts, 700, normalizers.NFC() if name == "Qwen 2" else None).to_str()
+    (directory / "tokenizer.json").write_text(text)
+    begin = None if name == "Qwen 2" else "<s>"
+    (directory / "tokenizer_config.json").write_text(json.dumps(
+        {"bos_token": begin, "eos_token": "</s>", "tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False}))
+    ids = our_ids(minimind, directory, texts)
+    assert ids == [automatic(directory)(text)["input_ids"] for text in texts]
+
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts if text.strip()))
+    minimind("data", "pretrain", "--input", tmp_path / "rows.jsonl", "--tokenizer", directory, "--output", tmp_path / "data", "--held-out", 0)
+    minimind("pretrain", "--model", "tiny", "--data", tmp_path / "data", "--output", tmp_path / "run", "--steps", 1, "--batch-tokens", 256,
+             "--micro-batch-tokens", 256, "--sequence-length", 64)
+    for file in ("tokenizer.json", "tokenizer_config.json"):
+        assert (tmp_path / "run/model" / file).read_bytes() == (directory / file).read_bytes()
+    saved = automatic(tmp_path / "run/model")
+    assert ids == [saved(text)["input_ids"] for text in texts]
+    said = ["generate", "--model", tmp_path / "run", "--prompt", "the river", "--temperature", 0, "--max-tokens", 8, "--json"]
+    assert json.loads(minimind(*said).stdout)["tokens"] > 0
+    run = minimind("convert", "--from", tmp_path / "run", "--to", tmp_path / "model.gguf", check=False)
+    assert run.returncode == (0 if name == "Llama 3" else 1) and (run.returncode == 0 or "split pattern" in run.stderr), run.stderr

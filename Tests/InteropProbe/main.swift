@@ -229,7 +229,7 @@ func printStructured(tokenizer path: String, cases: String) throws {
         JSON.object([
           .init("text", .string(text)), .init("finished", .bool(isFinished)),
           .init("shortest", shortestText(constraint, tokenizer, seed: 1).map { .string($0) } ?? .null),
-          .init("accepted", .array(documents.map { .bool(allows(constraint, $0, tokenizer)) })),
+          .init("accepted", .array(try documents.map { .bool(try allows(constraint, $0, tokenizer)) })),
         ]).compactText)
     } catch let error as StructuredOutputError {
       print(JSON.object([.init("error", .string(error.description))]).compactText)
@@ -274,9 +274,9 @@ func shortestText(_ constraint: JSONConstraint, _ tokenizer: Tokenizer, seed: UI
   return nil
 }
 
-func allows(_ constraint: JSONConstraint, _ text: String, _ tokenizer: Tokenizer) -> Bool {
+func allows(_ constraint: JSONConstraint, _ text: String, _ tokenizer: Tokenizer) throws -> Bool {
   var constraint = constraint
-  for token in tokenizer.encode(text, specialTokens: .asText) {
+  for token in try tokenizer.encode(text, specialTokens: .asText) {
     guard constraint.allowedTokens().contains(token) else { return false }
     constraint.accept(token)
   }

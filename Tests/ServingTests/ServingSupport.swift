@@ -7,7 +7,7 @@ import Tokenization
 enum ServingSupport {
   static let tokenizer: Tokenizer = {
     var trainer = try! TokenizerTrainer(vocabularySize: 300, threads: 1)
-    for line in ["hello world, hello there", "what a world", "你好，世界。你好。"] { trainer.add(document: line) }
+    for line in ["hello world, hello there", "what a world", "你好，世界。你好。"] { try! trainer.add(document: line) }
     return try! trainer.train()
   }()
 

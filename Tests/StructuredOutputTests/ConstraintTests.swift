@@ -12,7 +12,7 @@ import Tokenization
       #"{"name": "Anna", "age": 31, "tags": ["a", "b"], "open": true}"#, #"{"name":"你好","age":-1.5e3,"tags":[]}"#,
       #"[{"city": "Paris"}, {"city": "Rome"}, null, false]"#, "hello world, hello there \"quoted\" \\n \\u00e9",
     ] {
-      for _ in 0..<3 { trainer.add(document: line) }
+      for _ in 0..<3 { try! trainer.add(document: line) }
     }
     return try! trainer.train()
   }()
@@ -40,7 +40,7 @@ import Tokenization
     let tokens =
       bytewise
       ? text.utf8.map { byte in (0..<Int32(tokenizer.vocabularySize)).first { tokenizer.bytes(of: $0) == [byte] }! }
-      : tokenizer.encode(text, specialTokens: .asText)
+      : try! tokenizer.encode(text, specialTokens: .asText)
     for token in tokens {
       guard constraint.allowedTokens().contains(token) else { return false }
       constraint.accept(token)

@@ -132,11 +132,11 @@ import Testing
   }
 
   @Test("an answer of one call ends behind it", arguments: cases.indices)
-  func oneCall(index: Int) {
+  func oneCall(index: Int) throws {
     var constraint = OneCallConstraint(Self.tools, vocabulary: ConstraintTests.vocabulary)
     let end = ConstraintTests.tokenizer.endToken
     var text: [UInt8] = []
-    for token in ConstraintTests.tokenizer.encode(Self.cases[index].0, specialTokens: .asText) {
+    for token in try ConstraintTests.tokenizer.encode(Self.cases[index].0, specialTokens: .asText) {
       guard constraint.allowedTokens().contains(token) else { break }
       #expect(constraint.allowedTokens().contains(end))
       constraint.accept(token)

@@ -261,7 +261,7 @@ struct ContinuedPretrainingTests {
       // A larger vocabulary, too, is first of all another tokenizer.
       for size in [290, 310] {
         var trainer = try TokenizerTrainer(vocabularySize: size, threads: 1)
-        for text in tinyDocuments { trainer.add(document: text) }
+        for text in tinyDocuments { try trainer.add(document: text) }
         try tiny.prepareDocuments(tokenizer: trainer.train(), output: "other-\(size)")
         settings.data = tiny.folder + "/other-\(size)"
         #expect(refusal(settings).contains("other-\(size) was prepared with another tokenizer"))

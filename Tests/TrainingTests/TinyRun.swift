@@ -10,7 +10,7 @@ import Training
 /// A tokenizer of 300 entries, learned from the words of `tinyDocuments`.
 let tinyTokenizer: Tokenizer = {
   var trainer = try! TokenizerTrainer(vocabularySize: 300, threads: 1)
-  for text in tinyDocuments { trainer.add(document: text) }
+  for text in tinyDocuments { try! trainer.add(document: text) }
   return try! trainer.train { _ in }
 }()
 

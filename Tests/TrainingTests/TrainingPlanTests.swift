@@ -88,7 +88,7 @@ struct TrainingPlanTests {
       try Data((try text(file) + "\n").utf8).write(to: URL(fileURLWithPath: file))
       #expect(failure(settings, .sft) == nil)
       var trainer = try TokenizerTrainer(vocabularySize: 290, threads: 1)
-      for text in tinyDocuments { trainer.add(document: text) }
+      for text in tinyDocuments { try trainer.add(document: text) }
       try trainer.train().save(to: path + "/model")
       #expect(failure(settings, .sft)?.contains("was prepared with another tokenizer") == true)
     }

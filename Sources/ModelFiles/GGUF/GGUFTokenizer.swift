@@ -1,6 +1,6 @@
 import Tokenization
 
-/// A tokenizer as GGUF metadata for llama.cpp: a byte-level BPE with GPT-2's splitting.
+/// A tokenizer as GGUF metadata for llama.cpp: a byte-level BPE with the split pattern of GPT-2, Qwen 2 or Llama 3.
 package struct GGUFTokenizer {
   /// `tokenizer.ggml.*` and `tokenizer.chat_template`.
   package let metadata: [(key: String, value: GGUFValue)]
@@ -28,6 +28,7 @@ package struct GGUFTokenizer {
       throw ModelFileError.contradiction(
         "\(directory): the added token \(token) has single_word, lstrip or rstrip, for which GGUF has no place.")
     }
+    let pre = try Self.splitName(tokenizer, directory)
     let endKeys = ["eos_token_id", "eot_token_id", "eom_token_id"]
     guard endTokens.count <= endKeys.count else {
       throw ModelFileError.contradiction(
@@ -40,7 +41,7 @@ package struct GGUFTokenizer {
       types.append(Self.type(of: id, in: tokenizer).rawValue)
     }
     var metadata: [(key: String, value: GGUFValue)] = [
-      ("model", .string("gpt2")), ("pre", .string("gpt-2")), ("tokens", .strings(tokens)),
+      ("model", .string("gpt2")), ("pre", .string(pre)), ("tokens", .strings(tokens)),
       ("token_type", .int32s(types)),
       ("merges", .strings(tokenizer.mergeSpellings.map { "\($0.left) \($0.right)" })),
       ("add_bos_token", .bool(tokenizer.framesText.withBegin)), ("add_eos_token", .bool(tokenizer.framesText.withEnd)),
@@ -55,6 +56,26 @@ package struct GGUFTokenizer {
     self.metadata = metadata
     hasMiniMindChat = (try? ChatTemplate(tokenizerDirectory: directory)).map { $0.jinja == nil } ?? false
     stops = endTokens.compactMap { tokenizer.spelling(of: Int32($0)) }
+  }
+
+  /// llama.cpp's name for how text is split. It looks words up where it splits as Llama 3 does, and only there.
+  private static func splitName(_ tokenizer: Tokenizer, _ directory: String) throws(ModelFileError) -> String {
+    let name: String
+    switch tokenizer.split {
+    case .gpt2?: name = "gpt-2"
+    case .qwen2?: name = "qwen2"
+    case .llama3?: name = "llama-bpe"
+    case nil:
+      throw ModelFileError.contradiction(
+        "\(directory): GGUF files are written for tokenizers with the split pattern of GPT-2, Qwen 2 or Llama 3 alone, "
+          + "and this one has another pattern, a normalizer, or tokens of characters. Convert to a directory.")
+    }
+    guard tokenizer.looksUpWords == (tokenizer.split == .llama3) || tokenizer.mergesMakeAllTokens else {
+      throw ModelFileError.contradiction(
+        "\(directory): its ignore_merges is \(tokenizer.looksUpWords), and llama.cpp would take it for the contrary with "
+          + "this split pattern. Convert to a directory.")
+    }
+    return name
   }
 
   /// `llama_token_type` in llama.h.

@@ -50,7 +50,7 @@ package struct TextInputReader: Sendable {
     for part in parts {
       let input: TextInput
       if let text = part.stringValue {
-        input = encode(text, specialTokens)
+        input = try encode(text, name, specialTokens)
       } else if let ids = part.tokens {
         input = TextInput(tokens: try check(ids, name))
       } else {
@@ -64,10 +64,16 @@ package struct TextInputReader: Sendable {
     return inputs
   }
 
-  private func encode(_ text: String, _ specialTokens: SpecialTokenHandling) -> TextInput {
-    let tokens = tokenizer.encode(text, specialTokens: specialTokens)
+  private func encode(
+    _ text: String, _ name: String, _ specialTokens: SpecialTokenHandling
+  ) throws(APIError) -> TextInput {
+    let tokens: [Int32]
+    do { tokens = try tokenizer.encode(text, specialTokens: specialTokens) } catch {
+      throw APIError.invalid(name, "'\(name)': \(error)")
+    }
     if tokens.first == tokenizer.beginToken { return TextInput(tokens: tokens) }
-    return TextInput(tokens: [tokenizer.beginToken] + tokens, addedTokens: 1)
+    let begin = tokenizer.beginTokens
+    return TextInput(tokens: begin + tokens, addedTokens: begin.count)
   }
 
   private func check(_ ids: [Int], _ name: String) throws(APIError) -> [Int32] {

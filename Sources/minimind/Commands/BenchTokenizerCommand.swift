@@ -82,26 +82,27 @@ private struct TokenizerBenchmark: Encodable {
 
     // SAFETY: the text is borrowed until this initialiser returns, and is only read.
     nonisolated(unsafe) let text = text
-    @Sendable func encodeAll(_ range: Range<Int>) -> [Int32] {
+    @Sendable func encodeAll(_ range: Range<Int>) throws -> [Int32] {
       var tokens: [Int32] = []
       for document in documents[range] {
-        tokenizer.encode(UnsafeRawBufferPointer(rebasing: text[document]), into: &tokens)
+        try tokenizer.encode(UnsafeRawBufferPointer(rebasing: text[document]), into: &tokens)
       }
       return tokens
     }
     var tokens: [Int32] = []
-    let encoding = medianSeconds { tokens = encodeAll(documents.indices) }
+    let encoding = try medianSeconds { tokens = try encodeAll(documents.indices) }
     let blocks = min(documents.count, threads * 8)
     let parallel = try medianSeconds {
       _ = try mapConcurrently(count: blocks, threads: threads) { block in
-        encodeAll(documents.count * block / blocks..<documents.count * (block + 1) / blocks).count
+        try encodeAll(documents.count * block / blocks..<documents.count * (block + 1) / blocks).count
       }
     }
     let decoding = medianSeconds { _ = tokenizer.decode(tokens) }
     let vocabulary = max(tokenizer.vocabularySize, TokenizerTrainer.smallestVocabulary)
     func train(threads: Int) throws {
-      var trainer = try TokenizerTrainer(vocabularySize: vocabulary, threads: threads)
-      for document in documents { trainer.add(document: UnsafeRawBufferPointer(rebasing: text[document])) }
+      var trainer = try TokenizerTrainer(
+        vocabularySize: vocabulary, threads: threads, split: tokenizer.split ?? .gpt2)
+      for document in documents { try trainer.add(document: UnsafeRawBufferPointer(rebasing: text[document])) }
       _ = try trainer.train()
     }
     trainSeconds = try medianSeconds(runs: 3) { try train(threads: 1) }

@@ -144,7 +144,7 @@ private func measure(_ reader: DocumentReader, _ meter: PerplexityMeter) throws 
   var bytes = 0
   let broken = try reader.forEachDocument { text in
     try Interruption.check()
-    meter.add(text)
+    try meter.add(text)
     // Bytes of text are a little fewer than those of the file, but follow the work.
     bytes += text.count
     progress.update(completed: bytes)

@@ -30,7 +30,7 @@ struct PositionReport: Encodable {
     var windows = PositionWindows(tokenizer, length: length)
     let broken = try reader.forEachDocument { text in
       try Interruption.check()
-      windows.add(text)
+      try windows.add(text)
     }
     guard !windows.windows.isEmpty else {
       throw CommandError(

@@ -15,7 +15,7 @@ let generateCommand: Command = {
   ) { invocation in
     let text = try promptText(invocation[prompt])
     let loaded = try LoadedModel(invocation)
-    let tokens = promptTokens(text, loaded.tokenizer)
+    let tokens = try promptTokens(text, loaded.tokenizer)
     guard tokens.count <= loaded.model.contextLength else {
       throw InferenceError.messageTooLong(tokens: tokens.count, contextLength: loaded.model.contextLength)
     }
@@ -43,9 +43,9 @@ private func promptText(_ option: String?) throws -> String {
 }
 
 /// The prompt as the beginning of a document.
-private func promptTokens(_ text: String, _ tokenizer: Tokenizer) -> [Int32] {
-  let tokens = tokenizer.encode(text)
-  return tokens.first == tokenizer.beginToken ? tokens : [tokenizer.beginToken] + tokens
+private func promptTokens(_ text: String, _ tokenizer: Tokenizer) throws -> [Int32] {
+  let tokens = try tokenizer.encode(text)
+  return tokens.first == tokenizer.beginToken ? tokens : tokenizer.beginTokens + tokens
 }
 
 private func stream(_ events: Generator, prompt: String) throws {

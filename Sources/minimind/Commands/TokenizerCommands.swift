@@ -25,11 +25,14 @@ let tokenizerTrainCommand: Command = {
     help:
       "Special tokens and chat template: of MiniMind's first version, for questions and answers, or of minimind-3, with "
       + "tools and thinking.")
+  let split = Option.choice(
+    "split", default: LearnedSplit.gpt2,
+    help: "Whose pattern cuts text into words: Qwen 2's makes each digit a token, Llama 3's groups of up to three.")
   let strict = Option.flag("strict", help: "Stops at the first broken row instead of leaving it out.")
   return Command(
     "tokenizer", "train", summary: "learns a tokenizer from text",
     options: [
-      inputs, output, size, template, InputCommandOptions.encoding, InputCommandOptions.textKey, strict,
+      inputs, output, size, template, split, InputCommandOptions.encoding, InputCommandOptions.textKey, strict,
       Option.threads,
     ],
     example: "minimind tokenizer train --input novel.txt --output my-tokenizer"
@@ -37,14 +40,17 @@ let tokenizerTrainCommand: Command = {
     let console = Console.standardOutput
     let start = monotonicSeconds()
     var trainer = try TokenizerTrainer(
-      vocabularySize: invocation[size], threads: threadCount(invocation), layout: invocation[template])
+      vocabularySize: invocation[size], threads: threadCount(invocation), layout: invocation[template],
+      split: invocation[split])
     let reader = try DocumentReader(
       inputs: invocation[inputs], InputCommandOptions.read(invocation),
       isStrict: invocation[strict],
       fieldNames: FieldNames(text: invocation[InputCommandOptions.textKey]))
     let reading = ProgressLine("reading", total: reader.totalBytes, unit: .bytes, console: console)
     defer { reading.finish() }
-    let broken = try reader.forEachDocument(progress: { reading.update(completed: $0) }) { trainer.add(document: $0) }
+    let broken = try reader.forEachDocument(progress: { reading.update(completed: $0) }) {
+      try trainer.add(document: $0)
+    }
     reading.finish()
     let progress = ProgressLine("merging", total: invocation[size], unit: .things("tokens"), console: console)
     let tokenizer = try trainer.train { progress.update(completed: $0) }
@@ -88,9 +94,9 @@ let tokenizerEncodeCommand: Command = {
         ids = []
       } else if isJSONL {
         var text = try line.withUnsafeBytes(documentText(ofJSONLine:))
-        ids = text.withUTF8 { tokenizer.encodeFramed(UnsafeRawBufferPointer($0), specialTokens: handling) }
+        ids = try text.withUTF8 { try tokenizer.encodeFramed(UnsafeRawBufferPointer($0), specialTokens: handling) }
       } else {
-        ids = line.withUnsafeBytes { tokenizer.encodeFramed($0, specialTokens: handling) }
+        ids = try line.withUnsafeBytes { try tokenizer.encodeFramed($0, specialTokens: handling) }
       }
       return opening + ids.map(String.init).joined(separator: separator) + closing
     }

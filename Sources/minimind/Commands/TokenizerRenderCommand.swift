@@ -18,7 +18,7 @@ let tokenizerRenderCommand: Command = {
       if line.withUnsafeBytes(RowReader.isBlank) { return "\n" }
       let text = try rendered(try line.withUnsafeBytes { try JSON(parsing: $0) }, template)
       guard printsIDs else { return text + "\n" }
-      let ids = tokenizer.encode(text).map { JSON.integer(Int($0)) }
+      let ids = try tokenizer.encode(text).map { JSON.integer(Int($0)) }
       return JSON.object([.init("text", .string(text)), .init("ids", .array(ids))]).compactText + "\n"
     }
   }

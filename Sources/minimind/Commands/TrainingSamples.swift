@@ -25,7 +25,7 @@ struct TrainingSamples {
         try template.prompt([ChatMessage(role: .user, content: text)], with: tokenizer).tokens
       }
     } else {
-      prompts = texts.map { [tokenizer.beginToken] + tokenizer.encode($0, specialTokens: .asText) }
+      prompts = try texts.map { tokenizer.beginTokens + (try tokenizer.encode($0, specialTokens: .asText)) }
     }
     for (text, prompt) in zip(texts, prompts) where prompt.count >= plan.configuration.contextLength {
       throw CommandError(
