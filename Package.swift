@@ -101,7 +101,7 @@ let package = Package(
     tests(of: "Reference", imports: ["TestSupport", "Model"]),
     tests(of: "Compute", imports: ["TestSupport", "Machine", "Model", "VectorMath", "Reference", "CKernels"]),
     tests(of: "CPUEngine", imports: ["TestSupport", "Model", "Compute", "ModelFiles", "Reference"]),
-    tests(of: "Tokenization", imports: ["TestSupport", "Storage"]),
+    tests(of: "Tokenization", imports: ["TestSupport", "Storage", "Templates"]),
     tests(of: "Templates", imports: ["TestSupport", "Storage"]),
     tests(of: "ModelFiles", imports: ["TestSupport", "Storage", "Model"]),
     tests(of: "Corpus", imports: ["TestSupport", "Storage", "Model", "Processes", "Tokenization"]),

@@ -10,7 +10,7 @@ import Corpus
 struct TemplateRowTests {
   static let tokenizer: Tokenizer = {
     var trainer = try! TokenizerTrainer(vocabularySize: 330, threads: 1, layout: .miniMind3)
-    trainer.add(document: "the answer to the question of the user")
+    try! trainer.add(document: "the answer to the question of the user")
     return try! trainer.train()
   }()
 

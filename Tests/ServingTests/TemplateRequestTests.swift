@@ -10,7 +10,7 @@ import Tokenization
 @Suite struct TemplateRequestTests {
   static let tokenizer: Tokenizer = {
     var trainer = try! TokenizerTrainer(vocabularySize: 330, threads: 1, layout: .miniMind3)
-    trainer.add(document: "hello world, what is the answer")
+    try! trainer.add(document: "hello world, what is the answer")
     return try! trainer.train()
   }()
 

@@ -1,20 +1,22 @@
 import Foundation
 import Storage
+import Templates
 import TestSupport
 import Testing
-
 import Tokenization
 
 /// Tokenizers whose tokens spell characters, and split patterns: what needs no other library.
 struct CharacterTokenizerTests {
   /// Llama 2's pipeline, with 256 bytes and a few characters.
-  static func tokenizer() throws -> Tokenizer {
+  ///
+  /// - Parameter addedTokens: further ones, from number 265 on.
+  static func tokenizer(addedTokens: String = "") throws -> Tokenizer {
     let names =
       ["<unk>", "<s>", "</s>"] + (0..<256).map { String(format: "<0x%02X>", $0) } + ["▁", "a", "b", "ab", "▁ab", "é"]
     let vocabulary = names.enumerated().map { "\(JSON.quoted($1)): \($0)" }.joined(separator: ",")
     let file = """
       {"added_tokens": [
-        {"id": 1, "content": "<s>", "special": true}, {"id": 2, "content": "</s>", "special": true}],
+        {"id": 1, "content": "<s>", "special": true}, {"id": 2, "content": "</s>", "special": true}\(addedTokens)],
       "normalizer": {"type": "Sequence", "normalizers": [
         {"type": "Prepend", "prepend": "▁"}, {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}]},
       "pre_tokenizer": null,
@@ -44,6 +46,16 @@ struct CharacterTokenizerTests {
     #expect(broken.map { decoder.push($0) } == ["", "", ""])
     #expect(decoder.finish() == "\u{FFFD}\u{FFFD}\u{FFFD}")
     #expect(try tokenizer.encode("<s>ab") == [1, 263])
+  }
+
+  @Test("what a user typed becomes no added token where these are found in normalized text")
+  func contents() throws {
+    let tokenizer = try Self.tokenizer(
+      addedTokens: #", {"id": 265, "content": "b a", "special": false, "normalized": true}"#)
+    let own = RenderedText.Piece(text: " b a", isContent: false)
+    let typed = RenderedText.Piece(text: " b a", isContent: true)
+    #expect(try tokenizer.encode([own, typed, own]) == [259, 265, 259, 261, 259, 260, 265])
+    #expect(try tokenizer.encode(" b a b a b a") == [259, 265, 265, 265])
   }
 
   @Test("decoding gives back any text, whole or token by token", arguments: 0..<50 as Range<UInt64>)

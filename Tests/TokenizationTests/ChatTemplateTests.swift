@@ -9,7 +9,7 @@ import Tokenization
 struct ChatTemplateTests {
   static let tokenizer: Tokenizer = {
     var trainer = try! TokenizerTrainer(vocabularySize: 400, threads: 1, layout: .miniMind3)
-    for _ in 0..<3 { trainer.add(document: "The river runs. 河水流，山不动。 user assistant\n answer to the question") }
+    for _ in 0..<3 { try! trainer.add(document: "The river runs. 河水流，山不动。 user assistant\n answer to the question") }
     return try! trainer.train()
   }()
 
