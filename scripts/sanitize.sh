@@ -5,7 +5,7 @@
 #
 # FILTER is a regular expression of tests, as `swift test --filter` takes it. `thread` also lets clients that misbehave loose on
 # a server. On two busy cores (Zen 3) the address build takes eight minutes and its tests three, the thread build nineteen
-# and its tests eight; they leave 340 and 310 MiB in .build-address and .build-thread. Ordinary builds stay as they are.
+# and its tests three; they leave 340 and 310 MiB in .build-address and .build-thread. Ordinary builds stay as they are.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
