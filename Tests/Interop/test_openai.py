@@ -55,8 +55,24 @@ def test_a_stream_joined_is_the_whole_answer(client):
         [None] * (len(chunks) - 1) + [whole.choices[0].finish_reason])
     assert chunks[-1].choices[0].delta.content is None
     assert all(chunk.usage is None for chunk in chunks)
-    *_, last = chat(client, seed=7, stream=True, stream_options={"include_usage": True})
+    assert all(chunk.model_extra == {} for chunk in chunks[:-1])
+    check_timings(chunks[-1].timings, usage)
+    *others, last = chat(client, seed=7, stream=True, stream_options={"include_usage": True})
     assert last.choices == [] and last.usage.completion_tokens == usage.completion_tokens
+    check_timings(last.timings, last.usage)
+    assert all(chunk.model_extra == {} for chunk in others)
+    check_timings(whole.timings, usage)
+
+
+def check_timings(timings, usage):
+    """llama.cpp's object, whose numbers agree with each other and with the usage."""
+    assert timings["predicted_n"] == usage.completion_tokens
+    assert timings["prompt_n"] + timings["cache_n"] == usage.prompt_tokens
+    for name in ("prompt", "predicted"):
+        count, milliseconds = timings[name + "_n"], timings[name + "_ms"]
+        assert milliseconds > 0 and count > 0
+        assert timings[name + "_per_token_ms"] == pytest.approx(milliseconds / count)
+        assert timings[name + "_per_second"] == pytest.approx(1000 * count / milliseconds)
 
 
 def test_frames_of_a_stream(server):

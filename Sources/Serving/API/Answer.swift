@@ -19,6 +19,7 @@ final class Answer: Sendable {
     var parsers: [ToolCallParser]
     var lastTokenTimes: [Double?]
     var usage = Usage()
+    var timings = Timings()
     var running: Int
     /// What came before the answer could begin; nil from then on.
     var early: [(GenerationEvent, choice: Int)]? = []
@@ -89,8 +90,9 @@ final class Answer: Sendable {
     case .end(let reason, let text):
       deliver(piece(text, [], choice, isLast: true, &state), choice, &state)
       let hasCalls = !state.parsers.isEmpty && state.parsers[choice].callCount > 0
-      deliver(ChoicePiece(finish: hasCalls && reason == .stop ? "tool_calls" : reason.rawValue), choice, &state)
       state.running -= 1
+      if state.running == 0 { state.timings.finish(state.usage) }
+      deliver(ChoicePiece(finish: hasCalls && reason == .stop ? "tool_calls" : reason.rawValue), choice, &state)
       if state.running == 0 { finish(&state) }
     }
   }
@@ -101,6 +103,7 @@ final class Answer: Sendable {
   private func begin(
     _ choice: Int, _ logProbabilities: [TokenLogProbability?], _ cachedTokens: Int, _ state: inout State
   ) {
+    state.timings.promptIsRead()
     // The first of several answers to one prompt reads it.
     if choice % call.count == 0 { state.usage.cached += cachedTokens }
     guard call.echoes else { return }
@@ -160,19 +163,20 @@ final class Answer: Sendable {
     if !call.isStreamed {
       state.choices[choice].append(piece)
     } else if !piece.isEmpty {
-      send([format.choice(piece, index: choice)])
+      let isLast = state.running == 0 && !call.includesUsage
+      send([format.choice(piece, index: choice)], timings: isLast ? state.timings : nil)
     }
   }
 
   private func finish(_ state: inout State) {
     state.isOver = true
     if call.isStreamed {
-      if call.includesUsage { send([], usage: state.usage) }
+      if call.includesUsage { send([], usage: state.usage, timings: state.timings) }
       reply.write(serverSentEvent("[DONE]"))
       reply.end()
     } else {
-      reply.send { [format, choices = state.choices, usage = state.usage] in
-        format.object(choices.enumerated().map { format.choice($1, index: $0) }, usage: usage)
+      reply.send { [format, choices = state.choices, usage = state.usage, timings = state.timings] in
+        format.object(choices.enumerated().map { format.choice($1, index: $0) }, usage: usage, timings: timings)
       }
     }
   }
@@ -183,7 +187,7 @@ final class Answer: Sendable {
     reply.fail(error)
   }
 
-  private func send(_ choices: [JSON], usage: Usage? = nil) {
-    reply.write(serverSentEvent(format.object(choices, usage: usage).compactText))
+  private func send(_ choices: [JSON], usage: Usage? = nil, timings: Timings? = nil) {
+    reply.write(serverSentEvent(format.object(choices, usage: usage, timings: timings).compactText))
   }
 }

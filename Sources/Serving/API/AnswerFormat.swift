@@ -102,8 +102,8 @@ struct AnswerFormat: Sendable {
     self.fingerprint = fingerprint
   }
 
-  /// The object around choices, and the number of tokens where it is known.
-  func object(_ choices: [JSON], usage: Usage?) -> JSON {
+  /// The object around choices, with the number of tokens where it is known, and the times where they are.
+  func object(_ choices: [JSON], usage: Usage?, timings: Timings? = nil) -> JSON {
     var members: [JSON.Member] = [
       .init("id", .string(id)),
       .init("object", .string(kind == .chat && isStreamed ? "chat.completion.chunk" : kind.rawValue)),
@@ -115,6 +115,7 @@ struct AnswerFormat: Sendable {
     } else if includesUsage {
       members.append(.init("usage", .null))
     }
+    if let timings { members.append(.init("timings", timings.json)) }
     return .object(members)
   }
 
