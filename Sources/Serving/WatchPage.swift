@@ -8,7 +8,7 @@ package enum WatchPage {
     case "/watch.js": PageFile(PackageResources.watch_js, "text/javascript; charset=utf-8")
     case "/chart.js": PageFile(PackageResources.chart_js, "text/javascript; charset=utf-8")
     case "/watch-words.js": PageFile(PackageResources.watch_words_js, "text/javascript; charset=utf-8")
-    case "/base.css", "/icon.svg", "/language.js", "/store.js": Page.file(path)
+    case "/base.css", "/icon.svg", "/language.js", "/store.js", "/tree.js": Page.file(path)
     default: nil
     }
   }

@@ -11,7 +11,7 @@ import time
 
 from conftest import PATIENCE
 
-KEYS = {"Enter": 13, "Escape": 27, "Tab": 9}
+KEYS = {"Enter": 13, "Escape": 27, "Tab": 9, "ArrowUp": 38, "k": 75, "o": 79, "/": 191}
 
 
 class Browser:
@@ -89,8 +89,8 @@ class BrowserPage:
         self.dialogs = []
         #: Requests answered with an error status, which the console also complains about.
         self.allowed_statuses = set()
-        context = browser.call("Target.createBrowserContext")["browserContextId"]
-        self.target = browser.call("Target.createTarget", url="about:blank", browserContextId=context)["targetId"]
+        self.context = browser.call("Target.createBrowserContext")["browserContextId"]
+        self.target = browser.call("Target.createTarget", url="about:blank", browserContextId=self.context)["targetId"]
         self.session = browser.call("Target.attachToTarget", targetId=self.target, flatten=True)["sessionId"]
         browser.pages[self.session] = self
         for domain in ("Page", "Runtime", "Network", "Log"):
@@ -161,10 +161,27 @@ class BrowserPage:
         for kind in ("mousePressed", "mouseReleased"):
             self.call("Input.dispatchMouseEvent", type=kind, x=box[0], y=box[1], button="left", clickCount=1)
 
-    def press(self, key, shift=False):
+    def press(self, key, shift=False, control=False):
         for kind in ("keyDown", "keyUp"):
             self.call("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=KEYS[key],
-                      modifiers=8 if shift else 0, **({"text": "\r"} if key == "Enter" and kind == "keyDown" else {}))
+                      modifiers=8 * shift + 2 * control,
+                      **({"text": "\r"} if key == "Enter" and kind == "keyDown" else {}))
+
+    def drop(self, selector, *files):
+        """Drags files from outside over an element and lets them go."""
+        box = self.run(f"(({{x, y}}) => [x + 5, y + 5])(document.querySelector({json.dumps(selector)}).getBoundingClientRect())")
+        data = {"items": [], "files": [str(file) for file in files], "dragOperationsMask": 1}
+        for kind in ("dragEnter", "dragOver", "drop"):
+            self.call("Input.dispatchDragEvent", type=kind, x=box[0], y=box[1], data=data)
+
+    def choose_files(self, selector, *files):
+        """What the dialog for files does with those that a person chooses."""
+        element = self.call("Runtime.evaluate", expression=f"document.querySelector({json.dumps(selector)})")["result"]
+        self.call("DOM.setFileInputFiles", files=[str(file) for file in files], objectId=element["objectId"])
+
+    def save_files_in(self, folder):
+        self.browser.call("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(folder),
+                          browserContextId=self.context)
 
     def type(self, text):
         self.call("Input.insertText", text=text)

@@ -30,6 +30,10 @@ class PageServer(ThreadingHTTPServer):
         #: By question: the pieces of its answer. A `threading.Event` among them is waited for, a number is a pause in
         #: seconds, an exception breaks the connection, a dictionary is sent as it is.
         self.answers = {}
+        #: By question: the reason for which its answer ends, if it is another than "stop".
+        self.endings = {}
+        #: What the server says of its model beside the name, and of the speed of an answer.
+        self.model, self.timings = {}, None
         #: The next answers with an error: (status, body, headers).
         self.refusals = []
         self.key = None
@@ -68,7 +72,8 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         if self.path == "/v1/models":
             if self.is_allowed():
-                self.reply(200, json.dumps({"object": "list", "data": [{"id": "small-chat", "object": "model"}]}).encode())
+                self.reply(200, json.dumps(
+                    {"object": "list", "data": [{"id": "small-chat", "object": "model", **self.server.model}]}).encode())
             return
         path = SOURCES / "Page" / ("index.html" if self.path == "/" else self.path[1:])
         if path.is_file():
@@ -82,6 +87,8 @@ class Handler(BaseHTTPRequestHandler):
         if not self.is_allowed():
             return
         self.server.asked.append(body)
+        if refusal := self.refusal(body):
+            self.server.refusals.insert(0, refusal)
         if self.server.refusals:
             status, message, code, headers = self.server.refusals.pop(0)
             return self.refuse(status, message, code, headers)
@@ -93,6 +100,10 @@ class Handler(BaseHTTPRequestHandler):
             self.stream(pieces)
         except OSError:
             self.server.disconnected.set()
+
+    def refusal(self, body):
+        """The refusal of a request, for models that refuse some."""
+        return None
 
     def stream(self, pieces):
         def send(**chunk):
@@ -116,6 +127,7 @@ class Handler(BaseHTTPRequestHandler):
             else:
                 delta({"content": piece})
                 count += 1
-        delta({}, "stop")
-        send(choices=[], usage={"prompt_tokens": 5, "completion_tokens": count, "total_tokens": 5 + count})
+        delta({}, self.server.endings.get(self.server.asked[-1]["messages"][-1]["content"], "stop"))
+        timings = {"timings": self.server.timings} if self.server.timings else {}
+        send(choices=[], usage={"prompt_tokens": 5, "completion_tokens": count, "total_tokens": 5 + count}, **timings)
         self.wfile.write(b"data: [DONE]\n\n")

@@ -1,6 +1,8 @@
 """How the web page looks in a headless Chromium: languages, colours, a phone's width, and without a mouse."""
 
+import importlib.util
 import json
+from pathlib import Path
 
 import pytest
 from browser import check_texts
@@ -79,9 +81,103 @@ def test_the_keyboard_suffices_and_everything_has_a_name(server, visit):
     for _ in range(30):
         page.press("Tab")
         seen.add(page.run("document.activeElement.id || document.activeElement.className"))
-    assert {"new", "open", "rename", "remove", "language", "theme", "open-settings", "question", "send", "again"} <= seen
+    assert {"new", "search", "open", "rename", "remove", "open-transfer", "open-shortcuts", "language", "theme", "open-settings", "edit",
+            "attach", "question", "send", "again"} <= seen
     tree = page.call("Accessibility.getFullAXTree")["nodes"]
     interactive = [node for node in tree if not node["ignored"] and node.get("role", {}).get("value") in (
         "button", "textbox", "combobox", "link", "log", "navigation", "complementary")]
     assert len(interactive) > 10
     assert [node for node in interactive if not node.get("name", {}).get("value")] == []
+
+
+#: What a page of a conversation can hold.
+EVERYTHING = r"""## Heading
+
+Text with **bold**, `code`, [a link](https://example.org/), &amp; \(x^2\).
+
+$$\sum_{i=1}^n i = \frac{n(n+1)}{2}$$
+
+- a list
+  1. of lists
+
+> quoted
+
+```python
+def f(x):  # comment
+    return "text" + str(1.5)
+```
+
+| a | b |
+|--|--:|
+| 1 | 2 |
+"""
+
+
+@pytest.fixture(scope="module")
+def axe():
+    """axe-core, the checker of accessibility, as a script."""
+    package = importlib.util.find_spec("axe_playwright_python").submodule_search_locations[0]
+    return (Path(package) / "axe.min.js").read_text(encoding="utf-8")
+
+
+def show_everything(server, page):
+    """A conversation with all that a message can have."""
+    server.answers["Show"] = [{"reasoning_content": "Well …"}, EVERYTHING]
+    ask(page, "Show")
+    server.endings["Show"] = "length"
+    page.click(".again")
+    page.wait("document.querySelector('.assistant:last-child:not(.running) .go-on')")
+    page.run("document.activeElement.blur()")
+
+
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("width", [1200, 375])
+def test_axe_finds_nothing(server, visit, axe, dark, width):
+    page = visit(width=width, height=800, dark=dark)
+    page.allowed_statuses = {400}
+    page.run(axe + "; 0")
+
+    def check(what):
+        found = page.run("axe.run({resultTypes: ['violations']}).then(({violations}) => violations.map("
+                         "({id, nodes}) => [id, nodes.map(({html, failureSummary}) => [html, failureSummary])]))")
+        assert found == [], what
+
+    check("the empty page")
+    show_everything(server, page)
+    check("a conversation")
+    page.run("document.querySelector('.edit').click()")
+    check("editing")
+    page.press("Escape")
+    for button, dialog in (("#open-settings", "settings"), ("#open-transfer", "transfer"), ("#open-shortcuts", "shortcuts")):
+        page.run(f"document.querySelector('{button}').click()")
+        page.wait(f"document.querySelector('#{dialog}').open")
+        check(dialog)
+        page.run(f"document.querySelector('#{dialog}').close()")
+    server.refusals = [(400, "odd", None, {})]
+    ask(page, "Refused", waits=False)
+    page.wait("document.querySelector('.error')")
+    check("an error")
+    page.run("document.body.classList.add('listing'); document.querySelector('#search').value = 'Show';"
+             " document.querySelector('#search').dispatchEvent(new Event('input'))")
+    page.wait("getComputedStyle(document.querySelector('#sidebar')).transform.replace(/[^1-9]/g, '') === '' || innerWidth > 1000"
+              " || document.querySelector('#sidebar').getBoundingClientRect().left === 0")
+    check("the list")
+
+
+@pytest.mark.parametrize("languages", ["en", "zh", "ja"])
+def test_a_phone_has_room_for_everything(server, visit, languages):
+    page = visit(languages=languages, width=360, height=640)
+    show_everything(server, page)
+    fits = "document.documentElement.scrollWidth === 360"
+    assert page.run(fits)
+    page.run("document.querySelector('.edit').click()")
+    assert page.run(fits)
+    page.press("Escape")
+    for dialog in ("settings", "transfer", "shortcuts"):
+        page.run(f"document.querySelector('#open-{dialog}').click()")
+        assert page.run(f"{fits} && document.querySelector('#{dialog}').scrollWidth <= document.querySelector('#{dialog}').clientWidth")
+        page.run(f"document.querySelector('#{dialog}').close()")
+    # WCAG 2.2 asks for 24 pixels at least.
+    small = page.run("[...document.querySelectorAll('.message button, .code button, #composer button, #talk > header button')].filter(button =>"
+                     " { const {width, height} = button.getBoundingClientRect(); return width && (width < 24 || height < 24); }).map(button => button.outerHTML)")
+    assert small == []

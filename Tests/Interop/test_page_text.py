@@ -36,7 +36,7 @@ def test_no_message_puts_markup_into_the_page(server, visit):
     links = page.run("[...document.querySelectorAll('.content a')].map(({protocol, rel, target}) => [protocol, rel, target])")
     assert links and all(link == ["https:", "noopener noreferrer", "_blank"] for link in links)
     shown = page.run("document.querySelector('.assistant .content').textContent")
-    for attack in ("<script>window.attacked=1</script>", "<img src=x onerror=\"window.attacked=1\">", "&lt;img", "javascript:"):
+    for attack in ("<script>window.attacked=1</script>", "<img src=x onerror=\"window.attacked=1\">", "javascript:"):
         assert attack in shown
     # The same in a question, a title and a system prompt.
     page.click("#new")
@@ -50,7 +50,8 @@ def test_markdown(server, visit):
         "**bold** *slanted* ~~struck~~ `co*de*` snake_case_name 2 * 3 * 4":
             "<p><strong>bold</strong> <em>slanted</em> <s>struck</s> <code>co*de*</code> snake_case_name 2 * 3 * 4</p>",
         "one\ntwo\n\nthree": "<p>one<br>two</p><p>three</p>",
-        "## Title ##\ntext": "<h3>Title</h3><p>text</p>",
+        "## Title ##\ntext\n#### Part\n# Another": "<h3>Title</h3><p>text</p><h4>Part</h4><h2>Another</h2>",
+        "### Title": "<h2>Title</h2>",
         "- a\n- b\n  - c\n- d": "<ul><li>a</li><li>b<ul><li>c</li></ul></li><li>d</li></ul>",
         "3. a\n4. b\n\ntext": '<ol start="3"><li>a</li><li>b</li></ol><p>text</p>',
         "1. a\n\n   more\n2. b": "<ol><li>a<p>more</p></li><li>b</li></ol>",

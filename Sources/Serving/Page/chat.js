@@ -1,12 +1,18 @@
 // The chat page. Conversations live in `all`; each that is being answered has an entry in `runs`, so an answer goes on
 // while another conversation is looked at.
 
-import { ServerError, answer, models } from "./client.js";
-import { errorElement, messageElement, noticeElement, runningElement, updateRunning, welcomeElement }
-  from "./messages.js";
-import { openSettings, samplingFields } from "./settings.js";
+import { receive } from "./asking.js";
+import { ServerError, models } from "./client.js";
+import { clearDraft, openDraft, useComposer } from "./composer.js";
+import {
+  editorElement, errorElement, fit, messageElement, noticeElement, runningElement, updateRunning, welcomeElement,
+} from "./messages.js";
+import { openSettings, samplingFields, showDefaults } from "./settings.js";
+import { useShortcuts } from "./shortcuts.js";
 import { drawList } from "./sidebar.js";
 import * as store from "./store.js";
+import { useTransfer } from "./transfer.js";
+import * as tree from "./tree.js";
 import { browserLanguage, speak, text } from "./words.js";
 
 const part = id => document.getElementById(id);
@@ -18,26 +24,55 @@ let current = all.find(conversation => conversation.id === store.load("current")
 const runs = new Map();
 /// By conversation: what went wrong last; under null, what went wrong when the models were asked for.
 const errors = new Map();
+/// The question that is being edited: {message, text}.
+let editing = null;
+/// The tokens that the model can read and write together; 0 until the server has said it.
+let contextLength = 0;
 
 // MARK: Drawing
 
-function draw() {
+/// Draws the conversation and goes to its end; with `keepsPlace` the reader stays where he is.
+function draw({ keepsPlace = false } = {}) {
+  const place = scroll.scrollTop;
   drawConversations();
   const run = runs.get(current);
   const error = errors.get(current) ?? errors.get(null);
-  const elements = current.messages.map((message, index) => {
+  const shown = tree.branch(current);
+  const elements = shown.map((message, index) => {
     if (message === run?.message) return (run.element = runningElement(message));
-    // Below an error stands a button that does the same.
-    const canAskAgain = index === current.messages.length - 1 && !error;
-    return messageElement(message, canAskAgain ? () => askAgain(current) : null);
+    if (message === editing?.message) return editorElement(editing, { send: sendEdited, cancel: cancelEditing });
+    return messageElement(message, actions(message, index === shown.length - 1, Boolean(run), error));
   });
-  if (current.messages.some(message => message.forgot)) elements.unshift(noticeElement(text("forgotten")));
+  if (shown.some(message => message.forgot)) elements.unshift(noticeElement(text("forgotten")));
   if (elements.length === 0) elements.push(welcomeElement());
-  if (error) elements.push(errorElement(error, errors.has(current) ? () => askAgain(current) : loadModels));
+  if (error) elements.push(errorElement(error, remedy(error)));
   messages.replaceChildren(...elements);
-  scroll.scrollTop = scroll.scrollHeight;
+  const editor = messages.querySelector(".editing textarea");
+  if (editor) fit(editor);
+  scroll.scrollTop = keepsPlace ? place : scroll.scrollHeight;
   part("send").hidden = Boolean(run);
   part("stop").hidden = !run;
+}
+
+/// What can be done with a message: nothing new while an answer is being written.
+function actions(message, isLast, isRunning, error) {
+  if (isRunning) return {};
+  const result = { versions: tree.versions(current, message), choose };
+  if (message.role === "user") result.edit = () => edit(message);
+  // Below an error stands a button that does the same.
+  if (isLast && !error) {
+    result.again = () => askAgain(current);
+    const isUnfinished = message.ending === "length" || message.ending === "stopped";
+    if (isUnfinished && message.content.trim() !== "") result.goOn = () => run(current, message);
+  }
+  return result;
+}
+
+/// The button below an error, and what its sentence needs.
+function remedy(error) {
+  if (!errors.has(current)) return { label: text("retry"), action: loadModels };
+  return error.kind === "tooLong" ? { label: text("edit"), action: editLast, limit: contextLength }
+    : { label: text("retry"), action: () => askAgain(current) };
 }
 
 function drawConversations() {
@@ -50,18 +85,34 @@ function drawConversations() {
     remove(conversation) {
       runs.get(conversation)?.controller.abort();
       all = all.filter(other => other !== conversation);
-      store.removeConversation(conversation.id);
+      store.removeConversation(conversation);
       open(conversation === current ? all[0] ?? store.newConversation() : current);
     },
   });
 }
 
-function open(conversation) {
+/// Shows a conversation; with a message, the branch and the place of that.
+function open(conversation, message = null) {
   current = conversation;
+  editing = null;
+  if (message && !runs.has(current)) tree.choose(current, message);
   store.save("current", current.id);
   document.body.classList.remove("listing");
+  openDraft(current);
   draw();
+  if (message) messages.querySelector(`[data-id="${message.id}"]`)?.scrollIntoView({ block: "start" });
   question.focus();
+}
+
+/// Shows another version of a message. The pointer stays over the arrow, and the keyboard at it.
+function choose(message, arrow) {
+  tree.choose(current, message);
+  errors.delete(current);
+  editing = null;
+  keep(current);
+  draw({ keepsPlace: true });
+  const arrows = [...messages.querySelectorAll(`[data-id="${message.id}"] :is(.earlier, .later)`)];
+  (arrows.find(element => element.matches("." + arrow) && !element.disabled) ?? arrows.find(element => !element.disabled))?.focus();
 }
 
 /// Writes a conversation to the browser's store, unless it has been deleted in the meantime.
@@ -73,50 +124,78 @@ function keep(conversation) {
 
 // MARK: Asking
 
-function ask() {
-  const content = question.value.trim();
-  if (content === "" || runs.has(current)) return;
-  current.messages.push({ role: "user", content });
+function ask(content, parent = current.at) {
+  if (runs.has(current)) return false;
+  tree.add(current, { role: "user", content }, parent);
   if (!current.title) current.title = content.split("\n")[0].slice(0, 60);
   all = [current, ...all.filter(conversation => conversation !== current)];
-  question.value = "";
-  fitQuestion();
   store.save("current", current.id);
   run(current);
+  return true;
 }
 
 function askAgain(conversation) {
   if (runs.has(conversation)) return;
-  if (conversation.messages.at(-1)?.role === "assistant") conversation.messages.pop();
-  if (conversation.messages.length > 0) run(conversation); else { errors.delete(conversation); draw(); }
+  const last = tree.branch(conversation).at(-1);
+  if (last?.role === "assistant") conversation.at = last.parent;
+  if (conversation.at !== null) run(conversation); else { errors.delete(conversation); draw(); }
 }
 
-/// Lets the model answer the last question of a conversation.
-async function run(conversation) {
+function edit(message) {
+  editing = { message, text: message.content };
+  draw({ keepsPlace: true });
+  const field = messages.querySelector(".editing textarea");
+  field.focus();
+  field.scrollIntoView({ block: "nearest" });
+}
+
+function editLast() {
+  const message = runs.has(current) ? null : tree.branch(current).findLast(({ role }) => role === "user");
+  if (message) edit(message);
+}
+
+function cancelEditing() {
+  editing = null;
+  draw({ keepsPlace: true });
+  question.focus();
+}
+
+/// Asks the edited question beside the old one.
+function sendEdited() {
+  const { message, text } = editing;
+  if (text.trim() === "") return;
+  editing = null;
+  ask(text.trim(), message.parent);
+  question.focus();
+}
+
+/// Lets the model answer the last question of a conversation, or go on with `continued`, an answer that ended too early.
+async function run(conversation, continued = null) {
+  const asked = tree.branch(conversation);
   // An answer that the page does not see the end of has been stopped.
-  const message = { role: "assistant", content: "", ending: "stopped" };
-  const asked = conversation.messages.slice();
+  const message = continued ?? { role: "assistant", content: "", ending: "stopped" };
   const controller = new AbortController();
   runs.set(conversation, { controller, message });
-  conversation.messages.push(message);
+  if (!continued) tree.add(conversation, message);
   errors.delete(conversation);
   keep(conversation);
   draw();
   status.textContent = text("answering");
   try {
-    await receive(conversation, asked, message, controller.signal);
-    status.textContent = text("answered");
+    await receive({
+      system: conversation.system, asked, message, sampling: samplingFields(), signal: controller.signal,
+      model: { name: part("model").value, contextLength }, onPiece: () => drawSoon(conversation),
+    });
+    status.textContent = text(message.content.trim() === "" ? "answeredNothing" : "answered");
   } catch (error) {
     if (error.name !== "AbortError") errors.set(conversation, asServerError(error));
     status.textContent = "";
   }
-  if (message.content === "" && !message.reasoning) conversation.messages.splice(conversation.messages.indexOf(message), 1);
+  if (errors.has(conversation) && message.content === "" && !message.reasoning) tree.remove(conversation, message);
   runs.delete(conversation);
   keep(conversation);
   if (conversation === current) {
-    const wasAtEnd = isAtEnd(), place = scroll.scrollTop;
-    draw();
-    if (!wasAtEnd) scroll.scrollTop = place;
+    draw({ keepsPlace: !isAtEnd() });
     if (errors.get(conversation)?.kind === "key") showSettings(true);
   } else {
     drawConversations();
@@ -126,61 +205,6 @@ async function run(conversation) {
 function asServerError(error) {
   return error instanceof ServerError ? error : new ServerError("refused", { message: String(error) });
 }
-
-/// What earlier turns may take of the context, with the question. The rest is for the answer, as in `minimind chat`.
-const promptShare = 0.75;
-
-/// Sends the messages and fills `message`. While they leave too little room for an answer, the oldest are left out.
-async function receive(conversation, asked, message, signal) {
-  const began = performance.now();
-  const system = conversation.system ? [{ role: "system", content: conversation.system }] : [];
-  for (;;) {
-    const sent = [...system, ...asked].map(({ role, content, reasoning }) =>
-      reasoning ? { role, content, reasoning_content: reasoning } : { role, content });
-    const sampling = samplingFields();
-    let first = 0, pieces = 0, hasBegun = false;
-    /// The bytes that filled the context.
-    let full = size(sent);
-    try {
-      for await (const piece of answer({ model: part("model").value, messages: sent, ...sampling }, signal)) {
-        const now = performance.now();
-        if (!hasBegun) {
-          // An answer that was cut off stays until the next one comes, which may be stopped or refused before.
-          const empty = { content: "", reasoning: undefined, tokens: undefined, rate: undefined, ending: "stopped" };
-          Object.assign(message, empty);
-          hasBegun = true;
-        }
-        if (piece.text !== undefined || piece.reasoning !== undefined) {
-          if (pieces++ === 0) first = now;
-          message.content += piece.text ?? "";
-          if (piece.reasoning) message.reasoning = (message.reasoning ?? "") + piece.reasoning;
-          message.tokens = pieces;
-          message.first = (first - began) / 1000;
-          if (now > first) message.rate = (pieces - 1) / ((now - first) / 1000);
-          drawSoon(conversation);
-        }
-        if (piece.ending) message.ending = piece.ending;
-        if (piece.tokens) {
-          // A piece may be of several tokens; this is the server's own count.
-          if (message.rate) message.rate *= (piece.tokens - 1) / Math.max(1, pieces - 1);
-          message.tokens = piece.tokens;
-        }
-      }
-      // There are two limits: that of the settings, and the end of the context.
-      const isCutByContext = message.ending === "length" && !(message.tokens >= sampling.max_tokens);
-      full += size([message, { content: message.reasoning ?? "" }]);
-      if (!isCutByContext || asked.length < 2 || size(sent) <= promptShare * full) return;
-    } catch (error) {
-      if (error.kind !== "tooLong" || asked.length < 2) throw error;
-    }
-    do asked = asked.slice(asked[1].role === "assistant" ? 2 : 1);
-    while (asked.length > 1 && size([...system, ...asked]) > promptShare * full);
-    message.forgot = true;
-  }
-}
-
-/// The bytes of messages. In every language they tell better than characters how many tokens there are.
-function size(messages) { return new Blob(messages.map(({ content }) => content)).size; }
 
 /// Shows what has come so far, at most once a frame.
 function drawSoon(conversation) {
@@ -208,6 +232,8 @@ async function loadModels() {
     part("model").replaceChildren(...list.map(({ name }) => new Option(name, name)));
     part("model").disabled = list.length < 2;
     part("thinking").hidden = !list.some(({ thinks }) => thinks);
+    contextLength = list[0]?.contextLength ?? 0;
+    showDefaults(list[0]?.defaults ?? {});
     errors.delete(null);
   } catch (error) {
     errors.set(null, asServerError(error));
@@ -236,37 +262,37 @@ function show(language, theme) {
   speak(language);
 }
 
-function fitQuestion() {
-  question.style.height = "auto";
-  question.style.height = question.scrollHeight + "px";
-}
-
 // MARK: What the user does
 
-part("composer").addEventListener("submit", event => { event.preventDefault(); ask(); });
+const create = () => open(current.messages.length === 0 ? current : store.newConversation());
+const hideList = () => document.body.classList.remove("listing");
+const showList = () => document.body.classList.add("listing");
+
+useComposer({ ask: content => { if (!runs.has(current)) { clearDraft(); ask(content); } }, editLast });
+useShortcuts({
+  escape: () => { if (document.body.classList.contains("listing")) hideList(); else stop(); },
+  search: () => { showList(); part("search").focus(); },
+  create,
+});
+useTransfer({
+  current: () => current, all: () => all,
+  take(conversations) {
+    all = [...conversations, ...all];
+    conversations.forEach(keep);
+    open(conversations[0]);
+  },
+});
 part("stop").addEventListener("click", () => { stop(); question.focus(); });
-question.addEventListener("input", fitQuestion);
-question.addEventListener("keydown", event => {
-  // Enter also ends the choice of a word in Chinese and Japanese input (229: what Safari says then).
-  if (event.key !== "Enter" || event.shiftKey || event.isComposing || event.keyCode === 229) return;
-  event.preventDefault();
-  ask();
-});
-document.addEventListener("keydown", event => {
-  if (event.key !== "Escape" || part("settings").open) return;
-  if (document.body.classList.contains("listing")) document.body.classList.remove("listing"); else stop();
-});
-part("new").addEventListener("click", () => open(current.messages.length === 0 ? current : store.newConversation()));
-part("open-sidebar").addEventListener("click", () => { document.body.classList.add("listing"); part("new").focus(); });
-for (const id of ["close-sidebar", "shade"]) {
-  part(id).addEventListener("click", () => document.body.classList.remove("listing"));
-}
+part("new").addEventListener("click", create);
+part("open-sidebar").addEventListener("click", () => { showList(); part("new").focus(); });
+for (const id of ["close-sidebar", "shade"]) part(id).addEventListener("click", hideList);
+part("search").addEventListener("input", drawConversations);
 part("open-settings").addEventListener("click", () => showSettings());
 for (const id of ["language", "theme"]) {
   part(id).addEventListener("change", event => {
     store.save(id, event.target.value);
     show(part("language").value, part("theme").value);
-    draw();
+    draw({ keepsPlace: true });
   });
 }
 // Another tab has written.
@@ -277,13 +303,15 @@ addEventListener("storage", () => {
   if (!runs.has(current)) {
     const stored = all.find(({ id }) => id === current.id);
     if (stored) current = stored; else if (current.messages.length > 0) current = all[0] ?? store.newConversation();
+    editing &&= { ...editing, message: current.messages.find(({ id }) => id === editing.message.id) };
   }
-  draw();
+  draw({ keepsPlace: true });
 });
 // What has come of an answer survives the page.
 addEventListener("pagehide", () => { for (const conversation of runs.keys()) keep(conversation); });
 
 show(store.load("language", browserLanguage()), store.load("theme", "auto"));
+openDraft(current);
 draw();
 loadModels();
 question.focus();

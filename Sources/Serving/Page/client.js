@@ -40,14 +40,19 @@ async function refusal(response) {
   return new ServerError(error?.message ? "refused" : "badAnswer", details);
 }
 
-/// The models that the server has: the name, and whether the model can be asked to think.
+/// The models that the server has: the name, whether the model can be asked to think, the tokens that it can read and
+/// write together (0: the server does not say), and what it takes for fields of sampling that a request does not have.
 export async function models() {
   const list = await (await request("v1/models")).json().catch(() => null);
   if (!Array.isArray(list?.data)) throw new ServerError("badAnswer", { status: 200 });
-  return list.data.map(model => ({ name: String(model.id), thinks: model.thinking === true }));
+  return list.data.map(model => ({
+    name: String(model.id), thinks: model.thinking === true,
+    contextLength: Number(model.context_length ?? model.max_model_len) || 0, defaults: model.default_sampling ?? {},
+  }));
 }
 
-/// Asks for an answer and yields its pieces: {reasoning} before {text}, and once {ending: "stop" or "length"} and {tokens: count}.
+/// Asks for an answer and yields its pieces: {reasoning} before {text}; once {ending: "stop" or "length"}; and in the end,
+/// as the server counted them, {promptTokens, tokens} and {rate}, tokens in a second.
 export async function* answer(body, signal) {
   const response = await request("v1/chat/completions", {
     method: "POST", signal, headers: { "Content-Type": "application/json" },
@@ -62,7 +67,8 @@ export async function* answer(body, signal) {
     if (choice?.delta?.reasoning_content) yield { reasoning: choice.delta.reasoning_content };
     if (choice?.delta?.content) yield { text: choice.delta.content };
     if (choice?.finish_reason) yield { ending: choice.finish_reason };
-    if (chunk.usage) yield { tokens: chunk.usage.completion_tokens };
+    if (chunk.usage) yield { promptTokens: chunk.usage.prompt_tokens, tokens: chunk.usage.completion_tokens };
+    if (chunk.timings?.predicted_per_second > 0) yield { rate: chunk.timings.predicted_per_second };
   }
   throw new ServerError("brokenOff");
 }

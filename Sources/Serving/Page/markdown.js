@@ -1,20 +1,26 @@
 // Markdown as DOM nodes. Text becomes text nodes and nothing else: no HTML of a message is ever parsed, so neither a
 // model nor the author of its prompt can put markup or scripts into the page.
 //
-// Of CommonMark: headings, paragraphs, lists, quotations, fenced code, rules, emphasis, code, links, escapes; of GitHub:
-// tables, struck text, bare addresses. An image becomes a link to it, since the page asks nothing of other servers.
+// Of CommonMark: headings, paragraphs, lists, quotations, fenced code, rules, emphasis, code, links, escapes, entities; of
+// GitHub: tables, struck text, bare addresses; and formulas (math.js). An image becomes a link to it, since the page asks
+// nothing of other servers.
 
-/// Replaces the content of `element` by `source`, rendered. `copyButton` makes the button of a block of code.
-export function render(element, source, copyButton) {
-  element.replaceChildren(...blocks(source.replace(/\r\n?/g, "\n").split("\n"), copyButton, 0));
+import { element } from "./dom.js";
+import { highlighted } from "./highlight.js";
+import { inline } from "./inline.js";
+
+/// Replaces the content of `place` by `source`, rendered. `copyButton` makes the button of a block of code.
+export function render(place, source, copyButton) {
+  place.replaceChildren(...blocks(source.replace(/\r\n?/g, "\n").split("\n"), copyButton, 0));
+  // The page itself has the first rank; those of the message follow it without a gap, whichever it begins with.
+  const headings = [...place.querySelectorAll("h1, h2, h3, h4, h5, h6")];
+  const ranks = [...new Set(headings.map(({ localName }) => localName))].sort();
+  for (const heading of headings) {
+    heading.replaceWith(node("h" + Math.min(6, 2 + ranks.indexOf(heading.localName)), [...heading.childNodes]));
+  }
 }
 
-function node(name, children = [], attributes = {}) {
-  const element = document.createElement(name);
-  element.append(...children);
-  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
-  return element;
-}
+function node(name, children = [], attributes = {}) { return element(name, attributes, ...children); }
 
 // MARK: Blocks
 
@@ -24,6 +30,7 @@ const heading = /^ {0,3}(#{1,6})\s+(.*?)\s*#*\s*$/;
 const rule = /^ {0,3}([-*_])( *\1){2,} *$/;
 const quotation = /^ {0,3}> ?/;
 const listItem = /^( *)([-*+]|\d{1,9}[.)])(?: +(.*)|)$/;
+const formulaStart = /^ {0,3}(\\\[|\$\$|\\begin\{(\w+\*?)\})/;
 const tableRule = /^ *\|?( *:?-+:? *\|)+( *:?-+:? *)?\|? *$/;
 
 function blocks(lines, copyButton, depth) {
@@ -31,37 +38,40 @@ function blocks(lines, copyButton, depth) {
   let at = 0;
   while (at < lines.length) {
     const line = lines[at];
-    let match;
+    let match, end;
     if (line.trim() === "") {
       at++;
     } else if ((match = fence.exec(line))) {
       // A fence that is not closed (yet) reaches to the end.
       const closed = lines.findIndex((other, index) => index > at && isClosing(other, match[1]));
-      const end = closed < 0 ? lines.length : closed;
+      end = closed < 0 ? lines.length : closed;
       result.push(codeBlock(lines.slice(at + 1, end).join("\n"), match[2], copyButton));
       at = end + 1;
     } else if ((match = heading.exec(line))) {
-      // The page itself has the first rank.
-      result.push(node("h" + Math.min(6, match[1].length + 1), inline(match[2])));
+      result.push(node("h" + match[1].length, inline(match[2])));
       at++;
     } else if (rule.test(line)) {
       result.push(node("hr"));
       at++;
     } else if (quotation.test(line) && depth < maximumDepth) {
-      const end = endOf(lines, at, other => quotation.test(other));
+      end = endOf(lines, at, other => quotation.test(other));
       const inner = lines.slice(at, end).map(other => other.replace(quotation, ""));
       result.push(node("blockquote", blocks(inner, copyButton, depth + 1)));
       at = end;
     } else if (listItem.test(line) && depth < maximumDepth) {
-      const [list, end] = listAt(lines, at, copyButton, depth);
+      const [list, after] = listAt(lines, at, copyButton, depth);
       result.push(list);
+      at = after;
+    } else if ((match = formulaStart.exec(line)) && (end = endOfFormula(lines, at, match)) > at) {
+      // Whatever begins a line of it: a minus is no list here.
+      result.push(node("p", inline(lines.slice(at, end).join("\n"))));
       at = end;
     } else if (line.includes("|") && tableRule.test(lines[at + 1] ?? "")) {
-      const end = endOf(lines, at + 2, other => other.includes("|"));
+      end = endOf(lines, at + 2, other => other.includes("|"));
       result.push(table(lines.slice(at, end)));
       at = end;
     } else {
-      const end = endOf(lines, at + 1, other => other.trim() !== "" && !beginsBlock(other));
+      end = endOf(lines, at + 1, other => other.trim() !== "" && !beginsBlock(other));
       result.push(node("p", withBreaks(lines.slice(at, end))));
       at = end;
     }
@@ -75,7 +85,7 @@ function isClosing(line, opening) {
 }
 
 function beginsBlock(line) {
-  return [fence, heading, rule, quotation, listItem].some(pattern => pattern.test(line));
+  return [fence, heading, rule, quotation, listItem, formulaStart].some(pattern => pattern.test(line));
 }
 
 function endOf(lines, start, belongs) {
@@ -84,9 +94,19 @@ function endOf(lines, start, belongs) {
   return end;
 }
 
+/// The line after a formula; `start` where it does not end, or not alone on its lines.
+function endOfFormula(lines, start, [opening, delimiter, name]) {
+  const closing = name ? `\\end{${name}}` : delimiter === "$$" ? "$$" : "\\]";
+  for (let at = start, from = opening.length; at < lines.length; at++, from = 0) {
+    const found = lines[at].indexOf(closing, from);
+    if (found >= 0) return lines[at].slice(found + closing.length).trim() === "" ? at + 1 : start;
+  }
+  return start;
+}
+
 function codeBlock(code, language, copyButton) {
   const head = node("div", [node("span", [language]), copyButton(code)], { class: "code-head" });
-  return node("figure", [head, node("pre", [node("code", [code])], { tabindex: "0" })], { class: "code" });
+  return node("figure", [head, node("pre", [node("code", highlighted(code, language))], { tabindex: "0" })], { class: "code" });
 }
 
 /// A list and the line after it. What is indented below an item belongs to it.
@@ -132,58 +152,4 @@ function table(lines) {
 /// The lines of a paragraph; the ends of lines are kept, as in verses.
 function withBreaks(lines) {
   return inline(lines.map(line => line.trim()).join("\n"));
-}
-
-// MARK: Inside a line
-
-const inlineRules = [
-  [/^\\([!-/:-@[-`{-~])/, match => [match[1]]],
-  [/^(`+)(?!`)([\s\S]*?[^`])\1(?!`)/, match => [node("code", [match[2].replace(/^ (.*) $/s, "$1")])]],
-  [/^!?\[((?:[^\[\]\\]|\\.|\[[^\[\]]*\])*)\]\(\s*<?([^\s()<>]*(?:\([^\s()]*\)[^\s()<>]*)*)>?(?:\s+["'(][^\n]*?["')])?\s*\)/,
-    (match, depth) => link(match[2], inline(match[1] || match[2], depth + 1), match[0])],
-  [/^<(https?:\/\/[^\s<>]+)>/i, match => link(match[1], [match[1]], match[0])],
-  [/^https?:\/\/[^\s<>"'`]*[^\s<>"'`.,:;!?()\[\]*_~。，、；：？！）」』】]/i, match => link(match[0], [match[0]], match[0])],
-  [/^(\*\*|__)(?=\S)([\s\S]*?\S)\1(?!\w)/, (match, depth) => [node("strong", inline(match[2], depth + 1))]],
-  [/^~~(?=\S)([\s\S]*?\S)~~/, (match, depth) => [node("s", inline(match[1], depth + 1))]],
-  [/^\*(?=[^\s*])([\s\S]*?[^\s*])\*(?!\*)/, (match, depth) => [node("em", inline(match[1], depth + 1))]],
-  [/^_(?=[^\s_])([\s\S]*?[^\s_])_(?!\w)/, (match, depth) => [node("em", inline(match[1], depth + 1))]],
-  [/^\n/, () => [node("br")]],
-];
-
-/// Where a rule may apply: everything before is plain text.
-const special = /[\\`![<*_~\n]|https?:\/\//i;
-
-function inline(source, depth = 0) {
-  const result = [];
-  let plain = "";
-  let rest = source;
-  while (rest !== "") {
-    const next = depth > maximumDepth ? -1 : rest.search(special);
-    if (next < 0) { plain += rest; break; }
-    plain += rest.slice(0, next);
-    rest = rest.slice(next);
-    // An underscore inside a word (snake_case) is itself.
-    const isInWord = rest[0] === "_" && /\w$/.test(plain);
-    let match = null;
-    const found = isInWord ? null : inlineRules.find(([pattern]) => (match = pattern.exec(rest)));
-    if (found) {
-      if (plain) result.push(plain);
-      plain = "";
-      result.push(...found[1](match, depth));
-      rest = rest.slice(match[0].length);
-    } else {
-      plain += rest[0];
-      rest = rest.slice(1);
-    }
-  }
-  if (plain) result.push(plain);
-  return result;
-}
-
-/// A link, for addresses of the web only; anything else (javascript:, data:, file:) stays the text that it was.
-function link(address, children, source) {
-  let url;
-  try { url = new URL(address); } catch { return [source]; }
-  if (url.protocol !== "http:" && url.protocol !== "https:") return [source];
-  return [node("a", children, { href: url.href, target: "_blank", rel: "noopener noreferrer" })];
 }

@@ -1,7 +1,7 @@
 // The dialog of settings: system prompt, sampling, API key.
 
 import { key } from "./client.js";
-import { element } from "./messages.js";
+import { element } from "./dom.js";
 import { load, save } from "./store.js";
 import { text } from "./words.js";
 
@@ -22,6 +22,11 @@ const sampling = [
 for (const [name, field, limits] of sampling) {
   const input = element("input", { name: field, type: "number", inputmode: "decimal", ...limits });
   document.getElementById("sampling").append(element("label", {}, element("span", { "data-text": name }), input));
+}
+
+/// Shows in the empty fields what the server takes for them.
+export function showDefaults(defaults) {
+  for (const [, field] of sampling) form.elements[field].placeholder = defaults[field] ?? "";
 }
 
 /// What a request says of sampling and thinking: only what has been set.

@@ -1,7 +1,10 @@
 // What the browser keeps: each conversation under a key of its own, so that two tabs do not overwrite each other's.
 //
-// A conversation is {id, title, system, updated, messages}; a message {role, content} and, for an answer, what the page
-// shows below it: {tokens, rate, first, ending, forgot}.
+// A conversation is {id, title, system, updated, messages, at}; a message {id, parent, role, content} (tree.js) and, for an
+// answer, what the page shows of it: {reasoning, tokens, rate, first, ending, forgot}, and `density`, the tokens in a byte
+// of what was sent for it.
+
+import { fromList, isTree } from "./tree.js";
 
 const conversationPrefix = "minimind.conversation.";
 
@@ -31,14 +34,19 @@ export function conversations() {
     .filter(isConversation).sort((a, b) => b.updated - a.updated);
 }
 
-function isConversation(value) {
-  return typeof value?.id === "string" && typeof value.title === "string" && Array.isArray(value.messages) &&
-    value.messages.every(message => typeof message?.role === "string" && typeof message.content === "string");
+/// Whether a value from a file or from the store is a conversation. One of an earlier version, without branches, becomes
+/// a tree.
+export function isConversation(value) {
+  const isShaped = typeof value?.id === "string" && typeof value.title === "string" &&
+    typeof value.system === "string" && Array.isArray(value.messages) && value.messages.every(message =>
+    (message?.role === "user" || message?.role === "assistant") && typeof message.content === "string");
+  if (isShaped && value.at === undefined) fromList(value);
+  return isShaped && isTree(value);
 }
 
 export function newConversation() {
   const id = Date.now().toString(36) + Math.random().toString(36).slice(2, 8);
-  return { id, title: "", system: "", updated: Date.now(), messages: [] };
+  return { id, title: "", system: "", updated: Date.now(), messages: [], at: null };
 }
 
 export function saveConversation(conversation) {
@@ -46,4 +54,19 @@ export function saveConversation(conversation) {
   return save("conversation." + conversation.id, conversation);
 }
 
-export function removeConversation(id) { localStorage.removeItem(conversationPrefix + id); }
+export function removeConversation(conversation) {
+  localStorage.removeItem(conversationPrefix + conversation.id);
+  sessionStorage.removeItem(draftName(conversation));
+}
+
+/// What has been written and not yet sent, by conversation, for this tab; a reload does not lose it. All conversations without
+/// a message are the same one.
+export const draft = {
+  get: conversation => sessionStorage.getItem(draftName(conversation)) ?? "",
+  set(conversation, text) {
+    // Where there is no room the draft lasts as long as the page.
+    try { sessionStorage.setItem(draftName(conversation), text); } catch { sessionStorage.removeItem(draftName(conversation)); }
+  },
+};
+
+function draftName({ id, messages }) { return "minimind.draft." + (messages.length > 0 ? id : "new"); }
