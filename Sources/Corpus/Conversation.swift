@@ -98,7 +98,7 @@ extension RowReader {
 
   /// Messages with the row's `system` first, where they do not begin with a system message themselves.
   func withSystem(_ conversation: RowConversation) throws(RowProblem) -> RowConversation {
-    guard conversation.messages.first?.role.isInstruction != true, let system = try fields.text(FieldNames.system)
+    guard !conversation.hasOwnSystem, let system = try fields.text(FieldNames.system)
     else {
       return conversation
     }

@@ -97,7 +97,7 @@ final class ConversationEncoder: RowEncoder {
     let digest = heldOut.digest(of: conversation.messages, tools: conversation.tools)
     var random = SplitMix64(seed: digest.low)
     let getsSystem = random.nextUniform() < filters.systemPromptShare
-    if getsSystem, conversation.tools.isEmpty, conversation.messages.first?.role.isInstruction == false {
+    if getsSystem, conversation.tools.isEmpty, !conversation.hasOwnSystem {
       conversation.insertSystem(SystemPrompts.all[random.next(below: SystemPrompts.all.count)])
       conversation.gotSystem = true
     }
@@ -112,10 +112,8 @@ final class ConversationEncoder: RowEncoder {
     if count > filters.maximumTokens { count = removeOldestTurns(&parts, of: messages, count) }
     let promptCount = count - (parts.last?.ids.count ?? 0)
     guard promptCount < filters.maximumTokens else { return .promptTooLong }
-    if count < wholeCount { output.counts.change(.oldTurnsRemoved) }
-    if count > filters.maximumTokens { output.counts.change(.answerCut) }
-    if conversation.lostOpeningAnswer { output.counts.change(.openingAnswerRemoved) }
-    if conversation.gotSystem { output.counts.change(.systemAdded) }
+    output.count(
+      conversation, lostTurns: count < wholeCount, isCut: count > filters.maximumTokens)
     let isHeldOut = output.isHeldOut(digest, by: heldOut)
     output.append(
       parts, of: messages, limit: filters.maximumTokens, isHeldOut: isHeldOut, tokenizer: tokenizer
@@ -136,15 +134,17 @@ final class ConversationEncoder: RowEncoder {
         conversation.messages, isTrained: conversation.isTrained, maximumTokens: filters.maximumTokens)
     } catch { throw RowProblem("\(error)") }
     func count(_ parts: some Sequence<TemplatePart>) -> Int { parts.reduce(0) { $0 + $1.ids.count } }
-    guard let last = found.documents.last, count(last.dropLast()) < filters.maximumTokens else { return .promptTooLong }
-    if found.removedTurns > 0 { output.counts.change(.oldTurnsRemoved) }
-    if count(last) > filters.maximumTokens { output.counts.change(.answerCut) }
-    if conversation.lostOpeningAnswer { output.counts.change(.openingAnswerRemoved) }
-    if conversation.gotSystem { output.counts.change(.systemAdded) }
-    if found.documents.count > 1 { output.counts.change(.answersApart) }
+    // Each document ends with an answer, which may be cut; its prompt may not.
+    let documents = found.documents.filter { count($0.dropLast()) < filters.maximumTokens }
+    guard !documents.isEmpty else { return .promptTooLong }
+    output.count(
+      conversation, lostTurns: found.removedTurns > 0,
+      isCut: documents.contains { count($0) > filters.maximumTokens })
+    if documents.count < found.documents.count { output.counts.change(.answersLeftOut) }
+    if documents.count > 1 { output.counts.change(.answersApart) }
     if found.droppedEmptyThinking { output.counts.change(.emptyThinkingRemoved) }
     let isHeldOut = output.isHeldOut(digest, by: heldOut)
-    for parts in found.documents where count(parts.dropLast()) < filters.maximumTokens {
+    for parts in documents {
       output.append(
         parts, of: nil, limit: filters.maximumTokens, isHeldOut: isHeldOut, tokenizer: tokenizer
       ) { _ in true }
@@ -214,6 +214,14 @@ extension HeldOutSelection {
 }
 
 extension EncodedBlock {
+  /// Counts what was done to a conversation to make it fit.
+  fileprivate mutating func count(_ conversation: RowConversation, lostTurns: Bool, isCut: Bool) {
+    if lostTurns { counts.change(.oldTurnsRemoved) }
+    if isCut { counts.change(.answerCut) }
+    if conversation.lostOpeningAnswer { counts.change(.openingAnswerRemoved) }
+    if conversation.gotSystem { counts.change(.systemAdded) }
+  }
+
   /// Appends the first `limit` tokens of `parts` as one document; only the last part may be cut.
   ///
   /// - Parameters:

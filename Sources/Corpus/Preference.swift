@@ -36,8 +36,7 @@ extension RowReader {
     }
     let prompt: RowConversation
     if Self.isWhole(answers.0), Self.isWhole(answers.1), try !isListed(FieldNames.prompt) {
-      let hasOwnSystem = [answers.0, answers.1].contains { $0.messages.first?.role.isInstruction == true }
-      prompt = hasOwnSystem ? RowConversation() : try system()
+      prompt = answers.0.hasOwnSystem || answers.1.hasOwnSystem ? RowConversation() : try system()
       usePrompt(repeatedIn: answers)
     } else {
       prompt = try preferencePrompt(answeredBy: answers)
@@ -132,18 +131,17 @@ extension RowReader {
       whole.append(answer)
     } else {
       // A list that begins with the prompt, with or without the system message.
-      let hasOwnSystem = answer.messages.first?.role.isInstruction == true
       let asked =
-        prompt.messages.first?.role.isInstruction == true && !hasOwnSystem
+        prompt.hasOwnSystem && !answer.hasOwnSystem
         ? Array(prompt.messages.dropFirst()) : prompt.messages
       // The list's own system message is used where the prompt has none.
       let begun =
-        hasOwnSystem && prompt.messages.first?.role.isInstruction != true
+        answer.hasOwnSystem && !prompt.hasOwnSystem
         ? Array(answer.messages.dropFirst()) : answer.messages
       guard begun.isEmpty || begun.starts(with: asked) else {
         throw RowProblem("\"\(key)\" begins with another question than the prompt")
       }
-      if hasOwnSystem && prompt.messages.first?.role.isInstruction != true {
+      if answer.hasOwnSystem && !prompt.hasOwnSystem {
         whole = answer
       } else {
         whole.messages += answer.messages.dropFirst(asked.count)

@@ -15,6 +15,9 @@ struct RowConversation: Equatable {
   /// Whether its system message is one of ours.
   var gotSystem = false
 
+  /// Whether it begins with an instruction of its own.
+  var hasOwnSystem: Bool { messages.first?.role.isInstruction == true }
+
   mutating func append(_ role: ChatMessage.Role, _ content: String, isTrained: Bool? = nil) {
     append(ChatMessage(role: role, content: content), isTrained: isTrained)
   }
@@ -39,7 +42,7 @@ struct RowConversation: Equatable {
 
   /// Leaves out an answer before the first question, as FastChat does: it answers nothing.
   mutating func removeOpeningAnswer() {
-    let first = messages.first?.role.isInstruction == true ? 1 : 0
+    let first = hasOwnSystem ? 1 : 0
     guard messages.count > first + 1, messages[first].role == .assistant else { return }
     messages.remove(at: first)
     isTrained.remove(at: first)
@@ -64,7 +67,7 @@ struct RowConversation: Equatable {
   /// Checks the order: perhaps a system message, then user and assistant in turn. Results of tools follow an answer that
   /// calls them, and an answer follows them.
   func checkTurns() throws(RowProblem) {
-    let first = messages.first?.role.isInstruction == true ? 1 : 0
+    let first = hasOwnSystem ? 1 : 0
     if messages.contains(where: { $0.role == .tool || $0.callsTools }) { return try checkToolTurns(from: first) }
     for (index, message) in messages.enumerated().dropFirst(first) {
       let expected: ChatMessage.Role = (index - first) % 2 == 0 ? .user : .assistant

@@ -85,6 +85,43 @@ struct TemplateRowTests {
     #expect(try prepare(1, 1).marked.allSatisfy { $0.contains("system") && !$0.contains("<think>") })
   }
 
+  /// Shows thoughts after the last question alone, as Qwen 3's template does.
+  static let forgetful =
+    "{% if tools %}{{ tools }}{% endif %}{% set last = namespace(user=0) %}{% for message in messages %}{% if message.role == 'user' %}"
+    + "{% set last.user = loop.index0 %}{% endif %}{% endfor %}{% for message in messages %}<|im_start|>{{ message.role }}\n"
+    + "{% if message.reasoning_content and loop.index0 > last.user %}{{ message.reasoning_content }}{% endif %}"
+    + "{{ message.content }}{% if message.tool_calls %}call{% endif %}<|im_end|>\n{% endfor %}"
+    + "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+
+  @Test("answers whose own document does not fit are left out and counted")
+  func answersLeftOut() throws {
+    let template = try withTemporaryDirectory { directory in
+      try Self.tokenizer.save(to: directory)
+      try Self.forgetful.write(toFile: directory + "/chat_template.jinja", atomically: true, encoding: .utf8)
+      return try ChatTemplate(tokenizerDirectory: directory)
+    }
+    let row =
+      #"{"messages": [{"role": "user", "content": "Q"}, {"role": "assistant", "content": "", "reasoning_content": "#
+      + "\"\(String(repeating: "T", count: 200))\", "
+      + #""tool_calls": [{"name": "f", "arguments": {}}]}, {"role": "tool", "content": "R"}, "#
+      + #"{"role": "assistant", "content": "A"}, {"role": "user", "content": "Q2"}, {"role": "assistant", "content": "A2"}]}"#
+      + "\n"
+    func prepare(maximumTokens: Int) throws -> PreparedData {
+      var filters = ConversationFilters()
+      filters.maximumTokens = maximumTokens
+      return try prepared(row, task: .sft(filters, template)) {
+        $0.heldOutFraction = 0
+        $0.tokenizer = Self.tokenizer
+      }
+    }
+    let whole = try prepare(maximumTokens: 2048)
+    try #require(whole.marked.count == 2, "\(whole.marked)")
+    #expect(whole.manifest.rowsChanged == ["answers-apart": 1])
+    let cut = try prepare(maximumTokens: 150)
+    #expect(cut.marked == [whole.marked[1]])
+    #expect(cut.manifest.rowsChanged == ["answers-left-out": 1])
+  }
+
   @Test("pairs with tools and thoughts differ in what is learned alone")
   func pairs() throws {
     let chosen = #"{"role": "user", "content": "Q"}, {"role": "assistant", "content": "A", "reasoning_content": "T"}"#

@@ -6,9 +6,9 @@ import random
 import unicodedata
 
 import pytest
-from test_tokenizer import SPECIALS, random_bytes, random_text, write_jsonl
+from test_tokenizer import SPECIALS, random_text, write_jsonl
 from test_tokenizer_files import added_tokens
-from test_tokenizer_patterns import PATTERNS, assert_same, ids_of, pattern_text, save, trained
+from test_tokenizer_patterns import PATTERNS, assert_same, assert_same_bytes, ids_of, pattern_text, save, trained
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
 MARK = "▁"
@@ -85,13 +85,7 @@ def test_added_tokens_are_found_among_marks(minimind, tmp_path, texts, name):
 
 
 def test_any_bytes_are_tokens(minimind, tmp_path, texts):
-    tokenizer = Tokenizer.from_str(json.dumps(character_file(texts, LLAMA2)))
-    directory = save(tokenizer, tmp_path / "tokenizer")
-    rng = random.Random(32)
-    cases = [random_bytes(rng) for _ in range(1000)]
-    (tmp_path / "cases.txt").write_bytes(b"".join(case + b"\n" for case in cases))
-    for case, ids in zip(cases, ids_of(minimind, directory, tmp_path / "cases.txt"), strict=True):
-        assert ids == tokenizer.encode(case.decode(errors="replace")).ids, f"{case!r}"
+    assert_same_bytes(minimind, Tokenizer.from_str(json.dumps(character_file(texts, LLAMA2))), tmp_path, seed=32)
 
 
 def test_a_long_text_is_one_word(minimind, tmp_path, texts):

@@ -118,21 +118,12 @@ extension Parameters {
     let version = MiniMindVersion(of: configuration)
     try version.check(configuration, path: path)
     let weights = table.miniMindWeights(of: configuration, version)
-    // libzip reads the elements from memory when the archive is closed, so all of them are laid out first.
-    let byteCounts = weights.map { $0.count * type.byteCount }
-    let block = UnsafeMutableRawBufferPointer.allocate(byteCount: byteCounts.reduce(0, +), alignment: 64)
-    defer { block.deallocate() }
-    var tensors: [TorchWriter.Tensor] = []
-    var offset = 0
-    for (weight, byteCount) in zip(weights, byteCounts) {
-      let bytes = UnsafeMutableRawBufferPointer(rebasing: block[offset..<offset + byteCount])
-      try withValues(of: weight) { values in
-        try TensorConversion.narrow(values, to: type, at: bytes, name: weight.name, path: path)
-      }
-      let names = weight.name == version.embedding ? [weight.name, version.output] : [weight.name]
-      tensors.append(TorchWriter.Tensor(names: names, shape: weight.shape, bytes: UnsafeRawBufferPointer(bytes)))
-      offset += byteCount
+    let named = weights.map { weight in
+      TorchWriter.Weight(
+        names: weight.name == version.embedding ? [weight.name, version.output] : [weight.name], shape: weight.shape)
     }
-    try TorchWriter.write(tensors, type: type, to: path)
+    try TorchWriter.write(named, type: type, to: path) { index, body in
+      try withValues(of: weights[index], body)
+    }
   }
 }

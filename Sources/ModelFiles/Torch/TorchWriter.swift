@@ -2,6 +2,14 @@ import Storage
 
 /// Writes weights as `torch.save` does, for `torch.load(path, weights_only=True)`.
 package enum TorchWriter {
+  /// A weight to be written.
+  package struct Weight {
+    /// More than one name where a model ties weights.
+    package var names: [String]
+    package var shape: [Int]
+  }
+
+  /// A weight that is laid out.
   package struct Tensor {
     /// More than one name for weights that a model ties.
     package var names: [String]
@@ -14,6 +22,29 @@ package enum TorchWriter {
       self.shape = shape
       self.bytes = bytes
     }
+  }
+
+  /// Writes a dictionary of weights, narrowed to `type`, which appears at `path` whole or not at all.
+  ///
+  /// - Parameter withValues: gives the elements of the weight of that number, row by row.
+  /// - Throws: `ModelFileError` when a weight does not fit into the type; `FileError`; what `withValues` throws.
+  package static func write(
+    _ weights: [Weight], type: TensorType, to path: String,
+    withValues: (_ weight: Int, _ body: (UnsafeBufferPointer<Float>) throws -> Void) throws -> Void
+  ) throws {
+    // libzip reads the elements from memory when the archive is closed, so all of them are laid out first.
+    let byteCounts = weights.map { $0.shape.reduce(type.byteCount, *) }
+    let block = UnsafeMutableRawBufferPointer.allocate(byteCount: byteCounts.reduce(0, +), alignment: 64)
+    defer { block.deallocate() }
+    var tensors: [Tensor] = []
+    var offset = 0
+    for (index, weight) in weights.enumerated() {
+      let bytes = UnsafeMutableRawBufferPointer(rebasing: block[offset..<offset + byteCounts[index]])
+      try withValues(index) { try TensorConversion.narrow($0, to: type, at: bytes, name: weight.names[0], path: path) }
+      tensors.append(Tensor(names: weight.names, shape: weight.shape, bytes: UnsafeRawBufferPointer(bytes)))
+      offset += byteCounts[index]
+    }
+    try write(tensors, type: type, to: path)
   }
 
   /// Writes a dictionary of `tensors`, which appears at `path` whole or not at all.
