@@ -16,10 +16,11 @@ import statistics
 import sys
 from pathlib import Path
 
+import numpy as np
 from bench_train import REPOSITORY, machine, run, run_json
 
 sys.path.insert(0, str(REPOSITORY / "Tests/Interop"))
-from random_model import make_model  # noqa: E402
+from random_model import SHAPES, make_model  # noqa: E402
 
 PEER = REPOSITORY / "scripts/peers/llama_cpp_rates.py"
 TOKENS = {"decode": 128, "prefill": 512}
@@ -38,7 +39,7 @@ class Bench:
             if not tokenizer.exists():
                 run([self.arguments.binary, "tokenizer", "train", "--input", REPOSITORY / "docs", "--output", tokenizer,
                      "--vocab-size", 2000])
-            make_model(directory, tokenizer, shape=name, vocabulary=6400, context=1024)
+            make_model(directory, tokenizer, shape=name, vocabulary=6400, context=1024, dtype=np.float16)
         return directory
 
     def file(self, name, type):
@@ -65,7 +66,7 @@ class Bench:
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", nargs="+", default=["small", "base"], choices=["small", "base"])
+    parser.add_argument("--models", nargs="+", default=["small", "base"], choices=sorted(SHAPES))
     parser.add_argument("--races", nargs="+", default=["bf16", "q8", "q4"], choices=["bf16", "q8", "q4"])
     parser.add_argument("--modes", nargs="+", default=["decode", "prefill"], choices=["decode", "prefill"])
     parser.add_argument("--pairs", type=int, default=5)

@@ -25,6 +25,12 @@ package protocol ModelFormat: Sendable {
 
   /// Whether the file or directory at a path is of this format.
   func isFormat(ofPath path: String) -> Bool
+  /// Refuses a model that the format cannot express.
+  ///
+  /// - Parameters:
+  ///   - holdsAdapter: whether the model was read as a base with an adapter.
+  ///   - path: what the message begins with.
+  func check(_ configuration: ModelConfiguration, holdsAdapter: Bool, path: String) throws(ModelFileError)
   /// Whether a weight is stored in the requested encoding, rather than always in fp32.
   func encodes(_ entry: ParameterEntry) -> Bool
   /// The files that writing to `path` makes, with what a report calls each.
@@ -130,6 +136,8 @@ extension ModelFormat {
   package var holdsAdapter: Bool { false }
   package var hasShards: Bool { false }
   package var lacksHeadCounts: Bool { false }
+
+  package func check(_ configuration: ModelConfiguration, holdsAdapter: Bool, path: String) throws(ModelFileError) {}
 
   package func files(writtenTo path: String) -> [(name: String, path: String)] { [("written", path)] }
 

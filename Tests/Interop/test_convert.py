@@ -142,6 +142,30 @@ def test_rotary_scaling_goes_along_where_the_format_has_it(minimind, model, tmp_
         assert run.returncode == 1 and "llama.cpp has" in run.stderr and not (tmp_path / "other.gguf").exists()
 
 
+def test_info_says_what_works_and_what_does_not(minimind, model, tmp_path):
+    uses = json.loads(minimind("info", model, "--json").stdout)["uses"]
+    assert uses["problems"] == {} and {"chat", "sft", "convert --format gguf", "convert --format pth"} <= set(uses["works"])
+    assert list(uses["fails"]) == ["convert --format lora"]
+
+    def changed(name, **settings):
+        shutil.copytree(model, tmp_path / name)
+        config = json.loads((model / "config.json").read_text()) | settings
+        (tmp_path / name / "config.json").write_text(json.dumps(config))
+        return tmp_path / name
+
+    other = minimind("info", changed("other", rope_theta=5e5), "--json")
+    assert "rotary base 500000" in json.loads(other.stdout)["uses"]["fails"]["convert --format pth"]
+    # What cannot be read at all is an error, which says what of it is of use.
+    unknown = minimind("info", changed("unknown", architectures=["GemmaForCausalLM"]), "--json", check=False)
+    uses = json.loads(unknown.stdout)
+    assert unknown.returncode == 1 and "GemmaForCausalLM" in unknown.stderr and "GemmaForCausalLM" in uses["problems"]["weights"]
+    assert uses["fails"]["chat"] == "weights" and "data sft" in uses["works"]
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (tmp_path / "other" / name).unlink()
+    plain = minimind("info", tmp_path / "other").stdout
+    assert "generate, eval, serve, chat, data pretrain, data sft, data dpo, convert --format gguf: tokenizer" in plain
+
+
 def test_weights_survive_every_round_trip_to_the_bit(minimind, model, tmp_path):
     original = weights(model)
     (tmp_path / "config").mkdir()

@@ -15,6 +15,11 @@ package struct GGUFFormat: ModelFormat {
 
   package func isFormat(ofPath path: String) -> Bool { isFile(path) && path.hasSuffix(".gguf") }
 
+  package func check(_ configuration: ModelConfiguration, holdsAdapter: Bool, path: String) throws(ModelFileError) {
+    try configuration.checkGGUF(path: path)
+    _ = try configuration.ggufRotaryScaling(path: path)
+  }
+
   /// Norms and routers stay fp32, as llama.cpp's own converter has it.
   package func encodes(_ entry: ParameterEntry) -> Bool { entry.shape.count == 2 && entry.role != .router }
 

@@ -44,16 +44,6 @@ extension Parameters {
 }
 
 extension ModelConfiguration {
-  private var ggufArchitecture: String {
-    switch Architecture(self) {
-    case .llama, .mistral: "llama"
-    case .qwen2: "qwen2"
-    case .qwen3: "qwen3"
-    case .qwen3Mixture: "qwen3moe"
-    case .ernieMixture: "ernie4_5-moe"
-    }
-  }
-
   /// Refuses what llama.cpp has no place for.
   func checkGGUF(path: String) throws(ModelFileError) {
     let differences: [(isOther: Bool, text: String)] = [
@@ -78,10 +68,10 @@ extension ModelConfiguration {
   ///
   /// - Throws: `ModelFileError.unsupported` for what llama.cpp would compute otherwise.
   func ggufRotaryScaling(path: String) throws(ModelFileError) -> [(key: String, value: GGUFValue)] {
-    func key(_ name: String) -> String { "\(ggufArchitecture).rope.scaling.\(name)" }
+    func key(_ name: String) -> String { "\(Architecture(self).ggufName).rope.scaling.\(name)" }
     switch rotaryScaling {
     case .none: return []
-    case .llama3 where ggufArchitecture == "llama": return []
+    case .llama3 where Architecture(self).ggufName == "llama": return []
     case .llama3:
       throw .unsupported(
         path: path, feature: "llama.cpp has the rotary scaling llama3 in Llama alone; choose --format hf")
@@ -102,7 +92,7 @@ extension ModelConfiguration {
 
   /// `general.*` and the sizes of the model, under the keys that llama.cpp reads for its architecture.
   func ggufMetadata(name: String, encoding: WeightEncoding) -> [(key: String, value: GGUFValue)] {
-    let architecture = ggufArchitecture
+    let architecture = Architecture(self).ggufName
     let sizes: [(String, Int)] = [
       ("vocab_size", vocabularySize), ("context_length", maximumSequenceLength), ("embedding_length", hiddenSize),
       ("block_count", layerCount), ("feed_forward_length", intermediateSize), ("attention.head_count", headCount),

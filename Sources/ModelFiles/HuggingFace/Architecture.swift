@@ -1,7 +1,7 @@
 import Model
 
 /// The models of `transformers` that a configuration can express, with what each has where `config.json` is silent.
-enum Architecture: String, CaseIterable {
+package enum Architecture: String, CaseIterable {
   case llama = "LlamaForCausalLM"
   /// Llama with a window over the tokens that are seen.
   case mistral = "MistralForCausalLM"
@@ -12,7 +12,7 @@ enum Architecture: String, CaseIterable {
   case ernieMixture = "Ernie4_5_MoeForCausalLM"
 
   /// What a model of this configuration is called. A Mistral without a window is a Llama.
-  init(_ configuration: ModelConfiguration) {
+  package init(_ configuration: ModelConfiguration) {
     self =
       if configuration.isMixture {
         configuration.normalizesQueriesAndKeys ? .qwen3Mixture : .ernieMixture
@@ -36,7 +36,18 @@ enum Architecture: String, CaseIterable {
     }
   }
 
-  var isMixture: Bool { self == .qwen3Mixture || self == .ernieMixture }
+  /// `general.architecture` of a GGUF file.
+  package var ggufName: String {
+    switch self {
+    case .llama, .mistral: "llama"
+    case .qwen2: "qwen2"
+    case .qwen3: "qwen3"
+    case .qwen3Mixture: "qwen3moe"
+    case .ernieMixture: "ernie4_5-moe"
+    }
+  }
+
+  package var isMixture: Bool { self == .qwen3Mixture || self == .ernieMixture }
 
   /// Of the members of `config.json`.
   var defaultKeyValueHeadCount: Int? {

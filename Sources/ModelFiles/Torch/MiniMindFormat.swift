@@ -14,6 +14,10 @@ package struct MiniMindFormat: ModelFormat {
   /// Any other file is refused when it is read as a checkpoint, with the reason.
   package func isFormat(ofPath path: String) -> Bool { isFile(path) && !path.hasSuffix(".gguf") }
 
+  package func check(_ configuration: ModelConfiguration, holdsAdapter: Bool, path: String) throws(ModelFileError) {
+    try MiniMindVersion(of: configuration).check(configuration, path: path)
+  }
+
   package func encodes(_ entry: ParameterEntry) -> Bool { true }
 
   package func read(_ path: String, _ missing: MissingSettings) throws -> StoredParameters {

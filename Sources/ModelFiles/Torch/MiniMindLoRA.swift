@@ -82,6 +82,16 @@ package struct MiniMindLoRAFormat: ModelFormat {
     isFile(path) && path.hasSuffix(".pth") && (try? TorchCheckpoint(path)).map(MiniMindLoRA.isAdapter) ?? false
   }
 
+  package func check(_ configuration: ModelConfiguration, holdsAdapter: Bool, path: String) throws(ModelFileError) {
+    guard holdsAdapter else {
+      throw .unsupported(
+        path: path, feature: "--format lora takes an adapter, a run of minimind lora or a directory in PEFT's format")
+    }
+    guard !configuration.storesAdjacentPairs else {
+      throw .unsupported(path: path, feature: "MiniMind has no adapters for a mixture of this kind")
+    }
+  }
+
   package func encodes(_ entry: ParameterEntry) -> Bool { true }
 
   package func read(_ path: String, _ missing: MissingSettings) throws -> StoredParameters {
@@ -93,12 +103,8 @@ package struct MiniMindLoRAFormat: ModelFormat {
   /// Writes the adapter that the model was read with; its scale goes into B.
   package func write(_ model: StoredParameters, to path: String, _ settings: WriteSettings) throws {
     func unsupported(_ feature: String) -> ModelFileError { .unsupported(path: path, feature: feature) }
-    guard let directory = model.adapterDirectory else {
-      throw unsupported("--format lora takes an adapter, a run of minimind lora or a directory in PEFT's format")
-    }
-    guard !model.parameters.configuration.storesAdjacentPairs else {
-      throw unsupported("MiniMind has no adapters for a mixture of this kind")
-    }
+    try check(model.parameters.configuration, holdsAdapter: model.adapterDirectory != nil, path: path)
+    guard let directory = model.adapterDirectory else { preconditionFailure("\(path): no adapter") }
     let adapter = try PEFTAdapter(directory: directory)
     var weights: [(name: String, shape: [Int], values: [Float])] = []
     for (name, module) in adapter.modules.sorted(by: { $0.key < $1.key }) {
@@ -114,20 +120,7 @@ package struct MiniMindLoRAFormat: ModelFormat {
       weights.append((prefix + MiniMindLoRA.bSuffix, [module.outputs, module.rank], b))
     }
     let type = settings.encoding.tensorType ?? .float32
-    let byteCounts = weights.map { $0.values.count * type.byteCount }
-    let block = UnsafeMutableRawBufferPointer.allocate(byteCount: byteCounts.reduce(0, +), alignment: 64)
-    defer { block.deallocate() }
-    var tensors: [TorchWriter.Tensor] = []
-    var offset = 0
-    for (weight, byteCount) in zip(weights, byteCounts) {
-      let bytes = UnsafeMutableRawBufferPointer(rebasing: block[offset..<offset + byteCount])
-      try weight.values.withUnsafeBufferPointer {
-        try TensorConversion.narrow($0, to: type, at: bytes, name: weight.name, path: path)
-      }
-      tensors.append(
-        TorchWriter.Tensor(names: [weight.name], shape: weight.shape, bytes: UnsafeRawBufferPointer(bytes)))
-      offset += byteCount
-    }
-    try TorchWriter.write(tensors, type: type, to: path)
+    let named = weights.map { TorchWriter.Weight(names: [$0.name], shape: $0.shape) }
+    try TorchWriter.write(named, type: type, to: path) { try weights[$0].values.withUnsafeBufferPointer($1) }
   }
 }

@@ -19,7 +19,14 @@ let infoCommand: Command = {
     options: [model, Option.json, Option.threads], example: "minimind info my-run"
   ) { invocation in
     if let name = invocation[model] {
-      let facts = try ModelFacts(name, threads: threadCount(invocation))
+      let facts: ModelFacts
+      do { facts = try ModelFacts(name, threads: threadCount(invocation)) } catch {
+        // What can be done with the rest of its files.
+        guard FileManager.default.fileExists(atPath: name) else { throw error }
+        let uses = ModelUses(directory: (try? resolveModelDirectory(name)) ?? name)
+        if invocation[Option.json] { try printJSON(uses) } else { try Console.standardOutput.write(uses.text) }
+        throw error
+      }
       if invocation[Option.json] { try printJSON(facts) } else { try Console.standardOutput.write(facts.text) }
     } else {
       let facts = MachineFacts(threads: threadCount(invocation))

@@ -70,6 +70,8 @@ struct ModelFacts: Encodable {
   /// How the model writes without options; nil for a configuration without weights.
   let defaults: GenerationDefaults?
   let files: [File]
+  /// What can be done with it; nil for a configuration without weights.
+  let uses: ModelUses?
   /// Tokens of the micro-batch for which training's memory is estimated.
   private static let microBatchTokens = 2048
 
@@ -83,9 +85,11 @@ struct ModelFacts: Encodable {
       // Says what is wrong with the weights before their numbers are believed.
       configuration = try StoredModel(modelDirectory: directory).configuration
       format = ModelFormats.format(of: directory).title
-      tokenizer = try Self.tokenizer(directory)
+      // What is wrong with it is one of the uses.
+      tokenizer = try? Self.tokenizer(directory)
       defaults = GenerationDefaults(try GenerationConfiguration(modelDirectory: directory))
       files = Self.files(directory)
+      uses = ModelUses(directory: directory)
       base = PEFTAdapter.isAdapter(directory) ? try PEFTAdapter(directory: directory).baseDirectory() : nil
     } else {
       (base, format) = (nil, nil)
@@ -93,6 +97,7 @@ struct ModelFacts: Encodable {
       tokenizer = nil
       defaults = nil
       files = []
+      uses = nil
     }
     parameters = configuration.parameterCount
     let table = try ParameterTable(configuration)
@@ -170,7 +175,7 @@ extension ModelFacts {
     case activeParameters = "active_parameters"
     case rotaryScaling = "rope_scaling"
     case endTokens = "end_tokens"
-    case parts, configuration, memory, tokenizer, sampling, files
+    case parts, configuration, memory, tokenizer, sampling, files, uses
   }
 
   func encode(to encoder: any Encoder) throws {
@@ -190,6 +195,7 @@ extension ModelFacts {
     try container.encodeIfPresent(
       sampling.map { Dictionary(uniqueKeysWithValues: $0.map { ($0.key, $0.value) }) }, forKey: .sampling)
     try container.encode(files, forKey: .files)
+    try container.encodeIfPresent(uses, forKey: .uses)
   }
 
   /// How the model samples without options, by the names of `generation_config.json`.
@@ -263,8 +269,7 @@ extension ModelFacts {
       result +=
         "\n"
         + renderPairs([
-          (name: "tokenizer", value: "\(tokenizer.vocabularySize) tokens, SHA-256 \(tokenizer.sha256)"),
-          (name: "chat", value: tokenizer.canChat ? "yes, by MiniMind's template" : "no: no template, or another one"),
+          (name: "tokenizer", value: "\(tokenizer.vocabularySize) tokens, SHA-256 \(tokenizer.sha256)")
         ])
     } else if directory != nil {
       result += "\n  tokenizer  none\n"
@@ -278,6 +283,7 @@ extension ModelFacts {
           (name: "end tokens", value: ends.isEmpty ? "the tokenizer's" : ends), (name: "sampling", value: values),
         ])
     }
+    if let uses { result += "\n" + uses.text }
     if !files.isEmpty {
       result += "\n" + renderPairs(files.map { (name: $0.name, value: formatBytes($0.bytes)) })
     }
