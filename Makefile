@@ -22,6 +22,7 @@ test: setup ## every test that needs no heavy package
 	@$(MAKE) --no-print-directory lint
 	swift test -c release --skip-build
 	scripts/python_environment.sh .venv scripts/requirements-test.txt
+	scripts/schema_suite.sh .venv
 	MINIMIND=$(abspath $(BINARY)) .venv/bin/python -m pytest -q -p no:cacheprovider -m "not heavy and not peers" Tests/Interop
 
 interop: build ## the tests against PyTorch and transformers, and of the web page in Chromium

@@ -12,8 +12,22 @@ struct Grammar: Sendable {
     /// A JSON string whose number of characters is in this range.
     case string(minimum: Int32, maximum: Int32)
     case number(NumberFormat)
-    case array(items: NodeID, minimum: Int32, maximum: Int32)
+    /// The texts of an automaton, by its index, but the empty one.
+    case automaton(Int32)
+    case array(ArrayNode)
     case object(ObjectNode)
+  }
+
+  struct ArrayNode: Sendable {
+    /// The first items, each with a node of its own; those after them are `items`.
+    var prefix: [NodeID] = []
+    let items: NodeID
+    let minimum: Int32
+    let maximum: Int32
+    /// Where no two items may be equal: the automata of the first items and of those after them, nil for one without texts.
+    var unique: [Int32?]?
+
+    func item(_ index: Int) -> NodeID { index < prefix.count ? prefix[index] : items }
   }
 
   struct ObjectNode: Sendable {
@@ -28,18 +42,37 @@ struct Grammar: Sendable {
     /// In the order in which they come.
     let properties: [Property]
     /// What values under other keys may be, which come last; nil when there may be none.
-    let additional: NodeID?
+    var additional: NodeID?
+    /// Other keys by what they are, instead of `additional`: each key is a text of one automaton, quotes included.
+    var groups: [KeyGroup] = []
+    /// The number of members.
+    let minimum: Int32
+    let maximum: Int32
     /// For each property and the end: the first required one from there on, or the number of properties.
     let nextRequired: [Int]
+    /// For each property and the end: how many required ones come from there on.
+    let requiredCounts: [Int]
+    /// Whether the number of members matters.
+    var isCounted: Bool { minimum > 0 || maximum < Int32.max }
 
-    init(properties: [Property], additional: NodeID?) {
+    struct KeyGroup: Sendable {
+      let automaton: Int32
+      let value: NodeID
+    }
+
+    init(properties: [Property], additional: NodeID?, minimum: Int32 = 0, maximum: Int32 = Int32.max) {
       self.properties = properties
       self.additional = additional
+      self.minimum = minimum
+      self.maximum = maximum
       var next = [Int](repeating: properties.count, count: properties.count + 1)
       for index in properties.indices.reversed() {
         next[index] = properties[index].isRequired ? index : next[index + 1]
       }
       nextRequired = next
+      var counts = [0]
+      for property in properties.reversed() { counts.append(counts.last! + (property.isRequired ? 1 : 0)) }
+      requiredCounts = counts.reversed()
     }
   }
 
@@ -48,20 +81,28 @@ struct Grammar: Sendable {
 
   let nodes: [Node]
   let root: NodeID
+  let automata: [Automaton]
+  /// For each automaton the number of its texts; nil where there are endless ones, or more than anybody counts.
+  let textCounts: [Int?]
+  /// Whether the text may be empty.
+  let allowsEmpty: Bool
   private let lengths: ShortestLengths
   /// For each node, the bytes with which its texts may begin, and perhaps others.
   private let firstBytes: [ByteSet]
 
   /// Whether there is a text of the node at all.
-  func isSatisfiable(_ id: NodeID) -> Bool { fits(id, depth: 0) }
+  func isSatisfiable(_ id: NodeID) -> Bool { allowsEmpty || fits(id, depth: 0) }
 
-  init(nodes: [Node], root: NodeID) {
+  init(nodes: [Node], root: NodeID, automata: [Automaton] = [], allowsEmpty: Bool = false) {
+    self.automata = automata
+    textCounts = automata.map { $0.textCount(limit: Int(Int32.max)) }
+    self.allowsEmpty = allowsEmpty
     let targets = Self.targets(nodes)
     let flat = nodes.indices.map { Self.flattened(NodeID($0), nodes, targets) }
     self.nodes = flat
     self.root = root
-    lengths = ShortestLengths(flat)
-    firstBytes = Self.firstBytes(flat)
+    lengths = ShortestLengths(flat, automata)
+    firstBytes = Self.firstBytes(flat, automata)
   }
 
   func node(_ id: NodeID) -> Node { nodes[Int(id)] }
@@ -113,7 +154,7 @@ struct Grammar: Sendable {
     return .alternatives(found)
   }
 
-  private static func firstBytes(_ nodes: [Node]) -> [ByteSet] {
+  private static func firstBytes(_ nodes: [Node], _ automata: [Automaton]) -> [ByteSet] {
     func bytes(_ node: Node) -> ByteSet {
       switch node {
       // Their choices are no alternatives, and a sequence begins with neither.
@@ -122,6 +163,7 @@ struct Grammar: Sendable {
       case .literal(let text, _): ByteSet(text.prefix(1))
       case .string: ByteSet("\"".utf8)
       case .number: ByteSet("-0123456789".utf8)
+      case .automaton(let index): ByteSet(automata[Int(index)].firstBytes)
       case .array: ByteSet("[".utf8)
       case .object: ByteSet("{".utf8)
       }

@@ -13,8 +13,13 @@ extension GrammarThread {
     }
 
     let alternatives: [Alternative]
+    /// How many links are around this one.
+    let nesting: Int
 
-    fileprivate init(_ alternatives: [Alternative]) { self.alternatives = alternatives }
+    fileprivate init(_ alternatives: [Alternative]) {
+      self.alternatives = alternatives
+      nesting = 1 + (alternatives.lazy.compactMap { $0.parent?.nesting }.max() ?? 0)
+    }
 
     /// A table keeps one object for equal links, so that comparing them compares addresses.
     static func == (left: Link, right: Link) -> Bool { left === right }

@@ -15,14 +15,18 @@ struct GrammarThread: Hashable, Sendable {
     case literal(Grammar.NodeID, read: Int32)
     case text(TextState)
     case number(Grammar.NodeID, NumberState)
+    case automaton(Grammar.NodeID, state: Int32)
     case array(Grammar.NodeID, count: Int32, Phase)
+    case uniqueArray(UniquePlace, Phase)
     case object(ObjectPlace, Phase)
     /// In the key of a property of the schema, or the colon after it.
     case property(ObjectPlace, index: Int32, read: Int32)
     /// In a key that the schema does not name.
     case freeKey(ObjectPlace, key: [UInt8], TextState)
-    /// After such a key, before the colon.
-    case colon(ObjectPlace)
+    /// In such a key, or in an item, by an automaton.
+    case distinct(DistinctText)
+    /// After such a key, before the colon of this value.
+    case colon(ObjectPlace, Grammar.NodeID)
     /// After a colon, before the value.
     case memberValue(ObjectPlace, Grammar.NodeID, allowsSpace: Bool)
   }
@@ -35,8 +39,31 @@ struct GrammarThread: Hashable, Sendable {
     let node: Grammar.NodeID
     /// The first property that may come next; the number of properties when only other keys may.
     var next: Int32 = 0
-    /// Keys that the schema does not name and that are taken.
+    /// Keys that the schema does not name and that are taken; with quotes, where an automaton reads them.
     var freeKeys: [[UInt8]] = []
+    /// How many members there are, where their number matters.
+    var count: Int32 = 0
+  }
+
+  /// An array whose items differ, and the texts of those that are complete.
+  struct UniquePlace: Hashable, Sendable {
+    let node: Grammar.NodeID
+    var taken: [[UInt8]] = []
+  }
+
+  /// A text of an automaton that must be none of some others.
+  struct DistinctText: Hashable, Sendable {
+    enum Context: Hashable, Sendable {
+      case key(ObjectPlace, value: Grammar.NodeID)
+      case item(UniquePlace)
+    }
+
+    let automaton: Int32
+    var state: Int32 = 0
+    var text: [UInt8] = []
+    /// The rests of the others that begin like this one.
+    var others: [ArraySlice<UInt8>]
+    let context: Context
   }
 
   /// The thread before the first byte of a text.
@@ -59,6 +86,9 @@ extension Grammar {
   func isComplete(_ thread: GrammarThread) -> Bool {
     switch thread.top {
     case .end: true
+    case .start: allowsEmpty
+    case .automaton(let id, let state):
+      automaton(id).accepts(state) && thread.parent?.alternatives.contains { $0.frame == .end } == true
     case .number(let id, let state):
       format(id).map(state.isComplete) == true && thread.parent?.alternatives.contains { $0.frame == .end } == true
     default: false
@@ -87,10 +117,41 @@ extension Grammar {
         // Only what follows shows that a number is complete.
         for rest in result.ended(thread, readsByte: true) { step(rest, byte, into: &result) }
       }
+    case .automaton(let id, let state):
+      let automaton = automaton(id)
+      if let next = automaton.step(state, byte) {
+        if automaton.isFinal(next) {
+          result.addEnded(thread)
+        } else {
+          result.add(thread.with(.automaton(id, state: next)))
+        }
+      }
+      if automaton.accepts(state) {
+        for rest in result.ended(thread, readsByte: true) { step(rest, byte, into: &result) }
+      }
     case .array(let id, let count, let phase): stepArray(id, count, phase, byte, thread, into: &result)
+    case .uniqueArray(let place, let phase): stepUniqueArray(place, phase, byte, thread, into: &result)
+    case .distinct(let text): stepDistinct(text, byte, thread, into: &result)
     case .object(let place, let phase): stepObject(place, phase, byte, thread, into: &result)
     case .property, .freeKey, .colon, .memberValue: stepMember(byte, thread, into: &result)
     }
+  }
+
+  func automatonIndex(_ id: NodeID) -> Int32 {
+    guard case .automaton(let index) = node(id) else { preconditionFailure("a node that is no automaton") }
+    return index
+  }
+
+  func automaton(_ id: NodeID) -> Automaton { automata[Int(automatonIndex(id))] }
+
+  /// Whether a byte can be on a shortest way out of the string or the text of an automaton that a thread reads; true for
+  /// all else.
+  func mayShorten(_ thread: GrammarThread, _ byte: UInt8) -> Bool {
+    if let state = thread.textState { return state.isShortened(by: byte) }
+    guard case .automaton(let id, let state) = thread.top else { return true }
+    let automaton = automaton(id)
+    if automaton.accepts(state) { return true }
+    return automaton.step(state, byte).map { automaton.distances[Int($0)] < automaton.distances[Int(state)] } ?? false
   }
 
   private func format(_ id: NodeID) -> NumberFormat? {
@@ -117,8 +178,16 @@ extension Grammar {
     case .number(let format):
       var state = NumberState()
       if state.step(byte, format) { result.add(thread(.number(id, state))) }
-    case .array:
-      if byte == UInt8(ascii: "[") { result.add(thread(.array(id, count: 0, .opened), opening: 1)) }
+    case .automaton(let index):
+      let automaton = automata[Int(index)]
+      guard let state = automaton.step(0, byte) else { return }
+      let begun = thread(.automaton(id, state: state))
+      if automaton.isFinal(state) { result.addEnded(begun) } else { result.add(begun) }
+    case .array(let array):
+      guard byte == UInt8(ascii: "[") else { return }
+      let top: GrammarThread.Frame =
+        array.unique == nil ? .array(id, count: 0, .opened) : .uniqueArray(.init(node: id), .opened)
+      result.add(thread(top, opening: 1))
     case .object:
       if byte == UInt8(ascii: "{") {
         result.add(thread(.object(GrammarThread.ObjectPlace(node: id), .opened), opening: 1))
@@ -152,20 +221,22 @@ extension Grammar {
     _ id: NodeID, _ count: Int32, _ phase: GrammarThread.Phase, _ byte: UInt8, _ thread: GrammarThread,
     into result: inout GrammarStep
   ) {
-    guard case .array(let items, let minimum, let maximum) = node(id) else { return }
-    let canGoOn = count < maximum && fits(items, depth: thread.depth)
+    guard case .array(let array) = node(id) else { return }
+    let item = array.item(Int(count))
+    let canGoOn = count < array.maximum && fits(item, depth: thread.depth)
     switch (phase, byte) {
     case (.opened, UInt8(ascii: "]")), (.afterPart, UInt8(ascii: "]")):
-      if count >= minimum { result.addEnded(thread, closing: 1) }
+      if count >= array.minimum { result.addEnded(thread, closing: 1) }
     case (.afterPart, UInt8(ascii: ",")):
       if canGoOn { result.add(thread.with(.array(id, count: count, .afterComma))) }
     case (.afterPart, _): return
     case (.afterComma, UInt8(ascii: " ")): result.add(thread.with(.array(id, count: count, .afterSpace)))
     default:
-      guard canGoOn, canBegin(items, byte) else { return }
-      // Without an upper limit there is no need to count beyond the lower one.
-      let counted = maximum == Int32.max && count >= minimum ? count : count + 1
-      result.begin(items, inside: .array(id, count: counted, .afterPart), thread.parent, depth: thread.depth)
+      guard canGoOn, canBegin(item, byte) else { return }
+      // Without an upper limit there is no need to count beyond the lower one and the items that have a node of their own.
+      let isCounted = array.maximum < Int32.max || count < max(array.minimum, Int32(array.prefix.count))
+      result.begin(
+        item, inside: .array(id, count: isCounted ? count + 1 : count, .afterPart), thread.parent, depth: thread.depth)
     }
   }
 }

@@ -1,4 +1,3 @@
-import Foundation
 import Storage
 
 /// What a request for structured output asks for and cannot get, and where in the request.
@@ -26,39 +25,83 @@ package struct StructuredOutputError: Error, Equatable, Sendable, CustomStringCo
 ///
 /// Every text of the grammar is valid by the schema; the reverse does not hold: properties come in the schema's order,
 /// and where a schema names properties and is silent about others, there are none.
+///
+/// A node of the grammar holds for one value, for which several schemas can hold at once: `allOf`, `$ref` and what stands
+/// beside them. So nodes are made of conjunctions of schemas, and those of the same conjunction are one; this is also how
+/// a schema can name itself.
 struct SchemaCompiler {
-  private let document: JSON
-  private let place: String
+  let document: SchemaDocument
+  let place: String
   var nodes: [Grammar.Node] = []
+  var automata: [Automaton] = []
+  var budget = AutomatonBudget()
   /// The node of a schema that allows anything, once there is one.
   var any: Grammar.NodeID?
-  /// The node of each place in the document that a `$ref` names.
-  private var references: [String: Grammar.NodeID] = [:]
-  /// Places whose nodes are still to be made. A list, because calls within calls would let a request choose the depth.
-  private var openReferences: [(pointer: String, node: Grammar.NodeID)] = []
-  /// `oneOf`s, which are checked when all nodes exist.
-  private var exclusive: [(place: String, choices: [Grammar.NodeID])] = []
+  /// The schemas of the document that were met.
+  private(set) var schemas: [Schema] = []
+  private var schemaIDs: [String: SchemaID] = [:]
+  private var conjunctions: [[Part]: Grammar.NodeID] = [:]
+  private var partCount = 0
+  /// Those whose nodes are still to be made. A list, because calls within calls would let a request choose the depth.
+  private var open: [(parts: [Part], node: Grammar.NodeID)] = []
+  /// Schemas that no text of a node may meet, which are checked when all nodes exist.
+  var exclusions: [Exclusion] = []
+  /// Arrays whose items differ, which are completed when all nodes exist.
+  var uniqueArrays: [(place: String, node: Grammar.NodeID, dropsOthers: Bool)] = []
+  var patterns: [String: Automaton] = [:]
+  /// What is still left of comparing schemas and validating values.
+  var comparisons = 1_000_000
 
   static let maximumNodes = 4096
-  /// The most comparisons for telling the schemas of all `oneOf` apart: about a tenth of a second.
-  private static let maximumComparisons = 1_000_000
-  /// They say something about the value and do not restrict it; `format` is one of them in this draft.
-  private static let annotations: Set = [
-    "title", "description", "default", "examples", "$schema", "$id", "$comment", "deprecated", "readOnly", "writeOnly",
-    "format", "contentEncoding", "contentMediaType", "discriminator", "$defs", "definitions",
-  ]
-  /// Each takes the place of the whole schema.
-  private static let alone = ["$ref", "anyOf", "oneOf", "allOf", "enum", "const"]
-  static let typed = [
-    "object": ["properties", "required", "additionalProperties"], "array": ["items", "minItems", "maxItems"],
-    "string": ["minLength", "maxLength"],
-    "number": ["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"],
-  ]
-  private static let types = ["object", "array", "string", "number", "integer", "boolean", "null"]
+  /// Of all conjunctions together: where choices multiply, they end here.
+  private static let maximumParts = 20_000
+
+  typealias SchemaID = Int
+
+  struct Schema {
+    let value: JSON
+    /// Where it is in the document: "#/properties/a".
+    let pointer: String
+  }
+
+  /// A schema, or what is left of it, among those that hold for one value.
+  struct Part: Hashable {
+    enum Kind: Hashable {
+      /// Everything that the schema says.
+      case whole
+      /// Its keywords, but none that holds a choice or leads to another schema for the same value.
+      case keywords
+      case choice(Choice)
+      /// That the value does not meet it.
+      case not
+      /// That the value has no such member, or has these.
+      case absent(String)
+      case present([String])
+    }
+
+    /// A choice that a schema offers.
+    enum Choice: Hashable {
+      case anyOf, oneOf, condition
+      /// One of its dependent schemas, or lists of names, by its place among them.
+      case dependentSchema(Int), dependentRequired(Int)
+    }
+
+    var schema: SchemaID
+    var kind: Kind
+    /// The schemas around it with `unevaluatedProperties` or `unevaluatedItems` that hold for the same value.
+    var owners: [SchemaID] = []
+  }
+
+  enum Exclusion {
+    /// Of `oneOf`: no text of the node may meet the other schema.
+    case other(SchemaID, node: Grammar.NodeID, place: String)
+    /// Of `not`: the node's choices that may meet the schema are left out; if `isStrict`, only ones of types not asked for.
+    case not(SchemaID, node: Grammar.NodeID, place: String, isStrict: Bool)
+  }
 
   /// - Parameter place: how the schema is called in messages.
   private init(_ document: JSON, place: String) {
-    self.document = document
+    self.document = SchemaDocument(document)
     self.place = place
   }
 
@@ -76,9 +119,8 @@ struct SchemaCompiler {
   static func grammar(_ schema: JSON, place: String) throws(StructuredOutputError) -> Grammar {
     var compiler = SchemaCompiler(schema, place: place)
     let root = try compiler.compileDocument()
-    let grammar = Grammar(nodes: compiler.nodes, root: root)
-    var comparisons = maximumComparisons
-    try compiler.check(root, in: grammar, &comparisons)
+    let grammar = Grammar(nodes: compiler.nodes, root: root, automata: compiler.automata)
+    try compiler.check(root, in: grammar)
     return grammar
   }
 
@@ -87,57 +129,47 @@ struct SchemaCompiler {
     choices alternatives: [(prefix: String, schema: JSON, place: String, suffix: String)]
   ) throws(StructuredOutputError) -> Grammar {
     var nodes: [Grammar.Node] = []
+    var automata: [Automaton] = []
+    var budget = AutomatonBudget()
     var choices: [Grammar.NodeID] = []
     var values: [(compiler: SchemaCompiler, root: Grammar.NodeID)] = []
     for (prefix, schema, place, suffix) in alternatives {
       var compiler = SchemaCompiler(schema, place: place)
-      compiler.nodes = nodes
+      (compiler.nodes, compiler.automata, compiler.budget) = (nodes, automata, budget)
       let value = try compiler.compileDocument()
       let parts = [compiler.literal(prefix), value, compiler.literal(suffix)]
       choices.append(compiler.add(.sequence(parts)))
-      nodes = compiler.nodes
-      compiler.nodes = []
+      (nodes, automata, budget) = (compiler.nodes, compiler.automata, compiler.budget)
+      (compiler.nodes, compiler.automata) = ([], [])
       values.append((compiler, value))
     }
     nodes.append(.alternatives(choices))
-    let grammar = Grammar(nodes: nodes, root: Grammar.NodeID(nodes.count - 1))
-    var comparisons = maximumComparisons
-    for (compiler, root) in values { try compiler.check(root, in: grammar, &comparisons) }
+    let grammar = Grammar(nodes: nodes, root: Grammar.NodeID(nodes.count - 1), automata: automata)
+    for (compiler, root) in values { try compiler.check(root, in: grammar) }
     return grammar
   }
 
   /// Checks what only the whole grammar can tell of a schema.
-  ///
-  /// - Parameter comparisons: how many may still be made to tell the schemas of a `oneOf` apart.
-  private func check(
-    _ root: Grammar.NodeID, in grammar: Grammar, _ comparisons: inout Int
-  ) throws(StructuredOutputError) {
+  private func check(_ root: Grammar.NodeID, in grammar: Grammar) throws(StructuredOutputError) {
     guard grammar.isSatisfiable(root) else {
       throw StructuredOutputError(
         place: place,
         reason: "no value meets the schema, or only one nested deeper than \(Grammar.maximumDepth) levels.")
     }
-    for (place, choices) in exclusive {
-      for (index, choice) in choices.enumerated() {
-        for other in choices[(index + 1)...] where !grammar.areDisjoint(choice, other, comparisons: &comparisons) {
-          throw StructuredOutputError(
-            place: place,
-            reason: "oneOf is supported where no value meets two of its schemas, which is not plain here. Use anyOf.")
-        }
-      }
-    }
   }
 
   private mutating func compileDocument() throws(StructuredOutputError) -> Grammar.NodeID {
-    let root = add(.alternatives([]))
-    references["#"] = root
-    openReferences = [("#", root)]
-    while let (pointer, node) = openReferences.popLast() {
-      guard let target = Self.resolve(pointer, in: document) else {
-        throw StructuredOutputError(place: place, reason: "there is nothing at \(pointer), which a $ref names.")
+    let root = node([Part(schema: schema(document.root, "#"), kind: .whole)])
+    while let (parts, node) = open.popLast() {
+      partCount += parts.count
+      guard nodes.count < Self.maximumNodes, partCount < Self.maximumParts else {
+        let reason = nodes.count < Self.maximumNodes ? "too many choices" : "more than \(Self.maximumNodes) parts"
+        throw failure(schemas[parts[0].schema].pointer, "the schema is too large: \(reason).")
       }
-      nodes[Int(node)] = .alternatives([try compile(target, pointer)])
+      nodes[Int(node)] = try conjunction(parts, node)
     }
+    try exclude()
+    try completeUniqueArrays()
     return root
   }
 
@@ -151,117 +183,59 @@ struct SchemaCompiler {
     add(.literal(Array(text.utf8), depth: depth))
   }
 
+  mutating func add(_ automaton: Automaton) -> Grammar.Node {
+    if automaton.shortestText == nil { return .alternatives([]) }
+    if let known = automata.firstIndex(of: automaton) { return .automaton(Int32(known)) }
+    automata.append(automaton)
+    return .automaton(Int32(automata.count - 1))
+  }
+
   func failure(_ pointer: String, _ reason: String) -> StructuredOutputError {
     StructuredOutputError(place: place + pointer, reason: reason)
   }
 
-  /// Adds the nodes of the schema at `pointer`.
-  mutating func compile(_ schema: JSON, _ pointer: String) throws(StructuredOutputError) -> Grammar.NodeID {
-    guard nodes.count < Self.maximumNodes else {
-      throw failure(pointer, "the schema is too large: more than \(Self.maximumNodes) parts.")
-    }
-    switch schema {
-    case .bool(true): return anyValue()
-    case .bool(false): return add(.alternatives([]))
-    case .object(let members): return try compile(members, schema, pointer)
-    default: throw failure(pointer, "a schema is an object, true or false.")
-    }
+  /// The number of the schema at a pointer.
+  mutating func schema(_ value: JSON, _ pointer: String) -> SchemaID {
+    if let known = schemaIDs[pointer] { return known }
+    schemas.append(Schema(value: value, pointer: pointer))
+    schemaIDs[pointer] = schemas.count - 1
+    return schemas.count - 1
   }
 
-  private mutating func compile(
-    _ members: [JSON.Member], _ schema: JSON, _ pointer: String
-  ) throws(StructuredOutputError) -> Grammar.NodeID {
-    let known = Set(Self.typed.values.joined()).union(Self.alone).union(["type"])
-    let keywords = members.map(\.key).filter { !Self.annotations.contains($0) && !$0.hasPrefix("x-") }
-    if let unknown = keywords.first(where: { !known.contains($0) }) {
-      throw failure(pointer, "the keyword \(JSON.quoted(unknown)) is not supported.")
-    }
-    guard let whole = keywords.first(where: Self.alone.contains), let value = schema[whole] else {
-      return try compileTypes(schema, keywords, pointer)
-    }
-    let others = keywords.filter { $0 != whole && !($0 == "type" && (whole == "enum" || whole == "const")) }
-    if let other = others.first {
-      throw failure(pointer, "\(JSON.quoted(whole)) beside \(JSON.quoted(other)) is not supported.")
-    }
-    switch whole {
-    case "$ref": return try reference(value, pointer)
-    case "const": return try compileValues([value], schema, pointer)
-    case "enum":
-      guard let values = value.arrayValue else { throw failure(pointer, "enum must be an array.") }
-      return try compileValues(values, schema, pointer)
-    default: return try compileChoices(whole, value, pointer)
-    }
+  /// The schema in a member of another one.
+  mutating func schema(_ value: JSON, in parent: SchemaID, _ path: String...) -> SchemaID {
+    schema(value, ([schemas[parent].pointer] + path.map(SchemaDocument.escaped)).joined(separator: "/"))
   }
 
-  private mutating func compileChoices(
-    _ keyword: String, _ value: JSON, _ pointer: String
-  ) throws(StructuredOutputError) -> Grammar.NodeID {
-    guard let schemas = value.arrayValue, !schemas.isEmpty else {
-      throw failure(pointer, "\(keyword) must be an array of schemas.")
+  /// The node for the values that meet all of some schemas, which is made later if it is new.
+  mutating func node(_ parts: [Part]) -> Grammar.NodeID {
+    var seen: Set<Part> = []
+    let parts = parts.filter { part in
+      let schema = schemas[part.schema].value
+      let isFree = part.kind == .whole && (schema == .bool(true) || schema == .object([]))
+      return !isFree && seen.insert(part).inserted
     }
-    if keyword == "allOf" && schemas.count > 1 {
-      throw failure(pointer, "allOf of more than one schema is not supported.")
-    }
-    var choices: [Grammar.NodeID] = []
-    for (index, schema) in schemas.enumerated() {
-      choices.append(try compile(schema, "\(pointer)/\(keyword)/\(index)"))
-    }
-    if keyword == "oneOf" { exclusive.append((place + pointer, choices)) }
-    return add(.alternatives(choices))
-  }
-
-  private mutating func reference(_ value: JSON, _ pointer: String) throws(StructuredOutputError) -> Grammar.NodeID {
-    guard let target = value.stringValue, target == "#" || target.hasPrefix("#/") else {
-      throw failure(pointer, "a $ref must lead to a place in the same schema: \"#\" or \"#/…\".")
-    }
-    if let node = references[target] { return node }
+    if parts.isEmpty { return anyValue() }
+    if let known = conjunctions[parts] { return known }
     let node = add(.alternatives([]))
-    references[target] = node
-    openReferences.append((target, node))
+    conjunctions[parts] = node
+    open.append((parts, node))
     return node
   }
 
-  /// The value at a JSON pointer (RFC 6901) that begins with "#".
-  private static func resolve(_ pointer: String, in document: JSON) -> JSON? {
-    pointer.split(separator: "/", omittingEmptySubsequences: false).dropFirst().reduce(Optional(document)) {
-      value, part in
-      let key = (part.removingPercentEncoding ?? String(part)).replacingOccurrences(of: "~1", with: "/")
-        .replacingOccurrences(of: "~0", with: "~")
-      if let values = value?.arrayValue {
-        return Int(key).flatMap { values.indices.contains($0) ? values[$0] : nil }
-      }
-      return value?[key]
+  /// The schema that a `$ref` or `$dynamicRef` leads to.
+  mutating func target(of id: SchemaID, _ keyword: String) throws(StructuredOutputError) -> SchemaID {
+    let (schema, pointer) = (schemas[id].value, schemas[id].pointer)
+    guard let reference = schema[keyword]?.stringValue, let target = document.target(of: reference, at: pointer) else {
+      throw failure(pointer, "a \(keyword) must lead to a place in the same schema: \"#\" or \"#/…\".")
     }
-  }
-
-  /// Values that are given one by one.
-  private mutating func compileValues(
-    _ values: [JSON], _ schema: JSON, _ pointer: String
-  ) throws(StructuredOutputError) -> Grammar.NodeID {
-    let types = try self.types(schema, pointer)
-    var texts: Set<String> = []
-    var choices: [Grammar.NodeID] = []
-    for value in values where types.map({ $0.contains { value.isOfType($0) } }) ?? true {
-      guard !value.holdsLargeInteger else {
-        throw failure(pointer, "whole numbers beyond 64 bits are not supported as values.")
-      }
-      let text = value.compactText
-      guard texts.insert(text).inserted else { continue }
-      choices.append(literal(text, depth: value.depth))
-      guard nodes.count < Self.maximumNodes else { throw failure(pointer, "there are too many values.") }
+    guard keyword == "$ref" || document.isPlain(dynamicReference: reference) else {
+      throw failure(pointer, "a $dynamicRef that may lead to several places is not supported.")
     }
-    return add(.alternatives(choices))
-  }
-
-  /// What `type` says; nil where it is absent.
-  func types(_ schema: JSON, _ pointer: String) throws(StructuredOutputError) -> [String]? {
-    guard let type = schema["type"] else { return nil }
-    let names = type.arrayValue.map { $0.map { $0.stringValue ?? "" } } ?? [type.stringValue ?? ""]
-    if let unknown = names.first(where: { !Self.types.contains($0) }) {
-      throw failure(
-        pointer, "there is no type \(JSON.quoted(unknown)); there are \(Self.types.joined(separator: ", ")).")
+    guard let value = document.value(at: target) else {
+      throw StructuredOutputError(place: place, reason: "there is nothing at \(target), which a \(keyword) names.")
     }
-    return names
+    return self.schema(value, target)
   }
 }
 
@@ -273,9 +247,12 @@ extension JSON {
     case .string: type == "string"
     case .array: type == "array"
     case .object: type == "object"
-    case .integer, .number: type == "number" || (type == "integer" && integerValue != nil)
+    case .integer, .number: type == "number" || (type == "integer" && isWhole)
     }
   }
+
+  /// Whether it is a number without a fraction.
+  private var isWhole: Bool { doubleValue.map { $0 == $0.rounded() } ?? false }
 
   /// Whether there is a whole number whose last digits may not be those of the request any more.
   var holdsLargeInteger: Bool {

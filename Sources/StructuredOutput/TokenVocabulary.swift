@@ -26,6 +26,10 @@ package final class TokenVocabulary: Sendable {
     var exits: [(node: Int, bytes: [UInt8])] = []
   }
 
+  /// What answers may be, for formats that were asked for: many requests ask for the same.
+  private let constraints = Mutex<[String: JSONConstraint]>([:])
+  private static let rememberedConstraints = 8
+
   private let textTokens = Mutex<[TextState: TextTokens]>([:])
   /// A few kilobytes each.
   private static let rememberedTexts = 512
@@ -47,6 +51,19 @@ package final class TokenVocabulary: Sendable {
     (nodeBytes, self.ends, tokens, tokenOffsets) = (tree.bytes, tree.ends, tree.tokens, tree.offsets)
   }
 
+  /// The constraint of this name, which is made if it is not known; those of one name share what they find.
+  func constraint(
+    named name: String, _ make: () throws(StructuredOutputError) -> JSONConstraint
+  ) throws(StructuredOutputError) -> JSONConstraint {
+    if let known = constraints.withLock({ $0[name] }) { return known }
+    let made = try make()
+    constraints.withLock {
+      if $0.count >= Self.rememberedConstraints { $0.removeAll() }
+      $0[name] = made
+    }
+    return made
+  }
+
   /// The bytes that a token adds to the text; none for one that is not text.
   func bytes(of token: Int32) -> [UInt8] {
     bytesOfToken.indices.contains(Int(token)) ? bytesOfToken[Int(token)] : []
@@ -54,6 +71,55 @@ package final class TokenVocabulary: Sendable {
 
   func insertTokens(at node: Int, into set: inout TokenSet) {
     for index in tokenOffsets[node]..<tokenOffsets[node + 1] { set.insert(tokens[Int(index)]) }
+  }
+
+  /// Leaves out the tokens at a node and below it.
+  func removeTokens(below node: Int, from set: inout TokenSet) {
+    for index in tokenOffsets[node]..<tokenOffsets[Int(ends[node])] { set.remove(tokens[Int(index)]) }
+  }
+
+  /// The bytes from the root to a node.
+  func path(to node: Int) -> [UInt8] {
+    var path: [UInt8] = []
+    var current = 0
+    while current != node {
+      var child = current + 1
+      while Int(ends[child]) <= node { child = Int(ends[child]) }
+      path.append(nodeBytes[child])
+      current = child
+    }
+    return path
+  }
+
+  /// The tokens with which a text of an automaton goes on, and the nodes of the tree at which it may be complete: from
+  /// there on, what follows the text decides.
+  struct AutomatonTokens: Sendable {
+    var inside: TokenSet
+    var exits: [(node: Int, isFinal: Bool)] = []
+  }
+
+  func tokens(of automaton: Automaton, after state: Int32) -> AutomatonTokens {
+    var found = AutomatonTokens(inside: TokenSet(vocabularySize: size))
+    // A list in place of calls: node by node, with the state and the end of each node around it.
+    var around: [(state: Int32, end: Int)] = [(state, Int(ends[0]))]
+    var node = 1
+    while node < Int(ends[0]) {
+      while node >= around.last!.end { around.removeLast() }
+      guard let next = automaton.step(around.last!.state, nodeBytes[node]) else {
+        node = Int(ends[node])
+        continue
+      }
+      if automaton.isFinal(next) {
+        found.exits.append((node, true))
+        node = Int(ends[node])
+        continue
+      }
+      insertTokens(at: node, into: &found.inside)
+      if automaton.accepts(next) { found.exits.append((node, false)) }
+      around.append((next, Int(ends[node])))
+      node += 1
+    }
+    return found
   }
 
   func textTokens(_ state: TextState) -> TextTokens {

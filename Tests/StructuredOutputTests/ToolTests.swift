@@ -168,7 +168,7 @@ import Testing
           JSON(
             parsing: #"""
               [{"type": "function", "function": {"name": "a", "strict": true, "parameters": {"type": "object", "properties":
-                {"b": {"type": "string", "pattern": "x"}}}}}]
+                {"b": {"type": "string", "pattern": "(?=x)"}}}}}]
               """#))
         _ = try StrictCallConstraint(tools, vocabulary: ConstraintTests.vocabulary, allowsSeveralCalls: true)
       }.hasPrefix("tools[0].function.parameters"))
@@ -182,10 +182,12 @@ import Testing
         == "tool_choice: a call is required, but there are no tools.")
     #expect(reason { _ = try ToolChoice(.string("any"), tools: Self.tools) }.hasPrefix("tool_choice: it must be"))
     let odd = try Tool.list(
-      JSON(parsing: #"[{"type": "function", "function": {"name": "f", "parameters": {"type": "object", "not": {}}}}]"#))
+      JSON(
+        parsing:
+          #"[{"type": "function", "function": {"name": "f", "parameters": {"type": "object", "dependencies": {}}}}]"#))
     #expect(
       reason { _ = try ToolChoice.required.constraint(odd, ConstraintTests.vocabulary) }
-        == "tools[0].function.parameters#: the keyword \"not\" is not supported.")
+        == "tools[0].function.parameters#: the keyword \"dependencies\" is not supported.")
   }
 
   @Test("the instructions name every tool as OpenAI's API has it")
