@@ -8,6 +8,12 @@ package enum ResponseFormat: Sendable, Equatable {
   /// JSON that is valid by a schema, which was found at `place` of the request. It is always enforced, with `strict` or
   /// without.
   case jsonSchema(JSON, place: String = "response_format.json_schema.schema")
+  /// One of these texts.
+  case choice(JSON, place: String)
+  /// A text that matches a regular expression from its beginning to its end.
+  case regex(JSON, place: String)
+  /// A text by a grammar in llama.cpp's GBNF.
+  case grammar(JSON, place: String)
 
   /// - Parameter json: the member of the request; nil when it is absent.
   package init(_ json: JSON?) throws(StructuredOutputError) {
@@ -38,13 +44,91 @@ package enum ResponseFormat: Sendable, Equatable {
     }
   }
 
-  /// The constraint that enforces the format; nil for a text, which may be anything.
-  package func constraint(_ vocabulary: TokenVocabulary) throws(StructuredOutputError) -> JSONConstraint? {
+  /// Where in the request the format was found; nil of a text.
+  package var place: String? {
     switch self {
     case .text: nil
-    case .jsonObject: JSONConstraint(SchemaCompiler.freeGrammar(objectsOnly: true), vocabulary: vocabulary)
-    case .jsonSchema(let schema, let place):
-      JSONConstraint(try SchemaCompiler.grammar(schema, place: place), vocabulary: vocabulary)
+    case .jsonObject: "response_format"
+    case .jsonSchema(_, let place), .choice(_, let place), .regex(_, let place), .grammar(_, let place): place
     }
+  }
+
+  /// Whether two formats ask for the same, wherever it stands.
+  package func isSame(as other: ResponseFormat) -> Bool { name == other.name }
+
+  /// The constraint that enforces the format; nil for a text, which may be anything.
+  package func constraint(_ vocabulary: TokenVocabulary) throws(StructuredOutputError) -> JSONConstraint? {
+    guard let name else { return nil }
+    return try vocabulary.constraint(named: name) { () throws(StructuredOutputError) in
+      JSONConstraint(try grammar(), vocabulary: vocabulary)
+    }
+  }
+
+  /// What tells the format from others; nil for a text.
+  private var name: String? {
+    switch self {
+    case .text: nil
+    case .jsonObject: "object"
+    case .jsonSchema(let value, _): "schema " + value.compactText
+    case .choice(let value, _): "choice " + value.compactText
+    case .regex(let value, _): "regex " + value.compactText
+    case .grammar(let value, _): "grammar " + value.compactText
+    }
+  }
+
+  private func grammar() throws(StructuredOutputError) -> Grammar {
+    switch self {
+    case .text, .jsonObject: SchemaCompiler.freeGrammar(objectsOnly: true)
+    case .jsonSchema(let schema, let place): try SchemaCompiler.grammar(schema, place: place)
+    case .choice(let texts, let place): try Grammar(choice: texts, place: place)
+    case .regex(let pattern, let place): try Grammar(regex: pattern, place: place)
+    case .grammar(let text, let place): try Grammar(gbnf: text, place: place)
+    }
+  }
+}
+
+extension Grammar {
+  /// The most bytes of all choices together.
+  private static let maximumChoices = 100_000
+
+  init(choice: JSON, place: String) throws(StructuredOutputError) {
+    let texts = (choice.arrayValue ?? []).map(\.stringValue)
+    guard !texts.isEmpty, !texts.contains(nil) else {
+      throw StructuredOutputError(place: place, reason: "it must be an array of texts, at least one.")
+    }
+    let bytes = texts.compactMap { $0.map { Array($0.utf8) } }
+    guard bytes.reduce(0, { $0 + $1.count }) <= Self.maximumChoices else {
+      throw StructuredOutputError(place: place, reason: "the texts have more than \(Self.maximumChoices) bytes.")
+    }
+    self.init(Automaton(texts: bytes))
+  }
+
+  init(regex: JSON, place: String) throws(StructuredOutputError) {
+    guard let pattern = regex.stringValue else {
+      throw StructuredOutputError(place: place, reason: "it must be a text, a regular expression.")
+    }
+    let expression: RegularExpression
+    do throws(RegularExpressionError) { expression = try RegularExpression(pattern) } catch {
+      throw StructuredOutputError(place: place, reason: "it has \(error.reason), which is not supported.")
+    }
+    var budget = AutomatonBudget()
+    let automaton: Automaton
+    do throws(AutomatonTooLarge) { automaton = try Automaton(expression, .plain, &budget) } catch {
+      throw StructuredOutputError(place: place, reason: "it takes too many states. Say less, or smaller counts.")
+    }
+    guard !automaton.isEmpty else { throw StructuredOutputError(place: place, reason: "no text matches it.") }
+    self.init(automaton)
+  }
+
+  init(gbnf: JSON, place: String) throws(StructuredOutputError) {
+    guard let text = gbnf.stringValue else {
+      throw StructuredOutputError(place: place, reason: "it must be a text, a grammar in llama.cpp's GBNF.")
+    }
+    self = try GBNFCompiler.grammar(text, place: place)
+  }
+
+  /// The grammar of an automaton's texts, of which there is at least one.
+  private init(_ automaton: Automaton) {
+    self.init(nodes: [.automaton(0)], root: 0, automata: [automaton], allowsEmpty: automaton.accepts(0))
   }
 }

@@ -71,6 +71,9 @@ import Tokenization
       #""response_format": {"type": "json_object"}, "json_schema": SCHEMA"#, #""json_schema": SCHEMA"#,
       #""guided_json": SCHEMA"#, #""structured_outputs": {"json": SCHEMA, "regex": null}"#,
       #""guided_json": "{\"const\": 7}""#, #""guided_json": SCHEMA, "json_schema": SCHEMA"#,
+      #""guided_choice": ["7"]"#, #""structured_outputs": {"choice": ["7"]}, "grammar": """#, #""guided_regex": "7""#,
+      #""regex": "[7]""#, #""structured_outputs": {"regex": "7"}"#, #""grammar": "root ::= \"7\"""#,
+      #""guided_grammar": "root ::= [7]""#, #""structured_outputs": {"grammar": "root ::= [7]"}"#,
     ])
   func schemas(fields: String) throws {
     let fields = fields.replacing("SCHEMA", with: #"{"const": 7}"#)
@@ -90,16 +93,19 @@ import Tokenization
   @Test(
     "what asks for another form is refused by name",
     arguments: [
-      ("grammar", #""grammar": "root ::= \"yes\"""#), ("guided_regex", #""guided_regex": "a*""#),
-      ("guided_choice", #""guided_choice": ["a"]"#), ("guided_grammar", #""guided_grammar": "a""#),
-      ("regex", #""regex": "a""#), ("ebnf", #""ebnf": "a""#), ("structural_tag", #""structural_tag": {}"#),
-      ("format", #""format": "json""#), ("structured_outputs.choice", #""structured_outputs": {"choice": ["a"]}"#),
+      ("grammar", #""grammar": "yes""#), ("guided_regex", #""guided_regex": "(a""#),
+      ("guided_choice", #""guided_choice": []"#), ("guided_grammar", #""guided_grammar": 1"#),
+      ("regex", #""regex": "a", "guided_regex": "b""#), ("ebnf", #""ebnf": "a""#),
+      ("structural_tag", #""structural_tag": {}"#),
+      ("format", #""format": "json""#), ("structured_outputs.tag", #""structured_outputs": {"tag": ["a"]}"#),
+      ("grammar", #""grammar": "root ::= \"a\"", "response_format": {"type": "json_object"}"#),
+      ("structured_outputs.choice", #""structured_outputs": {"choice": ["a"], "regex": "b"}"#),
       (
         "json_schema",
         #""json_schema": {"const": 1}, "response_format": {"type": "json_object", "schema": {"const": 2}}"#
       ),
       ("guided_json", #""guided_json": {"const": 1}, "json_schema": {"const": 2}"#),
-      ("json_schema#", #""json_schema": {"pattern": "a"}"#),
+      ("json_schema#", #""json_schema": {"pattern": "(?=a)"}"#),
     ])
   func otherForms(parameter: String, fields: String) {
     for isChat in [true, false] {

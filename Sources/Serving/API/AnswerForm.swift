@@ -45,44 +45,49 @@ struct AnswerForm {
   }
 
   /// Fields of other servers that ask for a form which this one cannot keep to.
-  private static let foreign = [
-    "grammar", "guided_grammar", "guided_regex", "guided_choice", "guided_whitespace_pattern", "structural_tag",
-    "regex", "ebnf", "format",
+  private static let foreign = ["guided_whitespace_pattern", "structural_tag", "ebnf", "format"]
+  /// Fields of llama.cpp, SGLang and vLLM that ask for a form, and what `structured_outputs` calls it.
+  private static let forms = [
+    ("json_schema", "json"), ("guided_json", "json"), ("guided_choice", "choice"), ("guided_regex", "regex"),
+    ("regex", "regex"), ("grammar", "grammar"), ("guided_grammar", "grammar"),
   ]
 
-  /// The format that a request asks for in one of the places where clients of other servers put it: a schema in
-  /// `json_schema` (llama.cpp, SGLang), `guided_json` or `structured_outputs.json` (vLLM). Two that differ are refused.
+  /// The format that a request asks for in one of the places where clients of other servers put it. Two that differ are
+  /// refused.
   private static func format(_ fields: RequestFields) throws(APIError) -> ResponseFormat {
     for name in foreign {
       try fields.refuse(name, unless: { $0 == .string("") }, "give 'response_format' with a JSON Schema.")
     }
-    var schemas: [(place: String, schema: JSON)] = []
-    for name in ["json_schema", "guided_json"] {
-      if let schema = fields[name] { schemas.append((name, schema)) }
+    var wanted: [(place: String, form: String, value: JSON)] = []
+    for (name, form) in forms {
+      // llama.cpp's clients send an empty grammar for none.
+      if let value = fields[name], value != .string("") { wanted.append((name, form, value)) }
     }
     if let outputs = try fields.fields("structured_outputs"), case .object(let members) = outputs.object {
       for member in members where !member.value.isNull && member.value != .bool(false) {
-        guard member.key == "json" else {
+        guard forms.contains(where: { $0.1 == member.key }) else {
           throw APIError.unsupported(
             "structured_outputs.\(member.key)",
-            "'structured_outputs.\(member.key)' is not supported: give 'structured_outputs.json', a JSON Schema.")
+            "'structured_outputs.\(member.key)' is not supported: there are json, choice, regex and grammar.")
         }
-        schemas.append(("structured_outputs.json", member.value))
+        wanted.append(("structured_outputs.\(member.key)", member.key, member.value))
       }
     }
     do throws(StructuredOutputError) {
       var format = try ResponseFormat(fields["response_format"])
-      for (place, text) in schemas {
+      for (place, form, value) in wanted {
+        let next: ResponseFormat
+        switch form {
         // vLLM takes a schema as a text, too.
-        let schema = text.stringValue.flatMap { try? JSON(parsing: $0) } ?? text
-        switch format {
-        case .text, .jsonObject: format = .jsonSchema(schema, place: place)
-        case .jsonSchema(let other, let otherPlace):
-          guard other == schema else {
-            throw StructuredOutputError(
-              place: place, reason: "it is another schema than that in \(otherPlace). Give one.")
-          }
+        case "json": next = .jsonSchema(value.stringValue.flatMap { try? JSON(parsing: $0) } ?? value, place: place)
+        case "choice": next = .choice(value, place: place)
+        case "regex": next = .regex(value, place: place)
+        default: next = .grammar(value, place: place)
         }
+        if let other = format.place, !format.isSame(as: next), format != .jsonObject || form != "json" {
+          throw StructuredOutputError(place: place, reason: "it asks for another form than \(other). Give one.")
+        }
+        format = next
       }
       return format
     } catch {
