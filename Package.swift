@@ -103,7 +103,7 @@ let package = Package(
     tests(of: "CPUEngine", imports: ["TestSupport", "Model", "Compute", "ModelFiles", "Reference"]),
     tests(of: "Tokenization", imports: ["TestSupport", "Storage", "Templates"]),
     tests(of: "Templates", imports: ["TestSupport", "Storage"]),
-    tests(of: "ModelFiles", imports: ["TestSupport", "Storage", "Model"]),
+    tests(of: "ModelFiles", imports: ["TestSupport", "Storage", "Model", "Tokenization"]),
     tests(of: "Corpus", imports: ["TestSupport", "Storage", "Model", "Processes", "Tokenization"]),
     tests(
       of: "Training",

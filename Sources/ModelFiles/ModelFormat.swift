@@ -33,9 +33,15 @@ package protocol ModelFormat: Sendable {
   func check(_ configuration: ModelConfiguration, holdsAdapter: Bool, path: String) throws(ModelFileError)
   /// Whether a weight is stored in the requested encoding, rather than always in fp32.
   func encodes(_ entry: ParameterEntry) -> Bool
+  /// What a report should say of weights that an encoding has no place for and that are stored otherwise; nil for none.
+  func note(on model: StoredParameters, _ encoding: WeightEncoding) -> String?
   /// The files that writing to `path` makes, with what a report calls each.
   func files(writtenTo path: String) -> [(name: String, path: String)]
 
+  /// The model in a file that commands read directly; nil for a format whose files are converted first.
+  ///
+  /// - Throws: `FileError` or `ModelFileError` for a file that is damaged.
+  func container(_ path: String) throws -> (any ModelContainer)?
   /// - Throws: `FileError`, `ModelFileError` or `ConfigurationError`, each saying which file and what is wrong.
   func read(_ path: String, _ missing: MissingSettings) throws -> StoredParameters
   /// Writes the model; what appears at `path` appears whole or not at all.
@@ -92,7 +98,7 @@ package struct StoredParameters {
   package let parameters: Parameters
   /// [table.entries] how each weight is stored; fp32 for all where an adapter is merged, since the sums need all bits.
   package let types: [TensorType?]
-  /// The Hugging Face directory of its settings, for an adapter that of its base; nil for other formats.
+  /// The directory or file of its settings, for an adapter that of its base; nil for a format without settings.
   package var settingsDirectory: String?
   /// Where its tokenizer is, if it has one.
   package var tokenizerDirectory: String?
@@ -140,6 +146,8 @@ extension ModelFormat {
   package func check(_ configuration: ModelConfiguration, holdsAdapter: Bool, path: String) throws(ModelFileError) {}
 
   package func files(writtenTo path: String) -> [(name: String, path: String)] { [("written", path)] }
+  package func container(_ path: String) throws -> (any ModelContainer)? { nil }
+  package func note(on model: StoredParameters, _ encoding: WeightEncoding) -> String? { nil }
 
   /// The encoding that loses nothing of a model: the common one of all weights that the format stores in the requested
   /// encoding.

@@ -44,21 +44,26 @@ package struct ChatTemplate: Sendable {
   /// v1's template, for a tokenizer that this program made.
   package init() { jinja = nil }
 
-  /// The template that the tokenizer in `tokenizerDirectory` brings.
+  /// The template that the tokenizer in a directory brings.
+  ///
+  /// - Throws: see `init(_:)`.
+  package init(tokenizerDirectory: String) throws { try self.init(TokenizerFiles(directory: tokenizerDirectory)) }
+
+  /// The template that a tokenizer's files bring.
   ///
   /// - Throws: `FileError` when a file cannot be read, `TokenizerError` when there is no template, several of which none is
   ///   the one to use, or one that is no Jinja as `transformers` reads it.
-  package init(tokenizerDirectory: String) throws {
-    switch try ChatTemplateSource(tokenizerDirectory: tokenizerDirectory) {
+  package init(_ files: TokenizerFiles) throws {
+    switch try ChatTemplateSource(files) {
     case .text(let text, _) where Self.isSource(text): jinja = nil
-    case .text: jinja = try Self.jinja(tokenizerDirectory: tokenizerDirectory)
+    case .text: jinja = try Self.jinja(files)
     case .several(let names):
       throw TokenizerError(
-        "\(tokenizerDirectory): it has several chat templates (\(names.map(\.inQuotes).joined(separator: ", "))) and none "
+        "\(files.location): it has several chat templates (\(names.map(\.inQuotes).joined(separator: ", "))) and none "
           + "is named \"default\", so which one lays out a conversation is unknown. Give one that name.")
     case .none:
       throw TokenizerError(
-        "\(tokenizerDirectory): there is no chat_template in tokenizer_config.json and no chat_template.jinja, so how to "
+        "\(files.location): there is no chat_template in tokenizer_config.json and no chat_template.jinja, so how to "
           + "lay out a conversation is unknown. Use generate, or a model that was fine-tuned for chat.")
     }
   }
@@ -66,18 +71,17 @@ package struct ChatTemplate: Sendable {
   /// The template of a tokenizer as Jinja, v1's as well.
   ///
   /// - Throws: `FileError` or `TokenizerError`.
-  package static func jinja(tokenizerDirectory: String) throws -> JinjaChatTemplate {
-    let source = try ChatTemplateSource(tokenizerDirectory: tokenizerDirectory)
-    guard case .text(let text, let forTools) = source else {
-      _ = try ChatTemplate(tokenizerDirectory: tokenizerDirectory)
-      throw TokenizerError("\(tokenizerDirectory): its chat template changed while it was read. Try again.")
+  package static func jinja(_ files: TokenizerFiles) throws -> JinjaChatTemplate {
+    guard case .text(let text, let forTools) = try ChatTemplateSource(files) else {
+      _ = try ChatTemplate(files)
+      throw TokenizerError("\(files.location): its chat template changed while it was read. Try again.")
     }
     do {
       return try JinjaChatTemplate(
-        text, forTools: forTools, tokens: TokenizerConfiguration(directory: tokenizerDirectory).namedTokens)
+        text, forTools: forTools, tokens: TokenizerConfiguration(files).namedTokens)
     } catch let error as TemplateError {
       throw TokenizerError(
-        "\(tokenizerDirectory): \(error). Use generate with a prompt that you format yourself, or repair the template.")
+        "\(files.location): \(error). Use generate with a prompt that you format yourself, or repair the template.")
     }
   }
 
@@ -92,13 +96,12 @@ package struct ChatTemplate: Sendable {
     return bytes.elementsEqual(source.utf8)
   }
 
-  /// The Jinja text of the template that the tokenizer in `tokenizerDirectory` brings, whether it is v1's or not.
+  /// The Jinja text of the template that a tokenizer's files bring, whether it is v1's or not.
   ///
   /// - Returns: nil when it brings none, or several of which none is the one to use.
   /// - Throws: `FileError` or `TokenizerError` when a file cannot be read.
-  package static func jinjaText(tokenizerDirectory: String) throws -> String? {
-    let source = try ChatTemplateSource(tokenizerDirectory: tokenizerDirectory)
-    return if case .text(let text, _) = source { text } else { nil }
+  package static func jinjaText(_ files: TokenizerFiles) throws -> String? {
+    if case .text(let text, _) = try ChatTemplateSource(files) { text } else { nil }
   }
 
   /// The conversation as a model is to read it that answers next.

@@ -1,4 +1,3 @@
-import Foundation
 import Storage
 
 /// The chat template that a tokenizer's files bring, as Jinja text.
@@ -44,20 +43,20 @@ enum ChatTemplateSource: Equatable {
     }
   }
 
-  /// The template of the tokenizer in a directory. Files of templates come before `tokenizer_config.json`, as in
+  /// The template that a tokenizer's files bring. Files of templates come before `tokenizer_config.json`, as in
   /// `transformers`; `chat_template.json`, which older versions wrote for models with images, counts last.
   ///
   /// - Throws: `FileError` or `TokenizerError` when a file cannot be read.
-  init(tokenizerDirectory directory: String) throws {
+  init(_ files: TokenizerFiles) throws {
     func json(_ name: String) throws -> ChatTemplateSource {
-      let path = directory + "/" + name
-      guard FileManager.default.fileExists(atPath: path) else { return .none }
-      let value = try Tokenizer.content(path).withUnsafeBytes { try JSON(parsing: $0, path: path) }
+      let path = files.path(of: name)
+      guard let content = try files.content(name) else { return .none }
+      let value = try content.withUnsafeBytes { try JSON(parsing: $0, path: path) }
       return try ChatTemplateSource(value["chat_template"], path: path)
     }
     var templates: [String: String] = [:]
-    for name in Tokenizer.files(in: directory) where name.hasSuffix(".jinja") {
-      let text = String(decoding: try Tokenizer.content(directory + "/" + name), as: UTF8.self)
+    for name in files.names where name.hasSuffix(".jinja") {
+      let text = String(decoding: try files.content(name) ?? [], as: UTF8.self)
       let file = name.split(separator: "/").last?.dropLast(".jinja".count) ?? ""
       templates[name == "chat_template.jinja" ? "default" : String(file)] = text
     }

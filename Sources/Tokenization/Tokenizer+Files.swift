@@ -19,40 +19,28 @@ extension Tokenizer {
   /// Whether an entry of a directory is of a tokenizer, by its name.
   package static func isFile(_ name: String) -> Bool { fileNames.contains(name) || name == templateDirectory }
 
-  /// The first of these directories that has a tokenizer; nil where none has.
-  package static func firstDirectory(of directories: [String]) -> String? {
-    directories.first { FileManager.default.fileExists(atPath: $0 + "/tokenizer.json") }
-  }
-
-  /// Copies the files of the tokenizer in `source` into `destination`, which exists.
-  ///
-  /// - Throws: `FileError`, also when `source` has no tokenizer.json.
-  package static func copyFiles(from source: String, to destination: String) throws(FileError) {
-    // Named even where it is missing, so that its absence is an error.
-    for name in ["tokenizer.json"] + files(in: source).filter({ $0 != "tokenizer.json" }) {
-      let file = try MappedFile(source + "/" + name)
-      try begin(file.bytes, in: destination, name).commit()
-      withExtendedLifetime(file) {}
-    }
-  }
-
   /// Reads `tokenizer.json` from a directory, and the files beside it that say more of it.
+  ///
+  /// - Throws: see `init(_:)`.
+  package init(directory: String) throws { try self.init(TokenizerFiles(directory: directory)) }
+
+  /// Reads a tokenizer from its files.
   ///
   /// - Throws: `FileError` when a file cannot be read, `TokenizerError` when its content is wrong or is a
   ///   kind of tokenizer that this program does not have.
-  package init(directory: String) throws {
+  package init(_ files: TokenizerFiles) throws {
     var contents: [(name: String, bytes: [UInt8])] = []
-    for name in Self.files(in: directory) { contents.append((name, try Self.content(directory + "/" + name))) }
+    for name in files.names { contents.append((name, try files.content(name) ?? [])) }
     func read<Value>(_ name: String, _ body: (UnsafeRawBufferPointer, String) throws -> Value) throws -> Value? {
       try contents.first { $0.name == name }.map { file in
-        try file.bytes.withUnsafeBytes { try body($0, directory + "/" + name) }
+        try file.bytes.withUnsafeBytes { try body($0, files.path(of: name)) }
       }
     }
     let specials = try read("special_tokens_map.json") { try JSON(parsing: $0, path: $1) }
     let configuration = try read("tokenizer_config.json") {
       try TokenizerConfiguration($0, path: $1, specialTokensMap: specials)
     }
-    let path = directory + "/tokenizer.json"
+    let path = files.path(of: "tokenizer.json")
     let reader = try read("tokenizer.json") {
       try TokenizerFileReader($0, path: $1, configuration: configuration ?? TokenizerConfiguration())
     }
@@ -114,7 +102,7 @@ extension Tokenizer {
   }
 
   /// A file that is written and not yet in place.
-  private static func begin(
+  static func begin(
     _ bytes: UnsafeRawBufferPointer, in directory: String, _ name: String
   ) throws(FileError) -> AtomicFile {
     if name.hasPrefix(templateDirectory) { try createDirectory(directory + "/" + templateDirectory) }

@@ -135,10 +135,19 @@ package struct Tokenizer: Sendable {
     (frame.before.first == beginToken, frame.after.last == endToken)
   }
 
+  /// Whether tokens spell bytes, not characters.
+  package var isByteLevel: Bool { model.isByteLevel }
+
+  /// Whether text is not changed before it is split.
+  package var isPlain: Bool { model.pipeline.normalizer.steps.isEmpty }
+
+  /// Whether all that changes text before it is split is canonical composition (NFC).
+  package var composesCharacters: Bool { model.pipeline.normalizer.steps == [.nfc] }
+
   /// The pattern that splits words, where it is one of those and text is not changed before; nil for any other pipeline.
   package var split: LearnedSplit? {
     let pipeline = model.pipeline
-    guard pipeline.normalizer.steps.isEmpty, pipeline.isByteLevel, pipeline.splits.count == 1 else { return nil }
+    guard isPlain, isByteLevel, pipeline.splits.count == 1 else { return nil }
     switch pipeline.splits[0] {
     case .gpt2: return .gpt2
     case .pattern(let pattern, .isolated, false):
@@ -146,6 +155,9 @@ package struct Tokenizer: Sendable {
     default: return nil
     }
   }
+
+  /// How text is split, as `tokenizers` writes the `pre_tokenizer`.
+  package var preTokenizer: JSON { model.pipeline.preTokenizerJSON }
 
   /// Whether a word that is a token is that token, whatever the merges make of it.
   package var looksUpWords: Bool { model.looksUpWords }

@@ -47,14 +47,12 @@ struct TokenizerConfiguration {
     try readNames(members)
   }
 
-  /// Of the tokenizer in a directory.
+  /// Of a tokenizer by its files.
   ///
   /// - Throws: `FileError` or `TokenizerError`.
-  init(directory: String) throws {
+  init(_ files: TokenizerFiles) throws {
     func withContent<Value>(_ name: String, _ body: (UnsafeRawBufferPointer, String) throws -> Value) throws -> Value? {
-      guard Tokenizer.files(in: directory).contains(name) else { return nil }
-      let path = directory + "/" + name
-      return try Tokenizer.content(path).withUnsafeBytes { try body($0, path) }
+      try files.content(name)?.withUnsafeBytes { try body($0, files.path(of: name)) }
     }
     let specials = try withContent("special_tokens_map.json") { try JSON(parsing: $0, path: $1) }
     self =

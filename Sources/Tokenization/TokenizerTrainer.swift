@@ -6,7 +6,7 @@ package enum LearnedSplit: String, CaseIterable, Sendable {
   case gpt2, qwen2, llama3
 
   /// As `tokenizer.json` has it; nil for GPT-2's, which `WordScanner` knows.
-  var pattern: String? {
+  package var pattern: String? {
     let digits: String
     switch self {
     case .gpt2: return nil

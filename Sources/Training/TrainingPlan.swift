@@ -147,7 +147,7 @@ package struct TrainingPlan {
         "--sequence-length \(length) is longer than the model's \(configuration.contextLength) "
           + "(\(configuration.contextSetting)). Lower it.")
     }
-    tokenizer = try Tokenizer(directory: tokenizerDirectory)
+    tokenizer = try Tokenizer(TokenizerFiles(tokenizerDirectory))
     dataManifestHash = try Self.manifestHash(data)
     // Before the vocabulary's size, which differs where the tokenizer is another one.
     dataset = try TokenShardDataset(directory: data, tokenizerHash: tokenizer.contentHash)

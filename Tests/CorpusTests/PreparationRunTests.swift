@@ -223,7 +223,7 @@ struct PreparationRunTests {
       let tokenizer = try Tokenizer(directory: directory + "/tokenizer")
       for _ in 0..<2 {
         _ = try prepared([path], to: directory + "/out") { $0.tokenizer = tokenizer }
-        #expect(try ChatTemplate.jinjaText(tokenizerDirectory: directory + "/out") == "{{ messages }}")
+        #expect(try ChatTemplate.jinjaText(TokenizerFiles(directory: directory + "/out")) == "{{ messages }}")
       }
     }
   }

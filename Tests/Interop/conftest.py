@@ -35,7 +35,7 @@ MARKERS = {
     "test_openai.py": "not heavy and not peers", "test_openai_parameters.py": "not heavy and not peers",
     "test_structured_output.py": "not heavy and not peers", "test_schema_suite.py": "not heavy and not peers",
     "test_clients.py": "heavy",
-    "test_convert.py": "not heavy and not peers", "test_transformers.py": "heavy", "test_dpo.py": "heavy",
+    "test_convert.py": "not heavy and not peers", "test_gguf.py": "not heavy and not peers", "test_transformers.py": "heavy", "test_dpo.py": "heavy",
     "test_convert_torch.py": "heavy", "test_tokenizer_transformers.py": "heavy", "test_stored_weights.py": "heavy", "test_peft.py": "heavy", "test_sampling.py": "heavy",
     "test_generation_config.py": "heavy", "test_rows_trl.py": "heavy",
     "test_llama_cpp.py": "peers",

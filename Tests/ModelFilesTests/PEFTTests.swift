@@ -81,7 +81,7 @@ struct PEFTTests {
   func merging() throws {
     try AdapterFiles.inFolder { files in
       #expect(try files.merged() == [21, 2, 43, 44, 5, 86])
-      #expect(try configurationPath(ofModel: files.adapter) == files.base + "/config.json")
+      #expect(try modelContainer(files.adapter).path == files.base)
       #expect(try resolveModelDirectory(files.adapter) == files.adapter)
       // Its stored bytes would be those without the adapter.
       #expect(try ModelWeights(directory: files.adapter).bytes(of: AdapterFiles.name + ".weight") == nil)

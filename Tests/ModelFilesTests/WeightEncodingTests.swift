@@ -7,7 +7,7 @@ import Testing
 private func q8Block(_ values: [Float]) throws -> [UInt8] {
   try withTemporaryDirectory { directory in
     let path = directory + "/a.gguf"
-    let writer = try GGUFWriter(path, metadata: [], tensors: [.init(name: "w", shape: [32], encoding: .q8)])
+    let writer = try GGUFWriter(path, metadata: [], tensors: [.init(name: "w", shape: [32], type: .q8x0)])
     try values.withUnsafeBufferPointer { try writer.append($0) }
     try writer.commit()
     // The only tensor, 34 bytes, is filled up to the next multiple of 32.

@@ -106,7 +106,7 @@ struct TokenizerTests {
       try Self.learned().save(to: directory)
       #expect(!FileManager.default.fileExists(atPath: directory + "/chat_template.jinja"))
       // As recent versions of transformers save it.
-      let text = try #require(try ChatTemplate.jinjaText(tokenizerDirectory: directory))
+      let text = try #require(try ChatTemplate.jinjaText(TokenizerFiles(directory: directory)))
       try text.write(toFile: directory + "/chat_template.jinja", atomically: true, encoding: .utf8)
       try "{}".write(toFile: directory + "/tokenizer_config.json", atomically: true, encoding: .utf8)
       let tokenizer = try Tokenizer(directory: directory)
@@ -124,7 +124,7 @@ struct TokenizerTests {
   func templateFiles() throws {
     let source = try withTemporaryDirectory { directory in
       try Self.learned().save(to: directory)
-      return try #require(try ChatTemplate.jinjaText(tokenizerDirectory: directory))
+      return try #require(try ChatTemplate.jinjaText(TokenizerFiles(directory: directory)))
     }
     let quoted = JSON.quoted(source)
     /// Whether a template is v1's; nil where there is none to use.

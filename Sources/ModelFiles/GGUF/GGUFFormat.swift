@@ -5,15 +5,21 @@ import Storage
 /// llama.cpp's file, with a Modelfile for ollama beside it.
 package struct GGUFFormat: ModelFormat {
   package let name = "gguf"
-  package let title = "GGUF version 3"
+  package let title = "GGUF"
   package let ending: String? = ".gguf"
-  package let isRead = false
-  package let encodings: [WeightEncoding] = [.float32, .float16, .bfloat16, .q8]
+  package let encodings: [WeightEncoding] = [.float32, .float16, .bfloat16, .q8, .q4, .q4K]
   package let tokenizer = TokenizerPlace.inside
 
   package init() {}
 
-  package func isFormat(ofPath path: String) -> Bool { isFile(path) && path.hasSuffix(".gguf") }
+  /// By its name, or, as in the caches of other programs, by how it begins.
+  package func isFormat(ofPath path: String) -> Bool {
+    guard isFile(path), !path.hasSuffix(".gguf") else { return isFile(path) }
+    guard let file = try? MappedFile(path) else { return false }
+    return withExtendedLifetime(file) { file.bytes.starts(with: GGUFFile.magic) }
+  }
+
+  package func container(_ path: String) throws -> (any ModelContainer)? { try GGUFModel(path: path) }
 
   package func check(_ configuration: ModelConfiguration, holdsAdapter: Bool, path: String) throws(ModelFileError) {
     try configuration.checkGGUF(path: path)
@@ -23,13 +29,20 @@ package struct GGUFFormat: ModelFormat {
   /// Norms and routers stay fp32, as llama.cpp's own converter has it.
   package func encodes(_ entry: ParameterEntry) -> Bool { entry.shape.count == 2 && entry.role != .router }
 
+  package func note(on model: StoredParameters, _ encoding: WeightEncoding) -> String? {
+    let matrices = model.parameters.table.entries.filter(encodes)
+    let others = matrices.filter { encoding.ggufType(columns: $0.shape[1]) != encoding.ggufType }
+    guard !others.isEmpty else { return nil }
+    return "\(others.count) of \(matrices.count) matrices as q5_0: their rows are no multiples of "
+      + "\(encoding.ggufType.blockSize)"
+  }
+
   package func files(writtenTo path: String) -> [(name: String, path: String)] {
     [("written", path), ("for ollama", (path as NSString).deletingPathExtension + ".Modelfile")]
   }
 
   package func read(_ path: String, _ missing: MissingSettings) throws -> StoredParameters {
-    throw ModelFileError.unsupported(
-      path: path, feature: "GGUF files are written and not read; give the model that it was made from")
+    try StoredParameters(StoredModel(modelDirectory: path), tokenizerOf: path)
   }
 
   /// - Precondition: the settings name a tokenizer.
@@ -39,7 +52,7 @@ package struct GGUFFormat: ModelFormat {
     }
     let configuration = model.parameters.configuration
     let tokenizer = try GGUFTokenizer(
-      directory: tokenizerDirectory, vocabularySize: configuration.vocabularySize,
+      path: tokenizerDirectory, vocabularySize: configuration.vocabularySize,
       beginToken: configuration.beginTokenID, endTokens: configuration.endTokenIDs)
     let file = (path as NSString).lastPathComponent
     let text = OllamaModelfile.text(

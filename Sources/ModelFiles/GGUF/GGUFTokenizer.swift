@@ -1,6 +1,7 @@
 import Tokenization
 
-/// A tokenizer as GGUF metadata for llama.cpp: a byte-level BPE with the split pattern of GPT-2, Qwen 2 or Llama 3.
+/// A tokenizer as GGUF metadata for llama.cpp: a byte-level BPE with a split pattern that it knows, or that of another GGUF
+/// file as it is.
 package struct GGUFTokenizer {
   /// `tokenizer.ggml.*` and `tokenizer.chat_template`.
   package let metadata: [(key: String, value: GGUFValue)]
@@ -10,25 +11,32 @@ package struct GGUFTokenizer {
   package let stops: [String]
 
   /// - Parameters:
-  ///   - directory: where the tokenizer and its chat template are.
+  ///   - path: where the tokenizer and its chat template are: a directory, or a GGUF file.
   ///   - vocabularySize: rows of the model's embedding; those without a token get one that is marked as unused.
   ///   - beginToken: nil for a model without one.
   ///   - endTokens: the tokens that end an answer.
   /// - Throws: `FileError` or `TokenizerError` when there is no tokenizer that this program reads;
   ///   `ModelFileError.contradiction` when it has more tokens than the model or tokens that the format cannot describe, or
   ///   more tokens end an answer than the format has names for.
-  package init(directory: String, vocabularySize: Int, beginToken: Int?, endTokens: [Int]) throws {
-    let tokenizer = try Tokenizer(directory: directory)
+  package init(path: String, vocabularySize: Int, beginToken: Int?, endTokens: [Int]) throws {
+    let files = try TokenizerFiles(path)
+    let tokenizer = try Tokenizer(files)
     guard tokenizer.vocabularySize <= vocabularySize else {
       throw ModelFileError.contradiction(
-        "\(directory): the tokenizer has \(tokenizer.vocabularySize) tokens, the model \(vocabularySize). "
+        "\(path): the tokenizer has \(tokenizer.vocabularySize) tokens, the model \(vocabularySize). "
           + "Give the model's own with --tokenizer.")
+    }
+    hasMiniMindChat = (try? ChatTemplate(files)).map { $0.jinja == nil } ?? false
+    stops = endTokens.compactMap { tokenizer.spelling(of: Int32($0)) }
+    if let model = try ModelFormats.container(path) as? GGUFModel {
+      metadata = model.tokenizerMetadata
+      return
     }
     if let token = tokenizer.tokenWithContext {
       throw ModelFileError.contradiction(
-        "\(directory): the added token \(token) has single_word, lstrip or rstrip, for which GGUF has no place.")
+        "\(path): the added token \(token) has single_word, lstrip or rstrip, for which GGUF has no place.")
     }
-    let pre = try Self.splitName(tokenizer, directory)
+    let pre = try Self.splitName(tokenizer, path)
     let endKeys = ["eos_token_id", "eot_token_id", "eom_token_id"]
     guard endTokens.count <= endKeys.count else {
       throw ModelFileError.contradiction(
@@ -38,7 +46,7 @@ package struct GGUFTokenizer {
     var types: [Int32] = []
     for id in 0..<Int32(vocabularySize) {
       tokens.append(tokenizer.spelling(of: id) ?? "[PAD\(id)]")
-      types.append(Self.type(of: id, in: tokenizer).rawValue)
+      types.append(Int32(Self.type(of: id, in: tokenizer).rawValue))
     }
     var metadata: [(key: String, value: GGUFValue)] = [
       ("model", .string("gpt2")), ("pre", .string(pre)), ("tokens", .strings(tokens)),
@@ -50,43 +58,40 @@ package struct GGUFTokenizer {
     if let beginToken { metadata.append(("bos_token_id", .uint32(UInt32(beginToken)))) }
     for (key, token) in zip(endKeys, endTokens) { metadata.append((key, .uint32(UInt32(token)))) }
     metadata = metadata.map { ("tokenizer.ggml." + $0.key, $0.value) }
-    if let chatTemplate = try ChatTemplate.jinjaText(tokenizerDirectory: directory) {
+    // llama.cpp does not compose characters and has no place for it; the file itself says it to others.
+    if tokenizer.composesCharacters, let text = try files.text("tokenizer.json") {
+      metadata.append(("tokenizer.huggingface.json", .string(text)))
+    }
+    if let chatTemplate = try ChatTemplate.jinjaText(files) {
       metadata.append(("tokenizer.chat_template", .string(chatTemplate)))
     }
     self.metadata = metadata
-    hasMiniMindChat = (try? ChatTemplate(tokenizerDirectory: directory)).map { $0.jinja == nil } ?? false
-    stops = endTokens.compactMap { tokenizer.spelling(of: Int32($0)) }
   }
 
-  /// llama.cpp's name for how text is split. It looks words up where it splits as Llama 3 does, and only there.
-  private static func splitName(_ tokenizer: Tokenizer, _ directory: String) throws(ModelFileError) -> String {
-    let name: String
-    switch tokenizer.split {
-    case .gpt2?: name = "gpt-2"
-    case .qwen2?: name = "qwen2"
-    case .llama3?: name = "llama-bpe"
-    case nil:
-      throw ModelFileError.contradiction(
-        "\(directory): GGUF files are written for tokenizers with the split pattern of GPT-2, Qwen 2 or Llama 3 alone, "
-          + "and this one has another pattern, a normalizer, or tokens of characters. Convert to a directory.")
+  /// llama.cpp's name for how text is split.
+  private static func splitName(_ tokenizer: Tokenizer, _ path: String) throws(ModelFileError) -> String {
+    guard tokenizer.isByteLevel, tokenizer.isPlain || tokenizer.composesCharacters else {
+      throw .contradiction(
+        "\(path): GGUF files are written for byte-level tokenizers without a normalizer other than NFC alone. "
+          + "Convert to a directory.")
     }
-    guard tokenizer.looksUpWords == (tokenizer.split == .llama3) || tokenizer.mergesMakeAllTokens else {
-      throw ModelFileError.contradiction(
-        "\(directory): its ignore_merges is \(tokenizer.looksUpWords), and llama.cpp would take it for the contrary with "
+    let splits = GGUFSplit.all.filter { $0.preTokenizer == tokenizer.preTokenizer }
+    guard let first = splits.first else {
+      throw .contradiction(
+        "\(path): llama.cpp has no name for the split pattern of this tokenizer. Convert to a directory.")
+    }
+    // It looks words up with some of the names, and only there.
+    let found =
+      splits.first { $0.looksUpWords == tokenizer.looksUpWords } ?? (tokenizer.mergesMakeAllTokens ? first : nil)
+    guard let found else {
+      throw .contradiction(
+        "\(path): its ignore_merges is \(tokenizer.looksUpWords), and llama.cpp would take it for the contrary with "
           + "this split pattern. Convert to a directory.")
     }
-    return name
+    return found.names[0]
   }
 
-  /// `llama_token_type` in llama.h.
-  private enum TokenType: Int32 {
-    case normal = 1
-    case control = 3
-    case userDefined = 4
-    case unused = 5
-  }
-
-  private static func type(of id: Int32, in tokenizer: Tokenizer) -> TokenType {
+  private static func type(of id: Int32, in tokenizer: Tokenizer) -> GGUFVocabulary.TokenType {
     if tokenizer.spelling(of: id) == nil { return .unused }
     if tokenizer.isSpecial(id) { return .control }
     return tokenizer.isAdded(id) ? .userDefined : .normal

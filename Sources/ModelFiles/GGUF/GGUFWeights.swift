@@ -2,16 +2,14 @@ import Model
 
 extension ParameterTable {
   /// The tensors of a GGUF file of this model, named and arranged as llama.cpp's conversion/llama.py, qwen.py and
-  /// ernie.py do. The architectures `llama` and `ernie4_5-moe` rotate adjacent pairs, Qwen's halves as here. The experts
-  /// of a layer are one tensor.
-  func ggufWeights(of configuration: ModelConfiguration) -> [ForeignWeight] {
-    let architecture = Architecture(configuration)
-    let adjacentPairs = [.llama, .mistral, .ernieMixture].contains(architecture)
+  /// ernie.py do. The experts of a layer are one tensor.
+  func ggufWeights(of configuration: ModelConfiguration, _ architecture: GGUFArchitecture) -> [ForeignWeight] {
     func weight(_ role: ParameterRole, _ layer: Int? = nil) -> ForeignWeight? {
       entry(role, layer: layer).map { entry in
         let prefix = layer.map { "blk.\($0)." } ?? ""
         return ForeignWeight(
-          prefix + role.ggufName + (role.isBias ? ".bias" : ".weight"), entry, adjacentPairs: adjacentPairs)
+          prefix + role.ggufName + (role.isBias ? ".bias" : ".weight"), entry,
+          adjacentPairs: architecture.rotatesAdjacentPairs)
       }
     }
     var weights = [weight(.embedding)]

@@ -8,6 +8,8 @@ package enum GGUFValue: Equatable, Sendable {
   case string(String)
   case strings([String])
   case int32s([Int32])
+  /// The number of its type and its bytes, as another file has them.
+  case stored([UInt8])
 }
 
 /// Writes a GGUF file, version 3, tensor by tensor, so that no more than one of them need be in memory.
@@ -19,16 +21,16 @@ package final class GGUFWriter {
     package var name: String
     /// Outermost axis first, as everywhere in this program; the file has them the other way round.
     package var shape: [Int]
-    package var encoding: WeightEncoding
+    package var type: GGUFType
 
-    package init(name: String, shape: [Int], encoding: WeightEncoding) {
+    package init(name: String, shape: [Int], type: GGUFType) {
       self.name = name
       self.shape = shape
-      self.encoding = encoding
+      self.type = type
     }
 
     var count: Int { shape.reduce(1, *) }
-    var byteCount: Int { encoding.byteCount(of: count) }
+    var byteCount: Int { count / type.blockSize * type.blockByteCount }
   }
 
   private let file: AtomicFile
@@ -39,11 +41,11 @@ package final class GGUFWriter {
 
   /// Begins a file at `path` with the metadata and the descriptions of `tensors`, whose values then follow in this order.
   ///
-  /// - Precondition: names are unique, and rows are whole blocks of their encoding.
+  /// - Precondition: names are unique, and rows are whole blocks of their type.
   package init(_ path: String, metadata: [(key: String, value: GGUFValue)], tensors: [Tensor]) throws(FileError) {
     precondition(Set(tensors.map(\.name)).count == tensors.count, "two tensors of one name in \(path)")
     for tensor in tensors {
-      precondition((tensor.shape.last ?? 0) % tensor.encoding.blockSize == 0, "\(tensor.name) \(tensor.shape)")
+      precondition((tensor.shape.last ?? 0) % tensor.type.blockSize == 0, "\(tensor.name) \(tensor.shape)")
     }
     file = try AtomicFile(path)
     self.tensors = tensors
@@ -60,7 +62,7 @@ package final class GGUFWriter {
       Self.append(tensor.name, to: &header)
       Self.append(UInt32(tensor.shape.count), to: &header)
       for size in tensor.shape.reversed() { Self.append(UInt64(size), to: &header) }
-      Self.append(tensor.encoding.ggmlType, to: &header)
+      Self.append(tensor.type.rawValue, to: &header)
       Self.append(UInt64(offset), to: &header)
       offset += tensor.byteCount + Self.padding(after: tensor.byteCount)
     }
@@ -81,7 +83,7 @@ package final class GGUFWriter {
     let bytes = UnsafeMutableRawBufferPointer.allocate(byteCount: tensor.byteCount + padding, alignment: 64)
     defer { bytes.deallocate() }
     bytes[tensor.byteCount...].initializeMemory(as: UInt8.self, repeating: 0)
-    try tensor.encoding.encode(
+    try tensor.type.encode(
       values, to: UnsafeMutableRawBufferPointer(rebasing: bytes[..<tensor.byteCount]), name: tensor.name,
       path: file.path)
     try file.write(UnsafeRawBufferPointer(bytes))
@@ -112,6 +114,7 @@ package final class GGUFWriter {
   private static func append(_ value: GGUFValue, to bytes: inout [UInt8]) {
     let (int32, string, array): (UInt32, UInt32, UInt32) = (5, 8, 9)
     switch value {
+    case .stored(let stored): bytes += stored
     case .uint32(let number):
       append(UInt32(4), to: &bytes)
       append(number, to: &bytes)

@@ -17,21 +17,23 @@ extension Parameters {
     companion: AtomicFile? = nil
   ) throws {
     try configuration.checkGGUF(path: path)
-    let weights = table.ggufWeights(of: configuration)
+    let weights = table.ggufWeights(of: configuration, Architecture(configuration).gguf)
     let tensors = try weights.map { weight in
       let isMatrix = weight.shape.count > 1 && weight.entries[0].role != .router
-      if let columns = weight.shape.last, isMatrix, columns % encoding.blockSize != 0 {
+      let columns = weight.shape.last ?? 1
+      let type = isMatrix ? encoding.ggufType(columns: columns) : .float32
+      guard columns % type.blockSize == 0 else {
         throw ModelFileError.unsupported(
           path: path,
           feature:
-            "\(encoding.rawValue) stores \(encoding.blockSize) values together, and '\(weight.name)' has rows of "
+            "\(encoding.rawValue) stores \(type.blockSize) values together, and '\(weight.name)' has rows of "
             + "\(columns); choose --type bf16, fp16 or fp32")
       }
-      return GGUFWriter.Tensor(name: weight.name, shape: weight.shape, encoding: isMatrix ? encoding : .float32)
+      return GGUFWriter.Tensor(name: weight.name, shape: weight.shape, type: type)
     }
     let rotaryFactors = configuration.ggufRotaryFactors
     let factorTensors = rotaryFactors.map {
-      [GGUFWriter.Tensor(name: "rope_freqs.weight", shape: [$0.count], encoding: .float32)]
+      [GGUFWriter.Tensor(name: "rope_freqs.weight", shape: [$0.count], type: .float32)]
     }
     let metadata =
       try configuration.ggufMetadata(name: name, encoding: encoding) + configuration.ggufRotaryScaling(path: path)
@@ -47,7 +49,6 @@ extension ModelConfiguration {
   /// Refuses what llama.cpp has no place for.
   func checkGGUF(path: String) throws(ModelFileError) {
     let differences: [(isOther: Bool, text: String)] = [
-      (slidingWindow != nil, "a sliding window of its llama models"),
       (normalizesQueriesAndKeys && attentionBias != .none, "biases beside norms of queries and keys"),
       (!normalizesExpertWeights, "weights of experts that are not divided by their sum"),
     ]
@@ -93,12 +94,13 @@ extension ModelConfiguration {
   /// `general.*` and the sizes of the model, under the keys that llama.cpp reads for its architecture.
   func ggufMetadata(name: String, encoding: WeightEncoding) -> [(key: String, value: GGUFValue)] {
     let architecture = Architecture(self).ggufName
-    let sizes: [(String, Int)] = [
+    var sizes: [(String, Int)] = [
       ("vocab_size", vocabularySize), ("context_length", maximumSequenceLength), ("embedding_length", hiddenSize),
       ("block_count", layerCount), ("feed_forward_length", intermediateSize), ("attention.head_count", headCount),
       ("attention.head_count_kv", keyValueHeadCount), ("attention.key_length", headSize),
       ("attention.value_length", headSize), ("rope.dimension_count", headSize),
     ]
+    if let slidingWindow { sizes.append(("attention.sliding_window", slidingWindow)) }
     // llama.cpp's Ernie is a mixture from layer 0 on, in every layer, as its Qwen3 is; their routers divide by the sum of
     // those chosen.
     var mixture: [(String, Int)] = [

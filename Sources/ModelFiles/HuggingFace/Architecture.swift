@@ -36,16 +36,19 @@ package enum Architecture: String, CaseIterable {
     }
   }
 
-  /// `general.architecture` of a GGUF file.
-  package var ggufName: String {
+  /// The same model in llama.cpp.
+  var gguf: GGUFArchitecture {
     switch self {
-    case .llama, .mistral: "llama"
-    case .qwen2: "qwen2"
-    case .qwen3: "qwen3"
-    case .qwen3Mixture: "qwen3moe"
-    case .ernieMixture: "ernie4_5-moe"
+    case .llama, .mistral: .llama
+    case .qwen2: .qwen2
+    case .qwen3: .qwen3
+    case .qwen3Mixture: .qwen3Mixture
+    case .ernieMixture: .ernieMixture
     }
   }
+
+  /// `general.architecture` of a GGUF file.
+  package var ggufName: String { gguf.rawValue }
 
   package var isMixture: Bool { self == .qwen3Mixture || self == .ernieMixture }
 

@@ -19,16 +19,16 @@ package struct GenerationConfiguration: Sendable, Equatable {
 
   package init() {}
 
-  /// Reads the file of the model in a directory, or of the base of the adapter in it; without a file, nothing is said.
+  /// Reads what the model in a directory or file says, or the adapter in a directory, or its base; without a file, nothing
+  /// is said.
   ///
   /// - Throws: `FileError`, `ModelFileError` or `ConfigurationError`, each naming the file and the key.
   package init(modelDirectory: String) throws {
-    let base = (try configurationPath(ofModel: modelDirectory) as NSString).deletingLastPathComponent
-    let paths = [modelDirectory, base].map { $0 + "/generation_config.json" }
-    if let path = paths.first(where: FileManager.default.fileExists(atPath:)) {
-      try self.init(path: path)
+    let own = modelDirectory + "/generation_config.json"
+    if FileManager.default.fileExists(atPath: own) {
+      try self.init(path: own)
     } else {
-      self.init()
+      self = try modelContainer(modelDirectory).generation()
     }
   }
 

@@ -14,7 +14,7 @@ package struct HuggingFaceFormat: ModelFormat {
 
   package func isFormat(ofPath path: String) -> Bool {
     guard let directory = try? resolveModelDirectory(path) else { return false }
-    return !PEFTAdapter.isAdapter(directory)
+    return !isFile(directory) && !PEFTAdapter.isAdapter(directory)
   }
 
   package func encodes(_ entry: ParameterEntry) -> Bool { entry.role != .router }
@@ -32,9 +32,9 @@ package struct HuggingFaceFormat: ModelFormat {
 }
 
 extension StoredParameters {
-  /// Reads the weights of a model directory, or of an adapter's base with the adapter merged.
+  /// Reads the weights of a model, or of an adapter's base with the adapter merged.
   ///
-  /// - Parameter path: of the directory, or of a run or checkpoint with it.
+  /// - Parameter path: of the directory or file, or of a run or checkpoint with it.
   init(_ stored: StoredModel, tokenizerOf path: String) throws {
     let directory = try resolveModelDirectory(path)
     let isAdapter = PEFTAdapter.isAdapter(directory)
@@ -42,7 +42,7 @@ extension StoredParameters {
       Parameters(stored.configuration, stored.weights),
       types: stored.table.entries.map { isAdapter ? .float32 : stored.weights.tensor($0.key)?.type })
     settingsDirectory = stored.weights.directory
-    tokenizerDirectory = Tokenizer.firstDirectory(of: [directory, stored.weights.directory])
+    tokenizerDirectory = try TokenizerFiles.firstPath(of: [directory, stored.weights.directory])
     metadata = stored.weights.mergedMetadata()
   }
 }

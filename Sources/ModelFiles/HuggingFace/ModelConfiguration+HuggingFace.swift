@@ -1,4 +1,3 @@
-import Foundation
 import Model
 import Storage
 
@@ -15,27 +14,12 @@ extension ModelConfiguration {
     try self.init(HuggingFaceConfig(path: path, json: JSON(contentsOf: path)))
   }
 
-  /// The configuration of the model in a directory, or of the base of the adapter in it. Where `config.json` ties embedding
-  /// and output and the weights have both, unequal, they are not tied: `ModelWeights.hasOutputOfItsOwn`. The tokens that
-  /// end a text are those of `config.json` and of `generation_config.json`.
+  /// The configuration of the model in a directory or file, or of the base of the adapter in a directory. The tokens that
+  /// end a text are those of its configuration and of its settings for generation.
   ///
   /// - Throws: `FileError`, `ModelFileError` or `ConfigurationError`, each naming the file.
   package init(modelDirectory: String) throws {
-    let path = try configurationPath(ofModel: modelDirectory)
-    try self.init(huggingFaceConfig: path)
-    let directory = (path as NSString).deletingLastPathComponent
-    let hasWeights = ["", ".index.json"].contains {
-      FileManager.default.fileExists(atPath: directory + "/model.safetensors" + $0)
-    }
-    if tiesEmbeddings, hasWeights, try ModelWeights(modelDirectory: directory, adapter: nil).hasOutputOfItsOwn() {
-      tiesEmbeddings = false
-    }
-    let others = try GenerationConfiguration(modelDirectory: modelDirectory).endTokens
-    if others.isEmpty { return }
-    // What config.json does not name is only a default.
-    if try JSON(contentsOf: path)["eos_token_id"] == nil { endTokenIDs = [] }
-    for token in others where !endTokenIDs.contains(token) { endTokenIDs.append(token) }
-    try validate(source: directory + "/generation_config.json")
+    self = try modelContainer(modelDirectory).configuration(GenerationConfiguration(modelDirectory: modelDirectory))
   }
 
   /// This configuration as the object of a `config.json`, in the form that `transformers` 4 and 5 read.

@@ -1,9 +1,9 @@
 import Foundation
 import Storage
 
-/// The Hugging Face directory that a MODEL argument stands for.
+/// The Hugging Face directory, or the file with a whole model in it, that a MODEL argument stands for.
 ///
-/// - Parameter path: such a directory itself, that of an adapter whose settings name such a directory, a run directory
+/// - Parameter path: such a file or directory itself, that of an adapter whose settings name such a directory, a run directory
 ///   (its `model/`), or a checkpoint of a run (`RUN/checkpoints/step-N`, its `model/`; also `RUN/checkpoints/best` where
 ///   that is a file). What a writer that was killed has moved aside is found there.
 /// - Throws: `ModelFileError.notAModel`.
@@ -14,7 +14,10 @@ public func resolveModelDirectory(_ path: String) throws(ModelFileError) -> Stri
     throw .notAModel(path: path, reason: "there is no such directory; check the path")
   }
   guard isDirectory.boolValue else {
-    throw .notAModel(path: path, reason: "it is a file, a directory with config.json and model.safetensors is expected")
+    if ModelFormats.isContainer(file: path) { return path }
+    throw .notAModel(
+      path: path,
+      reason: "it is a file, a directory with config.json and model.safetensors is expected, or a .gguf file")
   }
   for candidate in [path, AtomicDirectory.readablePath(path + "/model")]
   where FileManager.default.fileExists(atPath: candidate + "/config.json") || PEFTAdapter.isAdapter(candidate) {
@@ -25,8 +28,10 @@ public func resolveModelDirectory(_ path: String) throws(ModelFileError) -> Stri
     reason: "neither it nor its subdirectory 'model' has a config.json or an \(PEFTConfiguration.fileName)")
 }
 
-/// The `config.json` of the model in a directory; of an adapter, that of its base.
-package func configurationPath(ofModel directory: String) throws -> String {
-  let model = PEFTAdapter.isAdapter(directory) ? try PEFTAdapter(directory: directory).baseDirectory() : directory
-  return model + "/config.json"
+/// The model in a directory or file; of an adapter, its base.
+///
+/// - Throws: `FileError` or `ModelFileError`.
+package func modelContainer(_ directory: String) throws -> any ModelContainer {
+  try ModelFormats.container(
+    PEFTAdapter.isAdapter(directory) ? try PEFTAdapter(directory: directory).baseDirectory() : directory)
 }

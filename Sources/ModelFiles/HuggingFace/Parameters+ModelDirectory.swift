@@ -137,7 +137,8 @@ extension Parameters {
   /// - Parameters:
   ///   - type: `.float32`, which loses nothing, `.bfloat16` or `.float16`. The routers of a mixture of experts stay in
   ///     fp32.
-  ///   - tokenizerDirectory: where the tokenizer's files are copied from; without it the directory has none.
+  ///   - tokenizerDirectory: where the tokenizer's files are copied from, or a file that stands for them; without it the
+  ///     directory has none.
   ///   - shardByteCount: the most bytes of weights in one file; one file when nil.
   ///   - origin: a model directory that this model was read from. Its settings for generation are kept, and those of its
   ///     config.json that mean nothing here.
@@ -159,7 +160,7 @@ extension Parameters {
         try origin.flatMap { try JSON(ifPresentAt: $0 + "/generation_config.json") }
         ?? configuration.huggingFaceGenerationConfig()
       try AtomicFile.write(generation.text() + "\n", to: directory + "/generation_config.json")
-      if let tokenizerDirectory { try Tokenizer.copyFiles(from: tokenizerDirectory, to: directory) }
+      if let tokenizerDirectory { try TokenizerFiles(tokenizerDirectory).write(into: directory) }
       let biases = configuration.routerBiases
       let writer = try ModelWeightsWriter(
         directory: directory,

@@ -2,25 +2,26 @@ import Foundation
 import Model
 import Storage
 
-/// Where the weights of a model directory are: `model.safetensors`, or the shards that `model.safetensors.index.json` lists.
-struct StoredTensors {
-  struct Location {
-    let file: Int
-    /// The tensor of the file, whose name may have a prefix that the weight's lacks, or an expert's part of it.
-    let tensor: SafetensorsFile.Tensor
-  }
-
+/// The weights of a model by their names, and where they are.
+package struct StoredTensors: Sendable {
   /// The file that a message about missing weights should name.
   let path: String
-  let files: [SafetensorsFile]
   /// By the name that `transformers` has for the weight.
-  let locations: [String: Location]
-  let storesEmbeddingAsOutput: Bool
+  let weights: [String: any StoredWeight]
+  /// Whether the one matrix of a model whose output is its embedding was found under the output's name.
+  var storesEmbeddingAsOutput = false
+  /// What the first file says of itself.
+  var metadata: [String: String] = [:]
+}
 
+extension StoredTensors {
+  /// Those of a Hugging Face directory: `model.safetensors`, or the shards that `model.safetensors.index.json` lists.
+  ///
   /// - Throws: `FileError` or `ModelFileError`.
   init(directory: String) throws {
     let single = directory + "/model.safetensors"
     let index = single + ".index.json"
+    let files: [SafetensorsFile]
     if FileManager.default.fileExists(atPath: single) || !FileManager.default.fileExists(atPath: index) {
       guard FileManager.default.fileExists(atPath: single) else {
         throw ModelFileError.notAModel(
@@ -32,7 +33,8 @@ struct StoredTensors {
       path = index
       files = try Self.shards(index, in: directory)
     }
-    (locations, storesEmbeddingAsOutput) = try Self.locations(of: files)
+    (weights, storesEmbeddingAsOutput) = try Self.weights(of: files)
+    metadata = files.first?.metadata ?? [:]
   }
 
   /// The files that an index lists. What they hold counts, whether the index knows of it or not, as in `transformers`.
@@ -62,35 +64,35 @@ struct StoredTensors {
     return files
   }
 
-  private static func locations(of files: [SafetensorsFile]) throws -> ([String: Location], Bool) {
+  private static func weights(of files: [SafetensorsFile]) throws -> ([String: any StoredWeight], Bool) {
     let names = files.flatMap { $0.tensors.map(\.name) }
     let isBare = names.contains { withoutWrappers($0) == "embed_tokens.weight" }
-    var locations: [String: Location] = [:]
-    for (position, file) in files.enumerated() {
+    var weights: [String: any StoredWeight] = [:]
+    for file in files {
       for tensor in file.tensors {
-        for (name, part) in weights(of: tensor, named: weightName(tensor.name, isBare: isBare)) {
-          guard let other = locations.updateValue(Location(file: position, tensor: part), forKey: name) else {
+        for (name, part) in parts(of: tensor, named: weightName(tensor.name, isBare: isBare)) {
+          guard let other = weights.updateValue(SafetensorsWeight(file: file, tensor: part), forKey: name) else {
             continue
           }
           throw ModelFileError.malformed(
             path: file.path,
             fault:
-              "'\(tensor.name.prefix(200))' and '\(other.tensor.name.prefix(200))' of the same model are one weight"
+              "'\(tensor.name.prefix(200))' and '\(other.storedName.prefix(200))' of the same model are one weight"
           )
         }
       }
     }
-    guard locations[ParameterKey.embedding] == nil, let output = locations.removeValue(forKey: ParameterKey.output)
+    guard weights[ParameterKey.embedding] == nil, let output = weights.removeValue(forKey: ParameterKey.output)
     else {
-      return (locations, false)
+      return (weights, false)
     }
-    locations[ParameterKey.embedding] = output
-    return (locations, true)
+    weights[ParameterKey.embedding] = output
+    return (weights, true)
   }
 
   /// The weights that a tensor holds: itself, or the matrices of all experts of a layer, which `transformers` 5 has in one:
   /// `gate_up_proj` [experts, 2·intermediate, hidden], gate before up, and `down_proj` [experts, hidden, intermediate].
-  private static func weights(
+  private static func parts(
     of tensor: SafetensorsFile.Tensor, named name: String
   ) -> [(name: String, part: SafetensorsFile.Tensor)] {
     let suffixes = [

@@ -14,7 +14,7 @@ extension LoRAAdapter {
       targets: configuration.targets.map(\.rawValue))
     try AtomicDirectory.write(path) { directory in
       try AtomicFile.write(peft.json.text() + "\n", to: directory + "/" + PEFTConfiguration.fileName)
-      if let tokenizerDirectory { try Tokenizer.copyFiles(from: tokenizerDirectory, to: directory) }
+      if let tokenizerDirectory { try TokenizerFiles(tokenizerDirectory).write(into: directory) }
       let writer = try SafetensorsWriter(
         directory + "/" + PEFTAdapter.weightsFileName,
         tensors: table.entries.map { SafetensorsWriter.Plan(name: $0.key, type: .float32, shape: $0.shape) },

@@ -100,7 +100,7 @@ package final class PEFTAdapter: Sendable {
     }
   }
 
-  /// The directory of the model that the adapter belongs to: where its settings say, seen from here or from the adapter.
+  /// The directory or file of the model that the adapter belongs to: where its settings say, seen from here or from the adapter.
   package func baseDirectory() throws(ModelFileError) -> String {
     guard let base = configuration.base, !base.isEmpty else {
       throw .notAModel(
@@ -109,7 +109,10 @@ package final class PEFTAdapter: Sendable {
           + "Merge it: minimind merge --adapter \(directory) --from BASE --to DIR")
     }
     let candidates = base.hasPrefix("/") ? [base] : [base, directory + "/" + base]
-    for candidate in candidates where FileManager.default.fileExists(atPath: candidate + "/config.json") {
+    for candidate in candidates
+    where FileManager.default.fileExists(atPath: candidate + "/config.json")
+      || ModelFormats.isContainer(file: candidate)
+    {
       return candidate
     }
     throw .notAModel(

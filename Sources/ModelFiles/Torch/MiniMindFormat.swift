@@ -12,7 +12,9 @@ package struct MiniMindFormat: ModelFormat {
   package init() {}
 
   /// Any other file is refused when it is read as a checkpoint, with the reason.
-  package func isFormat(ofPath path: String) -> Bool { isFile(path) && !path.hasSuffix(".gguf") }
+  package func isFormat(ofPath path: String) -> Bool {
+    isFile(path) && !ModelFormats.isContainer(file: path)
+  }
 
   package func check(_ configuration: ModelConfiguration, holdsAdapter: Bool, path: String) throws(ModelFileError) {
     try MiniMindVersion(of: configuration).check(configuration, path: path)

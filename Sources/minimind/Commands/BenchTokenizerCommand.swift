@@ -1,4 +1,5 @@
 import Foundation
+import ModelFiles
 import Storage
 import Tokenization
 
@@ -12,7 +13,7 @@ let benchTokenizerCommand: Command = {
     example: "minimind bench tokenizer --tokenizer my-tokenizer --input novel.txt"
   ) { invocation in
     let threads = threadCount(invocation)
-    let tokenizer = try Tokenizer(directory: invocation[directory])
+    let tokenizer = try Tokenizer(TokenizerFiles(invocation[directory]))
     let documents = try Documents(of: invocation[input])
     let result = try documents.bytes.withUnsafeBytes { text in
       try TokenizerBenchmark(tokenizer, text, documents: documents.ranges, threads: threads)

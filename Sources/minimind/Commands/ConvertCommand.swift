@@ -7,7 +7,7 @@ import Storage
 let convertCommand: Command = {
   let from = Option.required(
     "from", "PATH",
-    help: "A model: a Hugging Face directory, a run or checkpoint of this program, or a MiniMind .pth.")
+    help: "A model: a Hugging Face directory, a run or checkpoint of this program, a MiniMind .pth, or a GGUF file.")
   let to = Option.required("to", "PATH", help: "The result, which must not exist yet.")
   let format = Option<(any ModelFormat)?>.optionalChoice(
     "format", among: ModelFormats.written, called: \.name,
@@ -15,7 +15,9 @@ let convertCommand: Command = {
     help: "Hugging Face directory, MiniMind's checkpoint, llama.cpp's format; lora: an adapter as MiniMind's .pth.")
   let type = Option<WeightEncoding?>.optionalChoice(
     "type", defaultText: "that of the source; fp32 for an adapter",
-    help: "How weights are stored; q8, which is llama.cpp's q8_0, in gguf only. \(NumberType.otherNamesNote)")
+    help:
+      "How weights are stored; q8, q4 and q4_K, which are llama.cpp's q8_0, q4_0 and q4_K, in gguf only. "
+      + NumberType.otherNamesNote)
   let heads = Option.optionalInteger(
     "heads", in: 1...4096, defaultText: "16 for one with v1's names, 8 for one of MiniMind2",
     help: "Query heads of a .pth, where it does not say how many it has.")
@@ -26,7 +28,8 @@ let convertCommand: Command = {
     "experts-per-token", in: 1...256, defaultText: "1 for one of MiniMind 3, else 2",
     help: "Experts that each token is routed to, of a .pth with a mixture of experts.")
   let tokenizer = Option.optional(
-    "tokenizer", "DIR", help: "The tokenizer for the result, if the source has none or another is wanted."
+    "tokenizer", "DIR",
+    help: "The tokenizer for the result, a directory or a GGUF file, if the source has none or another is wanted."
   )
   let shardSize = Option.optionalInteger(
     "max-shard-size", in: 1...1 << 20, help: "Cuts the weights of hf into files of at most N MiB.")
@@ -99,6 +102,7 @@ private func report(
   if !format.holdsAdapter {
     rows.insert((name: "parameters", value: formatCount(source.parameters.configuration.parameterCount)), at: 0)
   }
+  if let note = format.note(on: source, settings.encoding) { rows.append((name: "", value: note)) }
   rows += source.notes
   if format.tokenizer != .none { rows.append((name: "tokenizer", value: settings.tokenizerDirectory ?? "none")) }
   rows += outputs.map { (name: $0.name, value: $0.path) }

@@ -1,6 +1,7 @@
 import Corpus
 import Foundation
 import Machine
+import ModelFiles
 import Processes
 import Storage
 import Tokenization
@@ -176,7 +177,7 @@ private func prepare(
   try withProcesses(invocation) { exchange in
     let start = monotonicSeconds()
     let directory = invocation[PreparationOptions.output]
-    let tokenizer = try Tokenizer(directory: invocation[PreparationOptions.tokenizer])
+    let tokenizer = try Tokenizer(TokenizerFiles(invocation[PreparationOptions.tokenizer]))
     let inputs = try InputFiles(
       invocation[PreparationOptions.inputs],
       InputCommandOptions.read(invocation, wholeFiles: wholeFiles))

@@ -42,7 +42,7 @@ let evalChoicesCommand: Command = {
       subjects: invocation[subjects])
     let directory = try resolveModelDirectory(invocation[GenerateOptions.model])
     let tokenizer = try modelTokenizer(directory)
-    let prompt = try ChoicePrompt(tokenizer, try ChatTemplate(tokenizerDirectory: directory))
+    let prompt = try ChoicePrompt(tokenizer, try ChatTemplate(TokenizerFiles(directory)))
     let parameters = try Parameters(modelDirectory: directory)
     try checkVocabulary(tokenizer, parameters.configuration.vocabularySize, directory)
     // A path that cannot be written is reported before the work.

@@ -10,7 +10,7 @@ import Tokenization
 /// Options of the commands that let a model write.
 package enum GenerateOptions {
   static let model = Option.required(
-    "model", "MODEL", help: "A run directory, a checkpoint of it, or a Hugging Face model directory.")
+    "model", "MODEL", help: "A run directory, a checkpoint of it, a Hugging Face model directory, or a GGUF file.")
   package static let type = Option.choice(
     "type", default: WeightType.bfloat16,
     help:
@@ -81,7 +81,7 @@ struct LoadedModel {
   /// What requests and options leave out.
   let defaults: GenerationDefaults
 
-  /// Says on standard error what of the model's `generation_config.json` is not used.
+  /// Says on standard error what of the model's settings for generation is not used.
   ///
   /// - Throws: what is wrong with the directory, the weights or the tokenizer.
   init(_ invocation: Invocation) throws {
@@ -101,24 +101,26 @@ struct LoadedModel {
     if !generation.unusedKeys.isEmpty {
       let keys = generation.unusedKeys.joined(separator: ", ").prefix(300)
       try? Console.standardError.print(
-        "note: the model's generation_config.json has settings that are not used: \(keys).")
+        "note: the model has settings for generation that are not used: \(keys).")
     }
   }
 }
 
-/// The tokenizer that lies in a model directory.
+/// The tokenizer of a model, by its directory or file.
 func modelTokenizer(_ directory: String) throws -> Tokenizer {
-  guard FileManager.default.fileExists(atPath: directory + "/tokenizer.json") else {
+  let files = try TokenizerFiles(directory)
+  guard files.hasTokenizer else {
     throw CommandError(
       "\(directory) has no tokenizer.json. Copy the tokenizer that the model was trained with into the directory.")
   }
-  return try Tokenizer(directory: directory)
+  return try Tokenizer(files)
 }
 
 func checkVocabulary(_ tokenizer: Tokenizer, _ vocabularySize: Int, _ directory: String) throws {
   guard tokenizer.vocabularySize <= vocabularySize else {
     throw InferenceError.tokenizerTooLarge(
-      tokens: tokenizer.vocabularySize, vocabularySize: vocabularySize, path: directory + "/tokenizer.json")
+      tokens: tokenizer.vocabularySize, vocabularySize: vocabularySize,
+      path: try TokenizerFiles(directory).path(of: "tokenizer.json"))
   }
 }
 

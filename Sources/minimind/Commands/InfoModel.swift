@@ -150,19 +150,22 @@ struct ModelFacts: Encodable {
   }
 
   private static func tokenizer(_ directory: String) throws -> TokenizerFacts? {
-    guard FileManager.default.fileExists(atPath: directory + "/tokenizer.json") else { return nil }
-    let tokenizer = try Tokenizer(directory: directory)
+    let files = try TokenizerFiles(directory)
+    guard files.hasTokenizer else { return nil }
+    let tokenizer = try Tokenizer(files)
     return TokenizerFacts(
       vocabularySize: tokenizer.vocabularySize, sha256: tokenizer.contentHash,
-      canChat: (try? ChatTemplate(tokenizerDirectory: directory)) != nil)
+      canChat: (try? ChatTemplate(files)) != nil)
   }
 
   private static func files(_ directory: String) -> [File] {
-    let names = (try? FileManager.default.contentsOfDirectory(atPath: directory)) ?? []
-    return names.sorted().compactMap { name in
-      let attributes = try? FileManager.default.attributesOfItem(atPath: directory + "/" + name)
+    // A file that holds the whole model is the only one.
+    let names = try? FileManager.default.contentsOfDirectory(atPath: directory)
+    let paths = names?.sorted().map { directory + "/" + $0 } ?? [directory]
+    return paths.compactMap { path in
+      let attributes = try? FileManager.default.attributesOfItem(atPath: path)
       guard let attributes, attributes[.type] as? FileAttributeType == .typeRegular else { return nil }
-      return File(name: name, bytes: attributes[.size] as? Int ?? 0)
+      return File(name: (path as NSString).lastPathComponent, bytes: attributes[.size] as? Int ?? 0)
     }
   }
 }

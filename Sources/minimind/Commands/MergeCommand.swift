@@ -26,7 +26,7 @@ let mergeCommand: Command = {
     let weights = try ModelWeights(modelDirectory: base, adapter: files)
     let parameters = try Parameters(ModelConfiguration(modelDirectory: base), weights)
     try parameters.save(
-      modelDirectory: output, tokenizerDirectory: Tokenizer.firstDirectory(of: [directory, base]),
+      modelDirectory: output, tokenizerDirectory: try TokenizerFiles.firstPath(of: [directory, base]),
       keepingSettingsOf: base, metadata: weights.mergedMetadata())
     try Console.standardOutput.print(
       "merged \(files.modules.count) adapted layers of \(directory) into \(base): \(output)")

@@ -29,7 +29,7 @@ struct ModelUses: Encodable {
         try checkVocabulary(tokenizer, stored.configuration.vocabularySize, directory)
       }
     }
-    check(.chatTemplate) { _ = try ChatTemplate(tokenizerDirectory: directory) }
+    check(.chatTemplate) { _ = try ChatTemplate(TokenizerFiles(directory)) }
     add(["generate", "eval", "serve"], needing: [.weights, .tokenizer])
     add(["chat"], needing: [.weights, .tokenizer, .chatTemplate])
     add(["data pretrain"], needing: [.tokenizer])

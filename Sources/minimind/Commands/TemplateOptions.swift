@@ -1,3 +1,4 @@
+import ModelFiles
 import Storage
 import Tokenization
 
@@ -7,11 +8,11 @@ enum TemplateOptions {
     "chat-template-kwargs", "JSON",
     help: "Variables of the chat template as a JSON object, such as '{\"open_thinking\": true}'.")
 
-  /// The chat template of the tokenizer in a directory, with the variables that are given.
+  /// The chat template of the tokenizer in a model or directory, with the variables that are given.
   ///
   /// - Throws: `UsageError` for what is no object, or no variable of the template.
   static func template(_ invocation: Invocation, of directory: String) throws -> ChatTemplate {
-    var template = try ChatTemplate(tokenizerDirectory: directory)
+    var template = try ChatTemplate(TokenizerFiles(directory))
     guard let text = invocation[variables] else { return template }
     guard let json = try? JSON(parsing: text), case .object(let members) = json else {
       throw UsageError("--\(variables.name) is no JSON object. Write it as in '{\"open_thinking\": true}'.")

@@ -1,6 +1,7 @@
 import Corpus
 import Foundation
 import Machine
+import ModelFiles
 import Processes
 import Storage
 import Tokenization
@@ -131,7 +132,7 @@ func lineCommand(
     "tokenizer", name, summary: summary, options: [tokenizerOption, linesInput] + options + [Option.threads],
     example: example
   ) { invocation in
-    let tokenizer = try Tokenizer(directory: invocation[tokenizerOption])
+    let tokenizer = try Tokenizer(TokenizerFiles(invocation[tokenizerOption]))
     try forEachLine(
       of: invocation[linesInput], threads: threadCount(invocation), try makeTransform(invocation, tokenizer))
   }

@@ -1,4 +1,5 @@
 import Corpus
+import ModelFiles
 import Storage
 import Tokenization
 
@@ -12,7 +13,7 @@ let tokenizerRenderCommand: Command = {
     options: [json],
     example: "minimind tokenizer render --tokenizer my-tokenizer --input talks.jsonl --json"
   ) { invocation, tokenizer in
-    let template = try ChatTemplate.jinja(tokenizerDirectory: invocation[tokenizerOption])
+    let template = try ChatTemplate.jinja(TokenizerFiles(invocation[tokenizerOption]))
     let printsIDs = invocation[json]
     return { line in
       if line.withUnsafeBytes(RowReader.isBlank) { return "\n" }

@@ -1,7 +1,8 @@
-import CPUEngine
 import Compute
+import CPUEngine
 import Generation
 import Model
+import ModelFiles
 import Tokenization
 import Training
 
@@ -20,7 +21,7 @@ struct TrainingSamples {
     self.team = team
     let texts = plan.settings.samplePrompt
     if plan.stage.modelsAnswer, !texts.isEmpty {
-      let template = try ChatTemplate(tokenizerDirectory: plan.tokenizerDirectory)
+      let template = try ChatTemplate(TokenizerFiles(plan.tokenizerDirectory))
       prompts = try texts.map { text in
         try template.prompt([ChatMessage(role: .user, content: text)], with: tokenizer).tokens
       }
