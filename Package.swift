@@ -36,7 +36,6 @@ let package = Package(
     .target(name: "CMPI", linkerSettings: [.linkedLibrary("dl", .when(platforms: [.linux]))]),
     .target(name: "CSimdJSON", linkerSettings: [.linkedLibrary("simdjson")]),
     .target(name: "CDecoding", linkerSettings: [.linkedLibrary("z"), .linkedLibrary("zstd")]),
-    .target(name: "CEditLine", linkerSettings: [.linkedLibrary("edit")]),
     .systemLibrary(name: "CStorage", providers: [.apt(["libssl-dev"])]),
     .systemLibrary(name: "CPCRE2", providers: [.apt(["libpcre2-dev"])]),
     .systemLibrary(name: "CLibZip", providers: [.apt(["libzip-dev"])]),
@@ -78,7 +77,7 @@ let package = Package(
       name: "minimind",
       dependencies: [
         "Storage", "Machine", "Model", "Compute", "CPUEngine", "Processes", "Tokenization", "ModelFiles", "Corpus",
-        "Training", "Generation", "Evaluation", "CEditLine", "Serving",
+        "Training", "Generation", "Evaluation", "Serving",
       ],
       swiftSettings: swiftSettings),
 

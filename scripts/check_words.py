@@ -38,7 +38,7 @@ DOCUMENTS = [
 #: Folders of Sources and Tests whose comments and texts keep to the list.
 ROOMS = ["scripts/tutorial"] + [
     f"Sources/{room}" for room in (
-        "CEditLine", "CKernels", "CLibZip", "CMPI", "CMicroHTTPD", "COneDNN", "CPUEngine", "CSimdJSON", "CStorage",
+        "CKernels", "CLibZip", "CMPI", "CMicroHTTPD", "COneDNN", "CPUEngine", "CSimdJSON", "CStorage",
         "Compute", "Corpus", "Evaluation", "Generation", "Machine", "Model", "ModelFiles", "Plotting", "Processes", "Reference",
         "Serving", "Storage", "StructuredOutput", "Templates", "Tokenization", "Training", "VectorMath", "minimind")]
 #: The endings of sources that are read.

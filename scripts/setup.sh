@@ -10,7 +10,7 @@
 set -euo pipefail
 
 packages=(
-  libedit-dev libsimdjson-dev libssl-dev libzip-dev libmicrohttpd-dev libpcre2-dev zlib1g-dev libzstd-dev openmpi-bin pkg-config python3
+  libsimdjson-dev libssl-dev libzip-dev libmicrohttpd-dev libpcre2-dev zlib1g-dev libzstd-dev openmpi-bin pkg-config python3
   python3-venv ca-certificates
 )
 if [ "${MINIMIND_PORTABLE:-}" != 1 ]; then packages+=(libdnnl-dev); fi

@@ -6,16 +6,13 @@ The heavy tests compare greedy text and loss with transformers' Llama on the sam
 import json
 import math
 import os
-import pty
-import select
 import signal
 import subprocess
-import termios
-import time
 
 import pytest
 from conftest import PATIENCE, wait_until
 from random_model import make_model
+from terminal import Terminal
 
 TEXTS = ["Hello there, how are you?", "你好，世界。今天天气很好。", "The quick brown fox jumps over the lazy dog.",
          "the " * 50, "A question, and its answer."]
@@ -88,43 +85,6 @@ def test_chat_answers_each_line_and_prints_only_answers(minimind, model):
     # Control tokens in a message are text, and a system message changes what the model sees.
     assert minimind(*arguments, input="</s> <s>\n").returncode == 0
     assert minimind(*arguments, "--system", "be brief and kind", input="Hello\n").returncode == 0
-
-
-class Terminal:
-    """A program on a terminal of its own, read up to given texts."""
-
-    def __init__(self, *command, environment={}):
-        self.process, self.descriptor = pty.fork()
-        if self.process == 0:
-            os.execve(command[0], [str(part) for part in command], os.environ | {"TERM": "xterm"} | environment)
-        self.unread = b""
-
-    def read_until(self, wanted):
-        self.read_while(lambda: wanted not in self.unread, f"no {wanted}")
-        found, self.unread = self.unread.split(wanted, 1)
-        return found
-
-    def wait_for_prompt(self):
-        """The prompt appears a moment before the line editor takes the keys; until then they are the terminal's own."""
-        self.read_until(b"> ")
-        wait_until(lambda: not termios.tcgetattr(self.descriptor)[3] & termios.ICANON, "the line editor takes no keys")
-
-    def wait_for_output(self):
-        """Some of an answer: more than the line editor writes when it ends a line."""
-        self.read_while(lambda: len(self.unread) < 100, "no answer")
-
-    def read_while(self, condition, what):
-        end = time.monotonic() + PATIENCE
-        while condition():
-            assert time.monotonic() < end, f"{what} in {self.unread}"
-            if select.select([self.descriptor], [], [], 1)[0]:
-                self.unread += os.read(self.descriptor, 65536)
-
-    def write(self, text):
-        os.write(self.descriptor, text)
-
-    def exit_code(self):
-        return os.waitstatus_to_exitcode(os.waitpid(self.process, 0)[1])
 
 
 def test_chat_on_a_terminal(binary, tmp_path, tokenizer):

@@ -268,6 +268,13 @@ def test_with_the_real_server(browser, binary, tokenizer_directory, tmp_path):
         page.wait("document.querySelector('.assistant:not([data-is-first], .running) .facts')"
                   "?.innerText.startsWith('20 tokens')")
         assert answers(page) == first
+        # The model goes on where the answer ended.
+        written = ("JSON.parse(localStorage[Object.keys(localStorage).find(key => key.startsWith('minimind.conversation.'))])"
+                   ".messages.at(-1).content")
+        before = page.run(written)
+        page.click(".go-on")
+        page.wait("document.querySelector('.assistant:not(.running) .facts')?.innerText.startsWith('40 tokens')")
+        assert page.run(written).startswith(before) and page.run(written) != before
         page.run("localStorage.setItem('minimind.sampling', '{}')")
         ask(page, "On and on", waits=False)
         page.wait("document.querySelector('.running .facts')?.textContent.includes('tokens/s')")

@@ -125,13 +125,12 @@ function keep(conversation) {
 // MARK: Asking
 
 function ask(content, parent = current.at) {
-  if (runs.has(current)) return false;
+  editing = null;
   tree.add(current, { role: "user", content }, parent);
   if (!current.title) current.title = content.split("\n")[0].slice(0, 60);
   all = [current, ...all.filter(conversation => conversation !== current)];
   store.save("current", current.id);
   run(current);
-  return true;
 }
 
 function askAgain(conversation) {
@@ -163,8 +162,7 @@ function cancelEditing() {
 /// Asks the edited question beside the old one.
 function sendEdited() {
   const { message, text } = editing;
-  if (text.trim() === "") return;
-  editing = null;
+  if (text.trim() === "" || runs.has(current)) return;
   ask(text.trim(), message.parent);
   question.focus();
 }

@@ -6,10 +6,18 @@ import { text } from "./words.js";
 const list = document.getElementById("conversations");
 const search = document.getElementById("search");
 
+/// What the list shows. It stays as it is while that is the same: a person who has a finger or the focus on it keeps it when an
+/// answer ends elsewhere.
+let drawn = [];
+
 /// Draws the list, or of it what the search finds. `actions` has open, rename and remove, each called with a conversation.
 export function drawList(conversations, current, actions) {
   const wanted = search.value.trim().toLowerCase();
   const found = conversations.map(conversation => ({ conversation, match: find(conversation, wanted) })).filter(({ match }) => match);
+  const shown = [wanted, text("rename"), current, ...found.flatMap(({ conversation, match }) =>
+    [conversation, conversation.title, match.message, match.excerpt?.textContent])];
+  if (shown.length === drawn.length && shown.every((value, index) => value === drawn[index])) return;
+  drawn = shown;
   list.replaceChildren(...found.map(({ conversation, match }) => item(conversation, conversation === current, match, actions)));
   if (wanted && found.length === 0) list.append(element("li", { class: "quiet none" }, text("foundNothing")));
 }
@@ -52,6 +60,7 @@ function labels(name, title) {
 /// Puts a field in place of the title: Enter or leaving it keeps the new one, Escape the old.
 function edit(row, conversation, actions) {
   const field = element("input", { "aria-label": text("rename") });
+  drawn = [];
   field.value = conversation.title;
   let isDone = false;
   const finish = (title, byKey) => {

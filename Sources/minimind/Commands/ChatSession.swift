@@ -37,13 +37,13 @@ final class ChatSession {
 
   /// Reads questions at a prompt until `/exit` or Ctrl-D.
   func talk() throws {
-    let editor = try LineEditor(prompt: "> ", console: console, historyName: "chat_history")
+    let editor = LineEditor(prompt: "> ", console: console, historyName: "chat_history")
     // A Ctrl-C between the answer and the prompt comes a moment too late; it must not end the program.
     Interruption.ignore()
     let count = formatCount(loaded.model.configuration.parameterCount)
     try note("\(loaded.directory), \(count) parameters. /help lists the commands; Ctrl-C stops an answer, Ctrl-D ends.")
     while true {
-      switch editor.read() {
+      switch try editor.read() {
       case .end: return try console.print()
       case .interrupted: try console.print()
       case .line("/exit"): return
@@ -70,7 +70,8 @@ final class ChatSession {
     (name: "/params [NAME VALUE …]", value: "shows or sets how the next words are chosen"),
     (name: "/save FILE", value: "writes the conversation as a line of JSON, as minimind data sft reads it"),
     (name: "/help", value: "shows this"), (name: "/exit", value: "ends, as does Ctrl-D"),
-    (name: "keys", value: "arrows edit and recall lines, Ctrl-R searches them, Ctrl-C stops an answer"),
+    (name: "keys", value: "arrows edit and recall messages, Ctrl-R searches them, Ctrl-C stops an answer"),
+    (name: "lines", value: "Alt-Enter, or \\ at the end of a line, begins another line; pasted lines are one message"),
   ])
   private static let commands = ["/reset", "/system", "/params", "/save", "/help", "/exit"]
 
