@@ -27,6 +27,18 @@ def wait_until(condition, what, process=None):
     return value
 
 
+def peak_memory(process):
+    """The most bytes that a program had in memory, once it has ended well."""
+    # Not getrusage: its peak includes this process before the exec.
+    peak = 0
+    while process.poll() is None:
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        peak = max([peak, *(int(line.split()[1]) << 10 for line in status.splitlines() if line.startswith("VmHWM"))])
+        time.sleep(0.02)
+    assert process.returncode == 0
+    return peak
+
+
 #: Entries of the tokenizer that small models of random weights are made with.
 VOCABULARY = 512
 

@@ -8,10 +8,9 @@ import os
 import random
 import signal
 import subprocess
-import time
 
 import pytest
-from conftest import PATIENCE, REPOSITORY, wait_until
+from conftest import PATIENCE, REPOSITORY, peak_memory, wait_until
 from tokenizers import Tokenizer
 
 SENTENCES = [
@@ -386,11 +385,4 @@ def test_memory_stays_far_below_the_size_of_the_input(binary, tokenizer, tmp_pat
     process = subprocess.Popen(
         [binary, "data", "pretrain", "--input", file.name, "--tokenizer", tokenizer, "--output", tmp_path / "out", "--threads", "2"],
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-    # Not getrusage: its peak includes this process before the exec.
-    peak = 0
-    while process.poll() is None:
-        with open(f"/proc/{process.pid}/status") as status:
-            peak = max([peak, *(int(line.split()[1]) for line in status if line.startswith("VmHWM"))])
-        time.sleep(0.02)
-    assert process.returncode == 0
-    assert 0 < peak >> 10 < 100
+    assert 0 < peak_memory(process) < 100 << 20

@@ -10,7 +10,7 @@ import signal
 import subprocess
 
 import pytest
-from conftest import PATIENCE, wait_until
+from conftest import PATIENCE, peak_memory, wait_until
 from random_model import make_model
 from terminal import Terminal
 
@@ -236,6 +236,21 @@ def test_bad_models_are_refused_in_one_sentence(minimind, model, tokenizer, tmp_
     refusal(model, "eval", "perplexity", "--model", model, "--input", tmp_path / "blank.txt")
     for arguments in (["eval", "perplexity", "--model", model], ["generate", "--model", model, "--top-p", "2"]):
         assert minimind(*arguments, check=False).returncode == 2
+
+
+@pytest.mark.heavy
+def test_memory_grows_with_a_long_prompt_and_not_with_its_square(binary, tokenizer, tmp_path):
+    model = make_model(tmp_path / "model", tokenizer, context=32768)
+
+    def peak(tokens):
+        (tmp_path / "prompt.txt").write_text("x" * tokens)
+        with open(tmp_path / "prompt.txt") as prompt:
+            return peak_memory(subprocess.Popen(
+                [binary, "generate", "--model", model, "--max-tokens", "1", "--temperature", "0", "--type", "fp32"],
+                stdin=prompt, stdout=subprocess.DEVNULL))
+
+    # Keys and values of a token are 2 layers, 2 heads of 16 each, in fp32: 512 bytes. The square would be 2 GiB and more.
+    assert peak(32000) - peak(8000) < 64 << 20
 
 
 @pytest.mark.heavy
