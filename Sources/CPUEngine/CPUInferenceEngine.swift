@@ -27,7 +27,7 @@ package final class CPUInferenceEngine: InferenceEngine {
     _ parameters: Parameters, type: WeightType, contextLength: Int? = nil, team: WorkerTeam
   ) throws {
     try self.init(
-      InferenceWeights(parameters.configuration, parameters.table, type: type, team: team) { entry, target in
+      InferenceWeights(parameters.configuration, parameters.table, type: type, team: team) { entry, _, target in
         target.update(from: parameters.values + entry.offset, count: entry.count)
       }, contextLength: contextLength, team: team)
   }
@@ -37,7 +37,7 @@ package final class CPUInferenceEngine: InferenceEngine {
   /// - Throws: `OutOfMemoryError`.
   package convenience init(_ trained: any TrainingEngine, type: WeightType, team: WorkerTeam) throws {
     try self.init(
-      InferenceWeights(trained.configuration, trained.table, type: type, team: team) { entry, target in
+      InferenceWeights(trained.configuration, trained.table, type: type, team: team) { entry, _, target in
         trained.modelWeight(entry).withUnsafeBufferPointer {
           target.update(from: $0.baseAddress!, count: entry.count)
         }

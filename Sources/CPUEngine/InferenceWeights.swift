@@ -48,11 +48,13 @@ package final class InferenceWeights {
 
   /// - Parameters:
   ///   - team: shares the work of packing.
-  ///   - read: writes the fp32 values of a weight to an address.
+  ///   - hasRows: whether `read` can be asked for some rows of a weight; then no whole matrix is in memory in fp32.
+  ///   - read: writes the fp32 values of rows of a weight to an address.
   /// - Throws: `OutOfMemoryError`, and what `read` throws.
   package init(
     _ configuration: ModelConfiguration, _ table: ParameterTable, type: WeightType, team: WorkerTeam,
-    read: (ParameterEntry, UnsafeMutablePointer<Float>) throws -> Void
+    hasRows: (ParameterEntry) -> Bool = { _ in false },
+    read: (ParameterEntry, _ rows: Range<Int>, UnsafeMutablePointer<Float>) throws -> Void
   ) throws {
     self.configuration = configuration
     self.type = type
@@ -85,7 +87,7 @@ package final class InferenceWeights {
     }
     matrices = layout.matrices
     vectors = layout.vectors
-    try layout.fill(team, read)
+    try layout.fill(team, hasRows, read)
   }
 
   /// Where each weight lies, and how it comes there.
@@ -144,21 +146,39 @@ package final class InferenceWeights {
       return UnsafePointer(first)
     }
 
-    /// Reads all weights, a matrix at a time.
-    func fill(_ team: WorkerTeam, _ read: (ParameterEntry, UnsafeMutablePointer<Float>) throws -> Void) throws {
-      for (values, entry) in plain { try read(entry, values) }
-      let room = try AlignedBuffer(byteCount: packed.map { $0.matrix.rows * $0.matrix.columns }.max()! * 4)
+    /// Most values in fp32 at once of a matrix whose rows can be read apart.
+    private static let blockValues = 1 << 20
+
+    /// Reads all weights, a block of rows or a matrix at a time.
+    func fill(
+      _ team: WorkerTeam, _ hasRows: (ParameterEntry) -> Bool,
+      _ read: (ParameterEntry, _ rows: Range<Int>, UnsafeMutablePointer<Float>) throws -> Void
+    ) throws {
+      for (values, entry) in plain { try read(entry, 0..<entry.shape[0], values) }
+      let blockRows = packed.map { matrix, entries in
+        guard entries.allSatisfy(hasRows) else { return matrix.rows }
+        return min(matrix.rows, max(1, Self.blockValues / matrix.columns).roundedUp(to: WeightType.tileRows))
+      }
+      let room = try AlignedBuffer(byteCount: zip(packed, blockRows).map { $0.matrix.columns * $1 }.max()! * 4)
       let values = room.base.assumingMemoryBound(to: Float.self)
-      for (matrix, entries) in packed {
-        var count = 0
-        for entry in entries {
-          try read(entry, values + count)
-          count += entry.count
-        }
-        let source = MatrixView(values, rows: matrix.rows, columns: matrix.columns)
-        team.run { worker in
-          let rows = team.share(of: matrix.rows, worker: worker, multiple: WeightType.tileRows)
-          if !rows.isEmpty { matrix.store(source.rows(rows), at: rows.lowerBound) }
+      for ((matrix, entries), blockRows) in zip(packed, blockRows) {
+        for first in stride(from: 0, to: matrix.rows, by: blockRows) {
+          let block = first..<min(first + blockRows, matrix.rows)
+          var entryStart = 0
+          for entry in entries {
+            let rows = block.clamped(to: entryStart..<entryStart + entry.shape[0])
+            if !rows.isEmpty {
+              try read(
+                entry, rows.lowerBound - entryStart..<rows.upperBound - entryStart,
+                values + (rows.lowerBound - first) * matrix.columns)
+            }
+            entryStart += entry.shape[0]
+          }
+          let source = MatrixView(values, rows: block.count, columns: matrix.columns)
+          team.run { worker in
+            let rows = team.share(of: block.count, worker: worker, multiple: WeightType.tileRows)
+            if !rows.isEmpty { matrix.store(source.rows(rows), at: first + rows.lowerBound) }
+          }
         }
       }
     }

@@ -10,6 +10,8 @@ package protocol StoredWeight: Sendable {
   /// As they lie in the file, at any alignment, in its own order. Valid while this value lives.
   var bytes: UnsafeRawBufferPointer { get }
 
+  /// Some of its rows as a weight; nil where the file has them in another order.
+  func rows(_ range: Range<Int>) -> (any StoredWeight)?
   /// Writes the values in fp32 to `destination`, which has room for `count`.
   ///
   /// - Throws: `ModelFileError` when the type is not read.
@@ -43,6 +45,15 @@ struct SafetensorsWeight: StoredWeight {
   var shape: [Int] { tensor.shape }
   var type: TensorType? { tensor.type }
   var bytes: UnsafeRawBufferPointer { file.bytes(of: tensor) }
+
+  func rows(_ range: Range<Int>) -> (any StoredWeight)? {
+    let rowByteCount = tensor.shape.dropFirst().reduce(tensor.type.byteCount, *)
+    return SafetensorsWeight(
+      file: file,
+      tensor: SafetensorsFile.Tensor(
+        name: tensor.name, type: tensor.type, shape: [range.count] + tensor.shape.dropFirst(),
+        offset: tensor.offset + range.lowerBound * rowByteCount, byteCount: range.count * rowByteCount))
+  }
 
   func copy(to destination: UnsafeMutablePointer<Float>) throws { try file.copy(tensor, to: destination) }
   func release() { file.release(tensor) }

@@ -24,6 +24,14 @@ package final class GGUFFile: Sendable {
       return Tensor(
         name: name, type: type, shape: shape, offset: offset + index * partByteCount, byteCount: partByteCount)
     }
+
+    /// Some of its rows, which are whole blocks.
+    func rows(_ range: Range<Int>) -> Tensor {
+      let row = part(0, shape: [1] + shape.dropFirst())
+      return Tensor(
+        name: name, type: type, shape: [range.count] + shape.dropFirst(),
+        offset: offset + range.lowerBound * row.byteCount, byteCount: range.count * row.byteCount)
+    }
   }
 
   package let path: String

@@ -110,6 +110,11 @@ struct GGUFWeight: StoredWeight {
   var type: TensorType? { tensor.type.tensorType }
   var bytes: UnsafeRawBufferPointer { file.bytes(of: tensor) }
 
+  func rows(_ range: Range<Int>) -> (any StoredWeight)? {
+    guard headSize == nil, shape.count > 1 else { return nil }
+    return GGUFWeight(file: file, tensor: tensor.rows(range))
+  }
+
   func copy(to destination: UnsafeMutablePointer<Float>) throws {
     file.copy(tensor, to: destination)
     guard let headSize else { return }

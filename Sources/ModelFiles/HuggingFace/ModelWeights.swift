@@ -60,15 +60,20 @@ public final class ModelWeights: Sendable {
     return tensor(name)?.bytes
   }
 
-  /// Writes a weight in fp32 to `destination` and checks that all its values are finite.
+  /// Whether some rows of a weight can be read without the others: no adapter changes it, and the file has them in order.
+  func hasRows(_ name: String) -> Bool { adapter?.modules[name] == nil && tensor(name)?.rows(0..<0) != nil }
+
+  /// Writes a weight, or rows of it, in fp32 to `destination` and checks that all its values are finite.
   ///
-  /// - Precondition: there is a weight of this name, and `destination` has room for it.
+  /// - Precondition: there is a weight of this name, `destination` has room for it, and `hasRows` where rows are asked for.
   /// - Throws: `ModelFileError` when its type is not read or a value is not finite.
-  public func copy(_ name: String, to destination: UnsafeMutablePointer<Float>) throws {
-    guard let weight = tensor(name) else { preconditionFailure("no weight is named \(name)") }
+  public func copy(_ name: String, rows: Range<Int>? = nil, to destination: UnsafeMutablePointer<Float>) throws {
+    guard let whole = tensor(name), let weight = rows.map({ whole.rows($0) }) ?? whole else {
+      preconditionFailure("there is no weight named \(name), or it has no rows")
+    }
     try weight.copy(to: destination)
     weight.release()
-    try adapter?.merge(into: name, destination)
+    if rows == nil { try adapter?.merge(into: name, destination) }
     guard TensorConversion.areFinite(destination, count: weight.count) else {
       throw ModelFileError.malformed(
         path: weight.path, fault: "'\(name)' holds values that are not finite numbers")

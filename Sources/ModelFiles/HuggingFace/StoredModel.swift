@@ -14,11 +14,24 @@ package struct StoredModel {
     table = try ParameterTable(configuration, checkedAgainst: weights)
   }
 
+  /// Whether some rows of a weight can be read without the others.
+  package func hasRows(_ entry: ParameterEntry) -> Bool {
+    weights.hasRows(entry.key) && !(configuration.storesAdjacentPairs && entry.role.isRotated)
+  }
+
   /// Writes a weight in fp32, with its rows in this program's order.
   ///
   /// - Parameter target: room for `entry.count` values.
   /// - Throws: `ModelFileError` when its type is not read or a value is not finite.
   package func read(_ entry: ParameterEntry, _ target: UnsafeMutablePointer<Float>) throws {
     try weights.copy(entry, of: configuration, to: target)
+  }
+
+  /// Writes rows of a weight in the same way.
+  ///
+  /// - Parameter rows: all of them, unless `hasRows`.
+  package func readRows(_ entry: ParameterEntry, _ rows: Range<Int>, _ target: UnsafeMutablePointer<Float>) throws {
+    if rows.count == entry.shape[0] { return try read(entry, target) }
+    try weights.copy(entry.key, rows: rows, to: target)
   }
 }

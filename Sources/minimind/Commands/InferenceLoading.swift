@@ -16,6 +16,7 @@ func loadInferenceEngine(
 ) throws -> any InferenceEngine {
   let stored = try StoredModel(modelDirectory: modelDirectory)
   return try CPUInferenceEngine(
-    InferenceWeights(stored.configuration, stored.table, type: type, team: team, read: stored.read),
+    InferenceWeights(
+      stored.configuration, stored.table, type: type, team: team, hasRows: stored.hasRows, read: stored.readRows),
     contextLength: contextLength, rotaryScaling: rotaryScaling, team: team)
 }
