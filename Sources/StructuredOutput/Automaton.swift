@@ -17,8 +17,13 @@ struct Automaton: Sendable, Hashable {
   var isEmpty: Bool { distances.isEmpty }
 
   func step(_ state: Int32, _ byte: UInt8) -> Int32? {
-    let target = next[Int(state) * classCount + Int(classes[Int(byte)])]
+    let target = target(state, byte)
     return target < 0 ? nil : target
+  }
+
+  /// The next state, or −1.
+  func target(_ state: Int32, _ byte: UInt8) -> Int32 {
+    next[Int(state) * classCount + Int(classes[Int(byte)])]
   }
 
   func accepts(_ state: Int32) -> Bool { distances[Int(state)] == 0 }

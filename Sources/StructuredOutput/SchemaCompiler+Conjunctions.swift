@@ -212,15 +212,17 @@ extension SchemaCompiler {
         throw failure(pointer, "whole numbers beyond 64 bits are not supported as values.")
       }
       let text = candidate.compactText
-      guard texts.insert(text).inserted, try meets(candidate, all) else { continue }
+      guard texts.insert(text).inserted, try meets(candidate, all, listedBy: lists[0].schema) else { continue }
       choices.append(literal(text, depth: candidate.depth))
       guard nodes.count < Self.maximumNodes else { throw failure(pointer, "there are too many values.") }
     }
     return .alternatives(choices)
   }
 
-  /// Whether a value meets all schemas of a conjunction.
-  private mutating func meets(_ value: JSON, _ all: Conjunction) throws(StructuredOutputError) -> Bool {
+  /// Whether a value that one of the schemas lists meets all schemas of a conjunction.
+  mutating func meets(
+    _ value: JSON, _ all: Conjunction, listedBy list: SchemaID
+  ) throws(StructuredOutputError) -> Bool {
     for part in all.parts {
       let answer: Bool?
       switch part.kind {
@@ -228,7 +230,7 @@ extension SchemaCompiler {
       case .present(let keys): answer = keys.allSatisfy { value[$0] != nil }
       case .not: answer = isValid(value, part.schema).map { !$0 }
       // With the choices that the schema holds, which the value must meet, too.
-      case .whole, .keywords, .choice: answer = isValid(value, part.schema)
+      case .whole, .keywords, .choice: answer = isValid(value, part.schema, isListed: part.schema == list)
       }
       guard let answer else {
         throw failure(schemas[part.schema].pointer, "values beside what is said here are not supported.")

@@ -198,7 +198,8 @@ extension SchemaCompiler {
     }
     switch keyword.key {
     case "required":
-      comparisons -= keyword.value.arrayValue?.count ?? 0
+      comparisons -= (keyword.value.arrayValue?.count ?? 0) * object.properties.count
+      guard comparisons > 0 else { return false }
       return keyword.value.arrayValue?.contains { !mayHave($0.stringValue ?? "") } ?? false
     case "properties":
       for property in required {

@@ -68,6 +68,9 @@ extension SchemaCompiler {
     for pattern in patterns { _ = try automaton(pattern: pattern, pointer) }
 
     let requiredKeys = Set(required.map { Array($0.utf8) })
+    let given = try parts.map { (part) throws(StructuredOutputError) in
+      Dictionary(try members(part, "properties").map { ($0.key, $0.value) }) { first, _ in first }
+    }
     var properties: [Grammar.ObjectNode.Property] = []
     for name in names {
       let key = Array(name.utf8)
@@ -80,7 +83,8 @@ extension SchemaCompiler {
       }
       // A name that is only listed by a schema of names is one of the other keys.
       let isListed = !named.contains(key) && !isRequired
-      guard isAllowed, let value = try memberParts(parts, .named(name)) ?? (isListed ? closedValue(parts) : []) else {
+      guard isAllowed, let value = try memberParts(parts, .named(name), given) ?? (isListed ? closedValue(parts) : [])
+      else {
         if isRequired { return .alternatives([]) }
         // It is known, so that it is none of the other keys.
         properties.append(property(name, add(.alternatives([])), isRequired: false))
@@ -95,12 +99,12 @@ extension SchemaCompiler {
     var object = Grammar.ObjectNode(properties: properties, additional: nil, minimum: minimum, maximum: maximum)
     if others.names != nil { return .object(object) }
     if patterns.isEmpty && others.automaton == nil {
-      let value = try memberParts(parts, .matching([])) ?? closedValue(parts)
+      let value = try memberParts(parts, .matching([]), given) ?? closedValue(parts)
       object.additional = value.flatMap { $0 == [] ? anyValue() : isFalse($0) ? nil : node($0) }
       return .object(object)
     }
     for (keys, matched) in try keyGroups(patterns, others.automaton ?? Self.anyText, names + absent, pointer) {
-      guard let value = try memberParts(parts, .matching(matched)) ?? closedValue(parts), !isFalse(value) else {
+      guard let value = try memberParts(parts, .matching(matched), given) ?? closedValue(parts), !isFalse(value) else {
         continue
       }
       guard case .automaton(let index) = add(keys.quoted()) else { continue }
@@ -126,8 +130,10 @@ extension SchemaCompiler {
   }
 
   /// What the values under some keys meet; nil where no schema speaks of these keys.
+  ///
+  /// - Parameter given: the properties of each schema.
   private mutating func memberParts(
-    _ parts: [Part], _ keys: Keys
+    _ parts: [Part], _ keys: Keys, _ given: [[String: JSON]]
   ) throws(StructuredOutputError) -> [Part]? {
     var result: [Part] = []
     var isSpokenOf = false
@@ -138,9 +144,9 @@ extension SchemaCompiler {
       }
     }
     var evaluating: [Bool] = []
-    for part in parts {
+    for (part, properties) in zip(parts, given) {
       var isNamed = false
-      if case .named(let name) = keys, let value = schemas[part.schema].value["properties"]?[name] {
+      if case .named(let name) = keys, let value = properties[name] {
         result.append(Part(schema: schema(value, in: part.schema, "properties", name), kind: .whole))
         isNamed = true
       }
@@ -177,9 +183,17 @@ extension SchemaCompiler {
     var names: [String]?
     /// The contents of the keys, where they are restricted otherwise.
     var automaton: Automaton?
+    private let known: Set<String>
+
+    init(names: [String]? = nil, automaton: Automaton? = nil) {
+      self.names = names
+      self.automaton = automaton
+      known = Set(names ?? [])
+    }
 
     func allow(_ name: String) -> Bool {
-      names?.contains(name) ?? automaton?.matches(JSON.quoted(name).utf8.dropFirst().dropLast()) ?? true
+      if names != nil { return known.contains(name) }
+      return automaton?.matches(JSON.quoted(name).utf8.dropFirst().dropLast()) ?? true
     }
   }
 
@@ -193,21 +207,16 @@ extension SchemaCompiler {
     let pointer = self.schemas[schemas[0].schema].pointer
     let all = try expand(schemas)
     if all.isEmpty { return KeyNames(names: []) }
-    let lists = all.keywords.compactMap { part -> [JSON]? in
+    let lists = all.keywords.compactMap { part -> (schema: SchemaID, values: [JSON])? in
       let value = self.schemas[part.schema].value
-      return value["const"].map { [$0] } ?? value["enum"]?.arrayValue
+      return (value["const"].map { [$0] } ?? value["enum"]?.arrayValue).map { (part.schema, $0) }
     }
     if let list = lists.first {
       var names: [String] = []
-      for value in list {
-        guard let name = value.stringValue, !names.contains(name) else { continue }
-        var isAllowed = true
-        for part in all.parts {
-          let answer = isValid(value, part.schema)
-          guard let answer else { throw failure(pointer, "what propertyNames says is not supported.") }
-          isAllowed = isAllowed && answer != (part.kind == .not)
-        }
-        if isAllowed { names.append(name) }
+      var seen: Set<String> = []
+      for value in list.values {
+        guard let name = value.stringValue, seen.insert(name).inserted else { continue }
+        if try meets(value, all, listedBy: list.schema) { names.append(name) }
       }
       guard names.count <= Self.maximumNodes else { throw failure(pointer, "there are too many names.") }
       return KeyNames(names: names)

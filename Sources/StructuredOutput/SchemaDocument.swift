@@ -15,6 +15,7 @@ struct SchemaDocument {
     let name: String
   }
 
+  private static let maximumResources = 100
   /// Members that hold values, not schemas.
   private static let values: Set = ["const", "enum", "default", "examples"]
 
@@ -27,7 +28,9 @@ struct SchemaDocument {
   private mutating func visit(_ value: JSON, _ pointer: String, resource: Int) {
     switch value {
     case .array(let values):
-      for (index, value) in values.enumerated() { visit(value, "\(pointer)/\(index)", resource: resource) }
+      for (index, value) in values.enumerated() where value.isContainer {
+        visit(value, "\(pointer)/\(index)", resource: resource)
+      }
     case .object(let members):
       var resource = resource
       if pointer != "#", let id = value["$id"]?.stringValue, !id.hasPrefix("#") {
@@ -39,7 +42,7 @@ struct SchemaDocument {
         anchors[Anchor(resource: resources[resource].pointer, name: name)] = pointer
         if key == "$dynamicAnchor" { dynamicAnchors[name, default: 0] += 1 }
       }
-      for member in members where !Self.values.contains(member.key) {
+      for member in members where member.value.isContainer && !Self.values.contains(member.key) {
         visit(member.value, pointer + "/" + Self.escaped(member.key), resource: resource)
       }
     default: break
@@ -58,6 +61,8 @@ struct SchemaDocument {
 
   /// The pointer of what a `$ref` names in a schema at `pointer`; nil where that is outside of the document.
   func target(of reference: String, at pointer: String) -> String? {
+    // Each reference looks through all of them.
+    guard resources.count <= Self.maximumResources else { return nil }
     let own = resources.last { pointer == $0.pointer || pointer.hasPrefix($0.pointer + "/") || $0.pointer == "#" }!
     let parts = reference.split(separator: "#", maxSplits: 1, omittingEmptySubsequences: false)
     var resource = own
@@ -90,6 +95,15 @@ struct SchemaDocument {
         return Int(key).flatMap { values.indices.contains($0) ? values[$0] : nil }
       }
       return value?[key]
+    }
+  }
+}
+
+extension JSON {
+  fileprivate var isContainer: Bool {
+    switch self {
+    case .array, .object: true
+    default: false
     }
   }
 }

@@ -3,14 +3,17 @@ import Storage
 /// Whether a value that is given is valid: for values beside other keywords.
 extension SchemaCompiler {
   /// Whether a value meets a schema; nil where that cannot be decided.
-  mutating func isValid(_ value: JSON, _ id: SchemaID, depth: Int = 0) -> Bool? {
+  ///
+  /// - Parameter isListed: whether the value comes from the schema's own list of values.
+  mutating func isValid(_ value: JSON, _ id: SchemaID, isListed: Bool = false, depth: Int = 0) -> Bool? {
     comparisons -= 1
     guard depth < 32, comparisons > 0 else { return nil }
     let schema = schemas[id].value
     if case .bool(let answer) = schema { return answer }
     guard case .object(let members) = schema else { return nil }
     var result: Bool? = true
-    for member in members {
+    let list = isListed ? (schema["const"] == nil ? "enum" : "const") : nil
+    for member in members where member.key != list {
       let answer = isValid(value, id, member, depth)
       // What is certainly wrong is wrong, whatever is not known.
       if answer == false { return false }
@@ -48,7 +51,9 @@ extension SchemaCompiler {
     case "type":
       return (said.arrayValue ?? [said]).contains { value.isOfType($0.stringValue ?? "") }
     case "const": return value.isSame(as: said)
-    case "enum": return said.arrayValue?.contains { value.isSame(as: $0) }
+    case "enum":
+      comparisons -= said.arrayValue?.count ?? 0
+      return comparisons > 0 ? said.arrayValue?.contains { value.isSame(as: $0) } : nil
     case "minimum": return compare { $0 >= 0 }
     case "maximum": return compare { $0 <= 0 }
     case "exclusiveMinimum": return compare { $0 > 0 }

@@ -29,7 +29,7 @@ package struct StrictCallConstraint: TokenConstraint {
   ) throws(StructuredOutputError) {
     var tools = tools
     for index in tools.indices where !tools[index].isStrict { tools[index].parameters = Self.anyObject }
-    let wholeCall = try JSONConstraint(callOf: Array(tools.enumerated()), vocabulary: vocabulary)
+    let wholeCall = try JSONConstraint.call(of: Array(tools.enumerated()), vocabulary: vocabulary)
     call = wholeCall.advanced(by: Self.opening)!  // Every call begins so.
     self.vocabulary = vocabulary
     everything = .all(vocabularySize: vocabulary.size)

@@ -100,24 +100,36 @@ package final class TokenVocabulary: Sendable {
 
   func tokens(of automaton: Automaton, after state: Int32) -> AutomatonTokens {
     var found = AutomatonTokens(inside: TokenSet(vocabularySize: size))
-    // A list in place of calls: node by node, with the state and the end of each node around it.
-    var around: [(state: Int32, end: Int)] = [(state, Int(ends[0]))]
-    var node = 1
-    while node < Int(ends[0]) {
-      while node >= around.last!.end { around.removeLast() }
-      guard let next = automaton.step(around.last!.state, nodeBytes[node]) else {
-        node = Int(ends[node])
+    let (nodeBytes, ends, offsets) = (nodeBytes, ends, tokenOffsets)
+    let end = ends[0]
+    // A list in place of calls: the state and the end of each node around the current one.
+    var states = [Int32](repeating: state, count: longestToken + 1)
+    var outer = [Int32](repeating: end, count: longestToken + 1)
+    var depth = 0
+    var node: Int32 = 1
+    while node < end {
+      while node >= outer[depth] { depth -= 1 }
+      let next = automaton.target(states[depth], nodeBytes[Int(node)])
+      let nodeEnd = ends[Int(node)]
+      if next < 0 {
+        node = nodeEnd
         continue
       }
-      if automaton.isFinal(next) {
-        found.exits.append((node, true))
-        node = Int(ends[node])
-        continue
+      if automaton.accepts(next) {
+        let isFinal = automaton.isFinal(next)
+        found.exits.append((Int(node), isFinal))
+        if isFinal {
+          node = nodeEnd
+          continue
+        }
       }
-      insertTokens(at: node, into: &found.inside)
-      if automaton.accepts(next) { found.exits.append((node, false)) }
-      around.append((next, Int(ends[node])))
+      for index in offsets[Int(node)]..<offsets[Int(node) + 1] { found.inside.insert(tokens[Int(index)]) }
       node += 1
+      if node < nodeEnd {
+        depth += 1
+        states[depth] = next
+        outer[depth] = nodeEnd
+      }
     }
     return found
   }

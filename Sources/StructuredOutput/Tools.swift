@@ -99,7 +99,7 @@ package enum ToolChoice: Sendable, Equatable {
       case .required: Array(tools.enumerated())
       case .function(let name): tools.enumerated().filter { $0.element.name == name }
       }
-    return callable.isEmpty ? nil : try JSONConstraint(callOf: callable, vocabulary: vocabulary)
+    return callable.isEmpty ? nil : try .call(of: callable, vocabulary: vocabulary)
   }
 }
 
@@ -107,14 +107,19 @@ extension JSONConstraint {
   /// One call of one of these tools, with arguments by its schema.
   ///
   /// - Parameter tools: each with its place in the request, for messages.
-  init(callOf tools: [(offset: Int, element: Tool)], vocabulary: TokenVocabulary) throws(StructuredOutputError) {
+  static func call(
+    of tools: [(offset: Int, element: Tool)], vocabulary: TokenVocabulary
+  ) throws(StructuredOutputError) -> JSONConstraint {
     let choices = tools.map { index, tool in
       let (prefix, suffix) = ToolText.around(tool.name)
       return (
         prefix: prefix, schema: tool.parameters, place: "tools[\(index)].function.parameters", suffix: suffix
       )
     }
-    self.init(try SchemaCompiler.grammar(choices: choices), vocabulary: vocabulary)
+    let name = tools.map { "\($0.element.name) \($0.element.parameters.compactText)" }.joined(separator: "\n")
+    return try vocabulary.constraint(named: "call " + name) { () throws(StructuredOutputError) in
+      JSONConstraint(try SchemaCompiler.grammar(choices: choices), vocabulary: vocabulary)
+    }
   }
 }
 

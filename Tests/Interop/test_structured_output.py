@@ -7,6 +7,7 @@ The constraint runs in `interop-probe`, which `swift build --build-tests` makes 
 import copy
 import json
 import random
+import re
 import string
 
 import jsonschema
@@ -218,3 +219,54 @@ def test_a_schema_that_pydantic_writes(probe, tokenizer_directory, tmp_path):
         if result["finished"]:
             jsonschema.validate(json.loads(result["text"]), schema)
     assert any(result["finished"] for result in results)
+
+
+#: Regular expressions that Python and ECMA-262 read alike.
+EXPRESSIONS = [
+    "(?:25[0-5]|2[0-4][0-9]|1?[0-9]{1,2})(?:[.](?:25[0-5]|1?[0-9]{1,2})){3}", "[A-Z]{2}-[0-9]{3,5}", "(yes|no|maybe)( please)?[.!]",
+    "a*b+c?|[^a-y ]{2,4}", "(ab|a)(bc|c)*", "[\\w.+-]+@(?:[a-z0-9]+[.])+[a-z]{2,}", "\\d+(?:[.]\\d*)?(?:e[+-]?\\d+)?", "(?:[^\"\\n]|\"\")*",
+    "[äöüß名]+(?: \\u540d)?", "(?:x{2}){1,3}y{0,2}", "(?:a|b)*abb", "[+-]?(?:0|[1-9][0-9]*)", "\\s?\\S+\\s?",
+]
+
+
+def test_answers_match_a_regular_expression_and_matches_are_allowed(probe, tokenizer_directory, tmp_path):
+    def cases(documents):
+        return [{"regex": expression, "seed": seed, "documents": documents[expression]} for expression in EXPRESSIONS for seed in range(4)]
+
+    first = run(probe, tokenizer_directory, tmp_path, cases({expression: [] for expression in EXPRESSIONS}))
+    generator = random.Random(5)
+    texts = {expression: [result["text"] for result in first[index * 4:index * 4 + 4]] for index, expression in enumerate(EXPRESSIONS)}
+    for expression, found in texts.items():
+        # With a change somewhere, and those of the other expressions.
+        for text in list(found):
+            place = generator.randrange(len(text) + 1)
+            found += [text[:place] + text[place + 1:], text[:place] + generator.choice("a0.b é\n-") + text[place:], text[:place]]
+    documents = {expression: texts[expression] + [text for other in EXPRESSIONS for text in texts[other][:2]] for expression in EXPRESSIONS}
+    allowed = 0
+    for case, result in zip(cases(documents), run(probe, tokenizer_directory, tmp_path, cases(documents))):
+        flags = 0 if "S" in case["regex"] else re.ASCII
+        matches = lambda text: re.fullmatch(case["regex"], text, flags) is not None  # noqa: E731
+        assert not result["finished"] or matches(result["text"]), (case["regex"], result["text"])
+        assert matches(result["shortest"]), (case["regex"], result["shortest"])
+        assert result["accepted"] == [matches(text) for text in case["documents"]], case["regex"]
+        allowed += sum(result["accepted"])
+    assert allowed > 300
+
+
+def test_answers_are_choices_or_follow_a_grammar(probe, tokenizer_directory, tmp_path):
+    choices = ["yes", "yes, please", "no", "名字"]
+    arithmetic = '''root ::= sum
+sum ::= product ([-+] product)*
+product ::= value ([*] value)*
+value ::= [1-9] [0-9]{0,2} | "(" sum ")"'''
+    documents = ["1+2", "(1+2)*3", "((1))", "1+", "(1", "01", "1*(2-3)", "1)"]
+    results = run(probe, tokenizer_directory, tmp_path, [
+        *[{"choice": choices, "seed": seed, "documents": ["yes", "ye"]} for seed in range(10)],
+        *[{"grammar": arithmetic, "seed": seed, "documents": documents} for seed in range(30)]])
+    for result in results[:10]:
+        assert result["finished"] and result["text"] in choices and result["accepted"] == [True, False]
+    for result in results[10:]:
+        assert result["accepted"] == [True, True, True, False, False, False, True, False]
+        if result["finished"]:
+            eval(result["text"])  # Python reads it, too.
+    assert sum(result["finished"] for result in results[10:]) > 5

@@ -219,7 +219,15 @@ func printStructured(tokenizer path: String, cases: String) throws {
   let vocabulary = TokenVocabulary(tokenizer, endTokens: [tokenizer.endToken])
   for structuredCase in try JSON(contentsOf: cases).arrayValue ?? [] {
     do {
-      guard let constraint = try ResponseFormat(structuredCase["response_format"]).constraint(vocabulary) else {
+      let format: ResponseFormat =
+        if let value = structuredCase["choice"] {
+          .choice(value, place: "choice")
+        } else if let value = structuredCase["regex"] {
+          .regex(value, place: "regex")
+        } else if let value = structuredCase["grammar"] { .grammar(value, place: "grammar") } else {
+          try ResponseFormat(structuredCase["response_format"])
+        }
+      guard let constraint = try format.constraint(vocabulary) else {
         throw ProbeError(description: "the format is no format")
       }
       let documents = (structuredCase["documents"]?.arrayValue ?? []).compactMap(\.stringValue)
