@@ -99,7 +99,7 @@ import Tokenization
       ("structural_tag", #""structural_tag": {}"#),
       ("format", #""format": "json""#), ("structured_outputs.tag", #""structured_outputs": {"tag": ["a"]}"#),
       ("grammar", #""grammar": "root ::= \"a\"", "response_format": {"type": "json_object"}"#),
-      ("structured_outputs.choice", #""structured_outputs": {"choice": ["a"], "regex": "b"}"#),
+      ("structured_outputs.regex", #""structured_outputs": {"choice": ["a"], "regex": "b"}"#),
       (
         "json_schema",
         #""json_schema": {"const": 1}, "response_format": {"type": "json_object", "schema": {"const": 2}}"#
