@@ -4,6 +4,7 @@ import Tokenization
 struct AnswerWriter {
   private let endTokens: Set<Int32>
   let maximumTokens: Int
+  private let minimumTokens: Int
   private var sampler: Sampler
   private var decoder: StreamingDecoder
   private var stops: StopFinder
@@ -16,7 +17,8 @@ struct AnswerWriter {
   ///   - contextLength: the most tokens that the model reads.
   init(_ request: GenerationRequest, _ tokenizer: Tokenizer, endTokens: [Int32], contextLength: Int) {
     maximumTokens = request.tokenLimit(promptTokens: request.prompt.count, contextLength: contextLength)
-    self.endTokens = request.ignoresEndTokens ? [] : Set(endTokens)
+    self.endTokens = Set((request.ignoresEndTokens ? [] : endTokens) + request.endTokens)
+    minimumTokens = request.minimumTokens
     sampler = Sampler(
       request.sampling, vocabularySize: tokenizer.vocabularySize, context: request.prompt,
       topLogProbabilities: request.topLogProbabilities, constraint: request.constraint)
@@ -32,7 +34,7 @@ struct AnswerWriter {
   /// - Parameter logits: [vocabulary].
   /// - Returns: the token, which the model is to read next; nil when the answer has ended.
   mutating func advance(_ logits: Span<Float>, _ emit: (GenerationEvent) -> Void) -> Int32? {
-    let (token, logProbability) = sampler.next(logits)
+    let (token, logProbability) = sampler.next(logits, forbidden: count < minimumTokens ? endTokens : [])
     if endTokens.contains(token) {
       finish(.stop, emit)
       return nil
@@ -52,6 +54,7 @@ struct AnswerWriter {
     guard !isFinished else { return }
     isFinished = true
     let rest = stops.push(decoder.finish()) + stops.finish()
+    if let found = stops.found { emit(.stopString(found)) }
     emit(.end(stops.isFound ? .stop : reason, text: rest))
   }
 }

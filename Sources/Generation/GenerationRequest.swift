@@ -19,6 +19,10 @@ package struct GenerationRequest: Sendable {
   package var reportsPromptLogProbabilities = false
   /// Whether the model's end tokens are tokens like any others, for measuring.
   package var ignoresEndTokens = false
+  /// Tokens that end the text in addition to the model's, and are as little part of it.
+  package var endTokens: [Int32] = []
+  /// The text ends by no token before it has this many tokens.
+  package var minimumTokens = 0
   /// What the text may be; nil for anything.
   package var constraint: (any TokenConstraint)?
 
@@ -47,13 +51,15 @@ package enum GenerationEvent: Sendable, Equatable {
   case prompt([TokenLogProbability?], cachedTokens: Int)
   /// A token, and the text that is complete with it: often its own, sometimes none yet or more.
   case token(Int32, text: String, TokenLogProbability?)
+  /// The text ends before this stop string, which the model wrote; `end` follows.
+  case stopString(String)
   /// The last event, with the text that had been held back.
   case end(FinishReason, text: String)
 
   /// The text that the event adds to the answer.
   package var text: String {
     switch self {
-    case .prompt: ""
+    case .prompt, .stopString: ""
     case .token(_, let text, _), .end(_, let text): text
     }
   }

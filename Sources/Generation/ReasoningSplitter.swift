@@ -23,6 +23,9 @@ package struct ReasoningSplitter {
     if isOpen { place = .reasoning }
   }
 
+  /// Whether the reasoning has begun and not ended.
+  package var isReasoning: Bool { place == .reasoning }
+
   /// Adds text. Returns what is known to be reasoning, and what is known to be the answer.
   package mutating func push(_ text: String) -> (reasoning: String, answer: String) {
     if place == .answer { return ("", text) }

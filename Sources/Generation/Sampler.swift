@@ -53,9 +53,13 @@ package struct Sampler: Sendable {
 
   /// Chooses the next token, which from then on belongs to the answer.
   ///
-  /// - Parameter logits: [vocabulary].
-  package mutating func next(_ logits: Span<Float>) -> (token: Int32, logProbability: TokenLogProbability?) {
-    let token = choose(logits)
+  /// - Parameters:
+  ///   - logits: [vocabulary].
+  ///   - forbidden: tokens that are not chosen unless nothing else can be.
+  package mutating func next(
+    _ logits: Span<Float>, forbidden: Set<Int32> = []
+  ) -> (token: Int32, logProbability: TokenLogProbability?) {
+    let token = choose(logits, forbidden)
     if settings.repetitionPenalty != 1 { seen.insert(token) }
     if settings.presencePenalty != 0 || settings.frequencyPenalty != 0 { counts[token, default: 0] += 1 }
     constraint?.accept(token)
@@ -74,8 +78,8 @@ package struct Sampler: Sendable {
       .sorted { ($0.probability, $1.token) > ($1.probability, $0.token) }
   }
 
-  private mutating func choose(_ logits: Span<Float>) -> Int32 {
-    if let certain = weigh(logits) { return certain }
+  private mutating func choose(_ logits: Span<Float>, _ forbidden: Set<Int32>) -> Int32 {
+    if let certain = weigh(logits, forbidden) { return certain }
     var rest = generator.nextUniform() * weights.reduce(0) { $0 + Double($1) }
     for (index, weight) in weights.enumerated() {
       rest -= Double(weight)
@@ -87,13 +91,14 @@ package struct Sampler: Sendable {
   /// Leaves in `candidates` and `weights` what can be chosen.
   ///
   /// - Returns: the one token that can be chosen, and then leaves nothing; nil when there are several.
-  private mutating func weigh(_ logits: Span<Float>) -> Int32? {
+  private mutating func weigh(_ logits: Span<Float>, _ forbidden: Set<Int32> = []) -> Int32? {
     scores.removeAll(keepingCapacity: true)
     logits.withUnsafeBufferPointer { scores.append(contentsOf: $0.prefix(vocabularySize)) }
     adjust()
     let allowed = constraint?.allowedTokens()
     if let ending = constraint?.ending() { moveEndProbability(ending) }
     if let allowed { mask(allowed) }
+    for token in forbidden where scores.indices.contains(Int(token)) { scores[Int(token)] = -.infinity }
     let maximum = largest(scores.span)
     // Logits that are not numbers leave nothing to choose from: any answer is right, a crash is not.
     guard maximum > -.infinity else { return allowed?.first ?? 0 }

@@ -5,8 +5,9 @@ package struct StopFinder {
   private let stops: [[UInt8]]
   /// Text that is not released: it may yet become a stop string.
   private var held: [UInt8] = []
-  /// A stop string was found; it and everything after it is dropped.
-  package private(set) var isFound = false
+  /// The stop string that was found; it and everything after it is dropped.
+  package private(set) var found: String?
+  package var isFound: Bool { found != nil }
 
   package init(_ stops: [String]) { self.stops = stops.filter { !$0.isEmpty }.map { Array($0.utf8) } }
 
@@ -19,7 +20,7 @@ package struct StopFinder {
     for end in checked..<held.count {
       let longest = stops.filter { held[...end].ends(with: $0) }.map(\.count).max()
       guard let longest else { continue }
-      isFound = true
+      found = String(decoding: held[(end + 1 - longest)...end], as: UTF8.self)
       return release(end + 1 - longest)
     }
     let first = held.indices.first { start in stops.contains { $0.starts(with: held[start...]) } }

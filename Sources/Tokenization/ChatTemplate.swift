@@ -38,6 +38,8 @@ package struct ChatTemplate: Sendable {
 
   /// nil for v1's template.
   package let jinja: JinjaChatTemplate?
+  /// The template's text.
+  package var text: String { jinja?.source ?? Self.source }
   /// Variables of the template that every conversation gets unless it brings its own, such as `enable_thinking`.
   package var variables: [JSON.Member] = []
 

@@ -40,7 +40,7 @@ import Tokenization
       for event in events {
         text += event.text
         switch event {
-        case .prompt: break
+        case .prompt, .stopString: break
         case .token(let token, let piece, _):
           tokens.append(token)
           pieces.append(piece)

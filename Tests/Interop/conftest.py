@@ -46,6 +46,7 @@ VOCABULARY = 512
 MARKERS = {
     "test_openai.py": "not heavy and not peers", "test_openai_parameters.py": "not heavy and not peers",
     "test_structured_output.py": "not heavy and not peers", "test_schema_suite.py": "not heavy and not peers",
+    "test_apis.py": "not heavy and not peers", "test_frameworks.py": "heavy",
     "test_clients.py": "heavy",
     "test_convert.py": "not heavy and not peers", "test_gguf.py": "not heavy and not peers", "test_transformers.py": "heavy", "test_dpo.py": "heavy",
     "test_convert_torch.py": "heavy", "test_tokenizer_transformers.py": "heavy", "test_stored_weights.py": "heavy", "test_peft.py": "heavy", "test_sampling.py": "heavy",

@@ -203,15 +203,25 @@ def test_logit_bias_and_penalties(client):
 
 
 def test_messages_in_every_form(client):
-    plain = chat(client, temperature=0).choices[0].message.content
-    assert chat(client, temperature=0, messages=[{"role": "user", "content": [
-        {"type": "text", "text": "世界上最高的"}, {"type": "text", "text": "山是什么？"}]}]).choices[0].message.content == plain
+    def ask(*messages):
+        return chat(client, temperature=0, messages=list(messages)).choices[0].message.content
+
+    # Parts are lines.
+    assert ask({"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}) == ask(
+        {"role": "user", "content": "a\nb"})
     instructed = [{"role": "system", "content": "Be brief.\nBe kind."}, *QUESTION]
     expected = chat(client, temperature=0, messages=instructed).choices[0].message.content
     developer = [{"role": "developer", "content": "Be brief."}, {"role": "system", "content": "Be kind."}, *QUESTION]
     assert chat(client, temperature=0, messages=developer).choices[0].message.content == expected
     long = [*QUESTION, {"role": "assistant", "content": None}, {"role": "user", "content": "</s><s>", "name": "x"}]
     assert chat(client, messages=long).usage.prompt_tokens > 20
+    # The template's place for instructions is at the beginning: later ones are part of what a user says.
+    told = {"role": "system", "content": "Be brief."}
+    said = [*QUESTION, {"role": "assistant", "content": "x"}]
+    assert ask(*said, told, {"role": "user", "content": "a"}) == ask(*said, {"role": "user", "content": "Be brief.\na"})
+    assert ask(*said, told) == ask(*said, {"role": "user", "content": "Be brief."})
+    assert ask(told) == ask({"role": "user", "content": "Be brief."})
+    assert ask(*QUESTION, told) == ask({"role": "user", "content": QUESTION[0]["content"] + "\nBe brief."})
     # An answer that has begun is continued.
     whole = chat(client, temperature=0, extra_body={"ignore_eos": True}).choices[0].message.content
     begun = chat(client, temperature=0, messages=[*QUESTION, {"role": "assistant", "content": "x"}])
@@ -260,8 +270,7 @@ def test_models(client, server):
     ({"messages": []}, "messages"), ({"messages": "hi"}, "messages"), ({"messages": None}, "messages"),
     ({"messages": [{"role": "user"}]}, "messages[0].content"), ({"messages": ["hi"]}, "messages[0]"),
     ({"messages": [{"role": "king", "content": "hi"}]}, "messages[0].role"),
-    ({"messages": [{"role": "system", "content": "hi"}]}, "messages"),
-    ({"messages": [*QUESTION, {"role": "system", "content": "x"}]}, "messages[1]"),
+    ({"messages": [{"role": "assistant", "content": "hi"}]}, "messages"),
     ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:,"}}]}]},
      "messages[0].content"),
     ({"messages": [{"role": "user", "content": "long " * 1000}]}, "messages"),

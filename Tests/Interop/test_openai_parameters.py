@@ -1,12 +1,18 @@
-"""Every parameter of OpenAI's own Python client: honoured, without effect on an answer, or refused by name.
+"""Every parameter of OpenAI's own Python client: honoured, without effect on an answer, or refused by name. The names that
+this client, Anthropic's, vLLM and llama.cpp have are in request_fields.json; each is in a table of the server.
 
 The client's methods say which parameters there are. One that a newer client adds belongs to none of the three, and fails.
 """
 
 import inspect
+import json
+from pathlib import Path
 
 import openai
 import pytest
+from anthropic.resources.beta.messages import Messages as BetaMessages
+from anthropic.resources.messages import Messages
+from openai.resources.responses import Responses
 from random_model import make_model
 from serving import Server
 
@@ -34,7 +40,7 @@ WITHOUT_EFFECT = {
     CHAT: {
         "metadata": {"a": "b"}, "prediction": {"type": "content", "content": "a"}, "prompt_cache_key": "a",
         "prompt_cache_options": {"mode": "implicit"}, "prompt_cache_retention": "24h", "safety_identifier": "a",
-        "store": True, "user": "a"},
+        "reasoning_effort": "high", "service_tier": "flex", "store": True, "user": "a", "verbosity": "low"},
     COMPLETION: {"user": "a"}, EMBEDDING: {"user": "a"}}
 
 #: With a value that asks for what the server does not do, and one that asks for nothing; none where every value asks.
@@ -42,8 +48,7 @@ REFUSED = {
     CHAT: {
         "audio": ({"voice": "a", "format": "wav"}, None), "function_call": ("auto", "none"),
         "functions": ([{"name": "a"}], []), "modalities": (["text", "audio"], ["text"]),
-        "moderation": ({"model": "a"}, None), "reasoning_effort": ("high", "none"), "service_tier": ("flex", "auto"),
-        "verbosity": ("low", "medium"), "web_search_options": ({}, None)},
+        "moderation": ({"model": "a"}, None), "web_search_options": ({}, None)},
     COMPLETION: {"best_of": (2, 1), "suffix": ("a", "")}, EMBEDDING: {}}
 
 
@@ -67,6 +72,39 @@ def test_all_parameters_are_known(path):
     known = [*HONOURED[path], *WITHOUT_EFFECT[path], *REFUSED[path]]
     ours = {"self", "extra_headers", "extra_query", "extra_body", "timeout"}  # the client's own, never sent
     assert sorted(known) == sorted(set(inspect.signature(METHODS[path]).parameters) - ours)
+
+
+def test_the_recorded_names_are_those_of_the_packages():
+    recorded = json.loads((Path(__file__).parent / "request_fields.json").read_text(encoding="utf-8"))
+    ours = {"self", "extra_headers", "extra_query", "extra_body", "timeout"}
+    for path, method in (METHODS | {"/v1/responses": Responses.create}).items():
+        assert recorded[path]["openai"] == sorted(set(inspect.signature(method).parameters) - ours)
+    known = set(recorded["/v1/messages"]["anthropic"])
+    for method in (Messages.create, BetaMessages.create):
+        assert set(inspect.signature(method).parameters) - ours <= known
+
+
+@pytest.mark.parametrize("path, fields", [
+    (CHAT, {"bad_words": ["a"]}), (CHAT, {"mirostat": 2}), (CHAT, {"echo": True}), (CHAT, {"prompt_logprobs": 1}),
+    (CHAT, {"truncate_prompt_tokens": 4}), (CHAT, {"typical_p": 0.9}), (CHAT, {"documents": [{"text": "a"}]}),
+    (CHAT, {"repeat_last_n": 64, "repeat_penalty": 1.2}), (CHAT, {"add_generation_prompt": False}),
+    (COMPLETION, {"prompt_embeds": "a"}), (COMPLETION, {"dry_multiplier": 0.8}), (COMPLETION, {"n_probs": 3}),
+    (EMBEDDING, {"truncate_prompt_tokens": 4}), (EMBEDDING, {"messages": []})])
+def test_fields_of_other_servers_are_named(server, path, fields):
+    status, reply = server.post(path, **REQUESTS[path] | fields)
+    assert status == 400 and reply["error"]["param"] == next(iter(fields)), reply
+
+
+def test_fields_of_other_servers_are_honoured(server):
+    def complete(**fields):
+        return server.post(COMPLETION, **REQUESTS[COMPLETION] | fields)[1]["choices"][0]
+
+    assert complete(repeat_penalty=1.3, n_predict=6, max_tokens=None) == complete(repetition_penalty=1.3, max_tokens=6)
+    first = server.post("/tokenize", content=complete(max_tokens=1)["text"])[1]["tokens"][0]
+    ended = complete(stop_token_ids=[first])
+    assert ended["text"] == "" and ended["finish_reason"] == "stop"
+    assert len(complete(stop_token_ids=[first], min_tokens=3, logprobs=0)["logprobs"]["tokens"]) == 3
+    assert complete(mirostat=0, typical_p=1.0, xtc_probability=0, bad_words=[], cache_prompt=True) == complete()
 
 
 @pytest.mark.parametrize("path, name, value", cases(HONOURED))

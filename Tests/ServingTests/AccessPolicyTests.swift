@@ -50,6 +50,13 @@ import Testing
     for wrong in [nil, "", "secret", "Bearer", "Bearer ", "Bearer secre", "Bearer secrets", "Basic secret"] {
       #expect(!opens(wrong))
     }
+    // Where Anthropic's and Azure's clients put it.
+    for name in ["x-api-key", "api-key"] {
+      #expect(policy.hasKey(Self.request([name: "secret"])) && !policy.hasKey(Self.request([name: "secrets"])))
+      #expect(policy.hasKey(Self.request([name: "secret", "authorization": "Bearer other"])))
+      #expect(!policy.hasKey(Self.request([name: ""])))
+    }
+    #expect(!policy.hasKey(Self.request(["cookie": "secret"])))
     #expect(AccessPolicy().hasKey(Self.request([:])) && AccessPolicy().hasKey(Self.request(["authorization": "x"])))
   }
 }

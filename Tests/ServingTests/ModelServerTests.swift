@@ -55,10 +55,33 @@ import Model
 
   static let chat = #"{"messages": [{"role": "user", "content": "hello"}], "max_tokens": 12, "temperature": 0}"#
   static let endless = #"{"prompt": "hello", "ignore_eos": true, "max_tokens": -1, "stream": true}"#
+  private static let options = #""options": {"num_predict": 2, "temperature": 0}"#
   /// A request of each route that succeeds, and a member of its answer.
   static let requests: [String: (request: HTTPRequest, member: String)] = [
     "/chat/completions": (request("POST", "/v1/chat/completions", chat), "choices"),
     "/completions": (request("POST", "/v1/completions", #"{"prompt": "a"}"#), "choices"),
+    "/responses": (
+      request("POST", "/v1/responses", #"{"input": "a", "max_output_tokens": 2, "temperature": 0}"#), "output"
+    ),
+    "/responses/input_tokens": (request("POST", "/v1/responses/input_tokens", #"{"input": "a"}"#), "input_tokens"),
+    "/messages": (
+      request("POST", "/v1/messages", #"{"max_tokens": 2, "temperature": 0, \#(RequestTests.messages)}"#), "content"
+    ),
+    "/messages/count_tokens": (
+      request("POST", "/v1/messages/count_tokens", "{\(RequestTests.messages)}"), "input_tokens"
+    ),
+    "/tokenize": (request("POST", "/tokenize", #"{"content": "a"}"#), "tokens"),
+    "/detokenize": (request("POST", "/detokenize", #"{"tokens": [7]}"#), "content"),
+    "/apply-template": (request("POST", "/apply-template", "{\(RequestTests.messages)}"), "prompt"),
+    "/props": (request("GET", "/props"), "chat_template"),
+    "/api/version": (request("GET", "/api/version"), "version"),
+    "/api/tags": (request("GET", "/api/tags"), "models"), "/api/ps": (request("GET", "/api/ps"), "models"),
+    "/api/show": (request("POST", "/api/show", "{}"), "model_info"),
+    "/api/chat": (
+      request("POST", "/api/chat", #"{"stream": false, \#(RequestTests.messages), \#(options)}"#), "message"
+    ),
+    "/api/generate": (request("POST", "/api/generate", #"{"stream": false, "prompt": "a", \#(options)}"#), "response"),
+    "/api/embed": (request("POST", "/api/embed", #"{"input": "a"}"#), "embeddings"),
     "/embeddings": (request("POST", "/v1/embeddings", #"{"input": "a"}"#), "data"),
     "/models": (request("GET", "/v1/models"), "data"),
     "/models/{id}": (request("GET", "/v1/models/\(name)"), "id"),
@@ -88,7 +111,7 @@ import Model
       #expect(text.contains("minimind_requests_total{route=\"\(route)\",status=\"200\"} 1\n"), "\(text)")
     }
     #expect(text.contains("minimind_requests_total{route=\"other\",status=\"404\"} 1\n"))
-    #expect(text.contains("minimind_time_to_first_token_seconds_count 2\n"))
+    #expect(text.contains("minimind_time_to_first_token_seconds_count 6\n"))
   }
 
   @Test("an answer has the text that the model writes, whole and as a stream", arguments: [false, true])

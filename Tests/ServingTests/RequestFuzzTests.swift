@@ -29,7 +29,29 @@ import Tokenization
       "properties":{"a":{"anyOf":[{"type":"integer","minimum":3},{"$ref":"#/$defs/b"}]}},"required":["a"],
       "$defs":{"b":{"type":"array","items":{"type":"string","maxLength":3},"minItems":1}}}}}}
       """#
-    return recorded + [try! JSON(parsing: everything)]
+    let others = [
+      #"""
+      {"input":[{"role":"user","content":[{"type":"input_text","text":"a"}]},{"type":"reasoning","content":[{"type":
+      "reasoning_text","text":"t"}]},{"type":"function_call","call_id":"c","name":"f","arguments":"{}"},{"type":
+      "function_call_output","call_id":"c","output":"r"}],"instructions":"be","max_output_tokens":5,"text":{"format":{"type":
+      "json_schema","name":"a","schema":{"type":"object"}}},"tools":[{"type":"function","name":"f","parameters":{}}],
+      "tool_choice":{"type":"allowed_tools","mode":"auto","tools":[{"type":"function","name":"f"}]},"reasoning":{"effort":
+      "low"},"include":["message.output_text.logprobs"],"top_logprobs":2,"truncation":"auto"}
+      """#,
+      #"""
+      {"system":[{"type":"text","text":"be"}],"messages":[{"role":"user","content":"a"},{"role":"assistant","content":[
+      {"type":"thinking","thinking":"t","signature":""},{"type":"text","text":"b"},{"type":"tool_use","id":"c","name":"f",
+      "input":{}}]},{"role":"user","content":[{"type":"tool_result","tool_use_id":"c","content":[{"type":"text","text":
+      "r"}]}]}],"max_tokens":5,"stop_sequences":["a"],"tools":[{"name":"f","input_schema":{"type":"object"}}],"tool_choice":
+      {"type":"tool","name":"f"},"thinking":{"type":"enabled","budget_tokens":5},"truncation":"auto"}
+      """#,
+      #"""
+      {"messages":[{"role":"user","content":"a","images":[]},{"role":"assistant","content":"","tool_calls":[{"function":
+      {"name":"f","arguments":{"a":1}}}]},{"role":"tool","tool_name":"f","content":"r"}],"options":{"num_predict":-2,
+      "temperature":0.1,"stop":["a"]},"format":{"type":"object"},"think":false,"stream":false,"prompt":"a","raw":true}
+      """#,
+    ]
+    return recorded + ([everything] + others).map { try! JSON(parsing: $0) }
   }()
 
   static let reader = TextInputReader(tokenizer: ServingSupport.tokenizer, contextLength: 4096)
@@ -69,6 +91,12 @@ import Tokenization
     }
     read { check(try GenerationCall(chat: $0, reader, .success(ChatTemplate()), ServingSupport.vocabulary)) }
     read { check(try GenerationCall(completion: $0, reader, ServingSupport.vocabulary)) }
+    func chat(_ fields: RequestFields) throws(APIError) -> GenerationCall {
+      try GenerationCall(chat: fields, reader, .success(ChatTemplate()), ServingSupport.vocabulary)
+    }
+    read { check(try TranslatedRequest(responses: $0).perform(chat)) }
+    read { check(try TranslatedRequest(messages: $0).perform(chat)) }
+    read { check(try TranslatedRequest(ollama: $0).perform(chat)) }
     read { _ = try EmbeddingCall($0, reader, hiddenSize: 32) }
   }
 
@@ -77,7 +105,8 @@ import Tokenization
   private static let names = [
     "messages", "role", "content", "tools", "tool_choice", "tool_calls", "function", "name", "arguments", "prompt",
     "input",
-    "response_format", "json_schema", "schema", "type", "properties", "$ref", "enum", "stop", "n", "stream_options",
+    "instructions", "arguments", "call_id", "tool_use_id", "options", "truncation", "response_format", "json_schema",
+    "schema", "type", "properties", "$ref", "enum", "stop", "n", "stream_options",
   ]
 
   private static func oddValue(using generator: inout SeededGenerator) -> JSON {

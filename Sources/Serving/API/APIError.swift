@@ -1,6 +1,11 @@
 import Storage
 import StructuredOutput
 
+/// Whose clients an answer is for.
+package enum APIStyle: Sendable {
+  case openAI, anthropic, ollama
+}
+
 /// Why a request is not answered as asked, in the form of OpenAI's API.
 package struct APIError: Error, Equatable, Sendable {
   package enum Kind: String, Sendable {
@@ -32,10 +37,14 @@ package struct APIError: Error, Equatable, Sendable {
     invalid(parameter, message, code: "unsupported_parameter")
   }
 
-  /// - Parameter what: what is too long, with its verb.
+  /// In OpenAI's words, by which clients know what happened, with the code for those that show the message only.
+  ///
+  /// - Parameter what: what is too long, as "messages".
   static func contextLength(_ parameter: String, _ what: String, tokens: Int, limit: Int) -> APIError {
     invalid(
-      parameter, "This model's context has \(limit) tokens; \(what) \(tokens). Shorten the request.",
+      parameter,
+      "This model's maximum context length is \(limit) tokens. However, your \(what) resulted in \(tokens) tokens. "
+        + "Please reduce the length of the \(what). (context_length_exceeded)",
       code: "context_length_exceeded")
   }
 
@@ -45,6 +54,13 @@ package struct APIError: Error, Equatable, Sendable {
 
   package static let unknownPath = APIError(
     status: 404, kind: .notFound, message: "There is nothing at this path.", code: "unknown_url")
+
+  /// The path is none of these.
+  static func unknownPath(_ paths: [String]) -> APIError {
+    var error = unknownPath
+    error.message += " There are \(paths.joined(separator: ", "))."
+    return error
+  }
 
   static let stopping = APIError(
     status: 503, kind: .server, message: "The server is stopping. Try again later.", code: "stopping")
@@ -60,8 +76,30 @@ package struct APIError: Error, Equatable, Sendable {
     ])
   }
 
-  var response: HTTPResponse {
-    var response = HTTPResponse(json, status: status)
+  /// The error as clients of other APIs expect it.
+  func json(_ style: APIStyle) -> JSON {
+    switch style {
+    case .openAI: json
+    case .anthropic:
+      .object([
+        .init("type", .string("error")),
+        .init("error", .object([.init("type", .string(anthropicType)), .init("message", .string(message))])),
+      ])
+    case .ollama: .object([.init("error", .string(message))])
+    }
+  }
+
+  private var anthropicType: String {
+    switch kind {
+    case .invalidRequest where status == 413: "request_too_large"
+    case .server where status == 503: "overloaded_error"
+    case .server: "api_error"
+    case .invalidRequest, .authentication, .permission, .notFound, .rateLimit: kind.rawValue
+    }
+  }
+
+  func response(_ style: APIStyle) -> HTTPResponse {
+    var response = HTTPResponse(json(style), status: status)
     if let retryAfterSeconds { response.add("Retry-After", String(retryAfterSeconds)) }
     if let allowedMethods { response.add("Allow", allowedMethods) }
     if status == 401 { response.add("WWW-Authenticate", "Bearer") }

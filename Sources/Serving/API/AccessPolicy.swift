@@ -10,7 +10,7 @@ package struct AccessPolicy: Sendable {
   private let isAdjustable: Bool
 
   /// - Parameters:
-  ///   - key: what clients must send as `Authorization: Bearer KEY`; nil for none.
+  ///   - key: what clients must send as `Authorization: Bearer KEY`, `x-api-key` or `api-key`; nil for none.
   ///   - hostNames: names by which the server may be called, in addition to `localhost` and addresses.
   ///   - origins: web pages elsewhere that may use the server, as `https://example.org`; `*` for all.
   ///   - isAdjustable: whether the command has `--allowed-host` and `--cors-origin`, which errors then recommend.
@@ -56,9 +56,12 @@ package struct AccessPolicy: Sendable {
     let header = request.headers["authorization"] ?? ""
     let words = header.split(separator: " ", maxSplits: 1)
     let isBearer = words.count == 2 && words[0].lowercased() == "bearer"
-    let given = Self.digest(isBearer ? String(words[1]) : "")
-    let difference = zip(given, keyDigest).reduce(UInt8(0)) { $0 | ($1.0 ^ $1.1) }
-    return difference == 0 && isBearer
+    // The other two are what Anthropic's and Azure's clients send.
+    let given = [isBearer ? String(words[1]) : nil, request.headers["x-api-key"], request.headers["api-key"]]
+    return given.reduce(false) { found, key in
+      let difference = zip(Self.digest(key ?? ""), keyDigest).reduce(UInt8(0)) { $0 | ($1.0 ^ $1.1) }
+      return difference == 0 && key != nil || found
+    }
   }
 
   /// Headers that let the page from which a request comes read the answer.
@@ -66,7 +69,8 @@ package struct AccessPolicy: Sendable {
     guard let origin = request.headers["origin"], origins.contains("*") || origins.contains(origin) else { return [] }
     var headers = [
       (name: "Access-Control-Allow-Origin", value: origins.contains("*") ? "*" : origin),
-      (name: "Access-Control-Expose-Headers", value: "x-request-id, retry-after"), (name: "Vary", value: "Origin"),
+      (name: "Access-Control-Expose-Headers", value: "x-request-id, retry-after, x-dropped-messages"),
+      (name: "Vary", value: "Origin"),
     ]
     if request.method == "OPTIONS" {
       // Clients send headers of their own (x-stainless-…): all that are asked for are allowed.

@@ -18,37 +18,45 @@ final class Answer: Sendable {
     /// For tool calls; none if there are no tools.
     var parsers: [ToolCallParser]
     var lastTokenTimes: [Double?]
+    var format: any AnswerFormat
     var usage = Usage()
     var timings = Timings()
+    var stopStrings: [String?]
     var running: Int
     /// What came before the answer could begin; nil from then on.
     var early: [(GenerationEvent, choice: Int)]? = []
     var isOver = false
+
+    var totals: AnswerTotals { AnswerTotals(usage: usage, timings: timings) }
   }
 
   private let call: GenerationCall
-  private let format: AnswerFormat
+  private let tokenizer: Tokenizer
   private let reply: Reply
   private let metrics: ServingMetrics
   private let state: Mutex<State>
   private let start = monotonicSeconds()
 
-  init(_ call: GenerationCall, _ format: AnswerFormat, _ reply: Reply, _ metrics: ServingMetrics) {
+  init(
+    _ call: GenerationCall, _ format: any AnswerFormat, _ tokenizer: Tokenizer, _ reply: Reply,
+    _ metrics: ServingMetrics
+  ) {
     self.call = call
-    self.format = format
+    self.tokenizer = tokenizer
     self.reply = reply
     self.metrics = metrics
     let parts = call.parts
     state = Mutex(
       State(
         choices: Array(repeating: ChoicePiece(), count: parts),
-        decoders: Array(repeating: StreamingDecoder(format.tokenizer), count: parts),
+        decoders: Array(repeating: StreamingDecoder(tokenizer), count: parts),
         offsets: Array(repeating: 0, count: parts),
         splitters: call.kind == .chat
           ? Array(repeating: ReasoningSplitter(isOpen: call.opensReasoning), count: parts) : [],
         parsers: call.tools.isEmpty ? [] : Array(repeating: ToolCallParser(tools: call.tools), count: parts),
         lastTokenTimes: Array(repeating: nil, count: parts),
-        usage: Usage(prompt: call.prompts.reduce(0) { $0 + $1.tokens.count }), running: parts))
+        format: format, usage: Usage(prompt: call.prompts.reduce(0) { $0 + $1.tokens.count }),
+        stopStrings: Array(repeating: nil, count: parts), running: parts))
   }
 
   /// Begins to send. Until then the request can still fail with an error instead of an answer.
@@ -57,10 +65,8 @@ final class Answer: Sendable {
       guard !state.isOver, let early = state.early else { return }
       state.early = nil
       if call.isStreamed {
-        reply.startStream()
-        for index in 0..<call.parts {
-          if let opening = format.opening(index: index) { send([opening]) }
-        }
+        reply.startStream(contentType: state.format.contentType)
+        reply.write(state.format.opening())
       }
       for (event, choice) in early { receive(event, choice, &state) }
     }
@@ -84,15 +90,18 @@ final class Answer: Sendable {
     case .token(let token, let text, let logProbability):
       measure(choice, &state)
       state.usage.completion += 1
+      if !state.splitters.isEmpty, state.splitters[choice].isReasoning { state.usage.reasoning += 1 }
       let tokens = logProbability.map { [report(token, $0, choice, &state)] } ?? []
       deliver(piece(text, tokens, choice, &state), choice, &state)
+    case .stopString(let text): state.stopStrings[choice] = text
     case .end(.cancelled, _): fail(.stopping, &state)
     case .end(let reason, let text):
       deliver(piece(text, [], choice, isLast: true, &state), choice, &state)
       let hasCalls = !state.parsers.isEmpty && state.parsers[choice].callCount > 0
       state.running -= 1
       if state.running == 0 { state.timings.finish(state.usage) }
-      deliver(ChoicePiece(finish: hasCalls && reason == .stop ? "tool_calls" : reason.rawValue), choice, &state)
+      let word = hasCalls && reason == .stop ? "tool_calls" : reason.rawValue
+      deliver(ChoicePiece(finish: word, stopString: state.stopStrings[choice]), choice, &state)
       if state.running == 0 { finish(&state) }
     }
   }
@@ -109,8 +118,8 @@ final class Answer: Sendable {
     guard call.echoes else { return }
     let prompt = call.prompts[choice / call.count]
     let shown = prompt.tokens.dropFirst(prompt.addedTokens)
-    var piece = ChoicePiece(text: format.tokenizer.decode(shown))
-    if format.reportsLogProbabilities {
+    var piece = ChoicePiece(text: tokenizer.decode(shown))
+    if call.request.topLogProbabilities != nil {
       for (token, value) in zip(shown, logProbabilities.dropFirst(prompt.addedTokens)) {
         piece.tokens.append(report(token, value, choice, &state))
       }
@@ -163,20 +172,19 @@ final class Answer: Sendable {
     if !call.isStreamed {
       state.choices[choice].append(piece)
     } else if !piece.isEmpty {
-      let isLast = state.running == 0 && !call.includesUsage
-      send([format.choice(piece, index: choice)], timings: isLast ? state.timings : nil)
+      let totals = state.running == 0 ? state.totals : nil
+      reply.write(state.format.bytes(piece, index: choice, totals))
     }
   }
 
   private func finish(_ state: inout State) {
     state.isOver = true
     if call.isStreamed {
-      if call.includesUsage { send([], usage: state.usage, timings: state.timings) }
-      reply.write(serverSentEvent("[DONE]"))
+      reply.write(state.format.ending(state.totals))
       reply.end()
     } else {
-      reply.send { [format, choices = state.choices, usage = state.usage, timings = state.timings] in
-        format.object(choices.enumerated().map { format.choice($1, index: $0) }, usage: usage, timings: timings)
+      reply.send { [format = state.format, choices = state.choices, totals = state.totals] in
+        format.whole(choices, totals)
       }
     }
   }
@@ -184,10 +192,6 @@ final class Answer: Sendable {
   private func fail(_ error: APIError, _ state: inout State) {
     guard !state.isOver else { return }
     state.isOver = true
-    reply.fail(error)
-  }
-
-  private func send(_ choices: [JSON], usage: Usage? = nil, timings: Timings? = nil) {
-    reply.write(serverSentEvent(format.object(choices, usage: usage, timings: timings).compactText))
+    reply.fail(error, event: state.format.failure(error))
   }
 }

@@ -16,8 +16,8 @@ struct AnswerForm {
     let allowsSeveralCalls = try fields.bool("parallel_tool_calls") ?? true
     let format = try Self.format(fields)
     do throws(StructuredOutputError) {
-      let all = try Tool.list(fields["tools"])
-      let choice = try ToolChoice(fields["tool_choice"], tools: all)
+      var all = try Tool.list(fields["tools"])
+      let choice = try Self.choice(fields["tool_choice"], &all)
       tools = choice == .none ? [] : all
       constraint = try choice.constraint(all, vocabulary)
       if constraint == nil { constraint = try format.constraint(vocabulary) }
@@ -29,6 +29,27 @@ struct AnswerForm {
     } catch {
       throw APIError.invalid(error)
     }
+  }
+
+  /// Reads `tool_choice`, and leaves in `tools` those that it allows.
+  private static func choice(_ json: JSON?, _ tools: inout [Tool]) throws(StructuredOutputError) -> ToolChoice {
+    guard let json, json["type"]?.stringValue == "allowed_tools" else { return try ToolChoice(json, tools: tools) }
+    let allowed = json["allowed_tools"]
+    let entries = allowed?["tools"]?.arrayValue ?? []
+    let names = entries.compactMap { $0["function"]?["name"]?.stringValue }
+    guard !names.isEmpty, names.count == entries.count, let mode = allowed?["mode"],
+      ["auto", "required"].contains(mode.stringValue)
+    else {
+      throw StructuredOutputError(
+        place: "tool_choice",
+        reason: "allowed_tools must have a mode, auto or required, and tools, a list of functions.")
+    }
+    for name in names where !tools.contains(where: { $0.name == name }) {
+      throw StructuredOutputError(
+        place: "tool_choice", reason: "there is no function \(JSON.quoted(String(name.prefix(64)))) among the tools.")
+    }
+    tools.removeAll { !names.contains($0.name) }
+    return try ToolChoice(mode, tools: tools)
   }
 
   /// What constrains the answer to the format that a request to continue a text asks for; nil for a text.

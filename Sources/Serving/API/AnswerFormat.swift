@@ -1,7 +1,5 @@
-import Generation
 import Storage
 import StructuredOutput
-import Tokenization
 
 /// A part of one choice: what one event brings, or all of it.
 struct ChoicePiece: Sendable {
@@ -14,6 +12,8 @@ struct ChoicePiece: Sendable {
   var calls: [CallPiece] = []
   /// OpenAI's word for why the choice ended.
   var finish: String?
+  /// The stop string before which it ended.
+  var stopString: String?
 
   var isEmpty: Bool { text.isEmpty && reasoning.isEmpty && tokens.isEmpty && calls.isEmpty && finish == nil }
 
@@ -29,6 +29,7 @@ struct ChoicePiece: Sendable {
       }
     }
     finish = piece.finish ?? finish
+    stopString = piece.stopString ?? stopString
   }
 }
 
@@ -67,101 +68,63 @@ struct Usage: Sendable {
   var prompt = 0
   var cached = 0
   var completion = 0
+  /// Those of `completion` that are reasoning, its tags included.
+  var reasoning = 0
 
   var json: JSON {
     .object([
       .init("prompt_tokens", .integer(prompt)), .init("completion_tokens", .integer(completion)),
       .init("total_tokens", .integer(prompt + completion)),
       .init("prompt_tokens_details", .object([.init("cached_tokens", .integer(cached))])),
+      .init("completion_tokens_details", .object([.init("reasoning_tokens", .integer(reasoning))])),
     ])
   }
 }
 
-/// How an answer is written: the objects of both endpoints, whole or in pieces of a stream.
-struct AnswerFormat: Sendable {
-  let kind: AnswerKind
-  let isStreamed: Bool
-  let reportsLogProbabilities: Bool
-  /// Whether a stream's objects have a member for the number of tokens.
-  let includesUsage: Bool
-  let tokenizer: Tokenizer
-  private let id: String
-  private let created: Int
-  private let model: String
-  private let fingerprint: String
+/// How an answer is written in one API: whole, or in pieces of a stream.
+///
+/// A copy for each answer, which keeps what it needs to know of the stream so far.
+protocol AnswerFormat: Sendable {
+  /// Of a stream.
+  var contentType: String { get }
 
-  init(_ call: GenerationCall, tokenizer: Tokenizer, created: Int, model: String, fingerprint: String) {
-    kind = call.kind
-    isStreamed = call.isStreamed
-    reportsLogProbabilities = call.request.topLogProbabilities != nil
-    includesUsage = call.includesUsage
-    self.tokenizer = tokenizer
-    id = (kind == .chat ? "chatcmpl-" : "cmpl-") + randomName()
-    self.created = created
-    self.model = model
-    self.fingerprint = fingerprint
-  }
+  /// What a stream begins with.
+  mutating func opening() -> [UInt8]
 
-  /// The object around choices, with the number of tokens where it is known, and the times where they are.
-  func object(_ choices: [JSON], usage: Usage?, timings: Timings? = nil) -> JSON {
-    var members: [JSON.Member] = [
-      .init("id", .string(id)),
-      .init("object", .string(kind == .chat && isStreamed ? "chat.completion.chunk" : kind.rawValue)),
-      .init("created", .integer(created)), .init("model", .string(model)),
-      .init("system_fingerprint", .string(fingerprint)), .init("choices", .array(choices)),
-    ]
-    if let usage {
-      members.append(.init("usage", usage.json))
-    } else if includesUsage {
-      members.append(.init("usage", .null))
-    }
-    if let timings { members.append(.init("timings", timings.json)) }
-    return .object(members)
-  }
+  /// A piece of a stream, which is not empty.
+  ///
+  /// - Parameters:
+  ///   - index: of the choice.
+  ///   - totals: with the last piece of all.
+  mutating func bytes(_ piece: ChoicePiece, index: Int, _ totals: AnswerTotals?) -> [UInt8]
 
-  /// One choice, or a piece of it.
-  func choice(_ piece: ChoicePiece, index: Int) -> JSON {
-    let report = LogProbabilityReport(tokenizer: tokenizer)
-    let hasTokens = reportsLogProbabilities && !(isStreamed && piece.tokens.isEmpty)
-    var members: [JSON.Member] = [.init("index", .integer(index))]
-    switch kind {
-    case .completion:
-      members.append(.init("text", .string(piece.text)))
-      members.append(.init("logprobs", hasTokens ? report.completion(piece.tokens) : .null))
-    case .chat:
-      var content: [JSON.Member] = []
-      if !isStreamed { content.append(.init("role", .string("assistant"))) }
-      let isCall = !piece.calls.isEmpty && piece.text.isEmpty
-      let isReasoning = isStreamed && !piece.reasoning.isEmpty && piece.text.isEmpty
-      if !isStreamed || piece.finish == nil && !isCall && !isReasoning {
-        content.append(.init("content", isCall ? .null : .string(piece.text)))
-      }
-      // Not OpenAI's; the name is what DeepSeek's API gave it, and what clients look for.
-      if !piece.reasoning.isEmpty { content.append(.init("reasoning_content", .string(piece.reasoning))) }
-      if !piece.calls.isEmpty {
-        content.append(.init("tool_calls", .array(piece.calls.map { $0.json(isStreamed: isStreamed) })))
-      }
-      if !isStreamed { content.append(.init("refusal", .null)) }
-      members.append(.init(isStreamed ? "delta" : "message", .object(content)))
-      members.append(.init("logprobs", hasTokens ? report.chat(piece.tokens) : .null))
-    }
-    members.append(.init("finish_reason", piece.finish.map { .string($0) } ?? .null))
-    return .object(members)
-  }
+  /// What a stream ends with.
+  mutating func ending(_ totals: AnswerTotals) -> [UInt8]
 
-  /// What a streamed choice of a conversation begins with; nil where nothing does.
-  func opening(index: Int) -> JSON? {
-    guard kind == .chat else { return nil }
-    return .object([
-      .init("index", .integer(index)),
-      .init("delta", .object([.init("role", .string("assistant")), .init("content", .string(""))])),
-      .init("logprobs", .null), .init("finish_reason", .null),
-    ])
-  }
+  /// An answer that is not streamed.
+  func whole(_ choices: [ChoicePiece], _ totals: AnswerTotals) -> JSON
+
+  /// The end of a stream that fails.
+  mutating func failure(_ error: APIError) -> [UInt8]
+}
+
+extension AnswerFormat {
+  var contentType: String { "text/event-stream; charset=utf-8" }
+}
+
+/// What is known at the end of an answer.
+struct AnswerTotals: Sendable {
+  let usage: Usage
+  let timings: Timings
 }
 
 /// One event of a stream (HTML standard, section 9.2, "Server-sent events").
 func serverSentEvent(_ data: String) -> [UInt8] { Array("data: \(data)\n\n".utf8) }
+
+/// The same with a name.
+func serverSentEvent(_ name: String, _ data: JSON) -> [UInt8] {
+  Array("event: \(name)\n".utf8) + serverSentEvent(data.compactText)
+}
 
 /// Random letters and digits that cannot be guessed.
 func randomName() -> String {

@@ -5,42 +5,77 @@ import Tokenization
 /// Reads the messages of a request as a model's chat template takes them.
 struct ChatMessageReader {
   let template: ChatTemplate
+  /// Whether instructions after other messages become part of a user's message, and a conversation of instructions
+  /// only one of a user's: for a template that has a place for them at its beginning only.
+  var foldsInstructions: Bool
+
+  init(template: ChatTemplate) {
+    self.template = template
+    foldsInstructions = template.jinja == nil
+  }
 
   /// Whether the template writes tools, calls and results itself, in the form in which calls are found in answers. For
   /// another, they are described in texts, as for v1's.
   var knowsTools: Bool { template.jinja?.writesToolCalls ?? false }
 
-  func messages(_ fields: RequestFields) throws(APIError) -> [ChatMessage] {
+  /// The messages of a request, unread.
+  static func list(_ fields: RequestFields) throws(APIError) -> [JSON] {
     guard let list = try fields.list("messages", limit: 4096) else {
       throw APIError.invalid("messages", "'messages' is missing.")
     }
+    return list
+  }
+
+  /// - Parameter list: of a request, or the rest of it when it was shortened.
+  func messages(_ list: [JSON]) throws(APIError) -> [ChatMessage] {
     var messages: [ChatMessage] = []
+    /// Instructions that wait for the next message of a user.
+    var late: [String] = []
     for (index, value) in list.enumerated() {
       let place = "messages[\(index)]"
       guard value.isObject else { throw APIError.invalid(place, "'\(place)' must be an object.") }
       let message = try self.message(value, place)
       let isResult = !knowsTools && Self.isToolResult(value) && index > 0 && Self.isToolResult(list[index - 1])
-      // Several instructions at the beginning become one, since v1's template has one place for them. The results of
-      // several tools become one message, since the template opens an answer after each message.
-      let isInstruction = template.jinja == nil && message.role == .system && !messages.isEmpty
-      if isInstruction && (messages.count > 1 || messages[0].role != .system) {
-        throw APIError.invalid(
-          place, "'\(place)' is a system message after others; this model's template has it only at the beginning.")
-      }
-      if isInstruction || isResult {
+      // Several instructions at the beginning become one, since there is one place for them. The results of several
+      // tools become one message, since v1's template opens an answer after each message.
+      let isLate = foldsInstructions && message.role.isInstruction && !messages.isEmpty
+      let joins = isLate && messages.count == 1 && messages[0].role.isInstruction
+      if joins || isResult {
         messages[messages.count - 1].content += "\n" + message.content
+      } else if isLate {
+        late.append(message.content)
       } else {
         messages.append(message)
+        if message.role == .user { Self.prepend(&late, to: &messages[messages.count - 1]) }
       }
     }
-    guard messages.contains(where: { $0.role == .user }) else {
-      throw APIError.invalid("messages", "'messages' has no message of a user.")
+    if foldsInstructions { Self.fold(late, into: &messages) }
+    guard !foldsInstructions || messages.contains(where: { $0.role == .user }) else {
+      throw APIError.invalid("messages", "'messages' has no message of a user, nor one of a system.")
     }
     if let last = messages.last, last.role == .assistant, last.reasoning != nil || last.callsTools {
       throw APIError.unsupported(
         "messages", "'messages[\(list.count - 1)]' is an answer to be continued, which can have 'content' only.")
     }
     return messages
+  }
+
+  private static func prepend(_ late: inout [String], to message: inout ChatMessage) {
+    message.content = (late + [message.content]).joined(separator: "\n")
+    late = []
+  }
+
+  /// Instructions that no message of a user follows end the last one, or are one; and so is what there is where no user
+  /// has said anything.
+  private static func fold(_ late: [String], into messages: inout [ChatMessage]) {
+    let text = late.joined(separator: "\n")
+    if !late.isEmpty, let last = messages.last, last.role == .user {
+      messages[messages.count - 1].content += "\n" + text
+    } else if !late.isEmpty {
+      messages.append(ChatMessage(role: .user, content: text))
+    } else if let first = messages.first, first.role.isInstruction, !messages.contains(where: { $0.role == .user }) {
+      messages[0] = ChatMessage(role: .user, content: first.content)
+    }
   }
 
   private static func isToolResult(_ message: JSON) -> Bool { message["role"] == .string("tool") }
@@ -101,8 +136,10 @@ struct ChatMessageReader {
     guard let value, !value.isNull else { return [] }
     var texts: [String] = []
     for call in value.arrayValue ?? [.null] {
-      guard let name = call["function"]?["name"]?.stringValue,
-        let arguments = call["function"]?["arguments"]?.stringValue
+      let given = call["function"]?["arguments"]
+      // Ollama's clients send the object itself.
+      guard let name = call["function"]?["name"]?.stringValue, let given,
+        let arguments = given.stringValue ?? (given.isObject ? given.compactText : nil)
       else {
         throw APIError.invalid(
           place + ".tool_calls",
@@ -119,7 +156,7 @@ struct ChatMessageReader {
     switch value {
     case .string(let text): return text
     case .array(let parts):
-      var text = ""
+      var texts: [String] = []
       for part in parts {
         let kind = part["type"]?.stringValue
         guard kind == "text" || kind == "refusal" else {
@@ -130,9 +167,9 @@ struct ChatMessageReader {
         guard let piece = part["text"]?.stringValue ?? part["refusal"]?.stringValue else {
           throw APIError.invalid(name, "a text part of '\(name)' must have a string 'text'.")
         }
-        text += piece
+        texts.append(piece)
       }
-      return text
+      return texts.joined(separator: "\n")
     case nil where !isNeeded, .null where !isNeeded: return ""
     default: throw APIError.invalid(name, "'\(name)' must be a string or a list of parts.")
     }

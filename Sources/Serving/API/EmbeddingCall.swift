@@ -11,6 +11,7 @@ package struct EmbeddingCall: Sendable {
   var isBase64: Bool
 
   package init(_ fields: RequestFields, _ reader: TextInputReader, hiddenSize: Int) throws(APIError) {
+    try FieldTable.embedding.check(fields)
     let format = try fields.string("encoding_format") ?? "float"
     guard ["float", "base64"].contains(format) else {
       throw APIError.invalid("encoding_format", "'encoding_format' must be float or base64.")
@@ -51,13 +52,15 @@ final class EmbeddingAnswer: Sendable {
   }
 
   private let call: EmbeddingCall
-  private let model: String
+  private let write: @Sendable (_ data: [JSON], _ tokens: Int) -> JSON
   private let reply: Reply
   private let state: Mutex<State>
 
-  init(_ call: EmbeddingCall, model: String, _ reply: Reply) {
+  init(
+    _ call: EmbeddingCall, _ reply: Reply, _ write: @escaping @Sendable (_ data: [JSON], _ tokens: Int) -> JSON
+  ) {
     self.call = call
-    self.model = model
+    self.write = write
     self.reply = reply
     state = Mutex(State(vectors: Array(repeating: .null, count: call.inputs.count), running: call.inputs.count))
   }
@@ -85,11 +88,6 @@ final class EmbeddingAnswer: Sendable {
   private func finish(_ state: inout State) {
     state.isOver = true
     let tokens = call.inputs.reduce(0) { $0 + $1.tokens.count }
-    reply.send { [model, vectors = state.vectors] in
-      .object([
-        .init("object", .string("list")), .init("data", .array(vectors)), .init("model", .string(model)),
-        .init("usage", .object([.init("prompt_tokens", .integer(tokens)), .init("total_tokens", .integer(tokens))])),
-      ])
-    }
+    reply.send { [write, vectors = state.vectors] in write(vectors, tokens) }
   }
 }

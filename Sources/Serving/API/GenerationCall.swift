@@ -24,6 +24,8 @@ package struct GenerationCall: Sendable {
   package var tools: [Tool] = []
   /// Whether the prompt has begun the reasoning, of which the answer then has only the rest.
   package var opensReasoning = false
+  /// Messages of the conversation that were left out so that the rest fits.
+  package var droppedMessages = 0
   /// Everything except the prompt.
   package var request: GenerationRequest
 
@@ -62,18 +64,16 @@ package struct GenerationCall: Sendable {
     }
     // −1 is MiniMind v1's word for no limit.
     let most = try fields.integer("max_completion_tokens", in: -1...Int.max)
-    let limit = try fields.integer("max_tokens", in: -1...Int.max)
+    var limit = try fields.integer("max_tokens", in: -1...Int.max)
+    if limit == nil { limit = try fields.integer("n_predict", in: -1...Int.max) }
     // /v1/completions has OpenAI's old default, which tools rely on.
     request.maximumTokens = (most ?? limit ?? (kind == .completion ? 16 : defaults.maximumTokens)).flatMap {
       $0 < 0 ? nil : $0
     }
     request.stops = try Self.stops(fields)
     request.ignoresEndTokens = try fields.bool("ignore_eos") ?? false
+    request.minimumTokens = try fields.integer("min_tokens", in: 0...Int.max) ?? 0
     try readSampling(fields, defaults.sampling)
-    try fields.refuse("suffix", unless: { $0 == .string("") }, "the model only continues texts.")
-    let count = count
-    try fields.refuse(
-      "best_of", unless: { $0.integerValue == count }, "each of the 'n' answers is returned as it was drawn.")
   }
 
   /// OpenAI takes four; tasks of lm-eval have more.
@@ -99,7 +99,7 @@ package struct GenerationCall: Sendable {
     sampling.topP = try fields.number("top_p", in: 0...1) ?? sampling.topP
     sampling.minP = try fields.number("min_p", in: 0...1) ?? sampling.minP
     sampling.topK = max(0, try fields.integer("top_k", in: -1...Int.max) ?? sampling.topK)
-    sampling.repetitionPenalty = try fields.number("repetition_penalty", in: 0.1...10) ?? sampling.repetitionPenalty
+    sampling.repetitionPenalty = try Self.repetitionPenalty(fields) ?? sampling.repetitionPenalty
     sampling.presencePenalty = try fields.number("presence_penalty", in: -2...2) ?? 0
     sampling.frequencyPenalty = try fields.number("frequency_penalty", in: -2...2) ?? 0
     let seed = try fields.integer("seed", in: Int.min...Int.max)
@@ -107,8 +107,31 @@ package struct GenerationCall: Sendable {
     request.sampling = sampling
   }
 
-  /// Reads `logit_bias`, whose keys are tokens of `tokenizer`.
-  mutating func readLogitBias(_ fields: RequestFields, _ tokenizer: Tokenizer) throws(APIError) {
+  /// `repeat_penalty` is llama.cpp's name, and counts as it does with `repeat_last_n` −1.
+  private static func repetitionPenalty(_ fields: RequestFields) throws(APIError) -> Float? {
+    let penalty = try fields.number("repetition_penalty", in: 0.1...10)
+    guard let other = try fields.number("repeat_penalty", in: 0.1...10) else { return penalty }
+    guard penalty == nil || penalty == other else {
+      throw APIError.invalid("repeat_penalty", "'repeat_penalty' and 'repetition_penalty' are the same; give one.")
+    }
+    if other != 1 {
+      try fields.refuse(
+        "repeat_last_n", unless: { $0.integerValue == -1 }, "a repetition counts in the whole context, which -1 means.")
+    }
+    return other
+  }
+
+  /// Reads `stop_token_ids`, and `logit_bias`, whose keys are tokens of `tokenizer`.
+  mutating func readTokens(_ fields: RequestFields, _ tokenizer: Tokenizer) throws(APIError) {
+    if let value = fields["stop_token_ids"], value != .array([]) {
+      guard let ids = value.tokens, ids.count <= 1024, ids.allSatisfy({ (0..<tokenizer.vocabularySize).contains($0) })
+      else {
+        throw APIError.invalid(
+          "stop_token_ids",
+          "'stop_token_ids' must be a list of at most 1024 tokens of this model, 0 to \(tokenizer.vocabularySize - 1).")
+      }
+      request.endTokens = ids.map(Int32.init)
+    }
     guard let value = fields["logit_bias"] else { return }
     guard case .object(let members) = value, members.count <= 1024 else {
       throw APIError.invalid("logit_bias", "'logit_bias' must be an object with at most 1024 members.")

@@ -20,6 +20,8 @@ package final class ModelServer: Sendable {
     package var endTokens: [Int32]
     /// What requests leave out.
     package var defaults: GenerationDefaults
+    /// Whether the oldest turns of a conversation that is too long are left out, where a request does not say.
+    package var shortensConversations: Bool
     /// Changes with anything that changes answers.
     package var fingerprint: String
 
@@ -31,8 +33,10 @@ package final class ModelServer: Sendable {
 
     package init(
       name: String, tokenizer: Tokenizer, template: Result<ChatTemplate, any Error>, contextLength: Int,
-      hiddenSize: Int, endTokens: [Int32], defaults: GenerationDefaults = GenerationDefaults(), fingerprint: String
+      hiddenSize: Int, endTokens: [Int32], defaults: GenerationDefaults = GenerationDefaults(),
+      shortensConversations: Bool = false, fingerprint: String
     ) {
+      self.shortensConversations = shortensConversations
       self.defaults = defaults
       self.name = name
       self.tokenizer = tokenizer
@@ -53,7 +57,7 @@ package final class ModelServer: Sendable {
   /// Whether a request must name this model.
   private let isNameStrict: Bool
   /// Generations of one request that run or wait at the same time.
-  private let width: Int
+  let width: Int
   private let created = Int(Date().timeIntervalSince1970)
   private let stopping = Atomic<Bool>(false)
 
@@ -88,13 +92,31 @@ package final class ModelServer: Sendable {
   func generate(_ fields: RequestFields, _ kind: AnswerKind, _ reply: Reply) throws(APIError) {
     let call =
       switch kind {
-      case .chat: try GenerationCall(chat: fields, reader, model.template, vocabulary)
-      case .completion: try GenerationCall(completion: fields, reader, vocabulary)
+      case .chat: try chatCall(fields)
+      case .completion: try completionCall(fields)
       }
-    let format = AnswerFormat(
+    let format = OpenAIFormat(
       call, tokenizer: model.tokenizer, created: Int(Date().timeIntervalSince1970), model: model.name,
       fingerprint: model.fingerprint)
-    let answer = Answer(call, format, reply, metrics)
+    try answer(call, format, reply)
+  }
+
+  func chatCall(_ fields: RequestFields) throws(APIError) -> GenerationCall {
+    try GenerationCall(chat: fields, reader, model.template, vocabulary)
+  }
+
+  func completionCall(_ fields: RequestFields) throws(APIError) -> GenerationCall {
+    try GenerationCall(completion: fields, reader, vocabulary)
+  }
+
+  /// A conversation as the model reads it, however long it is.
+  func prompt(_ fields: RequestFields) throws(APIError) -> [Int32] {
+    try ConversationPrompt(fields, reader, model.template, vocabulary, isLimited: false).tokens
+  }
+
+  func answer(_ call: GenerationCall, _ format: any AnswerFormat, _ reply: Reply) throws(APIError) {
+    if call.droppedMessages > 0 { reply.add("x-dropped-messages", String(call.droppedMessages)) }
+    let answer = Answer(call, format, model.tokenizer, reply, metrics)
     try run(call.parts, reply, onFailure: answer.fail) { [scheduler] part, continues, ended in
       try scheduler.submit(call.request(part), continues: continues) { event in
         answer.receive(event, choice: part)
@@ -104,9 +126,12 @@ package final class ModelServer: Sendable {
     answer.begin()
   }
 
-  func embed(_ fields: RequestFields, _ reply: Reply) throws(APIError) {
+  /// - Parameter write: makes the answer of the embeddings and the number of tokens in all texts.
+  func embed(
+    _ fields: RequestFields, _ reply: Reply, write: @escaping @Sendable (_ data: [JSON], _ tokens: Int) -> JSON
+  ) throws(APIError) {
     let call = try EmbeddingCall(fields, reader, hiddenSize: model.hiddenSize)
-    let answer = EmbeddingAnswer(call, model: model.name, reply)
+    let answer = EmbeddingAnswer(call, reply, write)
     try run(call.inputs.count, reply, onFailure: answer.fail) { [scheduler] part, continues, ended in
       try scheduler.embed(call.inputs[part].tokens, continues: continues) { vector in
         answer.receive(vector, index: part)
@@ -143,13 +168,16 @@ package final class ModelServer: Sendable {
   }
 
   var reader: TextInputReader {
-    TextInputReader(tokenizer: model.tokenizer, contextLength: model.contextLength, defaults: model.defaults)
+    TextInputReader(
+      tokenizer: model.tokenizer, contextLength: model.contextLength, defaults: model.defaults,
+      shortens: model.shortensConversations)
   }
 
   var description: JSON {
     .object([
       .init("id", .string(model.name)), .init("object", .string("model")), .init("created", .integer(created)),
       .init("owned_by", .string("minimind")), .init("context_length", .integer(model.contextLength)),
+      .init("max_model_len", .integer(model.contextLength)),
       .init("end_tokens", .array(model.endTokens.map { .integer(Int($0)) })),
       .init("default_sampling", model.defaults.json), .init("thinking", .bool(model.thinks)),
     ])
@@ -157,7 +185,8 @@ package final class ModelServer: Sendable {
 
   /// - Throws: `APIError` if names matter and this one is not the model's.
   func check(modelName: String?) throws(APIError) {
-    guard isNameStrict, modelName != model.name else { return }
+    // Ollama's clients add a tag.
+    guard isNameStrict, modelName != model.name, modelName != model.name + ":latest" else { return }
     throw unknownModel
   }
 
@@ -170,7 +199,7 @@ package final class ModelServer: Sendable {
 
 extension GenerationDefaults {
   /// By the names of a request's fields.
-  fileprivate var json: JSON {
+  var json: JSON {
     func number(_ value: Float) -> JSON { .number(Double("\(value)") ?? Double(value)) }
     return .object([
       .init("temperature", number(sampling.temperature)), .init("top_k", .integer(sampling.topK)),

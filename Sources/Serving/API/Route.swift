@@ -5,16 +5,19 @@ package struct Route<Service: Sendable>: Sendable {
   package let path: String
   /// Whether clients need no key.
   let isOpen: Bool
+  /// How its errors are written.
+  let style: APIStyle
   let answer: @Sendable (Service, HTTPRequest, _ values: [String], Reply) throws(APIError) -> Void
 
   /// - Parameter answer: gets the texts at the names in braces as `values`, and answers now or later.
   package init(
-    method: String, path: String, isOpen: Bool = false,
+    method: String, path: String, isOpen: Bool = false, style: APIStyle = .openAI,
     answer: @escaping @Sendable (Service, HTTPRequest, _ values: [String], Reply) throws(APIError) -> Void
   ) {
     self.method = method
     self.path = path
     self.isOpen = isOpen
+    self.style = style
     self.answer = answer
   }
 
@@ -36,6 +39,18 @@ package struct Route<Service: Sendable>: Sendable {
     }
     return values
   }
+}
+
+/// A path that begins with one slash, also where the request has a whole URI (RFC 9112, section 3.2.2) or clients have put
+/// a slash too many after the base URL.
+package func originPath(_ path: String) -> String {
+  var path = Substring(path)
+  for scheme in ["http://", "https://"] where path.hasPrefix(scheme) {
+    path = path.dropFirst(scheme.count)
+    path = path.utf8.firstIndex(of: UInt8(ascii: "/")).map { path[$0...] } ?? "/"
+  }
+  let start = path.utf8.firstIndex { $0 != UInt8(ascii: "/") } ?? path.utf8.endIndex
+  return "/" + path[start...]
 }
 
 /// A path without `/v1` at its beginning and slashes at its end, in which clients differ.

@@ -1,3 +1,5 @@
+import Storage
+
 /// Answers each request with a file of a page, by one of the routes, or with an error: what all servers of the program
 /// have in common.
 package struct Router<Service: Sendable>: Sendable {
@@ -30,11 +32,14 @@ package struct Router<Service: Sendable>: Sendable {
     switch received {
     case .failure(let refusal):
       Reply(sink, headers: headers) { [count] in count("other", $0) }.fail(APIError(refusal))
-    case .success(let request):
+    case .success(var request):
+      request.path = originPath(request.path)
       headers += policy.crossOriginHeaders(request)
       let path = normalizedPath(request.path)
       let found = routes.lazy.compactMap { route in route.values(in: path).map { (route, $0) } }.first
-      let reply = Reply(sink, headers: headers) { [count] in count(found?.0.path ?? "other", $0) }
+      let reply = Reply(sink, headers: headers, style: found?.0.style ?? .openAI) { [count] in
+        count(found?.0.path ?? "other", $0)
+      }
       do throws(APIError) {
         try answer(request, found, for: service, reply)
       } catch {
@@ -49,7 +54,7 @@ package struct Router<Service: Sendable>: Sendable {
     if let refusal = policy.refusal(of: request) { throw refusal }
     if request.method == "OPTIONS" { return reply.send(HTTPResponse(status: 204)) }
     if ["GET", "HEAD"].contains(request.method), let file = page(request.path) { return reply.send(file.response) }
-    guard let (route, values) = found else { throw .unknownPath }
+    guard let (route, values) = found else { throw .unknownPath(routes.map(\.path)) }
     guard route.method == (request.method == "HEAD" ? "GET" : request.method) else {
       throw APIError(
         status: 405, kind: .invalidRequest, message: "This path accepts \(route.method) requests only.",
@@ -58,6 +63,11 @@ package struct Router<Service: Sendable>: Sendable {
     guard route.isOpen || policy.hasKey(request) else {
       throw APIError(
         status: 401, kind: .authentication, message: "The API key is missing or wrong.", code: "invalid_api_key")
+    }
+    if let coding = request.headers["content-encoding"], coding.lowercased() != "identity" {
+      throw APIError(
+        status: 415, kind: .invalidRequest,
+        message: "The body has the Content-Encoding \(JSON.quoted(String(coding.prefix(40)))); send it without one.")
     }
     try route.answer(service, request, values, reply)
   }

@@ -20,7 +20,8 @@ struct TemplateRequest {
       if let value = try fields.bool(name) { wanted.append(.init(name, .bool(value))) }
     }
     guard let jinja = template.jinja else {
-      try Self.refuse(wanted, fields)
+      try Self.refuse(wanted)
+      _ = try fields.string("reasoning_effort")
       return
     }
     for member in wanted where !Self.switches.contains(member.key) {
@@ -32,27 +33,25 @@ struct TemplateRequest {
       variables.append(member)
     }
     var thinks = wanted.first { Self.switches.contains($0.key) }?.value
+    // A hint: a template that cannot follow it is used as it is.
     if let effort = try fields.string("reasoning_effort") {
       if jinja.mentions("reasoning_effort") { variables.append(.init("reasoning_effort", .string(effort))) }
-      if thinks == nil { thinks = .bool(effort != "none") }
+      if thinks == nil, Self.switches.contains(where: jinja.mentions) { thinks = .bool(effort != "none") }
     }
     if thinks == nil, isJSON { thinks = .bool(false) }
     guard let thinks else { return }
     let known = Self.switches.filter(jinja.mentions)
-    if known.isEmpty, thinks == .bool(true), variables.isEmpty {
-      throw APIError.unsupported(
-        fields["reasoning_effort"] == nil ? "enable_thinking" : "reasoning_effort",
-        "this model's chat template has no switch for thinking.")
+    if known.isEmpty, thinks == .bool(true) {
+      throw APIError.unsupported("enable_thinking", "this model's chat template has no switch for thinking.")
     }
     variables += known.map { JSON.Member($0, thinks) }
   }
 
   /// v1's template has no variables; a switch that is off asks for nothing.
-  private static func refuse(_ wanted: [JSON.Member], _ fields: RequestFields) throws(APIError) {
+  private static func refuse(_ wanted: [JSON.Member]) throws(APIError) {
     for member in wanted where member.value != .bool(false) {
       throw APIError.unsupported(
         "chat_template_kwargs", "'\(member.key)' is no variable of this model's chat template, which has none.")
     }
-    try fields.refuse("reasoning_effort", unless: { $0 == .string("none") }, "the model does not reason apart.")
   }
 }

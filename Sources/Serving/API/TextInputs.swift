@@ -21,10 +21,16 @@ package struct TextInputReader: Sendable {
   let contextLength: Int
   /// What requests to the model leave out.
   let defaults: GenerationDefaults
+  /// Whether the oldest turns of a conversation that is too long are left out, where a request does not say.
+  let shortens: Bool
   /// How many texts a request may have.
   static let limit = 2048
 
-  package init(tokenizer: Tokenizer, contextLength: Int, defaults: GenerationDefaults = GenerationDefaults()) {
+  package init(
+    tokenizer: Tokenizer, contextLength: Int, defaults: GenerationDefaults = GenerationDefaults(),
+    shortens: Bool = false
+  ) {
+    self.shortens = shortens
     self.tokenizer = tokenizer
     self.contextLength = contextLength
     self.defaults = defaults
@@ -57,11 +63,19 @@ package struct TextInputReader: Sendable {
         throw APIError.invalid(name, "'\(name)' must be a string, a list of tokens, or a list of either.")
       }
       guard input.tokens.count <= longest else {
-        throw APIError.contextLength(name, "\(name) has", tokens: input.tokens.count, limit: contextLength)
+        throw APIError.contextLength(name, name, tokens: input.tokens.count, limit: contextLength)
       }
       inputs.append(input)
     }
     return inputs
+  }
+
+  /// The field `name`, a list of tokens.
+  func tokens(_ fields: RequestFields, _ name: String) throws(APIError) -> [Int32] {
+    guard let ids = fields[name]?.tokens else {
+      throw APIError.invalid(name, "'\(name)' must be a list of tokens.")
+    }
+    return try check(ids, name)
   }
 
   private func encode(

@@ -226,7 +226,7 @@ final class HTTPExchange: ResponseSink {
     let (isWaiting, isSilent) = state.withLock { state in
       (
         !state.isComplete && !state.isClosed,
-        state.isStream && now - state.lastWrite > server.limits.silence
+        state.isStream && state.response?.isEventStream == true && now - state.lastWrite > server.limits.silence
       )
     }
     guard isWaiting else { return }

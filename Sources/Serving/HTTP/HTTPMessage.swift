@@ -63,6 +63,11 @@ package struct HTTPResponse: Sendable {
   }
 
   package mutating func add(_ name: String, _ value: String) { headers.append((name, value)) }
+
+  /// Whether the body is a stream of Server-Sent Events, which may have comments.
+  var isEventStream: Bool {
+    headers.contains { $0.name == "Content-Type" && $0.value.hasPrefix("text/event-stream") }
+  }
 }
 
 /// What clients may use of the server's memory and time.

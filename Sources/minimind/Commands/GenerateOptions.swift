@@ -19,7 +19,9 @@ package enum GenerateOptions {
   )
   static let context = Option.optionalInteger(
     "context", in: 16...1 << 20, defaultText: "the model's own, times --rope-factor with --rope",
-    help: "Most tokens of prompt and answer together. Quality falls beyond the length that the model was trained on.")
+    help:
+      "Most tokens that the model reads: prompt and answer together, without the answer's last one. Quality falls beyond "
+      + "the length that the model was trained on.")
   static let maximumTokens = Option.optionalInteger(
     "max-tokens", in: 1...Int.max, defaultText: "until the model ends", help: "Most tokens to write.")
   static let temperature = Option.number(

@@ -27,11 +27,15 @@ let serveCommand: Command = {
   let clientTimeout = Option.number(
     "client-timeout", default: 60, in: 0.1...86400,
     help: "Seconds that a client has to send a request, and to read an answer that is complete.")
+  let shorten = Option.choice(
+    "shorten", default: Shortening.none,
+    help: "What to leave out of a conversation that is too long: its oldest turns, or nothing, which refuses it.")
   let strictModel = Option.flag("strict-model", help: "Refuses requests that name another model.")
   return Command(
     "serve", summary: "lets clients of OpenAI's API, and browsers, use a model",
     options: [GenerateOptions.model, host, port] + ServeAccess.options + [
-      strictModel, TemplateOptions.variables, parallel, queue, cacheTokens, clientTimeout, GenerateOptions.type,
+      shorten, strictModel, TemplateOptions.variables, parallel, queue, cacheTokens, clientTimeout,
+      GenerateOptions.type,
       GenerateOptions.context,
       RotaryOptions.mode,
       RotaryOptions.factor, Option.threads,
@@ -40,7 +44,7 @@ let serveCommand: Command = {
   ) { invocation in
     let policy = try ServeAccess.policy(invocation, host: invocation[host])
     let loaded = try LoadedModel(invocation)
-    let name = URL(fileURLWithPath: invocation[GenerateOptions.model]).lastPathComponent
+    let name = modelName(invocation[GenerateOptions.model])
     let type = invocation[GenerateOptions.type].rawValue
     let configuration = loaded.model.configuration
     let contextLength = loaded.model.contextLength
@@ -60,7 +64,7 @@ let serveCommand: Command = {
     let model = ModelServer.Model(
       name: name, tokenizer: loaded.tokenizer, template: template, contextLength: contextLength,
       hiddenSize: configuration.hiddenSize, endTokens: loaded.model.endTokens(loaded.tokenizer),
-      defaults: loaded.defaults,
+      defaults: loaded.defaults, shortensConversations: invocation[shorten] == .oldest,
       fingerprint: try fingerprint(loaded, type: type))
     let freeBytes = MachineMemory.availableBytes ?? MachineMemory.totalBytes
     let keptTokens =
@@ -87,6 +91,15 @@ let serveCommand: Command = {
     server.stop(waitingFor: 5)
   }
 }()
+
+private enum Shortening: String, CaseIterable, Sendable { case none, oldest }
+
+/// The name of the model's folder, or of the folder around it, where that is the one of a run: `my-chat/model`.
+private func modelName(_ path: String) -> String {
+  let folder = URL(fileURLWithPath: path).standardizedFileURL
+  let outer = folder.deletingLastPathComponent().lastPathComponent
+  return folder.lastPathComponent == "model" && outer != "/" ? outer : folder.lastPathComponent
+}
 
 /// Changes with the program, the weights, their type and the tokenizer: with all that changes answers.
 private func fingerprint(_ loaded: LoadedModel, type: String) throws -> String {
