@@ -7,7 +7,7 @@
     .venv-peers/bin/python scripts/bench_inference.py --models smollm2-135m --races q8 --peer openvino --pairs 3
 
 Models have random weights, which do not matter for speed. llama.cpp reads the GGUF file that `minimind convert` writes:
-bf16, or q8_0 for q8. For q4 it gets q4_0, made of the bf16 file by its own quantizer. `decode` writes 128 tokens one by one,
+bf16, or q8_0 for q8. For q4 it gets q4_0, made of the bf16 file by its own quantizer. `decode` writes --decode-tokens one by one,
 `prefill` reads 512 at once. OpenVINO reads the same file in q8_0. Memory is the peak of each whole process. The two sides take turns in going first; the median of the pairs' ratios is the result.
 Writes bench/inference.json with every figure and bench/inference.md with the table printed here.
 """
@@ -29,7 +29,6 @@ from random_model import SHAPES, make_model  # noqa: E402
 
 PEERS = {name: REPOSITORY / "scripts/peers" / file for name, file in
          (("llama.cpp", "llama_cpp_rates.py"), ("openvino", "openvino_rates.py"))}
-TOKENS = {"decode": 128, "prefill": 512}
 
 
 def measure(command):
@@ -44,6 +43,7 @@ class Bench:
     def __init__(self, arguments):
         self.arguments = arguments
         self.folder = arguments.output / "models"
+        self.tokens = {"decode": arguments.decode_tokens, "prefill": 512}
 
     def model(self, name):
         """The directory of a model with random weights, its vocabulary filled up to 6400 entries."""
@@ -64,10 +64,10 @@ class Bench:
 
     def race(self, name, type, mode):
         threads = self.arguments.threads
-        ours = [self.arguments.binary, "bench", mode, "--model", self.model(name), "--type", type, "--tokens", TOKENS[mode],
+        ours = [self.arguments.binary, "bench", mode, "--model", self.model(name), "--type", type, "--tokens", self.tokens[mode],
                 "--threads", threads, "--json"]
         theirs = [sys.executable, PEERS[self.arguments.peer], "--model", self.file(name, "q8_0" if type == "q8" else "bf16"), "--mode", mode,
-                  "--tokens", TOKENS[mode], "--threads", threads]
+                  "--tokens", self.tokens[mode], "--threads", threads]
         theirs += ["--quantize", "q4_0"] * (type == "q4") + ["--flash-attention"] * self.arguments.flash_attention
         pairs = []
         for index in range(self.arguments.pairs):
@@ -84,6 +84,7 @@ def main():
     parser.add_argument("--races", nargs="+", default=["bf16", "q8", "q4"], choices=["bf16", "q8", "q4"])
     parser.add_argument("--modes", nargs="+", default=["decode", "prefill"], choices=["decode", "prefill"])
     parser.add_argument("--pairs", type=int, default=5)
+    parser.add_argument("--decode-tokens", type=int, default=128)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--flash-attention", action="store_true", help="llama.cpp's other kernel of attention")
     parser.add_argument("--prepare", action="store_true", help="only makes the models' files")
