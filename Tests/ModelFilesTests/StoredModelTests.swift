@@ -30,9 +30,9 @@ struct StoredModelTests {
           var whole = [Float](repeating: 0, count: entry.count)
           try stored.read(entry, &whole)
           for range in [0..<1, entry.shape[0] / 3..<entry.shape[0], 0..<entry.shape[0]] {
-            var rows = [Float](repeating: 0, count: range.count * entry.columns)
+            var rows = [Float](repeating: 0, count: range.count * entry.shape[1])
             try stored.readRows(entry, range, &rows)
-            #expect(rows.elementsEqual(whole[range.lowerBound * entry.columns..<range.upperBound * entry.columns]))
+            #expect(rows.elementsEqual(whole[range.lowerBound * entry.shape[1]..<range.upperBound * entry.shape[1]]))
           }
           count += 1
         }
