@@ -19,7 +19,9 @@ import Testing
   static func load(_ directory: String, _ type: WeightType, _ team: WorkerTeam) throws -> CPUInferenceEngine {
     let stored = try StoredModel(modelDirectory: directory)
     return try CPUInferenceEngine(
-      InferenceWeights(stored.configuration, stored.table, type: type, team: team, read: stored.read), team: team)
+      InferenceWeights(
+        stored.configuration, stored.table, type: type, team: team, hasRows: stored.hasRows, read: stored.readRows),
+      team: team)
   }
 
   @Test("decoding token by token equals the full forward pass", arguments: InferenceShapes.all, [1, 2, 3])
