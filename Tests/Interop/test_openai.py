@@ -461,9 +461,9 @@ def test_answers_of_a_form(client):
             assert answer["city"] in ("Rome", "北京") and isinstance(answer["days"], int)
     with pytest.raises(openai.BadRequestError, match="response_format"):
         chat(client, response_format={"type": "xml"})
-    with pytest.raises(openai.BadRequestError, match="contains"):
+    with pytest.raises(openai.BadRequestError, match="dependencies"):
         chat(client, response_format={
-            "type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "array", "contains": {}}}})
+            "type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "object", "dependencies": {}}}})
 
 
 @pytest.mark.parametrize("choice", ["required", {"type": "function", "function": {"name": "weather"}}])
@@ -494,10 +494,10 @@ def test_tools_that_are_wrong_or_not_wanted(client):
     plain = chat(client, temperature=0).choices[0].message.content
     assert chat(client, temperature=0, tools=[TIME], tool_choice="none").choices[0].message.content == plain
     # A strict function's schema is kept to, so what it says must be supported; any other's is only shown to the model.
-    patterned = {"name": "f", "parameters": {"type": "object", "properties": {"a": {"type": "string", "pattern": "x"}}}}
-    assert chat(client, temperature=0, tools=[{"type": "function", "function": patterned}]).choices[0].message.content
+    odd = {"name": "f", "parameters": {"type": "object", "properties": {"a": {"type": "object", "dependencies": {}}}}}
+    assert chat(client, temperature=0, tools=[{"type": "function", "function": odd}]).choices[0].message.content
     for fields in ({"tools": [{"type": "web"}]}, {"tool_choice": "required"},
-                   {"tools": [{"type": "function", "function": {**patterned, "strict": True}}]},
+                   {"tools": [{"type": "function", "function": {**odd, "strict": True}}]},
                    {"tools": [TIME], "tool_choice": {"type": "function", "function": {"name": "other"}}}):
         with pytest.raises(openai.BadRequestError, match="tool"):
             chat(client, **fields)

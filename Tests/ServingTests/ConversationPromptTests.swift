@@ -6,8 +6,11 @@ import Tokenization
 
 /// Conversations as clients send them, and what the model reads.
 @Suite struct ConversationPromptTests {
-  private func prompt(_ messages: String, _ fields: String = "") throws -> String {
-    let call = try ServingSupport.chat("{\"messages\": [\(messages)]\(fields)}")
+  private func prompt(_ messages: String) throws -> String {
+    let body = Array("{\"messages\": [\(messages)]}".utf8)
+    let call = try GenerationCall(
+      chat: RequestFields(body: body), TextInputReader(tokenizer: ServingSupport.tokenizer, contextLength: 512),
+      .success(ChatTemplate()), ServingSupport.vocabulary)
     return ServingSupport.tokenizer.decode(call.prompts[0].tokens)
   }
 
