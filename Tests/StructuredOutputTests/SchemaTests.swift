@@ -223,7 +223,6 @@ import Tokenization
     #expect((reason == "") == (name == "many names"), "\(name)")
     // A tenth of a second where there is nothing else to do; without the bounds it would be hours.
     #expect(time < 0.5, "\(name): \(time)")
-    if let path = ProcessInfo.processInfo.environment["HOSTILE_TIMES"] { print(path, name, time, reason) }
   }
 
   /// Seconds that the processor has worked for this thread.
