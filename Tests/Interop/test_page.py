@@ -246,7 +246,7 @@ def test_errors_are_shown(server, visit):
 
 def test_with_the_real_server(browser, binary, tokenizer_directory, tmp_path):
     # The model never ends by itself.
-    model = make_model(tmp_path / "model", tokenizer_directory, scale=0.15, context=100_000)
+    model = make_model(tmp_path / "my-model", tokenizer_directory, scale=0.15, context=100_000)
     config = json.loads((model / "config.json").read_text())
     (model / "config.json").write_text(json.dumps(config | {"eos_token_id": 0}))
     with Server(binary, model, "--api-key", "secret") as server:
@@ -257,7 +257,7 @@ def test_with_the_real_server(browser, binary, tokenizer_directory, tmp_path):
         page.wait("document.querySelector('dialog').open && document.activeElement.name === 'key'")
         page.type("secret")
         page.press("Enter")
-        page.wait("document.querySelector('#model').value === 'model' && !document.querySelector('dialog').open")
+        page.wait("document.querySelector('#model').value === 'my-model' && !document.querySelector('dialog').open")
         page.run("localStorage.setItem('minimind.sampling', JSON.stringify({max_tokens: 20, top_k: 5, min_p: 0.01, "
                  "repetition_penalty: 1.1, seed: 7, temperature: 0.5, top_p: 0.9}))")
         ask(page, "Hello")
