@@ -149,4 +149,6 @@ def test_the_tokenizer_of_another_model_stays_what_it_is_with_our_data_and_model
     said = ["generate", "--model", tmp_path / "run", "--prompt", "the river", "--temperature", 0, "--max-tokens", 8, "--json"]
     assert json.loads(minimind(*said).stdout)["tokens"] > 0
     run = minimind("convert", "--from", tmp_path / "run", "--to", tmp_path / "model.gguf", check=False)
-    assert run.returncode == (0 if name == "Llama 3" else 1) and (run.returncode == 0 or "split pattern" in run.stderr), run.stderr
+    # llama.cpp has a name for these patterns; of the others it is said what is in the way.
+    assert run.returncode == (0 if name in ("Llama 3", "Qwen 2", "o200k") else 1), run.stderr
+    assert run.returncode == 0 or "split pattern" in run.stderr or "byte-level tokenizers" in run.stderr, run.stderr
