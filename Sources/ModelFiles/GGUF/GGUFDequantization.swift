@@ -86,13 +86,21 @@ extension GGUFType {
     for i in 0..<32 { values[i] = Float(Int8(bitPattern: block[2 + i])) * scale }
   }
 
-  /// Six bits each of the scale and of the least value of one of eight parts, which lie in twelve bytes: `get_scale_min_k4`.
+  /// The scale and the least value of one of the eight parts of a q4_K or q5_K block, whose six bits each lie in twelve
+  /// bytes: `get_scale_min_k4`.
+  ///
+  /// - Parameters:
+  ///   - scale: of the scales.
+  ///   - least: of the least values.
   @inline(__always)
-  private static func scaleAndLeast(_ part: Int, _ bytes: Block) -> (scale: Float, least: Float) {
-    if part < 4 { return (Float(bytes[part] & 63), Float(bytes[part + 4] & 63)) }
+  private static func scaleAndLeast(
+    _ part: Int, of block: Block, _ scale: Float, _ least: Float
+  ) -> (scale: Float, least: Float) {
+    let bytes = block + 4
+    if part < 4 { return (scale * Float(bytes[part] & 63), least * Float(bytes[part + 4] & 63)) }
     let low = bytes[part + 4]
     return (
-      Float(low & 15 | (bytes[part - 4] >> 6) << 4), Float(low >> 4 | (bytes[part] >> 6) << 4)
+      scale * Float(low & 15 | (bytes[part - 4] >> 6) << 4), least * Float(low >> 4 | (bytes[part] >> 6) << 4)
     )
   }
 
@@ -101,10 +109,8 @@ extension GGUFType {
     let (scale, least) = (half(block), half(block + 2))
     for pair in 0..<4 {
       let bytes = block + 16 + 32 * pair
-      let first = scaleAndLeast(2 * pair, block + 4)
-      let second = scaleAndLeast(2 * pair + 1, block + 4)
-      let (firstScale, firstLeast) = (scale * first.scale, least * first.least)
-      let (secondScale, secondLeast) = (scale * second.scale, least * second.least)
+      let (firstScale, firstLeast) = scaleAndLeast(2 * pair, of: block, scale, least)
+      let (secondScale, secondLeast) = scaleAndLeast(2 * pair + 1, of: block, scale, least)
       let target = values + 64 * pair
       for i in 0..<32 {
         target[i] = firstScale * Float(bytes[i] & 15) - firstLeast
@@ -119,10 +125,8 @@ extension GGUFType {
     let high = block + 16
     for pair in 0..<4 {
       let bytes = block + 48 + 32 * pair
-      let first = scaleAndLeast(2 * pair, block + 4)
-      let second = scaleAndLeast(2 * pair + 1, block + 4)
-      let (firstScale, firstLeast) = (scale * first.scale, least * first.least)
-      let (secondScale, secondLeast) = (scale * second.scale, least * second.least)
+      let (firstScale, firstLeast) = scaleAndLeast(2 * pair, of: block, scale, least)
+      let (secondScale, secondLeast) = scaleAndLeast(2 * pair + 1, of: block, scale, least)
       let shift = UInt8(2 * pair)
       let target = values + 64 * pair
       for i in 0..<32 {

@@ -85,11 +85,15 @@ struct ModelFacts: Encodable {
       // Says what is wrong with the weights before their numbers are believed.
       configuration = try StoredModel(modelDirectory: directory).configuration
       format = ModelFormats.format(of: directory).title
+      let uses = ModelUses(directory: directory)
+      self.uses = uses
       // What is wrong with it is one of the uses.
-      tokenizer = try? Self.tokenizer(directory)
+      tokenizer = uses.tokenizer.map {
+        TokenizerFacts(
+          vocabularySize: $0.vocabularySize, sha256: $0.contentHash, canChat: uses.problems[.chatTemplate] == nil)
+      }
       defaults = GenerationDefaults(try GenerationConfiguration(modelDirectory: directory))
       files = Self.files(directory)
-      uses = ModelUses(directory: directory)
       base = PEFTAdapter.isAdapter(directory) ? try PEFTAdapter(directory: directory).baseDirectory() : nil
     } else {
       (base, format) = (nil, nil)
@@ -147,15 +151,6 @@ struct ModelFacts: Encodable {
             configuration, precision: type, maximumTokens: microBatchTokens, workers: threads))
     }
     return memory
-  }
-
-  private static func tokenizer(_ directory: String) throws -> TokenizerFacts? {
-    let files = try TokenizerFiles(directory)
-    guard files.hasTokenizer else { return nil }
-    let tokenizer = try Tokenizer(files)
-    return TokenizerFacts(
-      vocabularySize: tokenizer.vocabularySize, sha256: tokenizer.contentHash,
-      canChat: (try? ChatTemplate(files)) != nil)
   }
 
   private static func files(_ directory: String) -> [File] {

@@ -18,17 +18,20 @@ struct ModelUses: Encodable {
   /// What does not work, each with the reason: a part, or what a format has no place for.
   private(set) var fails: [(use: String, reason: String)] = []
 
+  /// The tokenizer, if it can be read.
+  private(set) var tokenizer: Tokenizer?
+
   /// - Parameter directory: what `resolveModelDirectory` found.
   init(directory: String) {
     var stored: StoredModel?
-    var tokenizer: Tokenizer?
     check(.weights) { stored = try StoredModel(modelDirectory: directory) }
+    var tokenizer: Tokenizer?
     check(.tokenizer) {
-      tokenizer = try modelTokenizer(directory)
-      if let stored, let tokenizer {
-        try checkVocabulary(tokenizer, stored.configuration.vocabularySize, directory)
-      }
+      let read = try modelTokenizer(directory)
+      tokenizer = read
+      if let stored { try checkVocabulary(read, stored.configuration.vocabularySize, directory) }
     }
+    self.tokenizer = tokenizer
     check(.chatTemplate) { _ = try ChatTemplate(TokenizerFiles(directory)) }
     add(["generate", "eval", "serve"], needing: [.weights, .tokenizer])
     add(["chat"], needing: [.weights, .tokenizer, .chatTemplate])
