@@ -56,6 +56,8 @@ let package = Package(
     room("VectorMath", imports: ["CKernels"]),
     room("Compute", imports: oneDNN.map { .byName(name: $0.name) } + ["Machine", "Model", "VectorMath", "CKernels"]),
     room("CPUEngine", imports: ["Machine", "Model", "Compute"]),
+    // Computations as values: a graph of operations, its text for compilers, and an interpreter.
+    room("Programs", imports: ["Model"]),
     room("Corpus", imports: ["Storage", "Model", "Processes", "Tokenization", "CSimdJSON", "CDecoding"]),
     room("Plotting", imports: ["Storage"]),
     room("StructuredOutput", imports: ["Storage", "Tokenization"]),
@@ -100,6 +102,7 @@ let package = Package(
     tests(of: "Reference", imports: ["TestSupport", "Model"]),
     tests(of: "Compute", imports: ["TestSupport", "Machine", "Model", "VectorMath", "Reference", "CKernels"]),
     tests(of: "CPUEngine", imports: ["TestSupport", "Model", "Compute", "ModelFiles", "Reference"]),
+    tests(of: "Programs", imports: ["Model"]),
     tests(of: "Tokenization", imports: ["TestSupport", "Storage", "Templates"]),
     tests(of: "Templates", imports: ["TestSupport", "Storage"]),
     tests(of: "ModelFiles", imports: ["TestSupport", "Storage", "Model", "Tokenization"]),

@@ -39,7 +39,8 @@ DOCUMENTS = [
 ROOMS = ["scripts/tutorial"] + [
     f"Sources/{room}" for room in (
         "CKernels", "CLibZip", "CMPI", "CMicroHTTPD", "COneDNN", "CPUEngine", "CSimdJSON", "CStorage",
-        "Compute", "Corpus", "Evaluation", "Generation", "Machine", "Model", "ModelFiles", "Plotting", "Processes", "Reference",
+        "Compute", "Corpus", "Evaluation", "Generation", "Machine", "Model", "ModelFiles", "Plotting", "Processes", "Programs",
+        "Reference",
         "Serving", "Storage", "StructuredOutput", "Templates", "Tokenization", "Training", "VectorMath", "minimind")]
 #: The endings of sources that are read.
 SOURCES = (".swift", ".py", ".c", ".cpp", ".h", ".js")
