@@ -29,23 +29,23 @@ interop: build ## the tests against PyTorch and transformers, and of the web pag
 	@scripts/setup.sh chromium
 	$(SWIFT_BUILD) --product interop-probe
 	scripts/python_environment.sh .venv-interop scripts/requirements-interop.txt --torch
-	scripts/chat_templates.sh .venv-interop
+	scripts/llama_cpp_source.sh .venv-interop chat-templates 5 '*/vendor/llama.cpp/models/templates/*.jinja'
 	MINIMIND=$(abspath $(BINARY)) .venv-interop/bin/python -m pytest -q -p no:cacheprovider -m heavy Tests/Interop
 
 peers: build ## compile llama.cpp, which takes many minutes, and compare it with ours
-	@scripts/setup.sh g++
-	CMAKE_ARGS="-DGGML_NATIVE=ON -DLLAVA_BUILD=OFF" scripts/python_environment.sh .venv-peers scripts/requirements-peers.txt
+	@scripts/setup.sh g++ cmake
+	scripts/llama_cpp.sh .venv-peers
 	MINIMIND=$(abspath $(BINARY)) .venv-peers/bin/python -m pytest -q -p no:cacheprovider -m peers Tests/Interop/test_llama_cpp.py
 
 demo: build ## from installed text to a chat model that answers, once built in 4 minutes, or 23 without AVX-512
 	scripts/demo.sh
 
 bench: build ## race training against PyTorch, inference against llama.cpp, the tokenizer against tiktoken (an hour or two)
-	@scripts/setup.sh g++
+	@scripts/setup.sh g++ cmake
 	scripts/python_environment.sh .venv-interop scripts/requirements-interop.txt --torch
 	.venv-interop/bin/python scripts/bench_train.py
 	.venv-interop/bin/python scripts/bench_tokenizer.py
-	CMAKE_ARGS="-DGGML_NATIVE=ON -DLLAVA_BUILD=OFF" scripts/python_environment.sh .venv-peers scripts/requirements-peers.txt
+	scripts/llama_cpp.sh .venv-peers
 	.venv-peers/bin/python scripts/bench_inference.py
 
 soak: build ## two hours of kills, full and slow disks for a training run, which must end as if nothing had been

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Races `minimind serve` against llama.cpp's server (`make peers`): the same weights, the same requests, in turns.
+"""Races `minimind serve` against llama.cpp's own `llama-server` (`make peers`): the same weights, the same requests, in turns.
 
-    .venv-peers/bin/python scripts/bench_serving.py --model my-chat [--type q8] [--streams 8 32] [--rounds 3]
+    .venv-peers/bin/python scripts/bench_serving.py --model my-chat [--type q8] [--streams 1 8 32] [--rounds 3]
 
-Prints, for each number of streams, the median of each server's tokens a second over all streams, and the median and the
-99th percentile of the time to the first token.
+Both answer as many requests side by side as there are streams (continuous batching). Prints, for each number of streams, the
+median of each server's tokens a second over all streams, and the median and the 99th percentile of the time to the first
+token; at the end the most memory that each has had.
 """
 
 import argparse
@@ -20,10 +21,14 @@ import time
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+LLAMA_SERVER = REPOSITORY / ".venv-peers/llama.cpp/build/bin/llama-server"
 sys.path.insert(0, str(REPOSITORY / "Tests/Interop"))
+from conftest import memory_so_far, wait_until  # noqa: E402
 from serving import Server  # noqa: E402
 
 TOKENS = 64
+#: Of a prompt and its answer together.
+CONTEXT = 128
 #: Our types, and what the same weights are called in a GGUF file.
 TYPES = ["fp32", "bf16", "q8"]
 
@@ -64,6 +69,16 @@ def race(port, streams):
     return sum(tokens) / seconds, times
 
 
+def is_ready(port):
+    """Whether the server has loaded its model."""
+    try:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        connection.request("GET", "/health")
+        return connection.getresponse().status == 200
+    except OSError:
+        return False
+
+
 def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -74,7 +89,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--model", required=True)
     parser.add_argument("--type", choices=TYPES, default="q8")
-    parser.add_argument("--streams", type=int, nargs="+", default=[8, 32])
+    parser.add_argument("--streams", type=int, nargs="+", default=[1, 8, 32])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--minimind", default=str(REPOSITORY / ".build/release/minimind"))
@@ -83,20 +98,16 @@ def main():
         gguf, port = Path(folder) / "model.gguf", free_port()
         subprocess.run([arguments.minimind, "convert", "--from", arguments.model, "--to", gguf, "--type",
                         arguments.type], check=True, stdout=subprocess.DEVNULL)
+        slots = max(arguments.streams)
         theirs = subprocess.Popen(
-            [sys.executable, "-m", "llama_cpp.server", "--model", gguf, "--port", str(port), "--n_threads",
-             str(arguments.threads), "--n_ctx", "512", "--interrupt_requests", "False"],
+            [LLAMA_SERVER, "--model", gguf, "--port", str(port), "--threads", str(arguments.threads), "--parallel", str(slots),
+             "--ctx-size", str(slots * CONTEXT), "--no-ui", "--offline"],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             with Server(arguments.minimind, arguments.model, "--type", arguments.type, "--threads",
                         arguments.threads) as ours:
                 servers = {"minimind": ours.port, "llama.cpp": port}
-                for _ in range(300):
-                    with socket.socket() as probe:
-                        if probe.connect_ex(("127.0.0.1", port)) == 0:
-                            break
-                    assert theirs.poll() is None, "llama.cpp's server did not start; run make peers"
-                    time.sleep(0.1)
+                wait_until(lambda: is_ready(port), "llama-server does not answer", theirs)
                 for streams in arguments.streams:
                     rates, times = {name: [] for name in servers}, {name: [] for name in servers}
                     for turn in range(arguments.rounds + 1):
@@ -113,6 +124,8 @@ def main():
                               f"99% {first[int(0.99 * (len(first) - 1))] * 1e3:6.0f} ms", flush=True)
                     print(f"{streams:3} streams, {arguments.type}, ratio: "
                           f"{statistics.median(rates['minimind']) / statistics.median(rates['llama.cpp']):.2f}", flush=True)
+                peaks = [memory_so_far(process.pid) / 2**20 for process in (ours.process, theirs)]
+                print(f"most memory: minimind {peaks[0]:.0f} MiB, llama.cpp {peaks[1]:.0f} MiB, {peaks[0] / peaks[1]:.2f}")
         finally:
             theirs.terminate()
             theirs.wait()

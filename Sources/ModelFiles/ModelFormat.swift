@@ -28,9 +28,11 @@ package protocol ModelFormat: Sendable {
   /// Refuses a model that the format cannot express.
   ///
   /// - Parameters:
+  ///   - tokenizerPath: where the model's tokenizer is; nil for none.
   ///   - holdsAdapter: whether the model was read as a base with an adapter.
   ///   - path: what the message begins with.
-  func check(_ configuration: ModelConfiguration, holdsAdapter: Bool, path: String) throws(ModelFileError)
+  /// - Throws: `ModelFileError`; of the tokenizer what `GGUFTokenizer` throws.
+  func check(_ configuration: ModelConfiguration, tokenizerPath: String?, holdsAdapter: Bool, path: String) throws
   /// Whether a weight is stored in the requested encoding, rather than always in fp32.
   func encodes(_ entry: ParameterEntry) -> Bool
   /// What a report should say of weights that an encoding has no place for and that are stored otherwise; nil for none.
@@ -143,7 +145,9 @@ extension ModelFormat {
   package var hasShards: Bool { false }
   package var lacksHeadCounts: Bool { false }
 
-  package func check(_ configuration: ModelConfiguration, holdsAdapter: Bool, path: String) throws(ModelFileError) {}
+  package func check(
+    _ configuration: ModelConfiguration, tokenizerPath: String?, holdsAdapter: Bool, path: String
+  ) throws {}
 
   package func files(writtenTo path: String) -> [(name: String, path: String)] { [("written", path)] }
   package func container(_ path: String) throws -> (any ModelContainer)? { nil }

@@ -156,6 +156,12 @@ package struct Tokenizer: Sendable {
     }
   }
 
+  /// What changes text before it is split, as `tokenizers` writes the `normalizer`; null where nothing does.
+  package var normalizer: JSON { model.pipeline.normalizer.json }
+
+  /// How tokens become text, as `tokenizers` writes the `decoder`.
+  package var decoder: JSON { model.pipeline.decoderJSON }
+
   /// How text is split, as `tokenizers` writes the `pre_tokenizer`.
   package var preTokenizer: JSON { model.pipeline.preTokenizerJSON }
 
@@ -197,6 +203,11 @@ package struct Tokenizer: Sendable {
 
   /// Whether the token is one like `<s>`, which is not text.
   package func isSpecial(_ id: Int32) -> Bool { model.isSpecial(id) }
+
+  /// Whether the token stands for a byte that no token of characters has, such as `<0x41>`.
+  package func isByte(_ id: Int32) -> Bool {
+    !isByteLevel && !isAdded(id) && spelling(of: id).flatMap { ByteAlphabet.byte(ofFallback: $0) } != nil
+  }
 
   /// Whether the token is found in the text as a whole, before it is split and merged.
   package func isAdded(_ id: Int32) -> Bool { model.addedTokens.contains { $0.id == id } }

@@ -27,13 +27,18 @@ def wait_until(condition, what, process=None):
     return value
 
 
+def memory_so_far(pid):
+    """The most bytes that a program has had in memory until now; 0 for one that has just ended."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return max((int(line.split()[1]) << 10 for line in status.splitlines() if line.startswith("VmHWM")), default=0)
+
+
 def peak_memory(process):
     """The most bytes that a program had in memory, once it has ended well."""
     # Not getrusage: its peak includes this process before the exec.
     peak = 0
     while process.poll() is None:
-        status = Path(f"/proc/{process.pid}/status").read_text()
-        peak = max([peak, *(int(line.split()[1]) << 10 for line in status.splitlines() if line.startswith("VmHWM"))])
+        peak = max(peak, memory_so_far(process.pid))
         time.sleep(0.02)
     assert process.returncode == 0
     return peak

@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 from random_model import SHAPES, make_model
 from safetensors.numpy import load_file, save_file
+from serving import Server
+from test_tokenizer_characters import FORMS, LLAMA2, character_file, sentencepiece_file
 
 from conftest import VOCABULARY
 
@@ -228,6 +230,39 @@ def test_a_file_measures_and_describes_itself(minimind, both):
     assert facts[0]["parameters"] == facts[1]["parameters"] and facts[0]["memory"] == facts[1]["memory"]
 
 
+def test_a_file_is_served_under_its_name(binary, both):
+    answers = []
+    for model in both:
+        with Server(binary, model, "--type", "fp32") as server:
+            status, answer = server.post("/v1/chat/completions", messages=[{"role": "user", "content": "Hello"}], max_tokens=12,
+                                         temperature=0)
+            assert status == 200, answer
+            answers.append(answer["choices"])
+            served = json.loads(server.request("GET", "/v1/models")[2])["data"][0]["id"]
+    assert answers[0] == answers[1] and served == "model.gguf"
+
+
+def test_a_file_answers_questions_of_four_choices(minimind, both, tmp_path):
+    (tmp_path / "val").mkdir()
+    rows = "".join(f"{number},{number} + 1?,{number},{number + 1},{number + 2},0,B\n" for number in range(20))
+    (tmp_path / "val/sums_val.csv").write_text("id,question,A,B,C,D,answer\n" + rows)
+    reports = [json.loads(minimind("eval", "ceval", "--model", model, "--data", tmp_path, "--precision", "fp32", "--json").stdout)
+               for model in both]
+    assert reports[0]["chosen_answers"] == reports[1]["chosen_answers"] and reports[0]["total"] == 20
+
+
+def test_preferences_are_learned_from_a_file(minimind, both, tmp_path):
+    row = {"prompt": [{"role": "user", "content": "Hi"}], "chosen": [{"role": "assistant", "content": "Hello there"}],
+           "rejected": [{"role": "assistant", "content": "No."}]}
+    (tmp_path / "pairs.json").write_text(json.dumps([row] * 8))
+    minimind("data", "dpo", "--tokenizer", both[1], "--input", tmp_path / "pairs.json", "--output", tmp_path / "data")
+    results = []
+    for name, start in zip(("directory", "file"), both):
+        minimind("dpo", "--data", tmp_path / "data", "--from", start, "--output", tmp_path / name, "--steps", 2, "--precision", "fp32")
+        results.append(weights(tmp_path / f"{name}/model"))
+    assert all(np.array_equal(results[1][name], array) for name, array in results[0].items())
+
+
 def test_training_begins_with_a_file_and_its_adapters_find_it(minimind, both, tmp_path):
     model, file = both
     talk = {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello there"}]}
@@ -275,6 +310,63 @@ def test_a_file_becomes_another_with_other_types_and_a_directory_with_its_tokeni
         assert read[part] == original[part], part
     assert read["model"]["vocab"] == original["model"]["vocab"]
     assert [tuple(pair.split()) for pair in read["model"]["merges"]] == [tuple(pair) for pair in original["model"]["merges"]]
+
+
+# MARK: - Tokenizers
+
+SPOKEN = ["the river runs", "  two spaces", "naïve café 🙂", "中文字的河流", "the the theatre", "", " ", "▁", "a\nb\tc", "<s>the</s> river", "x" * 40,
+          "e\u0301 A\u030a"]
+
+
+def with_tokenizer(folder, tokenizer_directory, file):
+    """A model whose tokenizer.json is this."""
+    make_model(folder, tokenizer_directory, vocabulary=len(file["model"]["vocab"]))
+    (folder / "tokenizer.json").write_text(json.dumps(file), encoding="utf-8")
+    return folder
+
+
+def tokens(minimind, tokenizer, tmp_path):
+    (tmp_path / "texts.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in SPOKEN), encoding="utf-8")
+    lines = minimind("tokenizer", "encode", "--tokenizer", tokenizer, "--input", tmp_path / "texts.jsonl", "--json").stdout
+    return [json.loads(line) for line in lines.splitlines()]
+
+
+def test_a_tokenizer_of_sentencepiece_goes_into_a_file_and_back(minimind, tokenizer_directory, tmp_path):
+    file = sentencepiece_file(SPOKEN * 20)
+    model = with_tokenizer(tmp_path / "m", tokenizer_directory, file)
+    assert "gguf" in json.loads(minimind("info", model, "--json").stdout)["uses"]["works"][-1]
+    minimind("convert", "--from", model, "--to", tmp_path / "m.gguf")
+    fields = gguf.GGUFReader(tmp_path / "m.gguf").fields
+    value = {key: fields[f"tokenizer.ggml.{key}"].contents() for key in ("model", "pre", "token_type", "scores", "add_space_prefix")}
+    assert (value["model"], value["pre"], value["add_space_prefix"]) == ("llama", "default", True)
+    assert value["token_type"][:4] == [2, 3, 3, 6] and value["token_type"][259] == 1
+    assert tokens(minimind, model, tmp_path) == tokens(minimind, tmp_path / "m.gguf", tmp_path)
+    minimind("convert", "--from", tmp_path / "m.gguf", "--to", tmp_path / "again")
+    again = json.loads((tmp_path / "again/tokenizer.json").read_text(encoding="utf-8"))
+    assert again["model"]["vocab"] == file["model"]["vocab"] and again["model"]["merges"] == file["model"]["merges"]
+    for part in ("normalizer", "pre_tokenizer", "decoder"):
+        assert again[part] == file[part], part
+
+
+@pytest.mark.parametrize("file, reason", [
+    (character_file(SPOKEN * 20, LLAMA2), "llama.cpp merges whatever makes a token"),
+    (sentencepiece_file(SPOKEN * 20, FORMS["Mistral"]), "with or without one before a text and after each special token"),
+], ids=["merges", "spaces"])
+def test_what_a_file_cannot_say_of_a_tokenizer_is_refused_and_told_before(minimind, tokenizer_directory, tmp_path, file, reason):
+    model = with_tokenizer(tmp_path / "m", tokenizer_directory, file)
+    refused = minimind("convert", "--from", model, "--to", tmp_path / "m.gguf", check=False)
+    assert refused.returncode == 1 and reason in refused.stderr and not (tmp_path / "m.gguf").exists()
+    assert reason in json.loads(minimind("info", model, "--json").stdout)["uses"]["fails"]["convert --format gguf"]
+
+
+def test_composed_characters_go_into_a_file_and_back(minimind, tokenizer_directory, tmp_path):
+    """llama.cpp has no place for it; the file keeps its tokenizer.json."""
+    file = json.loads((tokenizer_directory / "tokenizer.json").read_text(encoding="utf-8")) | {"normalizer": {"type": "NFC"}}
+    model = with_tokenizer(tmp_path / "m", tokenizer_directory, file)
+    minimind("convert", "--from", model, "--to", tmp_path / "m.gguf")
+    assert tokens(minimind, model, tmp_path) == tokens(minimind, tmp_path / "m.gguf", tmp_path)
+    minimind("convert", "--from", tmp_path / "m.gguf", "--to", tmp_path / "again")
+    assert json.loads((tmp_path / "again/tokenizer.json").read_text(encoding="utf-8")) == file
 
 
 def test_sampling_that_the_file_asks_for_is_used_and_the_rest_is_named(minimind, tokenizer_directory, tmp_path):

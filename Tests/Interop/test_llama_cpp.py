@@ -13,6 +13,8 @@ pytestmark = pytest.mark.peers
 
 import numpy as np  # noqa: E402
 from conftest import VOCABULARY  # noqa: E402
+from random_model import make_model  # noqa: E402
+from test_tokenizer_characters import BACK, REPLACE, sentencepiece_file  # noqa: E402
 import llama_cpp  # noqa: E402
 from llama_cpp import GGML_TYPE_F32, Llama  # noqa: E402
 from safetensors.numpy import load_file, save_file  # noqa: E402
@@ -216,6 +218,23 @@ def test_every_split_that_is_written_has_its_name_there(minimind, model, tmp_pat
     assert read[0] == read[1]
     for text, ids in zip(texts, read[0]):
         assert llama.tokenize(text.encode(), add_bos=True, special=True) == ids, text
+
+
+@pytest.mark.parametrize("adds_space", [True, False])
+def test_a_tokenizer_of_sentencepiece_makes_the_same_tokens_there(minimind, tokenizer_directory, tmp_path, adds_space):
+    corpus = [*TEXTS, "the river runs", "  two spaces", "the the theatre"] * 20
+    file = sentencepiece_file(corpus)
+    if not adds_space:
+        file["normalizer"], file["decoder"]["decoders"] = REPLACE, BACK
+    make_model(tmp_path / "m", tokenizer_directory, vocabulary=len(file["model"]["vocab"]))
+    (tmp_path / "m/tokenizer.json").write_text(json.dumps(file), encoding="utf-8")
+    minimind("convert", "--from", tmp_path / "m", "--to", tmp_path / "m.gguf")
+    llama = load(tmp_path / "m.gguf")
+    texts = TEXTS + ["the river runs", " the", "", " ", "two  spaces ", "the</s> river<s>the", "▁the▁", "qzx∰"]
+    (tmp_path / "texts.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts), encoding="utf-8")
+    lines = minimind("tokenizer", "encode", "--tokenizer", tmp_path / "m", "--input", tmp_path / "texts.jsonl", "--json").stdout
+    for text, ids in zip(texts, map(json.loads, lines.splitlines())):
+        assert llama.tokenize(text.encode(), add_bos=False, special=True) == ids, text
 
 
 def test_text_becomes_the_same_tokens_and_back(minimind, model, tokenizer_directory, tmp_path):

@@ -19,7 +19,7 @@ CONVERSATIONS = 200
 def collection():
     folder = Path(sys.prefix) / "chat-templates"
     if not folder.is_dir():
-        pytest.skip(f"no chat templates in {folder} (scripts/chat_templates.sh fetches them)")
+        pytest.skip(f"no chat templates in {folder} (make interop fetches them)")
     return {path.name: path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.jinja"))}
 
 

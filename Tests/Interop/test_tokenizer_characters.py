@@ -60,6 +60,18 @@ def character_file(corpus, form, marks_inside=False, size=900, **model):
         "model": learned | {"vocab": {name: id for id, name in enumerate(names)}, "unk_token": "<unk>", "fuse_unk": True, "byte_fallback": True} | model}
 
 
+def sentencepiece_file(corpus, form=LLAMA2):
+    """The same with all merges that make a token of two others, best first, as `transformers` makes them of SentencePiece's scores."""
+    file = character_file(corpus, form)
+    ids = file["model"]["vocab"]
+    words = {name: id for name, id in ids.items() if id >= len(SPECIALS) + 256}
+    ways = [(word[:cut], word[cut:], -id) for word, id in words.items() for cut in range(1, len(word))
+            if word[:cut] in words and word[cut:] in words]
+    ways.sort(key=lambda way: (ids[way[0]], ids[way[1]]))
+    ways.sort(key=lambda way: (way[2], len(way[0]), len(way[1])), reverse=True)
+    return file | {"model": file["model"] | {"merges": [list(way[:2]) for way in ways]}}
+
+
 @pytest.fixture(scope="module")
 def texts():
     rng = random.Random(31)

@@ -21,9 +21,12 @@ package struct GGUFFormat: ModelFormat {
 
   package func container(_ path: String) throws -> (any ModelContainer)? { try GGUFModel(path: path) }
 
-  package func check(_ configuration: ModelConfiguration, holdsAdapter: Bool, path: String) throws(ModelFileError) {
+  package func check(
+    _ configuration: ModelConfiguration, tokenizerPath: String?, holdsAdapter: Bool, path: String
+  ) throws {
     try configuration.checkGGUF(path: path)
     _ = try configuration.ggufRotaryScaling(path: path)
+    if let tokenizerPath { _ = try GGUFTokenizer(path: tokenizerPath, of: configuration) }
   }
 
   /// Norms and routers stay fp32, as llama.cpp's own converter has it.
@@ -51,9 +54,7 @@ package struct GGUFFormat: ModelFormat {
       preconditionFailure("a GGUF file without a tokenizer")
     }
     let configuration = model.parameters.configuration
-    let tokenizer = try GGUFTokenizer(
-      path: tokenizerDirectory, vocabularySize: configuration.vocabularySize,
-      beginToken: configuration.beginTokenID, endTokens: configuration.endTokenIDs)
+    let tokenizer = try GGUFTokenizer(path: tokenizerDirectory, of: configuration)
     let file = (path as NSString).lastPathComponent
     let text = OllamaModelfile.text(
       model: file, isChat: tokenizer.hasMiniMindChat, stops: tokenizer.stops,

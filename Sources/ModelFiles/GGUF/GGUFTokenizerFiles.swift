@@ -23,7 +23,9 @@ enum GGUFTokenizerFiles {
     let parts: (normalizer: JSON, preTokenizer: JSON, decoder: JSON, merges: [JSON], looksUpWords: Bool, begins: Bool)
     if special.model == .sentencePiece {
       let addsSpace = try metadata.boolean("tokenizer.ggml.add_space_prefix", default: true)
-      let merges = try vocabulary.mergesByScore().map { JSON.array([.string($0.left), .string($0.right)]) }
+      let merges = try vocabulary.merges(byScore: vocabulary.scores(metadata), path: metadata.path).map {
+        JSON.array([.string($0.left), .string($0.right)])
+      }
       parts = (normalizer(addsSpace: addsSpace), .null, decoder(addsSpace: addsSpace), merges, false, true)
     } else {
       let name = try metadata.text("tokenizer.ggml.pre") ?? ""
@@ -80,7 +82,7 @@ enum GGUFTokenizerFiles {
   /// SentencePiece's mark for a space.
   private static let mark = "\u{2581}"
 
-  private static func normalizer(addsSpace: Bool) -> JSON {
+  static func normalizer(addsSpace: Bool) -> JSON {
     guard addsSpace else { return replacing(" ", mark) }
     return .object([
       .init("type", .string("Sequence")),
@@ -92,7 +94,7 @@ enum GGUFTokenizerFiles {
     ])
   }
 
-  private static func decoder(addsSpace: Bool) -> JSON {
+  static func decoder(addsSpace: Bool) -> JSON {
     var steps = [
       replacing(mark, " "), .object([.init("type", .string("ByteFallback"))]),
       .object([.init("type", .string("Fuse"))]),

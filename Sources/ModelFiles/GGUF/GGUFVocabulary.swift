@@ -1,3 +1,5 @@
+import Tokenization
+
 /// The tokens of a GGUF file with their kinds.
 struct GGUFVocabulary {
   /// `llama_token_type` in llama.h.
@@ -11,7 +13,6 @@ struct GGUFVocabulary {
     case byte = 6
   }
 
-  private let metadata: GGUFMetadata
   /// By id.
   let tokens: [String]
   /// By id; nil for a file without.
@@ -19,7 +20,6 @@ struct GGUFVocabulary {
 
   /// - Throws: `ModelFileError` when a list has another length, or a kind is not known.
   init(_ metadata: GGUFMetadata, _ special: GGUFSpecialTokens) throws(ModelFileError) {
-    self.metadata = metadata
     tokens = try metadata.texts("tokenizer.ggml.tokens") ?? []
     let key = "tokenizer.ggml.token_type"
     try Self.check(metadata, key, count: tokens.count)
@@ -36,6 +36,20 @@ struct GGUFVocabulary {
       }
     }
     self.types = types
+  }
+
+  /// - Parameter count: how many rows the embedding has, at least the tokenizer's tokens.
+  init(of tokenizer: Tokenizer, count: Int) {
+    tokens = (0..<count).map { tokenizer.spelling(of: Int32($0)) ?? "[PAD\($0)]" }
+    types = (0..<Int32(count)).map { id in
+      if tokenizer.spelling(of: id) == nil { return .unused }
+      if !tokenizer.isByteLevel {
+        if id == tokenizer.unknownToken { return .unknown }
+        if tokenizer.isByte(id) { return .byte }
+      }
+      if tokenizer.isSpecial(id) { return .control }
+      return tokenizer.isAdded(id) ? .userDefined : .normal
+    }
   }
 
   /// Before a list is read, which may be longer than any real one.
@@ -61,16 +75,26 @@ struct GGUFVocabulary {
   /// The ids of all tokens but those that are not used.
   var entries: [Int] { tokens.indices.filter { type(of: $0) != .unused } }
 
-  /// The merges that SentencePiece makes by the scores of tokens, best first: of each token the ways to put it together of
-  /// two others, in the order of the scores of the whole, then of the lengths of the parts. As `transformers` makes them.
+  /// [tokens].
   ///
-  /// - Throws: `ModelFileError` when there are no scores.
-  func mergesByScore() throws(ModelFileError) -> [(left: String, right: String)] {
+  /// - Throws: `ModelFileError` when there are none, or not one for each token.
+  func scores(_ metadata: GGUFMetadata) throws(ModelFileError) -> [Double] {
     let key = "tokenizer.ggml.scores"
     try Self.check(metadata, key, count: tokens.count)
     guard let scores = try metadata.numbers(key) else {
       throw .malformed(path: metadata.path, fault: "its metadata have no '\(key)'")
     }
+    return scores
+  }
+
+  /// The merges that SentencePiece makes by the scores of tokens, best first: of each token the ways to put it together of
+  /// two others, in the order of the scores of the whole, then of the lengths of the parts. As `transformers` makes them.
+  ///
+  /// - Parameters:
+  ///   - scores: [tokens].
+  ///   - path: what a message begins with.
+  /// - Throws: `ModelFileError` when a token is too long.
+  func merges(byScore scores: [Double], path: String) throws(ModelFileError) -> [(left: String, right: String)] {
     // Texts that are equal to Swift's strings may differ in their bytes.
     var ids: [ArraySlice<UInt8>: Int] = [:]
     for (id, token) in tokens.enumerated() where type(of: id) == .normal { ids[ArraySlice(token.utf8)] = id }
@@ -79,7 +103,7 @@ struct GGUFVocabulary {
       let bytes = Array(token.utf8)
       guard bytes.count <= Self.mostTokenBytes else {
         throw .unsupported(
-          path: metadata.path, feature: "the token \(id) has \(bytes.count) bytes, too many for a token")
+          path: path, feature: "the token \(id) has \(bytes.count) bytes, too many for a token")
       }
       var ways: [(left: Int, right: Int, length: Int)] = []
       var length = 0

@@ -8,6 +8,7 @@ package enum GGUFValue: Equatable, Sendable {
   case string(String)
   case strings([String])
   case int32s([Int32])
+  case float32s([Float])
   /// The number of its type and its bytes, as another file has them.
   case stored([UInt8])
 }
@@ -112,14 +113,14 @@ package final class GGUFWriter {
 
   /// The number of the value's type, `gguf_metadata_value_type`, and the value.
   private static func append(_ value: GGUFValue, to bytes: inout [UInt8]) {
-    let (int32, string, array): (UInt32, UInt32, UInt32) = (5, 8, 9)
+    let (int32, float32, string, array): (UInt32, UInt32, UInt32, UInt32) = (5, 6, 8, 9)
     switch value {
     case .stored(let stored): bytes += stored
     case .uint32(let number):
       append(UInt32(4), to: &bytes)
       append(number, to: &bytes)
     case .float32(let number):
-      append(UInt32(6), to: &bytes)
+      append(float32, to: &bytes)
       append(number.bitPattern, to: &bytes)
     case .bool(let truth):
       append(UInt32(7), to: &bytes)
@@ -137,6 +138,11 @@ package final class GGUFWriter {
       append(int32, to: &bytes)
       append(UInt64(numbers.count), to: &bytes)
       for number in numbers { append(number, to: &bytes) }
+    case .float32s(let numbers):
+      append(array, to: &bytes)
+      append(float32, to: &bytes)
+      append(UInt64(numbers.count), to: &bytes)
+      for number in numbers { append(number.bitPattern, to: &bytes) }
     }
   }
 }

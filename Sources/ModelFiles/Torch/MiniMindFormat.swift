@@ -16,7 +16,9 @@ package struct MiniMindFormat: ModelFormat {
     isFile(path) && !ModelFormats.isContainer(file: path)
   }
 
-  package func check(_ configuration: ModelConfiguration, holdsAdapter: Bool, path: String) throws(ModelFileError) {
+  package func check(
+    _ configuration: ModelConfiguration, tokenizerPath: String?, holdsAdapter: Bool, path: String
+  ) throws {
     try MiniMindVersion(of: configuration).check(configuration, path: path)
   }
 

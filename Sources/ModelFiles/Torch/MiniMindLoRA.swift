@@ -82,13 +82,15 @@ package struct MiniMindLoRAFormat: ModelFormat {
     isFile(path) && path.hasSuffix(".pth") && (try? TorchCheckpoint(path)).map(MiniMindLoRA.isAdapter) ?? false
   }
 
-  package func check(_ configuration: ModelConfiguration, holdsAdapter: Bool, path: String) throws(ModelFileError) {
+  package func check(
+    _ configuration: ModelConfiguration, tokenizerPath: String?, holdsAdapter: Bool, path: String
+  ) throws {
     guard holdsAdapter else {
-      throw .unsupported(
+      throw ModelFileError.unsupported(
         path: path, feature: "--format lora takes an adapter, a run of minimind lora or a directory in PEFT's format")
     }
     guard !configuration.storesAdjacentPairs else {
-      throw .unsupported(path: path, feature: "MiniMind has no adapters for a mixture of this kind")
+      throw ModelFileError.unsupported(path: path, feature: "MiniMind has no adapters for a mixture of this kind")
     }
   }
 
@@ -103,7 +105,8 @@ package struct MiniMindLoRAFormat: ModelFormat {
   /// Writes the adapter that the model was read with; its scale goes into B.
   package func write(_ model: StoredParameters, to path: String, _ settings: WriteSettings) throws {
     func unsupported(_ feature: String) -> ModelFileError { .unsupported(path: path, feature: feature) }
-    try check(model.parameters.configuration, holdsAdapter: model.adapterDirectory != nil, path: path)
+    try check(
+      model.parameters.configuration, tokenizerPath: nil, holdsAdapter: model.adapterDirectory != nil, path: path)
     guard let directory = model.adapterDirectory else { preconditionFailure("\(path): no adapter") }
     let adapter = try PEFTAdapter(directory: directory)
     var weights: [(name: String, shape: [Int], values: [Float])] = []

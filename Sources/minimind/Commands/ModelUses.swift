@@ -45,13 +45,15 @@ struct ModelUses: Encodable {
         add([use], needing: needed)
         continue
       }
-      do throws(ModelFileError) {
-        try format.check(configuration, holdsAdapter: PEFTAdapter.isAdapter(directory), path: format.name)
+      do {
+        try format.check(
+          configuration, tokenizerPath: problems[.tokenizer] == nil ? directory : nil,
+          holdsAdapter: PEFTAdapter.isAdapter(directory), path: format.name)
         works.append(use)
-      } catch .unsupported(_, let feature) {
+      } catch ModelFileError.unsupported(_, let feature) {
         fails.append((use, feature))
       } catch {
-        fails.append((use, error.description))
+        fails.append((use, "\(error)"))
       }
     }
   }

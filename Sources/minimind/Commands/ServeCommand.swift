@@ -109,13 +109,17 @@ private func fingerprint(_ loaded: LoadedModel, type: String) throws -> String {
     directories.append(try PEFTAdapter(directory: loaded.directory).baseDirectory())
   }
   for directory in directories {
-    let names = try FileManager.default.contentsOfDirectory(atPath: directory)
-    for name in names.sorted() where name.hasSuffix(".safetensors") || name.hasSuffix("config.json") {
+    // A file that holds the whole model is the only one.
+    let names = try? FileManager.default.contentsOfDirectory(atPath: directory).sorted()
+    let files = names?.filter { $0.hasSuffix(".safetensors") || $0.hasSuffix("config.json") }.map {
+      directory + "/" + $0
+    }
+    for file in files ?? [directory] {
       // In Hugging Face's cache the names are links.
-      let path = URL(fileURLWithPath: directory + "/" + name).resolvingSymlinksInPath().path
-      let attributes = try FileManager.default.attributesOfItem(atPath: path)
+      let url = URL(fileURLWithPath: file)
+      let attributes = try FileManager.default.attributesOfItem(atPath: url.resolvingSymlinksInPath().path)
       let date = (attributes[.modificationDate] as? Date)?.timeIntervalSince1970 ?? 0
-      text += " \(name) \(attributes[.size] ?? 0) \(date)"
+      text += " \(url.lastPathComponent) \(attributes[.size] ?? 0) \(date)"
     }
   }
   return "fp_" + Array(text.utf8).withUnsafeBytes { SHA256.hexadecimalDigest($0) }.prefix(12)
