@@ -58,6 +58,8 @@ let package = Package(
     room("CPUEngine", imports: ["Machine", "Model", "Compute"]),
     // Computations as values: a graph of operations, its text for compilers, and an interpreter.
     room("Programs", imports: ["Model"]),
+    // The transformer as such computations, forward and backward, and an engine for training that runs them.
+    room("ProgramEngine", imports: ["Model", "Programs"]),
     room("Corpus", imports: ["Storage", "Model", "Processes", "Tokenization", "CSimdJSON", "CDecoding"]),
     room("Plotting", imports: ["Storage"]),
     room("StructuredOutput", imports: ["Storage", "Tokenization"]),
@@ -101,8 +103,11 @@ let package = Package(
     tests(of: "Model", imports: ["TestSupport"]),
     tests(of: "Reference", imports: ["TestSupport", "Model"]),
     tests(of: "Compute", imports: ["TestSupport", "Machine", "Model", "VectorMath", "Reference", "CKernels"]),
-    tests(of: "CPUEngine", imports: ["TestSupport", "Model", "Compute", "ModelFiles", "Reference"]),
+    tests(
+      of: "CPUEngine",
+      imports: ["TestSupport", "Model", "Compute", "ModelFiles", "Reference", "Programs", "ProgramEngine"]),
     tests(of: "Programs", imports: ["Model"]),
+    tests(of: "ProgramEngine", imports: ["TestSupport", "Model", "Programs", "Reference"]),
     tests(of: "Tokenization", imports: ["TestSupport", "Storage", "Templates"]),
     tests(of: "Templates", imports: ["TestSupport", "Storage"]),
     tests(of: "ModelFiles", imports: ["TestSupport", "Storage", "Model", "Tokenization"]),
@@ -111,7 +116,7 @@ let package = Package(
       of: "Training",
       imports: [
         "TestSupport", "AllocationCounter", "Storage", "Machine", "Model", "Compute", "CPUEngine", "Reference",
-        "Processes",
+        "Programs", "ProgramEngine", "Processes",
         "Corpus",
         "Tokenization", "ModelFiles",
       ]),

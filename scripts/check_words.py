@@ -30,7 +30,7 @@ WORDS = [
 KEPT = ["behind views"]
 #: The documents in English that were read for this.
 DOCUMENTS = [
-    "README.md", "CONTRIBUTING.md", "docs/extending.md", "docs/tutorial.md", "docs/tutorial/*.md", "docs/guide.md", "docs/verification.md",
+    "README.md", "CONTRIBUTING.md", "docs/extending.md", "docs/gpu.md", "docs/tutorial.md", "docs/tutorial/*.md", "docs/guide.md", "docs/verification.md",
     "docs/LOG.md", "docs/benchmarks.md", "docs/dependencies.md", "docs/evaluation.md", "docs/notation.md",
     "docs/results.md", "docs/scaling.md", "docs/stages.md",
     "docs/architecture.md", "docs/serving.md", "docs/structured-output.md", "docs/formats.md", "docs/corpora.md",
@@ -39,7 +39,7 @@ DOCUMENTS = [
 ROOMS = ["scripts/tutorial"] + [
     f"Sources/{room}" for room in (
         "CKernels", "CLibZip", "CMPI", "CMicroHTTPD", "COneDNN", "CPUEngine", "CSimdJSON", "CStorage",
-        "Compute", "Corpus", "Evaluation", "Generation", "Machine", "Model", "ModelFiles", "Plotting", "Processes", "Programs",
+        "Compute", "Corpus", "Evaluation", "Generation", "Machine", "Model", "ModelFiles", "Plotting", "Processes", "ProgramEngine", "Programs",
         "Reference",
         "Serving", "Storage", "StructuredOutput", "Templates", "Tokenization", "Training", "VectorMath", "minimind")]
 #: The endings of sources that are read.

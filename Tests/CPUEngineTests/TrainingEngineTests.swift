@@ -1,6 +1,8 @@
 import CPUEngine
 import Foundation
 import Model
+import ProgramEngine
+import Programs
 import Reference
 import TestSupport
 import Testing
@@ -9,7 +11,7 @@ import Testing
 @Suite("Training engines")
 struct TrainingEngineTests {
   enum Kind: String, CaseIterable, CustomTestStringConvertible {
-    case reference, cpu, recomputing
+    case reference, cpu, recomputing, program
 
     var testDescription: String { rawValue }
 
@@ -17,6 +19,8 @@ struct TrainingEngineTests {
       switch self {
       case .reference: ReferenceTrainingProvider()
       case .cpu, .recomputing: CPUEngineProvider(threads: 2)
+      // Small, so that losses come in several chunks and experts have several blocks.
+      case .program: ProgramEngineProvider(Interpreter(), lossRows: 32, expertRows: 8)
       }
     }
 
@@ -24,7 +28,7 @@ struct TrainingEngineTests {
     /// terms, each rounded to 6e-8 of its size, through two layers.
     var tolerance: Double {
       switch self {
-      case .reference, .cpu, .recomputing: 1e-4
+      case .reference, .cpu, .recomputing, .program: 1e-4
       }
     }
 

@@ -1,13 +1,15 @@
 import CPUEngine
 import Foundation
 import Model
+import ProgramEngine
+import Programs
 import Reference
 import TestSupport
 import Testing
 import Training
 
-/// Whole runs of the trainer by the model on one page, against those of the processor's engine: what training knows of an
-/// engine is enough for another one.
+/// Whole runs of the trainer by the model on one page, and by programs that are interpreted, against those of the processor's
+/// engine: what training knows of an engine is enough for others.
 @Suite("Runs by another engine")
 struct EngineRunTests {
   enum Case: String, CaseIterable, CustomTestStringConvertible {
@@ -23,8 +25,22 @@ struct EngineRunTests {
     }
   }
 
-  @Test("losses, norms, evaluations and weights are those of the CPU's engine in fp32", arguments: Case.allCases)
-  func curves(test: Case) throws {
+  enum Other: String, CaseIterable, CustomTestStringConvertible {
+    case reference, program
+
+    var testDescription: String { rawValue }
+    var provider: any TrainingEngineProvider {
+      switch self {
+      case .reference: ReferenceTrainingProvider()
+      case .program: ProgramEngineProvider(Interpreter())
+      }
+    }
+  }
+
+  @Test(
+    "losses, norms, evaluations and weights are those of the CPU's engine in fp32", arguments: Other.allCases,
+    Case.allCases)
+  func curves(other: Other, test: Case) throws {
     try TinyRun.inFolder { tiny in
       var settings = tiny.settings(test.stage)
       settings.precision = .float32
@@ -49,7 +65,7 @@ struct EngineRunTests {
         return (events, path)
       }
       let (cpu, cpuPath) = try run(nil, "cpu")
-      let (reference, referencePath) = try run(ReferenceTrainingProvider(), "reference")
+      let (reference, referencePath) = try run(other.provider, "other")
       // The CPU's sums in fp32 err by some 1e-6 of their size; a step's AdamW divides gradients by their own size, so that
       // errors of small gradients grow, and four steps add up.
       let bound = 1e-3
@@ -71,14 +87,16 @@ struct EngineRunTests {
     }
   }
 
-  @Test("a run by the reference engine that is stopped and resumed has the weights of one that was not")
-  func resume() throws {
+  @Test(
+    "a run by another engine that is stopped and resumed has the weights of one that was not", arguments: Other.allCases
+  )
+  func resume(other: Other) throws {
     try TinyRun.inFolder { tiny in
       var settings = tiny.settings()
       settings.precision = .float32
       settings.batchTokens = 256
       settings.steps = 4
-      let engines = ReferenceTrainingProvider()
+      let engines = other.provider
       let whole = try tiny.train(settings, output: "whole", engines: engines).path
       let parts = try tiny.train(settings, output: "parts", stopAfter: 2, engines: engines).path
       try tiny.resume(parts, engines: engines)
@@ -86,11 +104,17 @@ struct EngineRunTests {
     }
   }
 
-  @Test("what the reference engine does not do is refused by name")
+  @Test("what another engine does not do is refused by name")
   func refused() throws {
     try TinyRun.inFolder { tiny in
       _ = #expect(throws: ReferenceEngineError.precision(.bfloat16)) {
         try tiny.train(tiny.settings(), output: "run", engines: ReferenceTrainingProvider())
+      }
+      var settings = tiny.settings(.lora)
+      settings.loraDropout = 0.1
+      settings.from = try tiny.train(tiny.settings(), output: "base").path
+      _ = #expect(throws: ProgramEngineError.dropout) {
+        try tiny.train(settings, stage: .lora, output: "lora", engines: ProgramEngineProvider(Interpreter()))
       }
     }
   }

@@ -1,0 +1,37 @@
+import Model
+import Programs
+
+/// The sizes of a pass, for which a program is made: the same for most batches of a run.
+///
+/// Rows are blocks of one length, a power of two that holds the longest document (see `DocumentBlocks`); their number is that
+/// of the largest batch, or a half of it, or a quarter, and so on. So at most half of the rows are padding, in a full batch
+/// none to speak of, and a run has a handful of programs.
+struct PassShape: Hashable {
+  private(set) var blockCount: Int
+  let blockLength: Int
+  /// Whether some rows do not come from the embedding table.
+  let hasEmbedded: Bool
+
+  var rows: Int { blockCount * blockLength }
+
+  /// The least shape that holds a batch.
+  ///
+  /// - Parameter maximumTokens: of any batch.
+  init(_ batch: Batch, maximumTokens: Int) {
+    let longest = (0..<batch.documentCount).reduce(1) { max($0, batch.rows(ofDocument: $1).count) }
+    self.init(
+      tokens: batch.tokenCount, longestDocument: longest, maximumTokens: maximumTokens,
+      hasEmbedded: !batch.embedded.isEmpty)
+  }
+
+  init(tokens: Int, longestDocument: Int, maximumTokens: Int, hasEmbedded: Bool = false) {
+    precondition((1...maximumTokens).contains(tokens), "\(tokens) tokens, room for \(maximumTokens)")
+    self.hasEmbedded = hasEmbedded
+    var length = 8
+    while length < longestDocument { length *= 2 }
+    blockLength = length
+    let needed = (tokens + length - 1) / length
+    blockCount = (maximumTokens + length - 1) / length
+    while (blockCount + 1) / 2 >= needed && blockCount > 1 { blockCount = (blockCount + 1) / 2 }
+  }
+}
