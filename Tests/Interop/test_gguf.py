@@ -144,11 +144,12 @@ def q4_k_reference(values):
     low, high = np.minimum(x.min(-1, keepdims=True), 0), x.max(-1, keepdims=True)
     total, weighted = weights.sum(-1, keepdims=True), (weights * x).sum(-1, keepdims=True)
     scale, least = (high - low) / 15, low
-    nearest = lambda inverse: np.clip(np.rint(inverse * (x - low)), 0, 15)  # noqa: E731
+    nearest = lambda inverse, least: np.clip(np.rint(inverse * (x - least)), 0, 15)  # noqa: E731
     error = lambda scale, least, steps: (weights * (scale * steps + least - x) ** 2).sum(-1, keepdims=True)  # noqa: E731
-    best = error(scale, least, nearest(15 / (high - low)))
+    best = error(scale, least, nearest(15 / (high - low), low))
     for step in range(21):
-        l = nearest((np.float32(-1) + np.float32(0.1) * step + 15) / (high - low))
+        # From the least value of the best one before.
+        l = nearest((np.float32(-1) + np.float32(0.1) * step + 15) / (high - least), least)
         sums = [(weights * term).sum(-1, keepdims=True) for term in (l, l * l, l * x)]
         determinant = total * sums[1] - sums[0] ** 2
         new_scale = (total * sums[2] - weighted * sums[0]) / determinant

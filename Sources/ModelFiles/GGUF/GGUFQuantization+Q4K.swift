@@ -73,7 +73,8 @@ extension GGUFType {
 
     /// `make_qkx2_quants` with 15 steps, -1, 0.1 and 20: of 22 candidates the scale and the least value, not above 0, with
     /// the smallest sum of squared errors, each weighted by the magnitude of its value and the root of the mean square. A
-    /// candidate rounds by a scale and then solves for the best scale and least value for these numbers.
+    /// candidate rounds by a scale, from the least value of the best one before, and then solves for the best scale and least
+    /// value for these numbers.
     ///
     /// - Returns: the least value with the opposite sign.
     func scaleAndLeast() -> (scale: Float, least: Float) {
@@ -83,21 +84,20 @@ extension GGUFType {
       let sumOfWeights = weights.sum()
       let weighted = weights * values
       let sum = weighted.sum()
-      let smallest = min(0, values.min())
-      let range = values.max() - smallest
+      let (smallest, largest) = (min(0, values.min()), values.max())
+      let range = largest - smallest
       guard range > 0 else { return (0, -smallest) }
       func error(_ scale: Float, _ least: Float, _ numbers: SIMD32<Float>) -> Float {
         let difference = scale * numbers + least - values
         return (weights * difference * difference).sum()
       }
-      let shifted = values - smallest
       // 1 / (15 / range), as there.
       var best = (scale: 1 / (15 / range), least: smallest)
       guard best.scale.isFinite, best.scale > 0 else { return (0, -smallest) }
-      var bestError = error(best.scale, best.least, Self.nearest(shifted * (15 / range)))
+      var bestError = error(best.scale, best.least, Self.nearest((values - smallest) * (15 / range)))
       for candidate in 0...20 {
-        let inverse = (-1 + 0.1 * Float(candidate) + 15) / range
-        let numbers = Self.nearest(shifted * inverse)
+        let inverse = (-1 + 0.1 * Float(candidate) + 15) / (largest - best.least)
+        let numbers = Self.nearest((values - best.least) * inverse)
         let weightedNumbers = weights * numbers
         let (sumL, sumLL) = (weightedNumbers.sum(), (weightedNumbers * numbers).sum())
         let sumXL = (weightedNumbers * values).sum()
