@@ -125,21 +125,23 @@ extension JSON {
 
   private static func appendQuoted(_ text: String, to result: inout String) {
     result += "\""
-    for scalar in text.unicodeScalars {
-      switch scalar {
-      case "\"": result += "\\\""
-      case "\\": result += "\\\\"
-      case "\n": result += "\\n"
-      case "\r": result += "\\r"
-      case "\t": result += "\\t"
-      case "\u{08}": result += "\\b"
-      case "\u{0C}": result += "\\f"
-      case "\u{0}"..."\u{1F}":
-        let digits = String(scalar.value, radix: 16)
-        result += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
-      default: result.unicodeScalars.append(scalar)
+    var start = text.startIndex
+    for index in text.utf8.indices {
+      let byte = text.utf8[index]
+      guard byte < 0x20 || byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "\\") else { continue }
+      result += text[start..<index]
+      start = text.utf8.index(after: index)
+      switch byte {
+      case UInt8(ascii: "\n"): result += "\\n"
+      case UInt8(ascii: "\r"): result += "\\r"
+      case UInt8(ascii: "\t"): result += "\\t"
+      case 0x08: result += "\\b"
+      case 0x0C: result += "\\f"
+      case ..<0x20: result += (byte < 0x10 ? "\\u000" : "\\u00") + String(byte, radix: 16)
+      default: result += "\\" + String(Unicode.Scalar(byte))
       }
     }
+    result += text[start...]
     result += "\""
   }
 }

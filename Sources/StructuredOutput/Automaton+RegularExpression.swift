@@ -11,18 +11,19 @@ extension Automaton {
 
   /// The automaton of the texts that match an expression as a whole.
   init(
-    _ expression: RegularExpression, _ spelling: Spelling, _ budget: inout AutomatonBudget
+    _ expression: RegularExpression, _ spelling: Spelling, _ budget: inout CompilationBudget
   ) throws(AutomatonTooLarge) {
     var builder = PlaceBuilder(spelling)
     let end = try builder.add(expression, after: 0)
-    let places = builder.places
+    try budget.spend(builder.edges.count / 8)
+    let (places, edges) = (builder.places, builder.edges)
     var starts = [Bool](repeating: false, count: 257)
-    for place in places {
-      for edge in place.edges {
-        starts[Int(edge.bytes.lowerBound)] = true
-        starts[Int(edge.bytes.upperBound) + 1] = true
-      }
+    for edge in edges {
+      starts[Int(edge.bytes.lowerBound)] = true
+      starts[Int(edge.bytes.upperBound) + 1] = true
     }
+    let alphabet = Alphabet(starts: starts)
+    let classCount = alphabet.representatives.count
     var marks = [Int32](repeating: -1, count: places.count)
     var mark: Int32 = 0
     var work = 0
@@ -47,31 +48,51 @@ extension Automaton {
       return result.sorted()
     }
 
-    let alphabet = Alphabet(starts: starts)
-    let limit = budget.work
-    let start = State(places: closure([0], atStart: true, atEnd: false), isStart: true)
-    try self.init(
-      from: start, alphabet: alphabet, &budget,
-      accepts: { state in
-        closure(state.places, atStart: state.isStart, atEnd: true).contains(end)
-      },
-      step: { state, byte in
-        // Past the limit there are no more states; what was made then is thrown away below.
-        if work > limit { return nil }
-        var targets: [Int32] = []
-        for place in state.places {
-          for edge in places[Int(place)].edges where edge.bytes.contains(byte) { targets.append(edge.target) }
+    // The subset construction (Rabin and Scott 1959).
+    let start = closure([0], atStart: true, atEnd: false)
+    var states = [start]
+    var indices: [[Int32]: Int32] = [:]
+    var next: [Int32] = []
+    var isEnd = [closure(start, atStart: true, atEnd: true).contains(end)]
+    var index = 0
+    while index < states.count {
+      // The edges of all places, by the classes of bytes that they take.
+      var open: [(first: Int, last: Int, target: Int32)] = []
+      var isBound = [Bool](repeating: false, count: classCount + 1)
+      for place in states[index] {
+        for edge in edges[places[Int(place)].edges] {
+          let first = Int(alphabet.classes[Int(edge.bytes.lowerBound)])
+          let last = Int(alphabet.classes[Int(edge.bytes.upperBound)])
+          isBound[first] = true
+          isBound[last + 1] = true
+          open.append((first, last, edge.target))
         }
-        work += state.places.count
-        if targets.isEmpty { return nil }
-        return State(places: closure(targets, atStart: false, atEnd: false), isStart: false)
-      })
-    try budget.spend(work)
-  }
-
-  private struct State: Hashable {
-    let places: [Int32]
-    let isStart: Bool
+      }
+      var target: Int32 = -1
+      for group in 0..<classCount {
+        if isBound[group] {
+          work += open.count / 4
+          let targets = open.filter { $0.first <= group && group <= $0.last }.map(\.target)
+          let state = targets.isEmpty ? [] : closure(targets, atStart: false, atEnd: false)
+          if state.isEmpty {
+            target = -1
+          } else if let known = indices[state] {
+            target = known
+          } else {
+            guard states.count < CompilationBudget.maximumStates else { throw AutomatonTooLarge() }
+            target = Int32(states.count)
+            indices[state] = target
+            states.append(state)
+            isEnd.append(closure(state, atStart: false, atEnd: true).contains(end))
+          }
+        }
+        next.append(target)
+      }
+      try budget.spend(work + 2 * classCount)
+      work = 0
+      index += 1
+    }
+    self.init(classes: alphabet.classes, classCount: classCount, next: next, isEnd: isEnd)
   }
 }
 
@@ -83,7 +104,8 @@ private struct PlaceBuilder {
   }
 
   struct Place {
-    var edges: [Edge] = []
+    /// Of all edges, those that leave the place.
+    var edges = 0..<0
     /// Places that are reached without reading.
     var jumps: [Int32] = []
     /// Those that are reached at the start, and at the end of the text only.
@@ -91,14 +113,18 @@ private struct PlaceBuilder {
     var ends: [Int32] = []
   }
 
+  /// How the characters of a set are read: the edges of each place, of which place 0 is before a character and 1 after it.
+  private typealias Reading = [[Edge]]
+
   private(set) var places = [Place()]
+  private(set) var edges: [Edge] = []
   private let spelling: Automaton.Spelling
-  private var spellings: [ScalarSet: [[ClosedRange<UInt8>]]] = [:]
+  private var readings: [ScalarSet: Reading] = [:]
 
   init(_ spelling: Automaton.Spelling) { self.spelling = spelling }
 
   private mutating func addPlace() throws(AutomatonTooLarge) -> Int32 {
-    guard places.count < AutomatonBudget.maximumPlaces else { throw AutomatonTooLarge() }
+    guard places.count < CompilationBudget.maximumPlaces else { throw AutomatonTooLarge() }
     places.append(Place())
     return Int32(places.count - 1)
   }
@@ -112,14 +138,21 @@ private struct PlaceBuilder {
     count += 1
     depth += 1
     defer { depth -= 1 }
-    guard count <= 4 * AutomatonBudget.maximumPlaces, depth <= 1000 else { throw AutomatonTooLarge() }
+    guard count <= 4 * CompilationBudget.maximumPlaces, depth <= 1000 else { throw AutomatonTooLarge() }
     switch expression {
     case .set(let set):
+      let reading = readings[set] ?? Self.reading(Self.spell(set, spelling))
+      readings[set] = reading
       let end = try addPlace()
-      let texts = spellings[set] ?? Self.spell(set, spelling)
-      spellings[set] = texts
-      var known: [[[ClosedRange<UInt8>]]: Int32] = [:]
-      try add(texts, from: start, to: end, &known)
+      // Those of the reading after the first two.
+      let inner = Int32(places.count) - 2
+      for _ in reading.dropFirst(2) { _ = try addPlace() }
+      for (index, leaving) in reading.enumerated() where !leaving.isEmpty {
+        guard edges.count + leaving.count <= CompilationBudget.maximumEdges else { throw AutomatonTooLarge() }
+        let first = edges.count
+        edges += leaving.map { Edge(bytes: $0.bytes, target: $0.target == 1 ? end : inner + $0.target) }
+        places[Int(index == 0 ? start : inner + Int32(index))].edges = first..<edges.count
+      }
       return end
     case .sequence(let parts):
       var place = start
@@ -135,7 +168,7 @@ private struct PlaceBuilder {
       return end
     case .repeated(let part, let minimum, let maximum):
       var place = start
-      guard minimum <= AutomatonBudget.maximumPlaces, maximum ?? 0 <= AutomatonBudget.maximumPlaces else {
+      guard minimum <= CompilationBudget.maximumPlaces, maximum ?? 0 <= CompilationBudget.maximumPlaces else {
         throw AutomatonTooLarge()
       }
       for _ in 0..<minimum { place = try add(part, after: place) }
@@ -167,31 +200,32 @@ private struct PlaceBuilder {
     }
   }
 
-  /// Leads from one place to another by any of some texts of bytes: those that begin alike share their beginning, and those
-  /// that go on alike share what follows.
-  private mutating func add(
-    _ texts: [[ClosedRange<UInt8>]], from start: Int32, to end: Int32, _ known: inout [[[ClosedRange<UInt8>]]: Int32]
-  ) throws(AutomatonTooLarge) {
-    var order: [ClosedRange<UInt8>] = []
-    var rests: [ClosedRange<UInt8>: [[ClosedRange<UInt8>]]] = [:]
-    for text in texts {
-      if rests[text[0]] == nil { order.append(text[0]) }
-      rests[text[0], default: []].append(Array(text.dropFirst()))
-    }
-    for bytes in order {
-      let rest = rests[bytes]!
-      let target: Int32
-      if rest == [[]] {
-        target = end
-      } else if let place = known[rest] {
-        target = place
-      } else {
-        target = try addPlace()
-        known[rest] = target
-        try add(rest, from: target, to: end, &known)
+  /// How any of some texts of bytes is read: those that begin alike share their beginning, and those that go on alike share
+  /// what follows.
+  private static func reading(_ texts: [[ClosedRange<UInt8>]]) -> Reading {
+    var result: Reading = [[], []]
+    var known: [[[ClosedRange<UInt8>]]: Int32] = [[[]]: 1]
+    func add(_ texts: [[ClosedRange<UInt8>]], from place: Int) {
+      var order: [ClosedRange<UInt8>] = []
+      var rests: [ClosedRange<UInt8>: [[ClosedRange<UInt8>]]] = [:]
+      for text in texts {
+        if rests[text[0]] == nil { order.append(text[0]) }
+        rests[text[0], default: []].append(Array(text.dropFirst()))
       }
-      places[Int(start)].edges.append(Edge(bytes: bytes, target: target))
+      for bytes in order {
+        let rest = rests[bytes]!
+        if let target = known[rest] {
+          result[place].append(Edge(bytes: bytes, target: target))
+        } else {
+          known[rest] = Int32(result.count)
+          result[place].append(Edge(bytes: bytes, target: Int32(result.count)))
+          result.append([])
+          add(rest, from: result.count - 1)
+        }
+      }
     }
+    add(texts, from: 0)
+    return result
   }
 
   /// The bytes of each scalar value of a set.

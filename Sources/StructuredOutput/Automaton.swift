@@ -3,15 +3,15 @@
 /// State 0 is the start. From every state a text can be completed; an automaton without any text has no states.
 struct Automaton: Sendable, Hashable {
   /// The class of each byte: bytes of one class are read alike everywhere.
-  private let classes: [UInt8]
-  private let classCount: Int
+  let classes: [UInt8]
+  let classCount: Int
   /// For each state and class the next state, or −1.
-  private let next: [Int32]
+  let next: [Int32]
   /// For each state the least number of bytes to a text's end: 0 where it may end.
   let distances: [Int32]
 
   /// For each state whether a text that comes to it is complete and cannot go on.
-  private let finals: [Bool]
+  let finals: [Bool]
 
   var stateCount: Int { distances.count }
   var isEmpty: Bool { distances.isEmpty }
@@ -110,23 +110,6 @@ struct Automaton: Sendable, Hashable {
   }
 }
 
-/// More work than an automaton is worth: its text describes too many states.
-struct AutomatonTooLarge: Error {}
-
-/// What the automata of one request may cost together: about a tenth of a second and some megabytes.
-struct AutomatonBudget {
-  /// Steps of construction that are left.
-  private(set) var work = 1_000_000
-  static let maximumStates = 20_000
-  /// States of the automaton before it is made deterministic.
-  static let maximumPlaces = 60_000
-
-  mutating func spend(_ steps: Int) throws(AutomatonTooLarge) {
-    work -= steps
-    if work < 0 { throw AutomatonTooLarge() }
-  }
-}
-
 extension Automaton {
   /// The automaton of states that a machine reaches from one.
   ///
@@ -134,7 +117,7 @@ extension Automaton {
   ///   - alphabet: a byte of each class, and the class of each byte.
   ///   - step: the next state; nil where there is none.
   init<State: Hashable>(
-    from start: State, alphabet: Alphabet, _ budget: inout AutomatonBudget, accepts: (State) -> Bool,
+    from start: State, alphabet: Alphabet, _ budget: inout CompilationBudget, accepts: (State) -> Bool,
     step: (State, UInt8) -> State?
   ) throws(AutomatonTooLarge) {
     var indices = [start: Int32(0)]
@@ -142,7 +125,7 @@ extension Automaton {
     var next: [Int32] = []
     var index = 0
     while index < states.count {
-      try budget.spend(2 * alphabet.representatives.count)
+      try budget.spend(3 * alphabet.representatives.count)
       let state = states[index]
       for byte in alphabet.representatives {
         guard let target = step(state, byte) else {
@@ -152,7 +135,7 @@ extension Automaton {
         if let known = indices[target] {
           next.append(known)
         } else {
-          guard states.count < AutomatonBudget.maximumStates else { throw AutomatonTooLarge() }
+          guard states.count < CompilationBudget.maximumStates else { throw AutomatonTooLarge() }
           next.append(Int32(states.count))
           indices[target] = Int32(states.count)
           states.append(target)
@@ -162,78 +145,6 @@ extension Automaton {
     }
     self.init(
       classes: alphabet.classes, classCount: alphabet.representatives.count, next: next, isEnd: states.map(accepts))
-  }
-
-  /// Leaves out states from which no text ends, and merges those from which the same texts follow.
-  private init(classes: [UInt8], classCount: Int, next: [Int32], isEnd: [Bool]) {
-    let count = isEnd.count
-    var distances = [Int32](repeating: -1, count: count)
-    var sources = [[Int32]](repeating: [], count: count)
-    for (index, target) in next.enumerated() where target >= 0 {
-      sources[Int(target)].append(Int32(index / classCount))
-    }
-    var reached = isEnd.indices.filter { isEnd[$0] }
-    for state in reached { distances[state] = 0 }
-    var position = 0
-    while position < reached.count {
-      let state = reached[position]
-      for source in sources[state] where distances[Int(source)] < 0 {
-        distances[Int(source)] = distances[state] + 1
-        reached.append(Int(source))
-      }
-      position += 1
-    }
-    guard count > 0, distances[0] >= 0 else {
-      (self.classes, self.classCount, self.next, self.distances, finals) = (classes, classCount, [], [], [])
-      return
-    }
-    // Moore's algorithm: blocks are split until the states of each go to the same blocks. Where that takes long, no states
-    // are merged, which costs memory alone.
-    var blocks = distances
-    var blockCount = Set(blocks.lazy.filter { $0 >= 0 }).count
-    for round in 0... {
-      if round == 16 {
-        blocks = (0..<Int32(count)).map { $0 }
-        break
-      }
-      var found: [[Int32]: Int32] = [:]
-      var refined = blocks
-      var key = [Int32](repeating: 0, count: classCount + 1)
-      for state in 0..<count where distances[state] >= 0 {
-        key[0] = blocks[state]
-        for group in 0..<classCount {
-          let target = next[state * classCount + group]
-          key[group + 1] = target < 0 ? -1 : blocks[Int(target)]
-        }
-        let block = found[key] ?? Int32(found.count)
-        found[key] = block
-        refined[state] = block
-      }
-      let isStable = found.count == blockCount
-      blocks = refined
-      blockCount = found.count
-      if isStable { break }
-    }
-    // The start's block first.
-    var names: [Int32: Int32] = [blocks[0]: 0]
-    var members = [0]
-    for state in 0..<count where distances[state] >= 0 && names[blocks[state]] == nil {
-      names[blocks[state]] = Int32(members.count)
-      members.append(state)
-    }
-    self.classes = classes
-    self.classCount = classCount
-    self.distances = members.map { distances[$0] }
-    self.next = members.flatMap { state in
-      (0..<classCount).map { group in
-        let target = next[state * classCount + group]
-        return target < 0 || distances[Int(target)] < 0 ? -1 : names[blocks[Int(target)]]!
-      }
-    }
-    let rows = self.next
-    finals = members.indices.map { row in
-      rows[row * classCount..<(row + 1) * classCount].allSatisfy { $0 < 0 }
-    }
   }
 
   /// The classes of bytes that several automata, or ranges, tell apart.
@@ -261,39 +172,46 @@ extension Automaton {
   }
 
   /// The texts of both automata.
-  func intersection(_ other: Automaton, _ budget: inout AutomatonBudget) throws(AutomatonTooLarge) -> Automaton {
+  func intersection(_ other: Automaton, _ budget: inout CompilationBudget) throws(AutomatonTooLarge) -> Automaton {
     if isEmpty { return self }
     if other.isEmpty { return other }
-    return try Automaton(
-      from: SIMD2<Int32>(0, 0), alphabet: Alphabet([self, other]), &budget,
-      accepts: { self.accepts($0.x) && other.accepts($0.y) },
-      step: { state, byte in
-        guard let left = self.step(state.x, byte), let right = other.step(state.y, byte) else { return nil }
-        return SIMD2(left, right)
-      })
+    return try product(other, &budget, goesOn: { $0 >= 0 && $1 >= 0 }, accepts: { $0 && $1 })
   }
 
   /// The texts of this automaton that are none of another.
-  func subtracting(_ other: Automaton, _ budget: inout AutomatonBudget) throws(AutomatonTooLarge) -> Automaton {
+  func subtracting(_ other: Automaton, _ budget: inout CompilationBudget) throws(AutomatonTooLarge) -> Automaton {
     if isEmpty || other.isEmpty { return self }
-    return try Automaton(
-      from: SIMD2<Int32>(0, 0), alphabet: Alphabet([self, other]), &budget,
-      accepts: { self.accepts($0.x) && ($0.y < 0 || !other.accepts($0.y)) },
-      step: { state, byte in
-        self.step(state.x, byte).map { SIMD2($0, state.y < 0 ? -1 : other.step(state.y, byte) ?? -1) }
-      })
+    return try product(other, &budget, goesOn: { left, _ in left >= 0 }, accepts: { $0 && !$1 })
   }
 
-  /// The texts of any of several automata.
-  static func union(_ automata: [Automaton], _ budget: inout AutomatonBudget) throws(AutomatonTooLarge) -> Automaton {
-    let parts = automata.filter { !$0.isEmpty }
-    if parts.count <= 1 { return parts.first ?? automata.first ?? Automaton(texts: []) }
+  /// The texts of either automaton.
+  func union(_ other: Automaton, _ budget: inout CompilationBudget) throws(AutomatonTooLarge) -> Automaton {
+    if isEmpty || other == self { return other }
+    if other.isEmpty { return self }
+    return try product(other, &budget, goesOn: { $0 >= 0 || $1 >= 0 }, accepts: { $0 || $1 })
+  }
+
+  /// An automaton that reads with two at once.
+  ///
+  /// - Parameters:
+  ///   - goesOn: whether a text goes on in these states, of which −1 is none.
+  ///   - accepts: whether a text may end, by whether it may in each of them.
+  private func product(
+    _ other: Automaton, _ budget: inout CompilationBudget, goesOn: (Int32, Int32) -> Bool, accepts: (Bool, Bool) -> Bool
+  ) throws(AutomatonTooLarge) -> Automaton {
+    func states(_ pair: Int64) -> (left: Int32, right: Int32) {
+      (Int32(truncatingIfNeeded: pair >> 32), Int32(truncatingIfNeeded: pair))
+    }
     return try Automaton(
-      from: [Int32](repeating: 0, count: parts.count), alphabet: Alphabet(parts), &budget,
-      accepts: { state in zip(parts, state).contains { $1 >= 0 && $0.accepts($1) } },
-      step: { state, byte in
-        let next = zip(parts, state).map { $1 < 0 ? -1 : $0.step($1, byte) ?? -1 }
-        return next.contains { $0 >= 0 } ? next : nil
+      from: Int64(0), alphabet: Alphabet([self, other]), &budget,
+      accepts: { pair in
+        let (left, right) = states(pair)
+        return accepts(left >= 0 && self.accepts(left), right >= 0 && other.accepts(right))
+      },
+      step: { pair, byte in
+        let (left, right) = states(pair)
+        let next = (left < 0 ? -1 : self.target(left, byte), right < 0 ? -1 : other.target(right, byte))
+        return goesOn(next.0, next.1) ? Int64(next.0) << 32 | Int64(UInt32(bitPattern: next.1)) : nil
       })
   }
 
@@ -301,20 +219,32 @@ extension Automaton {
   ///
   /// - Parameter character: the texts of one character each, none of which begins another.
   func withLength(
-    _ minimum: Int, _ maximum: Int?, character: Automaton, _ budget: inout AutomatonBudget
+    _ minimum: Int, _ maximum: Int?, character: Automaton, _ budget: inout CompilationBudget
   ) throws(AutomatonTooLarge) -> Automaton {
     if isEmpty || minimum == 0 && maximum == nil { return self }
-    let most = maximum ?? minimum
+    let alphabet = Alphabet([self, character])
+    // Each number of characters takes states of its own. Where there is room for many, longer texts are left out.
+    let room = CompilationBudget.counting / (alphabet.representatives.count * stateCount)
+    var most = maximum ?? minimum
+    if room >= 64 { most = min(most, max(minimum, Int(distances[0]), room)) }
+    // The state of the text in 24 bits, that of its last character in 8, and how many are complete in 32.
+    func parts(_ state: Int64) -> (text: Int32, part: Int32, count: Int64) {
+      (Int32(truncatingIfNeeded: state >> 40), Int32(state >> 32 & 0xFF), state & 0xFFFF_FFFF)
+    }
     return try Automaton(
-      // The state of the text, that of its last character, and how many are complete.
-      from: SIMD3<Int32>(0, 0, 0), alphabet: Alphabet([self, character]), &budget,
-      accepts: { self.accepts($0.x) && $0.y == 0 && $0.z >= minimum },
+      from: Int64(0), alphabet: alphabet, &budget,
+      accepts: { state in
+        let (text, part, count) = parts(state)
+        return self.accepts(text) && part == 0 && count >= minimum
+      },
       step: { state, byte in
-        guard maximum == nil || state.z < most || state.y != 0, let text = self.step(state.x, byte),
-          let part = character.step(state.y, byte)
+        let (text, part, count) = parts(state)
+        guard maximum == nil || count < most || part != 0, let text = self.step(text, byte),
+          let part = character.step(part, byte)
         else { return nil }
-        return character.accepts(part)
-          ? SIMD3(text, 0, min(state.z + 1, Int32(clamping: most))) : SIMD3(text, part, state.z)
+        let rest =
+          character.accepts(part) ? min(count + 1, Int64(clamping: most)) : Int64(part) << 32 | count
+        return Int64(text) << 40 | rest
       })
   }
 
@@ -327,29 +257,25 @@ extension Automaton {
     starts[Int(quote)] = true
     starts[Int(quote) + 1] = true
     let alphabet = Alphabet(starts: starts)
-    let (first, last) = (Int32(stateCount), Int32(stateCount + 1))
-    var rows: [Int32] = []
-    let order: [Int32] = [first] + Array(0..<first) + [last]
-    for state in order {
+    // The opening quote comes first, so that states move by one.
+    let last = Int32(stateCount + 1)
+    var rows: [Int32] = alphabet.representatives.map { $0 == quote ? 1 : -1 }
+    for state in 0..<Int32(stateCount) {
       for byte in alphabet.representatives {
-        switch state {
-        case first: rows.append(byte == quote ? 1 : -1)
-        case last: rows.append(-1)
-        default:
-          // States move by one, since the first one is new. A text that may end does not go on with a quote.
-          let next: Int32 = step(state, byte).map { $0 + 1 } ?? -1
-          rows.append(byte == quote && accepts(state) ? last : next)
-        }
+        // A text that may end does not go on with a quote.
+        let next = target(state, byte)
+        rows.append(byte == quote && accepts(state) ? last : next < 0 ? -1 : next + 1)
       }
     }
-    var isEnd = [Bool](repeating: false, count: stateCount + 2)
-    isEnd[stateCount + 1] = true
+    rows += repeatElement(-1, count: alphabet.representatives.count)
     return Automaton(
-      classes: alphabet.classes, classCount: alphabet.representatives.count, next: rows, isEnd: isEnd)
+      classes: alphabet.classes, classCount: alphabet.representatives.count, next: rows,
+      distances: [distances[0] + 2] + distances.map { $0 + 1 } + [0],
+      finals: [Bool](repeating: false, count: stateCount + 1) + [true])
   }
 
   /// A list of texts.
-  init(texts: [[UInt8]]) {
+  init(texts: [[UInt8]], _ budget: inout CompilationBudget) throws(AutomatonTooLarge) {
     var starts = [Bool](repeating: false, count: 257)
     for byte in Set(texts.joined()) {
       starts[Int(byte)] = true
@@ -364,6 +290,7 @@ extension Automaton {
       for byte in text {
         let place = state * width + Int(alphabet.classes[Int(byte)])
         if next[place] < 0 {
+          try budget.spend(width / 4)
           next[place] = Int32(isEnd.count)
           isEnd.append(false)
           next += [Int32](repeating: -1, count: width)

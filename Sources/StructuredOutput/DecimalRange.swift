@@ -85,17 +85,35 @@ struct DecimalRange {
     var remainder: Int32 = 0
     var endsInZero = false
     var isZero = true
+
+    func hash(into hasher: inout Hasher) {
+      let signs = (isNegative ? 1 : 0) | (endsInZero ? 2 : 0) | (isZero ? 4 : 0)
+      let orders = Int(toLower + 1) | Int(toUpper + 1) << 2
+      hasher.combine(Int(remainder) << 32 | Int(digits) << 16 | Int(phase.rawValue) << 8 | orders << 3 | signs)
+    }
   }
 
-  func automaton(_ budget: inout AutomatonBudget) throws(AutomatonTooLarge) -> Automaton {
+  func automaton(_ budget: inout CompilationBudget) throws(AutomatonTooLarge) -> Automaton {
     var starts = [Bool](repeating: false, count: 257)
     for byte in [0x2D, 0x2E, 0x2F] + Array(0x30...0x3A) { starts[byte] = true }
+    let magnitudes = (positive: magnitudes(isNegative: false), negative: magnitudes(isNegative: true))
+    func limits(_ state: State) -> Magnitudes? { state.isNegative ? magnitudes.negative : magnitudes.positive }
     return try Automaton(
-      from: State(), alphabet: Automaton.Alphabet(starts: starts), &budget, accepts: accepts, step: step)
+      from: State(), alphabet: Automaton.Alphabet(starts: starts), &budget,
+      accepts: { accepts($0, limits($0)) },
+      step: { state, byte in
+        if byte != UInt8(ascii: "-") { return step(state, byte, limits(state)) }
+        guard state.phase == .start, magnitudes.negative != nil else { return nil }
+        var next = state
+        (next.phase, next.isNegative) = (.minus, true)
+        return next
+      })
   }
 
+  private typealias Magnitudes = (lower: Limit?, upper: Limit?)
+
   /// The limits of the magnitude of a number with a sign; nil if there is none with it.
-  private func magnitudes(isNegative: Bool) -> (lower: Limit?, upper: Limit?)? {
+  private func magnitudes(isNegative: Bool) -> Magnitudes? {
     func negated(_ limit: Limit?) -> Limit? { limit.map { Limit(value: $0.value.negated, isIncluded: $0.isIncluded) } }
     let (low, high) = isNegative ? (negated(upper), negated(lower)) : (lower, upper)
     if let high, high.value.isNegative || high.value.isZero && !high.isIncluded { return nil }
@@ -103,16 +121,12 @@ struct DecimalRange {
     return (low, high)
   }
 
-  private func step(_ state: State, _ byte: UInt8) -> State? {
+  /// - Parameter limits: those of the magnitude, with the sign so far.
+  private func step(_ state: State, _ byte: UInt8, _ limits: Magnitudes?) -> State? {
     var next = state
-    if byte == UInt8(ascii: "-") {
-      guard state.phase == .start, magnitudes(isNegative: true) != nil else { return nil }
-      (next.phase, next.isNegative) = (.minus, true)
-      return next
-    }
     if byte == UInt8(ascii: ".") {
       guard !isInteger, fractionDigits > 0, state.phase == .zero || state.phase == .integer else { return nil }
-      next = closed(state)
+      next = closed(state, limits)
       (next.phase, next.digits) = (.point, 0)
       return next
     }
@@ -120,7 +134,7 @@ struct DecimalRange {
     switch state.phase {
     case .zero: return nil
     case .start, .minus:
-      if state.phase == .start && magnitudes(isNegative: false) == nil { return nil }
+      guard limits != nil else { return nil }
       next.phase = digit == 0 ? .zero : .integer
       next.digits = 1
     case .integer:
@@ -132,7 +146,6 @@ struct DecimalRange {
       next.digits += 1
     }
     let isFraction = next.phase == .fraction
-    let limits = magnitudes(isNegative: state.isNegative)
     func compare(_ order: Int8, _ limit: Limit?) -> Int8 {
       guard order == 0, let limit else { return order }
       let digits = isFraction ? limit.value.fraction : limit.value.integer
@@ -150,10 +163,9 @@ struct DecimalRange {
   }
 
   /// The state at the end of the digits before the point.
-  private func closed(_ state: State) -> State {
+  private func closed(_ state: State, _ limits: Magnitudes?) -> State {
     guard state.phase == .zero || state.phase == .integer else { return state }
     var result = state
-    let limits = magnitudes(isNegative: state.isNegative)
     func compare(_ order: Int8, _ limit: Limit?) -> Int8 {
       guard let limit else { return order }
       let count = limit.value.integer.count
@@ -164,15 +176,14 @@ struct DecimalRange {
     return result
   }
 
-  private func accepts(_ state: State) -> Bool {
+  private func accepts(_ state: State, _ limits: Magnitudes?) -> Bool {
     let read: Int
     switch state.phase {
     case .start, .minus, .point: return false
     case .zero, .integer: read = 0
     case .fraction: read = Int(state.digits)
     }
-    let state = closed(state)
-    let limits = magnitudes(isNegative: state.isNegative)
+    let state = closed(state, limits)
     func order(_ order: Int8, _ limit: Limit) -> Int8 {
       order == 0 && limit.value.fraction.count > read ? -1 : order
     }

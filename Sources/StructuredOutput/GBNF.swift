@@ -9,10 +9,16 @@ struct GBNF {
     case repeated(Expression, minimum: Int, maximum: Int?)
   }
 
+  /// The most bytes of a grammar, or of a regular expression.
+  static let maximumSize = 100_000
+
   private(set) var rules: [String: Expression] = [:]
 
   /// - Throws: what is wrong, with the line.
   init(_ text: String) throws(GBNFError) {
+    guard text.utf8.count <= Self.maximumSize else {
+      throw GBNFError(line: nil, reason: "the grammar has more than \(Self.maximumSize) bytes")
+    }
     var parser = GBNFParser(text)
     rules = try parser.rules()
     guard rules["root"] != nil else { throw GBNFError(line: nil, reason: "there is no rule named root") }

@@ -15,7 +15,7 @@ struct GBNFCompiler {
   private let place: String
   private var nodes: [Grammar.Node] = []
   private var automata: [Automaton] = []
-  private var budget = AutomatonBudget()
+  private var budget = CompilationBudget()
   /// Rules that lead to themselves.
   private var recursive: Set<String> = []
   private var empty: Set<String> = []

@@ -1,5 +1,3 @@
-import Synchronization
-
 extension GrammarThread {
   /// Where a thread continues when the part that it reads is complete: a link to the frames around it.
   ///
@@ -21,25 +19,24 @@ extension GrammarThread {
       nesting = 1 + (alternatives.lazy.compactMap { $0.parent?.nesting }.max() ?? 0)
     }
 
-    /// A table keeps one object for equal links, so that comparing them compares addresses.
+    /// A table keeps one object for equal links, so that comparing them compares addresses. Two equal ones of different
+    /// tables cost time and change nothing.
     static func == (left: Link, right: Link) -> Bool { left === right }
     func hash(into hasher: inout Hasher) { hasher.combine(ObjectIdentifier(self)) }
   }
 
   /// The links of one grammar's threads.
-  final class LinkTable: Sendable {
-    private let links = Mutex<[[Link.Alternative]: Link]>([:])
-    private static let rememberedLinks = 4096
+  final class LinkTable {
+    private var links: [[Link.Alternative]: Link] = [:]
 
-    /// The link with these alternatives. In rare cases there are two, which costs time and changes nothing.
+    var count: Int { links.count }
+
+    /// The link with these alternatives.
     func link(_ alternatives: [Link.Alternative]) -> Link {
-      links.withLock { links in
-        if let known = links[alternatives] { return known }
-        if links.count >= Self.rememberedLinks { links.removeAll(keepingCapacity: true) }
-        let new = Link(alternatives)
-        links[alternatives] = new
-        return new
-      }
+      if let known = links[alternatives] { return known }
+      let new = Link(alternatives)
+      links[alternatives] = new
+      return new
     }
   }
 }

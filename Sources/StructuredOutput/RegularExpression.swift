@@ -18,6 +18,9 @@ indirect enum RegularExpression: Sendable {
 
   /// - Throws: a sentence about what is wrong or not supported.
   init(_ pattern: String) throws(RegularExpressionError) {
+    guard pattern.utf8.count <= GBNF.maximumSize else {
+      throw RegularExpressionError(reason: "more than \(GBNF.maximumSize) bytes")
+    }
     var parser = RegularExpressionParser(pattern)
     self = try parser.whole()
   }

@@ -58,6 +58,7 @@ package enum ResponseFormat: Sendable, Equatable {
 
   /// The constraint that enforces the format; nil for a text, which may be anything.
   package func constraint(_ vocabulary: TokenVocabulary) throws(StructuredOutputError) -> JSONConstraint? {
+    if case .jsonSchema(let schema, let place) = self { try SchemaCompiler.checkSize([schema], place: place) }
     guard let name else { return nil }
     return try vocabulary.constraint(named: name) { () throws(StructuredOutputError) in
       JSONConstraint(try grammar(), vocabulary: vocabulary)
@@ -100,7 +101,11 @@ extension Grammar {
     guard bytes.reduce(0, { $0 + $1.count }) <= Self.maximumChoices else {
       throw StructuredOutputError(place: place, reason: "the texts have more than \(Self.maximumChoices) bytes.")
     }
-    self.init(Automaton(texts: bytes))
+    var budget = CompilationBudget()
+    guard let automaton = try? Automaton(texts: bytes, &budget) else {
+      throw StructuredOutputError(place: place, reason: "the texts take too many states. Give fewer, or shorter ones.")
+    }
+    self.init(automaton)
   }
 
   init(regex: JSON, place: String) throws(StructuredOutputError) {
@@ -111,7 +116,7 @@ extension Grammar {
     do throws(RegularExpressionError) { expression = try RegularExpression(pattern) } catch {
       throw StructuredOutputError(place: place, reason: "it has \(error.reason), which is not supported.")
     }
-    var budget = AutomatonBudget()
+    var budget = CompilationBudget()
     let automaton: Automaton
     do throws(AutomatonTooLarge) { automaton = try Automaton(expression, .plain, &budget) } catch {
       throw StructuredOutputError(place: place, reason: "it takes too many states. Say less, or smaller counts.")

@@ -63,8 +63,7 @@ struct ScalarSet: Sendable, Hashable {
     let short = longNames[name] ?? name
     if short == "Any" { return all }
     if short == "ASCII" { return ScalarSet([0...0x7F]) }
-    let ranges = categories.filter { $0.name == short || String($0.name.prefix(1)) == short }.map(\.range)
-    return ranges.isEmpty ? nil : ScalarSet(ranges).intersection(.all)
+    return categories[short]
   }
 
   private static let longNames = [
@@ -80,22 +79,30 @@ struct ScalarSet: Sendable, Hashable {
     "Unassigned": "Cn",
   ]
 
-  /// Stretches of scalar values of one category, from the lowest.
-  private static let categories: [(name: String, range: ClosedRange<UInt32>)] = {
-    var result: [(name: String, range: ClosedRange<UInt32>)] = []
-    var last: (category: Unicode.GeneralCategory, start: UInt32)?
-    func close(_ end: UInt32) {
-      if let last { result.append((shortName(last.category), last.start...end)) }
+  /// The scalar values of each general category, and of each group of them: "Lu", "L".
+  private static let categories: [String: ScalarSet] = {
+    var ranges: [String: [ClosedRange<UInt32>]] = [:]
+    func add(_ stretch: ClosedRange<UInt32>, _ category: Unicode.GeneralCategory) {
+      let name = shortName(category)
+      for name in [name, String(name.prefix(1))] { ranges[name, default: []].append(stretch) }
     }
-    for value in 0...largest {
-      guard let category = Unicode.Scalar(value)?.properties.generalCategory else { continue }
-      if last?.category != category {
-        close(value - (value > 0 ? 1 : 0))
-        last = (category, value)
+    // Of the supplementary planes that hold no characters, or private ones only, the first scalar value stands for all.
+    let planes: [ClosedRange<UInt32>] = [
+      0x40000...0xDFFFF, 0xE1000...0xEFFFF, 0xF0000...0xFFFFD, 0xFFFFE...0xFFFFF, 0x100000...0x10FFFD,
+      0x10FFFE...largest,
+    ]
+    for plane in planes { add(plane, Unicode.Scalar(plane.lowerBound)!.properties.generalCategory) }
+    for part: ClosedRange<UInt32> in [0...0x3FFFF, 0xE0000...0xE0FFF] {
+      var start = part.lowerBound
+      var last = Unicode.Scalar(start)!.properties.generalCategory
+      for value in part {
+        guard let category = Unicode.Scalar(value)?.properties.generalCategory, category != last else { continue }
+        add(start...value - 1, last)
+        (start, last) = (value, category)
       }
+      add(start...part.upperBound, last)
     }
-    close(largest)
-    return result
+    return ranges.mapValues { ScalarSet($0).intersection(.all) }
   }()
 
   private static func shortName(_ category: Unicode.GeneralCategory) -> String {

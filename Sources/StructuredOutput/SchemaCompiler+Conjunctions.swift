@@ -181,14 +181,8 @@ extension SchemaCompiler {
       alternatives = [[part(choice.schema, .absent(member.key))], [part(choice.schema, .present(needed))]]
     default: break
     }
-    var nodes: [Grammar.NodeID] = []
-    for (index, alternative) in alternatives.enumerated() {
-      let node = node(rest.parts + alternative)
-      nodes.append(node)
-      for (otherIndex, other) in others.enumerated() where otherIndex != index {
-        exclusions.append(.other(other, node: node, place: place + pointer))
-      }
-    }
+    let nodes = alternatives.map { node(rest.parts + $0) }
+    if others.count > 1 { exclusions.append(.others(others, nodes: nodes, place: place + pointer)) }
     return .alternatives(nodes)
   }
 
@@ -268,6 +262,7 @@ extension SchemaCompiler {
       }
     }
     if !all.present.isEmpty || !all.absent.isEmpty { inferred.insert("object") }
+    if types == nil && !inferred.isEmpty { infersTypes = true }
     let wanted = types ?? inferred.sorted()
     if types == nil && inferred.isEmpty { return .alternatives([anyValue()]) }
     var choices: [Grammar.Node] = []

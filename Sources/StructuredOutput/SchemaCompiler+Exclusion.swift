@@ -21,11 +21,15 @@ extension SchemaCompiler {
           throw Self.notPlain(place, "not", "there are values of which none meets its schema")
         }
         nodes[Int(node)] = .alternatives(kept)
-      case .other: break
+      case .others: break
       }
     }
     for exclusion in exclusions {
-      guard case .other(let schema, let node, let place) = exclusion, !excludes(node, schema) else { continue }
+      guard case .others(let schemas, let nodes, let place) = exclusion else { continue }
+      let isDecided = nodes.indices.allSatisfy { index in
+        schemas.indices.allSatisfy { $0 == index || excludes(nodes[index], schemas[$0]) }
+      }
+      if isDecided { continue }
       throw StructuredOutputError(
         place: place,
         reason: "oneOf is supported where no value meets two of its schemas, which is not plain here. Use anyOf.")
@@ -89,9 +93,8 @@ extension SchemaCompiler {
 
   /// Whether it is certain that no text of a node meets a schema. When no comparisons are left, it is not.
   mutating func excludes(_ node: Grammar.NodeID, _ id: SchemaID, depth: Int = 0) -> Bool {
-    comparisons -= 1
     // Schemas may be recursive.
-    guard depth <= 12, comparisons > 0 else { return false }
+    guard depth <= 12, budget.allows(CompilationBudget.comparison) else { return false }
     if case .bool(let answer) = schemas[id].value { return !answer }
     guard case .object(let members) = schemas[id].value else { return false }
     switch nodes[Int(node)] {
@@ -186,7 +189,7 @@ extension SchemaCompiler {
   private mutating func excludes(
     _ object: Grammar.ObjectNode, _ id: SchemaID, _ keyword: JSON.Member, _ depth: Int
   ) -> Bool {
-    comparisons -= object.properties.count
+    guard budget.allows(object.properties.count) else { return false }
     let required = object.properties.filter(\.isRequired)
     func mayHave(_ key: String) -> Bool {
       if let property = object.properties.first(where: { $0.key == Array(key.utf8) }) {
@@ -198,8 +201,7 @@ extension SchemaCompiler {
     }
     switch keyword.key {
     case "required":
-      comparisons -= (keyword.value.arrayValue?.count ?? 0) * object.properties.count
-      guard comparisons > 0 else { return false }
+      guard budget.allows((keyword.value.arrayValue?.count ?? 0) * object.properties.count) else { return false }
       return keyword.value.arrayValue?.contains { !mayHave($0.stringValue ?? "") } ?? false
     case "properties":
       for property in required {
@@ -305,7 +307,7 @@ extension SchemaCompiler {
     var parts: [Automaton] = []
     var texts: [[UInt8]] = []
     func limited(
-      _ make: (inout AutomatonBudget) throws(AutomatonTooLarge) -> Automaton
+      _ make: (inout CompilationBudget) throws(AutomatonTooLarge) -> Automaton
     ) throws(StructuredOutputError) -> Automaton {
       do throws(AutomatonTooLarge) { return try make(&budget) } catch {
         throw StructuredOutputError(place: place, reason: "uniqueItems takes too many states here.")
@@ -344,7 +346,10 @@ extension SchemaCompiler {
         }
       }
     }
-    if !texts.isEmpty { parts.append(Automaton(texts: texts)) }
-    return try limited { (budget) throws(AutomatonTooLarge) in try Automaton.union(parts, &budget) }
+    return try limited { (budget) throws(AutomatonTooLarge) in
+      var all = try Automaton(texts: texts, &budget)
+      for part in parts { all = try all.union(part, &budget) }
+      return all
+    }
   }
 }

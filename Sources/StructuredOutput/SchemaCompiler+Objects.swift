@@ -8,6 +8,15 @@ extension SchemaCompiler {
     case matching(Set<String>)
   }
 
+  /// What a schema says of the members of a value.
+  private struct Members {
+    let part: Part
+    let properties: [String: JSON]
+    let patterns: [JSON.Member]
+    let additional: JSON?
+    let unevaluated: JSON?
+  }
+
   /// The members of a keyword that is an object; none where it is absent.
   func members(_ part: Part, _ keyword: String) throws(StructuredOutputError) -> [JSON.Member] {
     guard let value = schemas[part.schema].value[keyword] else { return [] }
@@ -17,16 +26,21 @@ extension SchemaCompiler {
     return members
   }
 
-  private func required(_ parts: [Part]) throws(StructuredOutputError) -> [String] {
+  /// The names that a value has, each once.
+  private func required(_ all: Conjunction) throws(StructuredOutputError) -> [String] {
     var seen: Set<[UInt8]> = []
     var result: [String] = []
-    for part in parts {
+    for part in all.keywords {
       guard let value = schemas[part.schema].value["required"] else { continue }
       let names = value.arrayValue?.map(\.stringValue)
       guard let names, !names.contains(nil) else {
         throw failure(schemas[part.schema].pointer, "required must be an array of names.")
       }
       result += names.compactMap(\.self).filter { seen.insert(Array($0.utf8)).inserted }
+    }
+    for part in all.present {
+      guard case .present(let names) = part.kind else { continue }
+      result += names.filter { seen.insert(Array($0.utf8)).inserted }
     }
     return result
   }
@@ -38,10 +52,7 @@ extension SchemaCompiler {
     else {
       return .alternatives([])
     }
-    var required = try required(parts)
-    for part in all.present {
-      if case .present(let keys) = part.kind { required += keys.filter { !required.contains($0) } }
-    }
+    let required = try required(all)
     guard required.count <= Self.maximumNodes else { throw failure(pointer, "there are too many required names.") }
     let absent = Set(all.absent.compactMap { if case .absent(let key) = $0.kind { key } else { nil } })
     var names: [String] = []
@@ -66,11 +77,19 @@ extension SchemaCompiler {
       throw failure(pointer, "more than 8 patternProperties for one value are not supported.")
     }
     for pattern in patterns { _ = try automaton(pattern: pattern, pointer) }
+    // Each name is read by each pattern.
+    try take(patterns.count * names.reduce(0) { $0 + $1.utf8.count } / 100, at: pointer)
 
     let requiredKeys = Set(required.map { Array($0.utf8) })
     let given = try parts.map { (part) throws(StructuredOutputError) in
-      Dictionary(try members(part, "properties").map { ($0.key, $0.value) }) { first, _ in first }
+      let schema = schemas[part.schema].value
+      return Members(
+        part: part,
+        properties: Dictionary(try members(part, "properties").map { ($0.key, $0.value) }) { first, _ in first },
+        patterns: try members(part, "patternProperties"), additional: schema["additionalProperties"],
+        unevaluated: schema["unevaluatedProperties"])
     }
+    try take(names.count * (1 + parts.count), at: pointer)
     var properties: [Grammar.ObjectNode.Property] = []
     for name in names {
       let key = Array(name.utf8)
@@ -83,7 +102,7 @@ extension SchemaCompiler {
       }
       // A name that is only listed by a schema of names is one of the other keys.
       let isListed = !named.contains(key) && !isRequired
-      guard isAllowed, let value = try memberParts(parts, .named(name), given) ?? (isListed ? closedValue(parts) : [])
+      guard isAllowed, let value = memberParts(given, .named(name)) ?? (isListed ? closedValue(parts) : [])
       else {
         if isRequired { return .alternatives([]) }
         // It is known, so that it is none of the other keys.
@@ -99,12 +118,12 @@ extension SchemaCompiler {
     var object = Grammar.ObjectNode(properties: properties, additional: nil, minimum: minimum, maximum: maximum)
     if others.names != nil { return .object(object) }
     if patterns.isEmpty && others.automaton == nil {
-      let value = try memberParts(parts, .matching([]), given) ?? closedValue(parts)
+      let value = memberParts(given, .matching([])) ?? closedValue(parts)
       object.additional = value.flatMap { $0 == [] ? anyValue() : isFalse($0) ? nil : node($0) }
       return .object(object)
     }
     for (keys, matched) in try keyGroups(patterns, others.automaton ?? Self.anyText, names + absent, pointer) {
-      guard let value = try memberParts(parts, .matching(matched), given) ?? closedValue(parts), !isFalse(value) else {
+      guard let value = memberParts(given, .matching(matched)) ?? closedValue(parts), !isFalse(value) else {
         continue
       }
       guard case .automaton(let index) = add(keys.quoted()) else { continue }
@@ -130,11 +149,7 @@ extension SchemaCompiler {
   }
 
   /// What the values under some keys meet; nil where no schema speaks of these keys.
-  ///
-  /// - Parameter given: the properties of each schema.
-  private mutating func memberParts(
-    _ parts: [Part], _ keys: Keys, _ given: [[String: JSON]]
-  ) throws(StructuredOutputError) -> [Part]? {
+  private mutating func memberParts(_ given: [Members], _ keys: Keys) -> [Part]? {
     var result: [Part] = []
     var isSpokenOf = false
     func matches(_ pattern: String) -> Bool {
@@ -144,34 +159,32 @@ extension SchemaCompiler {
       }
     }
     var evaluating: [Bool] = []
-    for (part, properties) in zip(parts, given) {
+    for members in given {
+      let id = members.part.schema
       var isNamed = false
-      if case .named(let name) = keys, let value = properties[name] {
-        result.append(Part(schema: schema(value, in: part.schema, "properties", name), kind: .whole))
+      if case .named(let name) = keys, let value = members.properties[name] {
+        result.append(Part(schema: schema(value, in: id, "properties", name), kind: .whole))
         isNamed = true
       }
-      for member in try members(part, "patternProperties") where matches(member.key) {
-        result.append(
-          Part(schema: schema(member.value, in: part.schema, "patternProperties", member.key), kind: .whole))
+      for member in members.patterns where matches(member.key) {
+        result.append(Part(schema: schema(member.value, in: id, "patternProperties", member.key), kind: .whole))
         isNamed = true
       }
-      let additional = schemas[part.schema].value["additionalProperties"]
-      if !isNamed, let additional {
-        result.append(Part(schema: schema(additional, in: part.schema, "additionalProperties"), kind: .whole))
+      if !isNamed, let additional = members.additional {
+        result.append(Part(schema: schema(additional, in: id, "additionalProperties"), kind: .whole))
         isSpokenOf = true
       }
       isSpokenOf = isSpokenOf || isNamed
-      evaluating.append(isNamed || additional != nil)
+      evaluating.append(isNamed || members.additional != nil)
     }
-    for owner in parts {
-      guard let value = schemas[owner.schema].value["unevaluatedProperties"] else { continue }
-      let isEvaluated = zip(parts, evaluating).contains { part, evaluates in
-        part.owners.contains(owner.schema)
-          && (evaluates
-            || part.schema != owner.schema && schemas[part.schema].value["unevaluatedProperties"] != nil)
+    for owner in given {
+      guard let value = owner.unevaluated else { continue }
+      let isEvaluated = zip(given, evaluating).contains { members, evaluates in
+        members.part.owners.contains(owner.part.schema)
+          && (evaluates || members.part.schema != owner.part.schema && members.unevaluated != nil)
       }
       if isEvaluated { continue }
-      result.append(Part(schema: schema(value, in: owner.schema, "unevaluatedProperties"), kind: .whole))
+      result.append(Part(schema: schema(value, in: owner.part.schema, "unevaluatedProperties"), kind: .whole))
       isSpokenOf = true
     }
     return isSpokenOf ? result : nil
@@ -244,8 +257,10 @@ extension SchemaCompiler {
   private mutating func keyGroups(
     _ patterns: [String], _ keys: Automaton, _ names: [String], _ pointer: String
   ) throws(StructuredOutputError) -> [(keys: Automaton, matched: Set<String>)] {
-    let named = Automaton(texts: names.map { Array(JSON.quoted($0).utf8.dropFirst().dropLast()) })
-    let others = try limited(pointer) { (budget) throws(AutomatonTooLarge) in try keys.subtracting(named, &budget) }
+    let others = try limited(pointer) { (budget) throws(AutomatonTooLarge) in
+      let texts = names.map { Array(JSON.quoted($0).utf8.dropFirst().dropLast()) }
+      return try keys.subtracting(Automaton(texts: texts, &budget), &budget)
+    }
     var groups: [(keys: Automaton, matched: Set<String>)] = [(others, [])]
     for pattern in patterns {
       let automaton = self.patterns[pattern]!

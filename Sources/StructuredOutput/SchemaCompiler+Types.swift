@@ -50,30 +50,34 @@ extension SchemaCompiler {
   mutating func stringAutomaton(
     _ parts: [Part], _ minimum: Int32, _ maximum: Int32
   ) throws(StructuredOutputError) -> Automaton? {
-    var result: Automaton?
+    var automata: [Automaton] = []
+    var key: [String] = []
     var pointer = ""
     for part in parts {
       let schema = schemas[part.schema]
-      var automata: [Automaton] = []
       if let pattern = schema.value["pattern"] {
         guard let text = pattern.stringValue else { throw failure(schema.pointer, "pattern must be a text.") }
         automata.append(try automaton(pattern: text, schema.pointer))
+        key.append("pattern " + text)
+        pointer = schema.pointer
       }
       if let format = try format(part.schema), let automaton = StringFormat.automaton(format) {
         automata.append(automaton)
-      }
-      if !automata.isEmpty { pointer = schema.pointer }
-      for automaton in automata {
-        result = try limited(pointer) { (budget) throws(AutomatonTooLarge) in
-          try result?.intersection(automaton, &budget) ?? automaton
-        }
+        key.append("format " + format)
+        pointer = schema.pointer
       }
     }
-    guard let result else { return nil }
-    return try limited(pointer) { (budget) throws(AutomatonTooLarge) in
-      try result.withLength(
+    guard let first = automata.first else { return nil }
+    key += [String(minimum), String(maximum)]
+    if let known = contents[key] { return known }
+    let found = try limited(pointer) { (budget) throws(AutomatonTooLarge) in
+      var all = first
+      for automaton in automata.dropFirst() { all = try all.intersection(automaton, &budget) }
+      return try all.withLength(
         Int(minimum), maximum == Int32.max ? nil : Int(maximum), character: Self.character, &budget)
     }
+    contents[key] = found
+    return found
   }
 
   /// The contents of strings in which a pattern is found.
@@ -92,7 +96,7 @@ extension SchemaCompiler {
 
   /// Makes an automaton, or says that it is too large.
   mutating func limited(
-    _ pointer: String, _ make: (inout AutomatonBudget) throws(AutomatonTooLarge) -> Automaton
+    _ pointer: String, _ make: (inout CompilationBudget) throws(AutomatonTooLarge) -> Automaton
   ) throws(StructuredOutputError) -> Automaton {
     do throws(AutomatonTooLarge) { return try make(&budget) } catch {
       throw failure(
@@ -102,11 +106,11 @@ extension SchemaCompiler {
 
   /// Texts of one character, and of any number.
   static let character = { () -> Automaton in
-    var budget = AutomatonBudget()
+    var budget = CompilationBudget()
     return try! Automaton(.set(.all), .jsonString, &budget)
   }()
   static let anyText = { () -> Automaton in
-    var budget = AutomatonBudget()
+    var budget = CompilationBudget()
     return try! Automaton(.anything, .jsonString, &budget)
   }()
 
@@ -210,7 +214,7 @@ extension SchemaCompiler {
       prefixCount = max(prefixCount, try listValues(part.schema, "prefixItems").count)
     }
     // Items that `contains` asks for come first, after those of `prefixItems`.
-    var (contained, excluded): ([SchemaID], [SchemaID]) = ([], [])
+    var (contained, excluded): ([(schema: SchemaID, said: Part)], [SchemaID]) = ([], [])
     for part in parts {
       guard let contains = schemas[part.schema].value["contains"] else { continue }
       let schema = schema(contains, in: part.schema, "contains")
@@ -220,7 +224,7 @@ extension SchemaCompiler {
       guard least <= 256 else {
         throw failure(schemas[part.schema].pointer, "a minContains above 256 is not supported.")
       }
-      contained += [SchemaID](repeating: schema, count: Int(least))
+      contained += repeatElement((schema: schema, said: part), count: Int(least))
       if let most, most < maximum { excluded.append(schema) }
     }
     let named = prefixCount
@@ -233,11 +237,10 @@ extension SchemaCompiler {
     }
     var prefix: [Grammar.NodeID] = []
     for index in 0..<prefixCount {
-      var items = itemParts(parts, at: index)
-      if index >= named { items.append(Part(schema: contained[index - named], kind: .whole)) }
-      for schema in excluded where index < named || contained[index - named] != schema {
-        items.append(Part(schema: schema, kind: .not))
-      }
+      let own = index < named ? nil : contained[index - named]
+      var items = itemParts(parts, at: index, evaluatedBy: own?.said)
+      if let own { items.append(Part(schema: own.schema, kind: .whole)) }
+      for schema in excluded where own?.schema != schema { items.append(Part(schema: schema, kind: .not)) }
       prefix.append(node(items))
     }
     var rest = itemParts(parts, at: Int.max)
@@ -259,7 +262,9 @@ extension SchemaCompiler {
   }
 
   /// What the item at an index meets; a large index stands for all after `prefixItems`.
-  private mutating func itemParts(_ parts: [Part], at index: Int) -> [Part] {
+  ///
+  /// - Parameter contains: the schema whose `contains` the item meets.
+  private mutating func itemParts(_ parts: [Part], at index: Int, evaluatedBy contains: Part? = nil) -> [Part] {
     var result: [Part] = []
     func prefix(_ part: Part) -> [JSON] { schemas[part.schema].value["prefixItems"]?.arrayValue ?? [] }
     for part in parts {
@@ -278,7 +283,7 @@ extension SchemaCompiler {
         return schema["items"] != nil || prefix(part).count > index
           || part.schema != owner.schema && schema["unevaluatedItems"] != nil
       }
-      if !isEvaluated {
+      if !isEvaluated, contains?.owners.contains(owner.schema) != true {
         let value = schemas[owner.schema].value["unevaluatedItems"]!
         result.append(Part(schema: schema(value, in: owner.schema, "unevaluatedItems"), kind: .whole))
       }

@@ -30,18 +30,21 @@ package struct StructuredOutputError: Error, Equatable, Sendable, CustomStringCo
 /// beside them. So nodes are made of conjunctions of schemas, and those of the same conjunction are one; this is also how
 /// a schema can name itself.
 struct SchemaCompiler {
-  let document: SchemaDocument
+  private var document: SchemaDocument
   let place: String
   var nodes: [Grammar.Node] = []
   var automata: [Automaton] = []
-  var budget = AutomatonBudget()
+  var budget = CompilationBudget()
+  /// Whether some schema has no `type`, so that values of other types than it speaks of are left out.
+  var infersTypes = false
   /// The node of a schema that allows anything, once there is one.
   var any: Grammar.NodeID?
   /// The schemas of the document that were met.
   private(set) var schemas: [Schema] = []
   private var schemaIDs: [String: SchemaID] = [:]
+  /// The same by the schema around them and the path from there, which for what a reference leads to is its keyword.
+  private var children: [Child: SchemaID] = [:]
   private var conjunctions: [[Part]: Grammar.NodeID] = [:]
-  private var partCount = 0
   /// Those whose nodes are still to be made. A list, because calls within calls would let a request choose the depth.
   private var open: [(parts: [Part], node: Grammar.NodeID)] = []
   /// Schemas that no text of a node may meet, which are checked when all nodes exist.
@@ -49,12 +52,11 @@ struct SchemaCompiler {
   /// Arrays whose items differ, which are completed when all nodes exist.
   var uniqueArrays: [(place: String, node: Grammar.NodeID, dropsOthers: Bool)] = []
   var patterns: [String: Automaton] = [:]
-  /// What is still left of comparing schemas and validating values.
-  var comparisons = 1_000_000
-
+  /// The contents of strings by their patterns, formats and numbers of characters.
+  var contents: [[String]: Automaton] = [:]
   static let maximumNodes = 4096
-  /// Of all conjunctions together: where choices multiply, they end here.
-  private static let maximumParts = 20_000
+  /// The most bytes of a schema, about.
+  private static let maximumSize = 1 << 20
 
   typealias SchemaID = Int
 
@@ -62,6 +64,11 @@ struct SchemaCompiler {
     let value: JSON
     /// Where it is in the document: "#/properties/a".
     let pointer: String
+  }
+
+  private struct Child: Hashable {
+    let parent: SchemaID
+    let path: [String]
   }
 
   /// A schema, or what is left of it, among those that hold for one value.
@@ -93,8 +100,8 @@ struct SchemaCompiler {
   }
 
   enum Exclusion {
-    /// Of `oneOf`: no text of the node may meet the other schema.
-    case other(SchemaID, node: Grammar.NodeID, place: String)
+    /// Of `oneOf`: no text of a node may meet the schema of another one.
+    case others([SchemaID], nodes: [Grammar.NodeID], place: String)
     /// Of `not`: the node's choices that may meet the schema are left out; if `isStrict`, only ones of types not asked for.
     case not(SchemaID, node: Grammar.NodeID, place: String, isStrict: Bool)
   }
@@ -130,7 +137,7 @@ struct SchemaCompiler {
   ) throws(StructuredOutputError) -> Grammar {
     var nodes: [Grammar.Node] = []
     var automata: [Automaton] = []
-    var budget = AutomatonBudget()
+    var budget = CompilationBudget()
     var choices: [Grammar.NodeID] = []
     var values: [(compiler: SchemaCompiler, root: Grammar.NodeID)] = []
     for (prefix, schema, place, suffix) in alternatives {
@@ -152,25 +159,52 @@ struct SchemaCompiler {
   /// Checks what only the whole grammar can tell of a schema.
   private func check(_ root: Grammar.NodeID, in grammar: Grammar) throws(StructuredOutputError) {
     guard grammar.isSatisfiable(root) else {
+      let values = infersTypes ? "no value of the types that it speaks of" : "no value"
       throw StructuredOutputError(
         place: place,
-        reason: "no value meets the schema, or only one nested deeper than \(Grammar.maximumDepth) levels.")
+        reason: "\(values) meets the schema, or only one nested deeper than \(Grammar.maximumDepth) levels.")
     }
   }
 
   private mutating func compileDocument() throws(StructuredOutputError) -> Grammar.NodeID {
     let root = node([Part(schema: schema(document.root, "#"), kind: .whole)])
     while let (parts, node) = open.popLast() {
-      partCount += parts.count
-      guard nodes.count < Self.maximumNodes, partCount < Self.maximumParts else {
-        let reason = nodes.count < Self.maximumNodes ? "too many choices" : "more than \(Self.maximumNodes) parts"
-        throw failure(schemas[parts[0].schema].pointer, "the schema is too large: \(reason).")
-      }
+      try take(parts.count, at: schemas[parts[0].schema].pointer)
       nodes[Int(node)] = try conjunction(parts, node)
     }
     try exclude()
     try completeUniqueArrays()
+    mergeLiterals()
     return root
+  }
+
+  /// Makes one automaton of many constants of one choice, so that they are read together.
+  private mutating func mergeLiterals() {
+    for index in nodes.indices {
+      guard case .alternatives(let choices) = nodes[index] else { continue }
+      var texts: [[UInt8]] = []
+      var others: [Grammar.NodeID] = []
+      for choice in choices {
+        if case .literal(let text, depth: 0) = nodes[Int(choice)] { texts.append(text) } else { others.append(choice) }
+      }
+      guard texts.count >= 8, let automaton = try? Automaton(texts: texts, &budget) else { continue }
+      nodes[index] = .alternatives(others + [add(add(automaton))])
+    }
+  }
+
+  /// Counts schemas that are taken together, or names that they speak of: where choices multiply, they end here.
+  mutating func take(_ parts: Int, at pointer: String) throws(StructuredOutputError) {
+    guard nodes.count < Self.maximumNodes, budget.allows(parts * CompilationBudget.conjunction) else {
+      let reason = nodes.count < Self.maximumNodes ? "too many choices" : "more than \(Self.maximumNodes) parts"
+      throw failure(pointer, "the schema is too large: \(reason).")
+    }
+  }
+
+  /// Refuses schemas that together are too large to look at.
+  static func checkSize(_ schemas: [JSON], place: String) throws(StructuredOutputError) {
+    guard schemas.reduce(0, { $0 + $1.size }) <= maximumSize else {
+      throw StructuredOutputError(place: place, reason: "the schema is too large: more than a mebibyte.")
+    }
   }
 
   @discardableResult
@@ -204,13 +238,18 @@ struct SchemaCompiler {
 
   /// The schema in a member of another one.
   mutating func schema(_ value: JSON, in parent: SchemaID, _ path: String...) -> SchemaID {
-    schema(value, ([schemas[parent].pointer] + path.map(SchemaDocument.escaped)).joined(separator: "/"))
+    let child = Child(parent: parent, path: path)
+    if let known = children[child] { return known }
+    let pointer = ([schemas[parent].pointer] + path.map(SchemaDocument.escaped)).joined(separator: "/")
+    let id = schema(value, pointer)
+    children[child] = id
+    return id
   }
 
   /// The node for the values that meet all of some schemas, which is made later if it is new.
   mutating func node(_ parts: [Part]) -> Grammar.NodeID {
     var seen: Set<Part> = []
-    let parts = parts.filter { part in
+    let parts = parts.map { referenced($0) }.filter { part in
       let schema = schemas[part.schema].value
       let isFree = part.kind == .whole && (schema == .bool(true) || schema == .object([]))
       return !isFree && seen.insert(part).inserted
@@ -223,8 +262,18 @@ struct SchemaCompiler {
     return node
   }
 
+  /// What a schema that is nothing but a `$ref` leads to, so that all that refer to a schema share its node.
+  private mutating func referenced(_ part: Part) -> Part {
+    guard part.kind == .whole, case .object(let members) = schemas[part.schema].value, members.count == 1,
+      members[0].key == "$ref", let target = try? target(of: part.schema, "$ref")
+    else { return part }
+    return Part(schema: target, kind: .whole, owners: part.owners)
+  }
+
   /// The schema that a `$ref` or `$dynamicRef` leads to.
   mutating func target(of id: SchemaID, _ keyword: String) throws(StructuredOutputError) -> SchemaID {
+    let child = Child(parent: id, path: [keyword])
+    if let known = children[child] { return known }
     let (schema, pointer) = (schemas[id].value, schemas[id].pointer)
     guard let reference = schema[keyword]?.stringValue, let target = document.target(of: reference, at: pointer) else {
       throw failure(pointer, "a \(keyword) must lead to a place in the same schema: \"#\" or \"#/…\".")
@@ -235,7 +284,9 @@ struct SchemaCompiler {
     guard let value = document.value(at: target) else {
       throw StructuredOutputError(place: place, reason: "there is nothing at \(target), which a \(keyword) names.")
     }
-    return self.schema(value, target)
+    let found = self.schema(value, target)
+    children[child] = found
+    return found
   }
 }
 
@@ -262,6 +313,16 @@ extension JSON {
     case .array(let values): values.contains(where: \.holdsLargeInteger)
     case .object(let members): members.contains(where: \.value.holdsLargeInteger)
     default: false
+    }
+  }
+
+  /// About the bytes of the value's text.
+  var size: Int {
+    switch self {
+    case .string(let text): text.utf8.count + 2
+    case .array(let values): values.reduce(2) { $0 + $1.size + 1 }
+    case .object(let members): members.reduce(2) { $0 + $1.key.utf8.count + $1.value.size + 4 }
+    default: 4
     }
   }
 

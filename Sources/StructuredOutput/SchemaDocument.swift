@@ -15,6 +15,9 @@ struct SchemaDocument {
     let name: String
   }
 
+  /// For the pointers of objects that were looked into, the place of each member.
+  private var memberIndices: [String: [String: Int]] = [:]
+
   private static let maximumResources = 100
   /// Members that hold values, not schemas.
   private static let values: Set = ["const", "enum", "default", "examples"]
@@ -51,7 +54,8 @@ struct SchemaDocument {
 
   /// A key as a part of a JSON pointer (RFC 6901).
   static func escaped(_ key: String) -> String {
-    key.contains { "~/".contains($0) } ? key.replacing("~", with: "~0").replacing("/", with: "~1") : key
+    key.utf8.contains { $0 == UInt8(ascii: "~") || $0 == UInt8(ascii: "/") }
+      ? key.replacing("~", with: "~0").replacing("/", with: "~1") : key
   }
 
   private static func resolved(_ reference: String, against base: String) -> String {
@@ -88,14 +92,27 @@ struct SchemaDocument {
   }
 
   /// The value at a pointer that begins with "#".
-  func value(at pointer: String) -> JSON? {
-    pointer.split(separator: "/", omittingEmptySubsequences: false).dropFirst().reduce(Optional(root)) { value, part in
+  mutating func value(at pointer: String) -> JSON? {
+    var value = root
+    var path = "#"
+    for part in pointer.split(separator: "/", omittingEmptySubsequences: false).dropFirst() {
       let key = String(part).replacing("~1", with: "/").replacing("~0", with: "~")
-      if let values = value?.arrayValue {
-        return Int(key).flatMap { values.indices.contains($0) ? values[$0] : nil }
+      switch value {
+      case .array(let values):
+        guard let index = Int(key), values.indices.contains(index) else { return nil }
+        value = values[index]
+      case .object(let members):
+        // Definitions are often many, and each of them is looked for.
+        if memberIndices[path] == nil {
+          memberIndices[path] = Dictionary(members.indices.map { (members[$0].key, $0) }) { first, _ in first }
+        }
+        guard let index = memberIndices[path]![key] else { return nil }
+        value = members[index].value
+      default: return nil
       }
-      return value?[key]
+      path += "/" + part
     }
+    return value
   }
 }
 

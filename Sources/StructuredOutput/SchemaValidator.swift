@@ -6,8 +6,7 @@ extension SchemaCompiler {
   ///
   /// - Parameter isListed: whether the value comes from the schema's own list of values.
   mutating func isValid(_ value: JSON, _ id: SchemaID, isListed: Bool = false, depth: Int = 0) -> Bool? {
-    comparisons -= 1
-    guard depth < 32, comparisons > 0 else { return nil }
+    guard depth < 32, budget.allows(CompilationBudget.comparison) else { return nil }
     let schema = schemas[id].value
     if case .bool(let answer) = schema { return answer }
     guard case .object(let members) = schema else { return nil }
@@ -50,10 +49,10 @@ extension SchemaCompiler {
     switch keyword.key {
     case "type":
       return (said.arrayValue ?? [said]).contains { value.isOfType($0.stringValue ?? "") }
-    case "const": return value.isSame(as: said)
+    case "const": return budget.allows(value.size / 4) ? value.isSame(as: said) : nil
     case "enum":
-      comparisons -= said.arrayValue?.count ?? 0
-      return comparisons > 0 ? said.arrayValue?.contains { value.isSame(as: $0) } : nil
+      guard let list = said.arrayValue, budget.allows(list.count * (1 + value.size / 4)) else { return nil }
+      return list.contains { value.isSame(as: $0) }
     case "minimum": return compare { $0 >= 0 }
     case "maximum": return compare { $0 <= 0 }
     case "exclusiveMinimum": return compare { $0 > 0 }
@@ -81,7 +80,7 @@ extension SchemaCompiler {
     case "maxItems": return count(value.arrayValue?.count, <=)
     case "uniqueItems":
       guard said == .bool(true), let values = value.arrayValue else { return true }
-      comparisons -= values.count * values.count / 2
+      guard budget.allows(values.count * value.size / 4) else { return nil }
       return !values.indices.contains { index in values[..<index].contains { $0.isSame(as: values[index]) } }
     case "prefixItems":
       guard let values = value.arrayValue else { return true }
@@ -155,13 +154,15 @@ extension JSON {
   func isSame(as other: JSON) -> Bool {
     switch (self, other) {
     case (.object(let members), .object(let others)):
-      members.count == others.count
-        && members.allSatisfy { member in other[member.key].map { member.value.isSame(as: $0) } ?? false }
+      if members.count != others.count { return false }
+      let known = Dictionary(others.map { ($0.key, $0.value) }) { first, _ in first }
+      return members.allSatisfy { member in known[member.key].map { member.value.isSame(as: $0) } ?? false }
     case (.array(let values), .array(let others)):
-      values.count == others.count && zip(values, others).allSatisfy { $0.isSame(as: $1) }
-    case (.integer, .number), (.number, .integer), (.number, .number): doubleValue == other.doubleValue
-    case (.string(let text), .string(let second)): text.utf8.elementsEqual(second.utf8)
-    default: self == other
+      return values.count == others.count && zip(values, others).allSatisfy { $0.isSame(as: $1) }
+    case (.integer, .number), (.number, .integer), (.number, .number):
+      return doubleValue == other.doubleValue
+    case (.string(let text), .string(let second)): return text.utf8.elementsEqual(second.utf8)
+    default: return self == other
     }
   }
 }

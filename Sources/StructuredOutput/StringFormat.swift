@@ -16,7 +16,7 @@ enum StringFormat {
     return known.withLock { known in
       if let found = known[name] { return found }
       // The patterns are ours, so neither can fail.
-      var budget = AutomatonBudget()
+      var budget = CompilationBudget()
       let found = try! Automaton(try! RegularExpression(pattern), .jsonString, &budget)
       known[name] = found
       return found

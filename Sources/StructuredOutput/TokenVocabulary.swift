@@ -22,8 +22,8 @@ package final class TokenVocabulary: Sendable {
   /// The tokens that go on inside a string, and those that go beyond it.
   struct TextTokens: Sendable {
     var inside: TokenSet
-    /// Where in the tree the closing quote comes: the node, and the bytes from the root to it.
-    var exits: [(node: Int, bytes: [UInt8])] = []
+    /// The nodes of the tree at which the closing quote comes.
+    var exits: [Int] = []
   }
 
   /// What answers may be, for formats that were asked for: many requests ask for the same.
@@ -91,45 +91,25 @@ package final class TokenVocabulary: Sendable {
     return path
   }
 
-  /// The tokens with which a text of an automaton goes on, and the nodes of the tree at which it may be complete: from
-  /// there on, what follows the text decides.
+  /// The tokens with which a text of an automaton goes on.
   struct AutomatonTokens: Sendable {
     var inside: TokenSet
-    var exits: [(node: Int, isFinal: Bool)] = []
+    /// The nodes of the tree at which it may be complete, so that what follows the text decides from there on; and those at
+    /// which it must be.
+    var exits: [Int] = []
+    var finals: [Int] = []
   }
 
   func tokens(of automaton: Automaton, after state: Int32) -> AutomatonTokens {
     var found = AutomatonTokens(inside: TokenSet(vocabularySize: size))
-    let (nodeBytes, ends, offsets) = (nodeBytes, ends, tokenOffsets)
-    let end = ends[0]
-    // A list in place of calls: the state and the end of each node around the current one.
-    var states = [Int32](repeating: state, count: longestToken + 1)
-    var outer = [Int32](repeating: end, count: longestToken + 1)
-    var depth = 0
-    var node: Int32 = 1
-    while node < end {
-      while node >= outer[depth] { depth -= 1 }
-      let next = automaton.target(states[depth], nodeBytes[Int(node)])
-      let nodeEnd = ends[Int(node)]
-      if next < 0 {
-        node = nodeEnd
-        continue
+    walk(from: state, step: { automaton.target($0, $1) }) { node, state in
+      if automaton.isFinal(state) {
+        found.finals.append(node)
+        return false
       }
-      if automaton.accepts(next) {
-        let isFinal = automaton.isFinal(next)
-        found.exits.append((Int(node), isFinal))
-        if isFinal {
-          node = nodeEnd
-          continue
-        }
-      }
-      for index in offsets[Int(node)]..<offsets[Int(node) + 1] { found.inside.insert(tokens[Int(index)]) }
-      node += 1
-      if node < nodeEnd {
-        depth += 1
-        states[depth] = next
-        outer[depth] = nodeEnd
-      }
+      if automaton.accepts(state), Int(ends[node]) > node + 1 { found.exits.append(node) }
+      insertTokens(at: node, into: &found.inside)
+      return true
     }
     return found
   }
@@ -138,8 +118,25 @@ package final class TokenVocabulary: Sendable {
     let state = state.clamped(to: longestToken)
     if let known = textTokens.withLock({ $0[state] }) { return known }
     var found = TextTokens(inside: TokenSet(vocabularySize: size))
-    var path: [UInt8] = []
-    walkText(0, state, &path, &found)
+    // A closed text has no state.
+    var table = StateTable<TextState?>()
+    let closed = table.index(of: nil)
+    walk(
+      from: table.index(of: state),
+      step: { state, byte in
+        table.target(state, byte) { state, byte in
+          guard var state, case let step = state.step(byte), step != .rejected else { return nil }
+          return .some(step == .closed ? nil : state)
+        }
+      },
+      visit: { node, state in
+        if state == closed {
+          found.exits.append(node)
+          return false
+        }
+        insertTokens(at: node, into: &found.inside)
+        return true
+      })
     textTokens.withLock {
       if $0.count >= Self.rememberedTexts { $0.removeAll(keepingCapacity: true) }
       $0[state] = found
@@ -147,22 +144,34 @@ package final class TokenVocabulary: Sendable {
     return found
   }
 
-  private func walkText(_ node: Int, _ state: TextState, _ path: inout [UInt8], _ found: inout TextTokens) {
-    var child = node + 1
-    while child < Int(ends[node]) {
-      var next = state
-      let step = next.step(nodeBytes[child])
-      if step != .rejected {
-        path.append(nodeBytes[child])
-        if step == .closed {
-          found.exits.append((child, path))
-        } else {
-          insertTokens(at: child, into: &found.inside)
-          walkText(child, next, &path, &found)
-        }
-        path.removeLast()
+  /// Walks over the texts of the tokens below a node, as far as a machine reads them.
+  ///
+  /// - Parameters:
+  ///   - step: the state after a byte; −1 where there is none.
+  ///   - visit: is called for each node that is reached, with its state, and says whether to go on below it.
+  @inline(__always)
+  func walk(
+    below start: Int = 0, from state: Int32, step: (Int32, UInt8) -> Int32, visit: (Int, Int32) -> Bool
+  ) {
+    let end = Int(ends[start])
+    var node = start + 1
+    if node == end { return }
+    // A list in place of calls: the state and the end of each node around the current one.
+    var states = [Int32](repeating: state, count: longestToken + 1)
+    var outer = [Int](repeating: end, count: longestToken + 1)
+    var depth = 0
+    while node < end {
+      while node >= outer[depth] { depth -= 1 }
+      let next = step(states[depth], nodeBytes[node])
+      let nodeEnd = Int(ends[node])
+      guard next >= 0, visit(node, next), node + 1 < nodeEnd else {
+        node = nodeEnd
+        continue
       }
-      child = Int(ends[child])
+      node += 1
+      depth += 1
+      states[depth] = next
+      outer[depth] = nodeEnd
     }
   }
 }

@@ -116,6 +116,7 @@ extension JSONConstraint {
         prefix: prefix, schema: tool.parameters, place: "tools[\(index)].function.parameters", suffix: suffix
       )
     }
+    try SchemaCompiler.checkSize(tools.map(\.element.parameters), place: "tools")
     let name = tools.map { "\($0.element.name) \($0.element.parameters.compactText)" }.joined(separator: "\n")
     return try vocabulary.constraint(named: "call " + name) { () throws(StructuredOutputError) in
       JSONConstraint(try SchemaCompiler.grammar(choices: choices), vocabulary: vocabulary)

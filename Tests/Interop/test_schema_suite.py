@@ -29,7 +29,7 @@ REFUSED = 0.2
 #: The least share of the valid documents that are allowed under the others. Not all are: types without `type`, keys
 #: that a schema does not name, keys in another order; see docs/structured-output.md.
 ALLOWED = 0.55
-UNSATISFIABLE = "no value meets the schema"
+UNSATISFIABLE = re.compile("no value (of the types that it speaks of )?meets the schema")
 
 
 def suite():
@@ -92,8 +92,11 @@ def test_the_whole_suite_is_refused_by_name_or_kept_to(probe, tokenizer_director
     for index, (path, group) in enumerate(groups):
         answers = results[index * ANSWERS:(index + 1) * ANSWERS]
         if "error" in answers[0]:
+            # Who reads that there is no value believes it.
+            assert "no value meets the schema" not in answers[0]["error"] or not any(
+                test["valid"] for test in group["tests"]), (path, group["description"])
             # The suite agrees that there is none, or only values of types that the schema does not speak of.
-            unsatisfiable = UNSATISFIABLE in answers[0]["error"] and not any(test["valid"] for test in group["tests"])
+            unsatisfiable = UNSATISFIABLE.search(answers[0]["error"]) and not any(test["valid"] for test in group["tests"])
             counts["unsatisfiable" if unsatisfiable else "refused"] += 1
             refused[answers[0]["error"].split(": ", 1)[1]] += 1
             continue
@@ -132,12 +135,14 @@ HOSTILE = {
     "a large count": {"pattern": "a{1,1000000}"},
     "an exponential automaton": {"pattern": "^(a|b)*a(a|b){40}$"},
     "counts of counts": {"pattern": deep(20, "(", "){1,9}", "a")},
-    "many states and a length": {"pattern": "^(a|b)*c{300}", "maxLength": 900000},
+    "many formats that differ": {"prefixItems": [{"anyOf": [{"format": "uri"}, {"format": "email"}]}] * 50, "uniqueItems": True},
     "classes of Unicode": {"pattern": "^(\\p{L}|\\p{N}){40}(\\p{Lu}\\p{Ll}){40}$", "maxLength": 900},
     "a product of choices": {"type": "object", "allOf": [
         {"anyOf": [{"required": [f"a{number}"]}, {"required": [f"b{number}"]}]} for number in range(30)]},
     "patterns of keys": {"patternProperties": {f"^.{{0,{300 + number}}}x": {} for number in range(8)}, "additionalProperties": {}},
-    "long texts that differ": {"items": {"type": "string", "maxLength": 100000}, "uniqueItems": True},
+    "alternatives that exclude each other": {
+        "oneOf": [{"properties": {"k": {"const": number}}, "required": ["k"]} for number in range(900)]},
+    "values of megabytes": {"enum": ["x" * 1000 + str(number) for number in range(3900)]},
     "deep groups": {"pattern": deep(5000, "(", ")", "a")},
     "deep schemas": json.loads(deep(50, '{"items":', "}", '{"pattern":"(?:a{9999}){9}"}')),
 }
@@ -161,5 +166,5 @@ def test_a_hostile_schema_costs_little(binary, tokenizer_directory, tmp_path, na
     _, least = run({"format": "regex"})
     answer, time = run(HOSTILE[name])
     print(name, answer["error"][-100:], f"{time - least:.3f} s")
-    # A tenth of a second on a machine that has nothing else to do; without the bounds it would be hours.
-    assert time - least < 0.5
+    # A tenth of a second, and what the whole process takes to read the case; without the bounds it would be hours.
+    assert time - least < 0.2
