@@ -32,8 +32,8 @@ class PageServer(ThreadingHTTPServer):
         self.answers = {}
         #: By question: the reason for which its answer ends, if it is another than "stop".
         self.endings = {}
-        #: What the server says of its model beside the name, and of the speed of an answer.
-        self.model, self.timings = {}, None
+        #: What the server says of its model beside the name, of the speed of an answer, and in the head of one.
+        self.model, self.timings, self.headers = {}, None, {}
         #: The next answers with an error: (status, body, headers).
         self.refusals = []
         self.key = None
@@ -87,23 +87,18 @@ class Handler(BaseHTTPRequestHandler):
         if not self.is_allowed():
             return
         self.server.asked.append(body)
-        if refusal := self.refusal(body):
-            self.server.refusals.insert(0, refusal)
         if self.server.refusals:
             status, message, code, headers = self.server.refusals.pop(0)
             return self.refuse(status, message, code, headers)
         self.send_response(200)
-        self.send_header("Content-Type", "text/event-stream")
+        for name, value in {"Content-Type": "text/event-stream", **self.server.headers}.items():
+            self.send_header(name, value)
         self.end_headers()
         pieces = self.server.answers.get(body["messages"][-1]["content"], ["An ", "answer."])
         try:
             self.stream(pieces)
         except OSError:
             self.server.disconnected.set()
-
-    def refusal(self, body):
-        """The refusal of a request, for models that refuse some."""
-        return None
 
     def stream(self, pieces):
         def send(**chunk):

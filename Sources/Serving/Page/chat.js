@@ -182,7 +182,7 @@ async function run(conversation, continued = null) {
   try {
     await receive({
       system: conversation.system, asked, message, sampling: samplingFields(), signal: controller.signal,
-      model: { name: part("model").value, contextLength }, onPiece: () => drawSoon(conversation),
+      model: part("model").value, onPiece: () => drawSoon(conversation),
     });
     status.textContent = text(message.content.trim() === "" ? "answeredNothing" : "answered");
   } catch (error) {

@@ -51,13 +51,16 @@ export async function models() {
   }));
 }
 
-/// Asks for an answer and yields its pieces: {reasoning} before {text}; once {ending: "stop" or "length"}; and in the end,
-/// as the server counted them, {promptTokens, tokens} and {rate}, tokens in a second.
+/// Asks for an answer and yields its pieces: {dropped}, the messages that the server has left out, where there are any;
+/// {reasoning} before {text}; once {ending: "stop" or "length"}; and in the end, as the server counted them, {tokens} and
+/// {rate}, tokens in a second.
 export async function* answer(body, signal) {
   const response = await request("v1/chat/completions", {
     method: "POST", signal, headers: { "Content-Type": "application/json" },
     body: JSON.stringify({ ...body, stream: true, stream_options: { include_usage: true } }),
   });
+  const dropped = Number(response.headers.get("x-dropped-messages"));
+  if (dropped > 0) yield { dropped };
   for await (const data of events(response.body)) {
     if (data === "[DONE]") return;
     let chunk;
@@ -67,7 +70,7 @@ export async function* answer(body, signal) {
     if (choice?.delta?.reasoning_content) yield { reasoning: choice.delta.reasoning_content };
     if (choice?.delta?.content) yield { text: choice.delta.content };
     if (choice?.finish_reason) yield { ending: choice.finish_reason };
-    if (chunk.usage) yield { promptTokens: chunk.usage.prompt_tokens, tokens: chunk.usage.completion_tokens };
+    if (chunk.usage) yield { tokens: chunk.usage.completion_tokens };
     if (chunk.timings?.predicted_per_second > 0) yield { rate: chunk.timings.predicted_per_second };
   }
   throw new ServerError("brokenOff");

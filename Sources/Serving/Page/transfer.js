@@ -82,7 +82,7 @@ function known({ title, system, messages, at }) { return { title, system, messag
 function knownMessage(message) {
   const { id, parent, role, content } = message;
   const result = { id, parent, role, content };
-  for (const name of ["tokens", "rate", "first", "density"]) if (message[name] > 0) result[name] = Number(message[name]);
+  for (const name of ["tokens", "rate", "first"]) if (message[name] > 0) result[name] = Number(message[name]);
   if (typeof message.reasoning === "string") result.reasoning = message.reasoning;
   if (["stop", "length", "stopped"].includes(message.ending)) result.ending = message.ending;
   if (message.forgot === true) result.forgot = true;
