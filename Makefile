@@ -31,6 +31,8 @@ interop: build ## the tests against PyTorch and transformers, and of the web pag
 	scripts/python_environment.sh .venv-interop scripts/requirements-interop.txt --torch
 	scripts/llama_cpp_source.sh .venv-interop chat-templates 5 '*/vendor/llama.cpp/models/templates/*.jinja'
 	MINIMIND=$(abspath $(BINARY)) .venv-interop/bin/python -m pytest -q -p no:cacheprovider -m heavy Tests/Interop
+	scripts/python_environment.sh .venv-clients scripts/requirements-clients.txt
+	MINIMIND=$(abspath $(BINARY)) .venv-clients/bin/python -m pytest -q -p no:cacheprovider -m clients Tests/Interop/test_autogen.py Tests/Interop/test_instructor.py
 
 peers: build ## compile llama.cpp, which takes many minutes, and compare it with ours
 	@scripts/setup.sh g++ cmake

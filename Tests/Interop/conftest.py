@@ -1,7 +1,8 @@
 """Oracle tests: the `minimind` binary against the packages whose formats and numbers it must match.
 
 `make test` runs those that need small packages only; tests marked `heavy` (PyTorch, transformers, a browser) run in
-`make interop`, those marked `peers` (llama.cpp) in `make peers`.
+`make interop`, as those marked `clients` do, whose packages need an environment of their own; those marked `peers`
+(llama.cpp) run in `make peers`.
 """
 
 import os
@@ -52,7 +53,7 @@ MARKERS = {
     "test_openai.py": "not heavy and not peers", "test_openai_parameters.py": "not heavy and not peers",
     "test_structured_output.py": "not heavy and not peers", "test_schema_suite.py": "not heavy and not peers",
     "test_apis.py": "not heavy and not peers", "test_frameworks.py": "heavy",
-    "test_clients.py": "heavy",
+    "test_clients.py": "heavy", "test_autogen.py": "clients", "test_instructor.py": "clients",
     "test_convert.py": "not heavy and not peers", "test_gguf.py": "not heavy and not peers", "test_transformers.py": "heavy", "test_dpo.py": "heavy",
     "test_convert_torch.py": "heavy", "test_tokenizer_transformers.py": "heavy", "test_stored_weights.py": "heavy", "test_peft.py": "heavy", "test_sampling.py": "heavy",
     "test_generation_config.py": "heavy", "test_rows_trl.py": "heavy",
@@ -62,6 +63,7 @@ MARKERS = {
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "heavy: needs PyTorch, transformers or a browser (make interop)")
+    config.addinivalue_line("markers", "clients: needs packages that exclude those of the others (make interop)")
     config.addinivalue_line("markers", "peers: needs llama.cpp (make peers)")
 
 
@@ -123,3 +125,29 @@ def tokenizer_directory():
     It stays as it is, since with another vocabulary random models write other texts.
     """
     return REPOSITORY / "Tests/Interop/fixtures/tokenizer"
+
+
+@pytest.fixture(scope="module")
+def model(request, tmp_path_factory, tokenizer_directory):
+    """A small model of random weights, which is served as my-model; a file of tests may set its CONTEXT."""
+    from random_model import make_model
+
+    context = getattr(request.module, "CONTEXT", 512)
+    return make_model(tmp_path_factory.mktemp("serve") / "my-model", tokenizer_directory, context=context, scale=0.15)
+
+
+@pytest.fixture(scope="module")
+def server(binary, model):
+    """`minimind serve` with that model."""
+    from serving import Server
+
+    with Server(binary, model) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def client(server):
+    """OpenAI's package, which asks that server."""
+    import openai
+
+    return openai.OpenAI(base_url=server.url, api_key="any", max_retries=0)

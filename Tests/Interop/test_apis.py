@@ -11,27 +11,10 @@ import pytest
 from openai.types.responses import Response, ResponseStreamEvent
 from anthropic.types import Message, RawMessageStreamEvent
 from pydantic import BaseModel, TypeAdapter
-from random_model import make_model
 from serving import Server
 
 QUESTION = "世界上最高的山是什么？"
 WEATHER = {"type": "object", "properties": {"city": {"enum": ["Rome", "Paris"]}}, "required": ["city"]}
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory, tokenizer_directory):
-    return make_model(tmp_path_factory.mktemp("apis") / "my-model", tokenizer_directory, scale=0.15)
-
-
-@pytest.fixture(scope="module")
-def server(binary, model):
-    with Server(binary, model) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def client(server):
-    return openai.OpenAI(base_url=server.url, api_key="any", max_retries=0)
 
 
 @pytest.fixture(scope="module")
@@ -321,6 +304,52 @@ def test_ollama_lists_and_answers(client, llama):
     assert json.loads(place)["city"] in ("Rome", "Paris")
     vectors = llama.embed(model="m", input=["Hello", "你好"]).embeddings
     assert vectors[0] == pytest.approx(client.embeddings.create(model="m", input="Hello").data[0].embedding, abs=1e-5)
+
+
+def test_ollama_as_open_webui_calls_it(server):
+    """The requests of Open-WebUI 0.12.4's connection to Ollama, and what it reads of the answers, by its source
+    (routers/ollama.py, utils/payload.py, utils/response.py, retrieval/utils.py). It is not installed: it needs 200 packages."""
+    def post(path, **payload):
+        headers = {"Content-Type": "application/json", "Authorization": "Bearer any"}
+        return httpx.post(server.url.removesuffix("/v1") + path, content=json.dumps(payload), headers=headers)
+
+    def get(path):
+        return httpx.get(server.url.removesuffix("/v1") + path, headers={"Content-Type": "application/json"}).json()
+
+    assert get("/api/version")["version"]
+    assert [entry["model"] for entry in get("/api/tags")["models"]] == ["my-model"]
+    assert [entry["model"] for entry in get("/api/ps")["models"]] == ["my-model"]
+    assert post("/api/show", model="my-model").json()["capabilities"]
+    # A chat with the settings of a model, streamed: it parses each line by itself and divides by the durations.
+    tool = {"type": "function", "function": {"name": "weather", "description": "d", "parameters": WEATHER}}
+    fields = dict(
+        model="my-model", messages=[{"role": "system", "content": "Be brief."}, {"role": "user", "content": QUESTION}],
+        stream=True, keep_alive="5m", think=False, options={
+            "temperature": 0.7, "top_p": 0.9, "seed": 3, "mirostat": 0, "mirostat_eta": 0.1, "mirostat_tau": 5.0, "num_ctx": 2048,
+            "num_batch": 512, "num_keep": 24, "num_predict": 12, "repeat_last_n": -1, "top_k": 40, "min_p": 0.05,
+            "repeat_penalty": 1.1, "presence_penalty": 0.1, "frequency_penalty": 0.1, "stop": ["☃"], "num_gpu": 1,
+            "use_mmap": True, "use_mlock": True, "num_thread": 2})
+    reply = post("/api/chat", **fields)
+    lines = [json.loads(line) for line in reply.content.split(b"\n") if line]
+    assert reply.status_code == 200 and all(line["message"]["role"] == "assistant" for line in lines), reply.text
+    last = lines[-1]
+    assert [line["done"] for line in lines] == [False] * (len(lines) - 1) + [True]
+    assert last["done_reason"] in ("stop", "length") and last["eval_duration"] > 0 and last["total_duration"] > 0
+    # A title; a history with a call as it writes it.
+    title = post("/api/chat", model="my-model", messages=fields["messages"], stream=False, options={"num_predict": 5}).json()
+    assert title["message"]["content"] is not None and title["eval_count"] <= 5
+    history = [*fields["messages"], {"role": "assistant", "content": "", "tool_calls": [
+        {"index": 0, "id": "call_1", "function": {"name": "weather", "arguments": {"city": "Rome"}}}]},
+        {"role": "tool", "content": "rain", "tool_call_id": "call_1"}]
+    reply = post("/api/chat", model="my-model", messages=history, stream=False, tools=[tool], options={"num_predict": 5})
+    assert reply.status_code == 200, reply.text
+    # Its documents, of which it wants the beginning where they are too long; and the model unloaded.
+    vectors = post("/api/embed", input=["Hello", "long " * 1000], model="my-model", truncate=True).json()["embeddings"]
+    assert len(vectors) == 2 and len(vectors[0]) == len(vectors[1]) == 64
+    unloaded = post("/api/generate", model="my-model", keep_alive=0, prompt="").json()
+    assert unloaded["done"] and unloaded["response"] == ""
+    # Errors are sentences.
+    assert "maximum context length" in post("/api/embed", input="long " * 1000, model="my-model").json()["error"]
 
 
 def test_ollama_errors_and_refusals(llama, server):

@@ -10,19 +10,7 @@ pytestmark = pytest.mark.heavy
 # Everything that the clients need is here; they must not look for it elsewhere.
 os.environ |= {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
 
-from random_model import make_model  # noqa: E402
 from serving import Server  # noqa: E402
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory, tokenizer_directory):
-    return make_model(tmp_path_factory.mktemp("serve") / "my-model", tokenizer_directory, scale=0.15)
-
-
-@pytest.fixture(scope="module")
-def server(binary, model):
-    with Server(binary, model) as server:
-        yield server
 
 
 def test_langchain(server):

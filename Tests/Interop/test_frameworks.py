@@ -11,9 +11,8 @@ pytestmark = pytest.mark.heavy
 os.environ |= {"OPENAI_AGENTS_DISABLE_TRACING": "1", "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
 
 from pydantic import BaseModel  # noqa: E402
-from random_model import make_model  # noqa: E402
-from serving import Server  # noqa: E402
 
+CONTEXT = 4096
 QUESTION = "世界上最高的山是什么？"
 LONG = "long " * 1000
 
@@ -21,13 +20,6 @@ LONG = "long " * 1000
 class Place(BaseModel):
     city: Literal["Rome", "Paris"]
     isFar: bool
-
-
-@pytest.fixture(scope="module")
-def server(binary, tmp_path_factory, tokenizer_directory):
-    model = make_model(tmp_path_factory.mktemp("frameworks") / "my-model", tokenizer_directory, context=4096, scale=0.15)
-    with Server(binary, model) as server:
-        yield server
 
 
 @pytest.fixture(autouse=True)

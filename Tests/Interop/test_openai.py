@@ -20,22 +20,6 @@ from serving import Server, events
 QUESTION = [{"role": "user", "content": "世界上最高的山是什么？"}]
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory, tokenizer_directory):
-    return make_model(tmp_path_factory.mktemp("serve") / "my-model", tokenizer_directory, scale=0.15)
-
-
-@pytest.fixture(scope="module")
-def server(binary, model):
-    with Server(binary, model) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def client(server):
-    return openai.OpenAI(base_url=server.url, api_key="any", max_retries=0)
-
-
 def chat(client, **fields):
     return client.chat.completions.create(**{"model": "any", "messages": QUESTION, "max_tokens": 20} | fields)
 

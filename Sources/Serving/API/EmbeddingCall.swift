@@ -22,7 +22,9 @@ package struct EmbeddingCall: Sendable {
         "dimensions",
         "'dimensions' is \(dimensions); this model's embeddings have \(hiddenSize) and cannot be shortened.")
     }
-    inputs = try reader.read(fields, "input", specialTokens: .asText, longest: reader.contextLength)
+    let isCut = try fields.bool("truncate") ?? false
+    inputs = try reader.read(fields, "input", specialTokens: .asText, longest: isCut ? Int.max : reader.contextLength)
+    for index in inputs.indices { inputs[index].tokens = Array(inputs[index].tokens.prefix(reader.contextLength)) }
   }
 
   /// One embedding as the client wants it.

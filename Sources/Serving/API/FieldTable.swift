@@ -154,10 +154,10 @@ package struct FieldTable: Sendable {
     ], generation)
 
   package static let embedding = FieldTable(
-    honoured: "model input encoding_format dimensions",
+    honoured: "model input encoding_format dimensions truncate",
     harmless: [labels],
     refused: [
-      ("messages", "use 'input'.", []), ("content", "use 'input'.", []), ("truncate", "shorten the texts.", [no]),
+      ("messages", "use 'input'.", []), ("content", "use 'input'.", []),
       ("truncate_prompt_tokens", "shorten the texts.", []),
       ("priority", "all requests wait in one queue.", [.integer(0)]),
       ("add_special_tokens", "a text is read after <s>; give tokens to have it otherwise.", [yes]),

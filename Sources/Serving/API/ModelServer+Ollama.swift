@@ -18,12 +18,16 @@ extension ModelServer {
       reply.send(HTTPResponse(server.ollamaDetails))
     },
     Route(method: "POST", path: "/api/chat", style: .ollama) { server, request, _, reply throws(APIError) in
-      let call = try TranslatedRequest(ollama: try server.fields(request)).perform(server.chatCall)
+      let fields = try server.fields(request)
+      let translated = try TranslatedRequest(ollama: fields)
+      if fields["messages"] == .array([]) { return reply.send(server.nothing(isChat: true)) }
+      let call = try translated.perform(server.chatCall)
       try server.answer(call, OllamaFormat(isChat: true, model: server.model.name), reply)
     },
     Route(method: "POST", path: "/api/generate", style: .ollama) { server, request, _, reply throws(APIError) in
       let fields = try server.fields(request)
       let translated = try TranslatedRequest(ollama: fields)
+      if fields["prompt"] == .string("") { return reply.send(server.nothing(isChat: false)) }
       let isRaw = try fields.bool("raw") ?? false
       let call = try translated.perform(isRaw ? server.completionCall : server.chatCall)
       try server.answer(call, OllamaFormat(isChat: false, model: server.model.name), reply)
@@ -37,6 +41,11 @@ extension ModelServer {
       }
     },
   ]
+
+  /// The answer to a request without messages or prompt, with which clients load a model or unload it. This one stays.
+  private func nothing(isChat: Bool) -> HTTPResponse {
+    HTTPResponse(OllamaFormat(isChat: isChat, model: model.name).loaded)
+  }
 
   private var ollamaDescription: JSON {
     .object([

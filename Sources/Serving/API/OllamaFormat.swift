@@ -40,7 +40,11 @@ struct OllamaFormat: AnswerFormat {
 
   private func line(_ json: JSON) -> [UInt8] { Array((json.compactText + "\n").utf8) }
 
-  private func object(_ piece: ChoicePiece, _ totals: AnswerTotals? = nil) -> JSON {
+  /// What a request without text is answered with: the model is there.
+  var loaded: JSON { object(ChoicePiece(), reason: "load") }
+
+  /// - Parameter reason: why nothing more comes; nil where more comes, or the totals say it.
+  private func object(_ piece: ChoicePiece, _ totals: AnswerTotals? = nil, reason: String? = nil) -> JSON {
     var members: [JSON.Member] = [
       .init("model", .string(model)), .init("created_at", .string(Date().ISO8601Format())),
     ]
@@ -53,10 +57,11 @@ struct OllamaFormat: AnswerFormat {
     } else {
       members += [.init("response", .string(piece.text))] + thinking
     }
-    members.append(.init("done", .bool(totals != nil)))
+    let reason = reason ?? totals.map { _ in finish == "length" ? "length" : "stop" }
+    members.append(.init("done", .bool(reason != nil)))
+    if let reason { members.append(.init("done_reason", .string(reason))) }
     if let totals {
       members += [
-        .init("done_reason", .string(finish == "length" ? "length" : "stop")),
         .init("total_duration", .integer(totals.timings.promptNanoseconds + totals.timings.writingNanoseconds)),
         .init("load_duration", .integer(0)), .init("prompt_eval_count", .integer(totals.usage.prompt)),
         .init("prompt_eval_duration", .integer(totals.timings.promptNanoseconds)),
