@@ -27,8 +27,8 @@ from conftest import memory_so_far, wait_until  # noqa: E402
 from serving import Server  # noqa: E402
 
 TOKENS = 64
-#: Of a prompt and its answer together.
-CONTEXT = 128
+#: Of a conversation: as much as `small` reads.
+CONTEXT = 512
 #: Our types, and what the same weights are called in a GGUF file.
 TYPES = ["fp32", "bf16", "q8"]
 
