@@ -485,3 +485,15 @@ def test_tools_that_are_wrong_or_not_wanted(client):
                    {"tools": [TIME], "tool_choice": {"type": "function", "function": {"name": "other"}}}):
         with pytest.raises(openai.BadRequestError, match="tool"):
             chat(client, **fields)
+
+
+def test_what_clients_send_by_habit(server):
+    """Each was refused, or read wrongly, once."""
+    parts = [{"type": "text", "text": "What is"}, {"type": "text", "text": "the best book"}]
+    prompt = server.post("/apply-template", messages=[{"role": "user", "content": parts}])[1]["prompt"]
+    assert "What is\nthe best book" in prompt
+    assert server.post("/v1/chat/completions", messages=QUESTION, max_tokens=1, logprobs=False, top_logprobs=0)[0] == 200
+    call = {"id": "a", "type": "function", "function": {"name": "f", "arguments": {"city": "Rome"}}}
+    history = [*QUESTION, {"role": "assistant", "content": "", "tool_calls": [call]},
+               {"role": "tool", "tool_call_id": "a", "content": "rain"}]
+    assert server.post("/v1/chat/completions", messages=history, max_tokens=1)[0] == 200
