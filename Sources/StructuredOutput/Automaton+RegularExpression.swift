@@ -96,6 +96,11 @@ extension Automaton {
   }
 }
 
+extension JSON {
+  /// The bytes of a text inside a JSON string, as automata with that spelling read them.
+  static func content(_ text: String) -> [UInt8] { Array(quoted(text).utf8.dropFirst().dropLast()) }
+}
+
 /// Makes an automaton that may be in several places at once (Thompson 1968).
 private struct PlaceBuilder {
   struct Edge {
@@ -236,8 +241,7 @@ private struct PlaceBuilder {
     var result = set.intersection(escaped.inverted).ranges.flatMap { utf8($0) }
     for range in set.intersection(escaped).ranges {
       for value in range {
-        let quoted = JSON.quoted(String(Unicode.Scalar(value)!)).utf8.dropFirst().dropLast()
-        result.append(quoted.map { $0...$0 })
+        result.append(JSON.content(String(Unicode.Scalar(value)!)).map { $0...$0 })
       }
     }
     return result

@@ -5,9 +5,11 @@ struct AutomatonTooLarge: Error {}
 struct CompilationBudget {
   /// What is left, in steps of the construction of an automaton, of about 50 ns.
   private var work = 700_000
-  /// Steps that a comparison of a value or of another schema with a schema takes, and taking one together with others.
+  /// Steps that a comparison of a value or of another schema with a schema takes, taking one together with others, and
+  /// finding what a reference leads to.
   static let comparison = 3
   static let conjunction = 30
+  static let reference = 120
   static let maximumStates = 20_000
   /// Steps that counting the characters of one text may take.
   static let counting = 150_000

@@ -101,7 +101,7 @@ struct Grammar: Sendable {
     let flat = nodes.indices.map { Self.flattened(NodeID($0), nodes, targets) }
     self.nodes = flat
     self.root = root
-    lengths = ShortestLengths(flat, automata)
+    lengths = ShortestLengths(flat, automata, textCounts)
     firstBytes = Self.firstBytes(flat, automata)
   }
 

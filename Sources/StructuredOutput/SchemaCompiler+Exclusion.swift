@@ -265,13 +265,14 @@ extension SchemaCompiler {
 
   /// Makes automata of the items of arrays with `uniqueItems`.
   mutating func completeUniqueArrays() throws(StructuredOutputError) {
-    for (place, node, dropsOthers) in uniqueArrays {
+    for (pointer, node, dropsOthers) in uniqueArrays {
+      let place = place + pointer
       guard case .array(var array) = nodes[Int(node)] else { continue }
       var items: [Int32?] = []
       // The more items there must be, the more texts each must have.
       for index in 0...array.prefix.count {
         let id = index < array.prefix.count ? array.prefix[index] : array.items
-        let automaton = try uniqueItem(id, place, dropsOthers: dropsOthers || id == any)
+        let automaton = try uniqueItem(id, pointer, dropsOthers: dropsOthers || id == any)
         guard case .automaton(let number) = add(automaton) else {
           items.append(nil)
           continue
@@ -302,23 +303,16 @@ extension SchemaCompiler {
 
   /// The texts of an item, each value with one text.
   private mutating func uniqueItem(
-    _ id: Grammar.NodeID, _ place: String, dropsOthers: Bool
+    _ id: Grammar.NodeID, _ pointer: String, dropsOthers: Bool
   ) throws(StructuredOutputError) -> Automaton {
     var parts: [Automaton] = []
     var texts: [[UInt8]] = []
-    func limited(
-      _ make: (inout CompilationBudget) throws(AutomatonTooLarge) -> Automaton
-    ) throws(StructuredOutputError) -> Automaton {
-      do throws(AutomatonTooLarge) { return try make(&budget) } catch {
-        throw StructuredOutputError(place: place, reason: "uniqueItems takes too many states here.")
-      }
-    }
     for leaf in leaves(id) {
       switch nodes[Int(leaf)] {
       case .literal(let text, _): texts.append(text)
       case .string(let minimum, let maximum):
         parts.append(
-          try limited { (budget) throws(AutomatonTooLarge) in
+          try limited(pointer) { (budget) throws(AutomatonTooLarge) in
             try Self.anyText.withLength(
               Int(minimum), maximum == Int32.max ? nil : Int(maximum), character: Self.character, &budget
             ).quoted()
@@ -326,7 +320,7 @@ extension SchemaCompiler {
       case .automaton(let index):
         let automaton = automata[Int(index)]
         guard kind(leaf) == "string" else {
-          throw Self.notPlain(place, "uniqueItems", "numbers have no multipleOf and limits of usual size")
+          throw Self.notPlain(place + pointer, "uniqueItems", "numbers have no multipleOf and limits of usual size")
         }
         parts.append(automaton)
       case .number(let format):
@@ -339,14 +333,14 @@ extension SchemaCompiler {
           }
           (range.lower, range.upper) = (limits[0], limits[1])
         }
-        parts.append(try limited { (budget) throws(AutomatonTooLarge) in try range.automaton(&budget) })
+        parts.append(try limited(pointer) { (budget) throws(AutomatonTooLarge) in try range.automaton(&budget) })
       case .array, .object, .alternatives, .sequence:
         guard dropsOthers else {
-          throw Self.notPlain(place, "uniqueItems", "items are strings, numbers or constants")
+          throw Self.notPlain(place + pointer, "uniqueItems", "items are strings, numbers or constants")
         }
       }
     }
-    return try limited { (budget) throws(AutomatonTooLarge) in
+    return try limited(pointer) { (budget) throws(AutomatonTooLarge) in
       var all = try Automaton(texts: texts, &budget)
       for part in parts { all = try all.union(part, &budget) }
       return all

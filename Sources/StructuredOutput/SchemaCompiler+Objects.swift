@@ -154,7 +154,7 @@ extension SchemaCompiler {
     var isSpokenOf = false
     func matches(_ pattern: String) -> Bool {
       switch keys {
-      case .named(let name): patterns[pattern]!.matches(JSON.quoted(name).utf8.dropFirst().dropLast())
+      case .named(let name): patterns[pattern]!.matches(JSON.content(name))
       case .matching(let matched): matched.contains(pattern)
       }
     }
@@ -206,7 +206,7 @@ extension SchemaCompiler {
 
     func allow(_ name: String) -> Bool {
       if names != nil { return known.contains(name) }
-      return automaton?.matches(JSON.quoted(name).utf8.dropFirst().dropLast()) ?? true
+      return automaton?.matches(JSON.content(name)) ?? true
     }
   }
 
@@ -258,7 +258,7 @@ extension SchemaCompiler {
     _ patterns: [String], _ keys: Automaton, _ names: [String], _ pointer: String
   ) throws(StructuredOutputError) -> [(keys: Automaton, matched: Set<String>)] {
     let others = try limited(pointer) { (budget) throws(AutomatonTooLarge) in
-      let texts = names.map { Array(JSON.quoted($0).utf8.dropFirst().dropLast()) }
+      let texts = names.map { JSON.content($0) }
       return try keys.subtracting(Automaton(texts: texts, &budget), &budget)
     }
     var groups: [(keys: Automaton, matched: Set<String>)] = [(others, [])]

@@ -257,7 +257,7 @@ extension SchemaCompiler {
     }
     // Completed when the nodes of the items exist.
     let node = add(.array(array))
-    uniqueArrays.append((place + schemas[unique.schema].pointer, node, rest.isEmpty))
+    uniqueArrays.append((schemas[unique.schema].pointer, node, rest.isEmpty))
     return .alternatives([node])
   }
 

@@ -50,7 +50,7 @@ struct SchemaCompiler {
   /// Schemas that no text of a node may meet, which are checked when all nodes exist.
   var exclusions: [Exclusion] = []
   /// Arrays whose items differ, which are completed when all nodes exist.
-  var uniqueArrays: [(place: String, node: Grammar.NodeID, dropsOthers: Bool)] = []
+  var uniqueArrays: [(pointer: String, node: Grammar.NodeID, dropsOthers: Bool)] = []
   var patterns: [String: Automaton] = [:]
   /// The contents of strings by their patterns, formats and numbers of characters.
   var contents: [[String]: Automaton] = [:]
@@ -275,6 +275,9 @@ struct SchemaCompiler {
     let child = Child(parent: id, path: [keyword])
     if let known = children[child] { return known }
     let (schema, pointer) = (schemas[id].value, schemas[id].pointer)
+    guard budget.allows(CompilationBudget.reference) else {
+      throw failure(pointer, "the schema is too large: too many references.")
+    }
     guard let reference = schema[keyword]?.stringValue, let target = document.target(of: reference, at: pointer) else {
       throw failure(pointer, "a \(keyword) must lead to a place in the same schema: \"#\" or \"#/…\".")
     }

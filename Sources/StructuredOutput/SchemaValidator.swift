@@ -69,13 +69,13 @@ extension SchemaCompiler {
     case "pattern":
       guard let text = value.stringValue else { return true }
       guard let pattern = said.stringValue, let automaton = try? automaton(pattern: pattern, "") else { return nil }
-      return automaton.matches(JSON.quoted(text).utf8.dropFirst().dropLast())
+      return automaton.matches(JSON.content(text))
     case "format":
       guard let text = value.stringValue, let automaton = StringFormat.automaton(said.stringValue ?? "") else {
         return true
       }
       // Some texts of a format are missing from the automaton.
-      return automaton.matches(JSON.quoted(text).utf8.dropFirst().dropLast()) ? true : nil
+      return automaton.matches(JSON.content(text)) ? true : nil
     case "minItems": return count(value.arrayValue?.count, >=)
     case "maxItems": return count(value.arrayValue?.count, <=)
     case "uniqueItems":

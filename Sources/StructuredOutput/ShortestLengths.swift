@@ -34,9 +34,9 @@ struct ShortestLengths: Sendable {
   /// nothing.
   private let levels: [[TextLength]]
 
-  init(_ nodes: [Grammar.Node], _ automata: [Automaton]) {
+  /// - Parameter counts: of each automaton the number of its texts; nil where there is no end of them.
+  init(_ nodes: [Grammar.Node], _ automata: [Automaton], _ counts: [Int?]) {
     let texts = automata.map { $0.shortestText.map { TextLength($0) } ?? .none }
-    let counts = automata.map { $0.textCount(limit: Int(Int32.max)) }
     var deepestLiteral = 0
     for case .literal(_, let depth) in nodes { deepestLiteral = max(deepestLiteral, depth) }
     var levels: [[TextLength]] = []
