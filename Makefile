@@ -28,7 +28,9 @@ test: setup ## every test that needs no heavy package
 interop: build ## the tests against PyTorch and transformers, and of the web page in Chromium
 	@scripts/setup.sh chromium
 	$(SWIFT_BUILD) --product interop-probe
+	$(SWIFT_BUILD) --build-tests
 	scripts/python_environment.sh .venv-interop scripts/requirements-interop.txt --torch
+	scripts/python_environment.sh .venv-plugin scripts/requirements-plugin.txt --no-deps
 	scripts/llama_cpp_source.sh .venv-interop chat-templates 5 '*/vendor/llama.cpp/models/templates/*.jinja'
 	MINIMIND=$(abspath $(BINARY)) .venv-interop/bin/python -m pytest -q -p no:cacheprovider -m heavy Tests/Interop
 	scripts/python_environment.sh .venv-clients scripts/requirements-clients.txt

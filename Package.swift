@@ -34,6 +34,7 @@ let package = Package(
     // C shims: the smallest surface that Swift needs of each library.
     .target(name: "CKernels", cSettings: nativeCode),
     .target(name: "CMPI", linkerSettings: [.linkedLibrary("dl", .when(platforms: [.linux]))]),
+    .target(name: "CPJRT", linkerSettings: [.linkedLibrary("dl", .when(platforms: [.linux]))]),
     .target(name: "CSimdJSON", linkerSettings: [.linkedLibrary("simdjson")]),
     .target(name: "CDecoding", linkerSettings: [.linkedLibrary("z"), .linkedLibrary("zstd")]),
     .systemLibrary(name: "CStorage", providers: [.apt(["libssl-dev"])]),
@@ -60,6 +61,8 @@ let package = Package(
     room("Programs", imports: ["Model"]),
     // The transformer as such computations, forward and backward, and an engine for training that runs them.
     room("ProgramEngine", imports: ["Model", "Programs"]),
+    // What compiles and runs them on a device.
+    room("PJRT", imports: ["Storage", "Model", "Programs", "CPJRT"]),
     room("Corpus", imports: ["Storage", "Model", "Processes", "Tokenization", "CSimdJSON", "CDecoding"]),
     room("Plotting", imports: ["Storage"]),
     room("StructuredOutput", imports: ["Storage", "Tokenization"]),
@@ -80,8 +83,8 @@ let package = Package(
     .executableTarget(
       name: "minimind",
       dependencies: [
-        "Storage", "Machine", "Model", "Compute", "CPUEngine", "Processes", "Tokenization", "ModelFiles", "Corpus",
-        "Training", "Generation", "Evaluation", "Serving",
+        "Storage", "Machine", "Model", "Compute", "CPUEngine", "ProgramEngine", "PJRT", "Processes", "Tokenization",
+        "ModelFiles", "Corpus", "Training", "Generation", "Evaluation", "Serving",
       ],
       swiftSettings: swiftSettings),
 
@@ -105,8 +108,9 @@ let package = Package(
     tests(of: "Compute", imports: ["TestSupport", "Machine", "Model", "VectorMath", "Reference", "CKernels"]),
     tests(
       of: "CPUEngine",
-      imports: ["TestSupport", "Model", "Compute", "ModelFiles", "Reference", "Programs", "ProgramEngine"]),
+      imports: ["TestSupport", "Model", "Compute", "ModelFiles", "Reference", "Programs", "ProgramEngine", "PJRT"]),
     tests(of: "Programs", imports: ["Model"]),
+    tests(of: "PJRT", imports: ["TestSupport", "Model", "Programs"]),
     tests(of: "ProgramEngine", imports: ["TestSupport", "Model", "Programs", "Reference"]),
     tests(of: "Tokenization", imports: ["TestSupport", "Storage", "Templates"]),
     tests(of: "Templates", imports: ["TestSupport", "Storage"]),

@@ -38,8 +38,8 @@ DOCUMENTS = [
 #: Folders of Sources and Tests whose comments and texts keep to the list.
 ROOMS = ["scripts/tutorial"] + [
     f"Sources/{room}" for room in (
-        "CKernels", "CLibZip", "CMPI", "CMicroHTTPD", "COneDNN", "CPUEngine", "CSimdJSON", "CStorage",
-        "Compute", "Corpus", "Evaluation", "Generation", "Machine", "Model", "ModelFiles", "Plotting", "Processes", "ProgramEngine", "Programs",
+        "CKernels", "CLibZip", "CMPI", "CMicroHTTPD", "COneDNN", "CPJRT", "CPUEngine", "CSimdJSON", "CStorage",
+        "Compute", "Corpus", "Evaluation", "Generation", "Machine", "Model", "ModelFiles", "PJRT", "Plotting", "Processes", "ProgramEngine", "Programs",
         "Reference",
         "Serving", "Storage", "StructuredOutput", "Templates", "Tokenization", "Training", "VectorMath", "minimind")]
 #: The endings of sources that are read.

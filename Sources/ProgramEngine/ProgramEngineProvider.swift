@@ -8,28 +8,32 @@ package enum ProgramEngineError: Error, Equatable, CustomStringConvertible {
 
   package var description: String {
     switch self {
-    case .dropout: "adapters are trained without dropout on this device. Set the dropout to 0."
-    case .ranks(let count): "this device's engine trains in one process, not in \(count)."
+    case .dropout: "adapters are trained without dropout on this device. Choose --lora-dropout 0."
+    case .ranks(let count): "this device trains in one process, not in \(count). Start the program without mpirun."
     }
   }
 }
 
 /// Makes engines whose computation is programs, which `runner` runs.
 package struct ProgramEngineProvider<Runner: ProgramRunner>: TrainingEngineProvider {
-  private let runner: Runner
+  private let device: Device<Runner>
   private let lossRows: Int
   private let expertRows: Int
 
   /// - Parameters:
   ///   - lossRows: rows of logits that are there at a time.
   ///   - expertRows: the most rows that pass an expert's products at a time.
-  package init(_ runner: Runner, lossRows: Int = 2048, expertRows: Int = 2048) {
-    self.runner = runner
+  ///   - onFailure: ends the process when the device fails in the middle of a run, which its last checkpoint survives.
+  package init(
+    _ runner: Runner, lossRows: Int = 2048, expertRows: Int = 2048,
+    onFailure: @escaping (any Error) -> Never = { fatalError("\($0)") }
+  ) {
+    device = Device(runner: runner, onFailure: onFailure)
     self.lossRows = lossRows
     self.expertRows = expertRows
   }
 
-  package static var fastestPrecision: ElementType { .float32 }
+  package static var fastestPrecision: ElementType { Runner.fastestPrecision }
 
   /// - Throws: `ProgramEngineError` for an adapter with dropout and for several processes; what reading a base throws.
   package func makeEngine(_ model: TrainableModel, _ settings: EngineSettings) throws -> any TrainingEngine {
@@ -42,7 +46,7 @@ package struct ProgramEngineProvider<Runner: ProgramRunner>: TrainingEngineProvi
     }
     let description = programModel(
       model.configuration, table: table, trained: model.trained.table, adapter, settings)
-    return try ProgramTrainingEngine(model, description, settings, runner)
+    return try ProgramTrainingEngine(model, description, settings, device)
   }
 
   private func programModel(
@@ -56,12 +60,14 @@ package struct ProgramEngineProvider<Runner: ProgramRunner>: TrainingEngineProvi
       recomputes: settings.recomputesActivations, lossRows: lossRows, expertRows: expertRows)
   }
 
-  /// The tensors that the largest program keeps at a time, and the moments.
+  /// Where programs run in the host's memory: the tensors that the largest keeps at a time, before a compiler merges any, and
+  /// the moments. Elsewhere twice the weights, which go there and come back.
   package func memoryBytes(
     _ configuration: ModelConfiguration, lora: LoRAConfiguration?, _ settings: EngineSettings
   ) throws -> Int {
     let table = try ParameterTable(configuration)
     let trained = lora.map { ParameterTable($0, configuration) } ?? table
+    guard device.runner.usesHostMemory else { return 2 * 4 * (table.totalCount + trained.totalCount) }
     let model = programModel(configuration, table: table, trained: trained, lora, settings)
     let programs = ModelPrograms(model: model)
     let pass = PassShape(

@@ -8,7 +8,7 @@ package final class ProgramTrainingEngine<Runner: ProgramRunner>: TrainingEngine
   package let configuration: ModelConfiguration
   package let table: ParameterTable
   package let trained: ParameterTable
-  private let runner: Runner
+  private let device: Device<Runner>
   private let programs: ModelPrograms
   private let optimizer: OptimizerKind?
   private let maximumTokens: Int
@@ -33,14 +33,16 @@ package final class ProgramTrainingEngine<Runner: ProgramRunner>: TrainingEngine
     case zeros, squares, step
   }
 
-  init(_ trainable: TrainableModel, _ model: ProgramModel, _ settings: EngineSettings, _ runner: Runner) throws {
-    self.runner = runner
+  init(
+    _ trainable: TrainableModel, _ model: ProgramModel, _ settings: EngineSettings, _ device: Device<Runner>
+  ) throws {
+    self.device = device
     (configuration, table, trained) = (model.shape, model.table, model.trained)
     programs = ModelPrograms(model: model)
     optimizer = settings.optimizer
     maximumTokens = settings.maximumTokens
     weights = model.trained.entries.map { entry in
-      runner.upload(
+      device.upload(
         HostTensor(entry.range.map { trainable.trained.values[$0] }, entry.shape))
     }
     if case .adapter(_, _, let read) = trainable {
@@ -49,7 +51,7 @@ package final class ProgramTrainingEngine<Runner: ProgramRunner>: TrainingEngine
           try read(entry, buffer.baseAddress!)
           count = entry.count
         }
-        return runner.upload(HostTensor(values, entry.shape, model.type(ofFrozen: entry).element))
+        return device.upload(HostTensor(values, entry.shape, model.type(ofFrozen: entry).element))
       }
     } else {
       frozen = []
@@ -59,7 +61,7 @@ package final class ProgramTrainingEngine<Runner: ProgramRunner>: TrainingEngine
     if optimizer != nil {
       zeroGradients()
       firstMoments = run(.zeros, [])
-      secondMoments = runner.run(runner.load(programs.zeros(withSecond)), [])
+      secondMoments = device.run(device.load(programs.zeros(withSecond)), [])
     }
   }
 
@@ -74,9 +76,9 @@ package final class ProgramTrainingEngine<Runner: ProgramRunner>: TrainingEngine
         case .squares: programs.gradientSquares()
         case .step: programs.step(optimizer!)
         }
-      loaded[purpose] = runner.load(program)
+      loaded[purpose] = device.load(program)
     }
-    return runner.run(loaded[purpose]!, inputs)
+    return device.run(loaded[purpose]!, inputs)
   }
 
   // MARK: - Losses and gradients
@@ -97,8 +99,8 @@ package final class ProgramTrainingEngine<Runner: ProgramRunner>: TrainingEngine
     let logits = run(
       .logits(pass, count: count),
       inputs(batch, pass, lossWeights: batch.lossWeights, mean: .tokens)
-        + [runner.upload(HostTensor(integers: padded, [count]))])
-    return Array(runner.download(logits[0]).floats.prefix(rows.count * configuration.vocabularySize))
+        + [device.upload(HostTensor(integers: padded, [count]))])
+    return Array(device.download(logits[0]).floats.prefix(rows.count * configuration.vocabularySize))
   }
 
   package func zeroGradients() {
@@ -124,14 +126,14 @@ package final class ProgramTrainingEngine<Runner: ProgramRunner>: TrainingEngine
     outputs.removeFirst(trained.entries.count)
     if configuration.isMixture {
       addExpertSums(
-        balance: runner.download(outputs[1]).floats[0], choices: runner.download(outputs[2]).floats,
+        balance: device.download(outputs[1]).floats[0], choices: device.download(outputs[2]).floats,
         documentWeights(batch, known, mean))
     }
     return found ?? tokenLosses(outputs[0], batch)
   }
 
   private func tokenLosses(_ losses: Runner.Memory, _ batch: Batch) -> TokenLosses {
-    TokenLosses(Array(runner.download(losses).floats.prefix(batch.tokenCount)))
+    TokenLosses(Array(device.download(losses).floats.prefix(batch.tokenCount)))
   }
 
   /// What `TransformerPass` takes.
@@ -153,11 +155,11 @@ package final class ProgramTrainingEngine<Runner: ProgramRunner>: TrainingEngine
     let values = PassBatch(
       batch, pass, lossWeights: lossWeights, documentWeights: documentWeights(batch, lossWeights, mean),
       rotaryRows: rotaryRows, configuration)
-    return weights + frozen + values.tensors.map(runner.upload) + tables
+    return weights + frozen + values.tensors.map(device.upload) + tables
   }
 
   private func upload(_ angles: RotaryAngles) -> [Runner.Memory] {
-    [runner.upload(angles.cosines), runner.upload(angles.sines)]
+    [device.upload(angles.cosines), device.upload(angles.sines)]
   }
 
   /// [documents] how much each counts in the balance of experts.
@@ -200,13 +202,13 @@ package final class ProgramTrainingEngine<Runner: ProgramRunner>: TrainingEngine
   // MARK: - Optimizer
 
   package func gradientNorm() -> Double {
-    runner.download(run(.squares, gradients)[0]).floats.reduce(0) { $0 + Double($1) }.squareRoot()
+    device.download(run(.squares, gradients)[0]).floats.reduce(0) { $0 + Double($1) }.squareRoot()
   }
 
   package func step(_ step: OptimizerStep) {
     precondition(optimizer != nil, "an engine that only computes losses")
     let outputs = run(
-      .step, weights + firstMoments + secondMoments + gradients + [runner.upload(StepNumbers.values(step))])
+      .step, weights + firstMoments + secondMoments + gradients + [device.upload(StepNumbers.values(step))])
     let count = trained.entries.count
     weights = Array(outputs[..<count])
     firstMoments = Array(outputs[count..<2 * count])
@@ -237,11 +239,11 @@ package final class ProgramTrainingEngine<Runner: ProgramRunner>: TrainingEngine
       case .firstMoment: firstMoments[place]
       case .secondMoment: secondMoments[place]
       }
-    return runner.download(memory).floats
+    return device.download(memory).floats
   }
 
   package func write(_ values: EngineValues, of entry: ParameterEntry, _ numbers: [Float]) {
-    let memory = runner.upload(HostTensor(numbers, entry.shape))
+    let memory = device.upload(HostTensor(numbers, entry.shape))
     let place = place(values, entry)
     switch values {
     case .weights: weights[place] = memory
@@ -260,7 +262,7 @@ package final class ProgramTrainingEngine<Runner: ProgramRunner>: TrainingEngine
 
   package func modelWeight(_ entry: ParameterEntry) -> [Float] {
     guard let adapter = programs.model.adapter else { return read(.weights, of: entry) }
-    var values = runner.download(frozen[table.entries.firstIndex(of: entry)!]).floats
+    var values = device.download(frozen[table.entries.firstIndex(of: entry)!]).floats
     guard let a = trained.entry(LoRAKey.a(entry.key)), let b = trained.entry(LoRAKey.b(entry.key)) else {
       return values
     }

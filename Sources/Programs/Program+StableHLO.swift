@@ -54,8 +54,8 @@ extension Program {
     case .reduce(let kind, let axes):
       let scalar = TensorType(types[0].element, [])
       return [
-        "%\(index)_start = stablehlo.constant dense<\(literal(kind.start(types[0].element), scalar.element))> : \(scalar)",
-        "%\(index) = stablehlo.reduce(\(list) init: %\(index)_start) applies stablehlo.\(kind.rawValue)"
+        "%start\(index) = stablehlo.constant dense<\(literal(kind.start(types[0].element), scalar.element))> : \(scalar)",
+        "%\(index) = stablehlo.reduce(\(list) init: %start\(index)) applies stablehlo.\(kind.rawValue)"
           + " across dimensions = \(axes) : (\(types[0]), \(scalar)) -> \(instruction.type)",
       ]
     case .product(let axes):
@@ -94,8 +94,8 @@ extension Program {
   ) -> [String] {
     let column = TensorType(.int32, type.shape + [1])
     return [
-      "%\(index)_rows = stablehlo.reshape \(numbers) : (\(type)) -> \(column)",
-      "%\(index) = " + body("%\(index)_rows", column),
+      "%rows\(index) = stablehlo.reshape \(numbers) : (\(type)) -> \(column)",
+      "%\(index) = " + body("%rows\(index)", column),
     ]
   }
 

@@ -68,6 +68,9 @@ package struct SettingList: Sendable {
   package let gradientClip = Setting(
     "gradient-clip", default: 1, in: 0...1e9,
     help: "The largest norm of the gradient; a longer one is scaled down to it. 0 for no limit.")
+  package let device = Setting(
+    "device", default: TrainingDevice.cpu, mayDiffer: .onResume, inOlderRuns: .cpu,
+    help: "Where the run computes: cpu, or gpu, which has not been tried on one (docs/gpu.md).")
   package let precision = Setting<ElementType>(
     "precision", help: "Number type of the matrix products' inputs; weights are kept in fp32.",
     standard: { $0.defaultPrecision })
@@ -151,7 +154,7 @@ extension Stage {
     ] + ownSettings + [
       list.schedule.description, list.warmupSteps.description, list.beta1.description, list.beta2.description,
       list.epsilon.description, list.weightDecay.description, list.gradientClip.description,
-      list.precision.description, list.recomputeActivations.description, list.seed.description,
+      list.device.description, list.precision.description, list.recomputeActivations.description, list.seed.description,
       list.threads.description, list.evalInterval.description, list.evalTokens.description,
       list.checkpointInterval.description, list.keepCheckpoints.description, list.logInterval.description,
       list.samplePrompt.description, list.tensorboard.description, list.wandb.description,

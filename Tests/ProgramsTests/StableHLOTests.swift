@@ -84,8 +84,8 @@ struct StableHLOTests {
       ])
     #expect(
       statements { x, _, _ in x.maximum(1) } == [
-        "%3_start = stablehlo.constant dense<0xFF800000> : tensor<f32>",
-        "%3 = stablehlo.reduce(%arg0 init: %3_start) applies stablehlo.maximum across dimensions = [1] : "
+        "%start3 = stablehlo.constant dense<0xFF800000> : tensor<f32>",
+        "%3 = stablehlo.reduce(%arg0 init: %start3) applies stablehlo.maximum across dimensions = [1] : "
           + "(\(x), tensor<f32>) -> tensor<2xf32>",
         "%4 = stablehlo.reshape %3 : (tensor<2xf32>) -> tensor<2x1xf32>",
       ])
@@ -117,7 +117,7 @@ struct StableHLOTests {
   @Test("rows by number")
   func rows() {
     let gathered = statements { x, _, n in x.rows(n) }
-    #expect(gathered[0] == "%3_rows = stablehlo.reshape %arg2 : (tensor<4xi32>) -> tensor<4x1xi32>")
+    #expect(gathered[0] == "%rows3 = stablehlo.reshape %arg2 : (tensor<4xi32>) -> tensor<4x1xi32>")
     #expect(
       gathered[1].contains("offset_dims = [1], collapsed_slice_dims = [0]")
         && gathered[1].contains("slice_sizes = array<i64: 1, 3>")

@@ -3,6 +3,7 @@ import Foundation
 import Machine
 import Model
 import ModelFiles
+import PJRT
 import Processes
 import Storage
 import Tokenization
@@ -47,12 +48,14 @@ private struct MachineFacts: Encodable {
   let usedInstructions = kernelInstructions
   let products = MatrixProducts.kernelName
   let processes = MPIProcessGroup.libraryVersion
+  /// For `--device gpu`: what a plugin finds, or why there is none.
+  let device = MachineFacts.device
   /// Model formats by the words of `convert --format`.
   let readFormats = ModelFormats.all.filter(\.isRead).map(\.name)
   let writtenFormats = ModelFormats.written.map(\.name)
 
   enum CodingKeys: String, CodingKey {
-    case version, processor, cores, threads, products, processes
+    case version, processor, cores, threads, products, processes, device
     case readFormats = "read_formats"
     case writtenFormats = "written_formats"
     case memoryBytes = "memory_bytes"
@@ -62,6 +65,14 @@ private struct MachineFacts: Encodable {
   }
 
   init(threads: Int) { self.threads = threads }
+
+  private static var device: String {
+    do { return try PJRTRunner(plugin: try PJRTPlugin.find(), cache: nil).description } catch PJRTError.noPlugin {
+      return "no GPU: there is no plugin of PJRT on this machine"
+    } catch {
+      return "no GPU: \(error)"
+    }
+  }
 
   var text: String {
     renderPairs(
@@ -84,6 +95,7 @@ private struct MachineFacts: Encodable {
           value: "\(readFormats.joined(separator: ", ")) read; \(writtenFormats.joined(separator: ", ")) written"
         ),
         (name: "processes", value: processes.map { "\($0), by mpirun" } ?? "one: there is no Open MPI on this machine"),
+        (name: "device", value: device),
       ], indent: "")
   }
 }

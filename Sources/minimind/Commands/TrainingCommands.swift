@@ -1,4 +1,3 @@
-import CPUEngine
 import Foundation
 import Model
 import Processes
@@ -25,7 +24,8 @@ let dpoCommand = trainingCommand(
   example: "minimind dpo --from my-chat --data my-preferences --output my-aligned")
 
 private func trainingCommand(_ stage: Stage, summary: String, example: String) -> Command {
-  let stage = stage.computed(by: CPUEngineProvider.self)
+  // What its help says; a run has the default of its device.
+  let stage = stage.computed(by: TrainingDevice.cpu.engines)
   let options = TrainingOptions(stage)
   return Command(stage.name, summary: summary, options: options.all, example: example) { invocation in
     try withProcesses(invocation) { exchange in
@@ -43,10 +43,11 @@ private func begin(
   _ output: String, _ stage: Stage, _ settings: TrainingSettings, _ exchange: ProcessExchange
 ) throws {
   if exchange.isFirst { try RunDirectory.checkIsFree(output) }
-  let plan = try TrainingPlan(stage, settings)
-  let engines = CPUEngineProvider(threads: plan.settings.threads)
+  let plan = try TrainingPlan(stage.computed(by: (settings.device ?? .cpu).engines), settings)
+  let engines = try TrainingEngines(plan.settings.device, threads: plan.settings.threads)
   let panel = trainingPanel(
-    plan, memoryBytes: try memoryBytes(plan, engines, exchange), output: output, processes: exchange.count)
+    plan, memoryBytes: try memoryBytes(plan, engines.provider, exchange), output: output, device: engines.device,
+    processes: exchange.count)
   if exchange.isFirst { try plan.checkDisk(output) }
   try train(plan, engines, panel: panel, exchange) {
     guard exchange.isFirst else { return RunDirectory(following: output) }
@@ -65,10 +66,10 @@ private func resume(
   let run = held ?? RunDirectory(following: path)
   let record = try RunRecord(of: run)
   let plan = try TrainingPlan(resuming: run, record: record, stage, change(record.options))
-  let engines = CPUEngineProvider(threads: plan.settings.threads)
+  let engines = try TrainingEngines(plan.settings.device, threads: plan.settings.threads)
   let panel = trainingPanel(
-    plan, memoryBytes: try memoryBytes(plan, engines, exchange), output: run.path, resumed: record.options,
-    processes: exchange.count)
+    plan, memoryBytes: try memoryBytes(plan, engines.provider, exchange), output: run.path, device: engines.device,
+    resumed: record.options, processes: exchange.count)
   if exchange.isFirst { try plan.checkDisk(run.path, checkpointCount: run.checkpointSteps.count) }
   try train(plan, engines, panel: panel, exchange) {
     if exchange.isFirst { try plan.extendedRecord?.write(to: run) }
@@ -88,7 +89,7 @@ private func memoryBytes(
 /// - Parameter openRun: called when only the training itself can still fail, so that a run that cannot begin leaves no
 ///   directory.
 private func train(
-  _ plan: TrainingPlan, _ engines: CPUEngineProvider, panel: String, _ exchange: ProcessExchange,
+  _ plan: TrainingPlan, _ engines: TrainingEngines, panel: String, _ exchange: ProcessExchange,
   openRun: () throws -> RunDirectory
 ) throws {
   let console = Console.standardOutput
@@ -96,7 +97,7 @@ private func train(
   if exchange.isFirst {
     try console.write(panel)
     try plan.checkMemory(
-      engines, samplingBytes: TrainingSamples.memoryBytes(plan), processes: exchange.count,
+      engines.provider, samplingBytes: TrainingSamples.memoryBytes(plan), processes: exchange.count,
       localProcesses: Launcher.localCount ?? 1)
     if plan.settings.wandb != nil { try WeightsAndBiases.checkIsInstalled() }
   }
@@ -111,7 +112,7 @@ private func train(
   let summary: TrainingSummary
   do {
     let trainer = try Trainer(
-      plan, run: run, engines: engines, exchange: exchange, sinks: [display] + (wandb.map { [$0] } ?? []),
+      plan, run: run, engines: engines.provider, exchange: exchange, sinks: [display] + (wandb.map { [$0] } ?? []),
       continuations: samples.continuations)
     summary = try trainer.train(isStopRequested: { Interruption.isRequested })
   } catch {

@@ -8,16 +8,18 @@ import Training
 ///
 /// - Parameters:
 ///   - memoryBytes: what the run needs in each process.
+///   - device: where it computes, where that is not the processor.
 ///   - resumed: the settings of the record, where a run goes on.
 func trainingPanel(
-  _ plan: TrainingPlan, memoryBytes: Int, output: String, resumed: TrainingSettings? = nil, processes: Int = 1
+  _ plan: TrainingPlan, memoryBytes: Int, output: String, device: String? = nil, resumed: TrainingSettings? = nil,
+  processes: Int = 1
 ) -> String {
   let panel = TrainingPanel(
     plan: plan, memoryBytes: memoryBytes, output: output, resumed: resumed, processes: processes)
   let rows: [(name: String, value: String?)] = [
     ("model", panel.model), ("adapter", panel.adapter), ("data", panel.data), ("held out", panel.heldOut),
     ("length", panel.length), ("batch", panel.batch), ("optimizer", panel.optimizer),
-    ("learning rate", panel.learningRate), ("precision", panel.precision), ("memory", panel.memory),
+    ("learning rate", panel.learningRate), ("precision", panel.precision), ("device", device), ("memory", panel.memory),
     ("seed", String(plan.settings.seed)), ("output", output), ("processes", panel.sharing),
     (plan.stage.name, panel.stage), ("resumes", panel.resumes), ("extended", panel.extended), ("note", panel.note),
     ("expected", panel.expected),

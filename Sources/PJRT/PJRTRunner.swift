@@ -1,0 +1,202 @@
+import CPJRT
+import Foundation
+import Model
+import Programs
+import Storage
+
+/// Runs programs on the first device of a PJRT plugin, which compiles them: a GPU, or a processor in tests.
+package final class PJRTRunner: ProgramRunner {
+  package static var fastestPrecision: ElementType { .bfloat16 }
+
+  /// What a plugin finds.
+  package struct Device: Equatable, Sendable {
+    /// Such as "NVIDIA H200".
+    package var kind: String
+    /// Bytes, as far as the plugin lets programs have them; nil if it does not say.
+    package var memory: Int?
+  }
+
+  /// A program that is compiled.
+  package final class Loaded {
+    fileprivate let executable: OpaquePointer
+    fileprivate let outputTypes: [TensorType]
+
+    fileprivate init(_ executable: OpaquePointer, _ outputTypes: [TensorType]) {
+      self.executable = executable
+      self.outputTypes = outputTypes
+    }
+
+    deinit { cpFreeExecutable(executable) }
+  }
+
+  /// A tensor on the device.
+  package final class Memory {
+    fileprivate let buffer: OpaquePointer
+    fileprivate let type: TensorType
+    /// Keeps the device open.
+    private let runner: PJRTRunner
+
+    fileprivate init(_ buffer: OpaquePointer, _ type: TensorType, _ runner: PJRTRunner) {
+      self.buffer = buffer
+      self.type = type
+      self.runner = runner
+    }
+
+    deinit { cpFreeBuffer(runner.client, buffer) }
+  }
+
+  /// Such as "cuda", and the plugin's version in its own words.
+  package let platform, version: String
+  /// The interface's version: 0.`minor`.
+  package let minorVersion: Int
+  package let devices: [Device]
+  /// Lives as long as the process: plugins cannot be unloaded.
+  private let client: OpaquePointer
+  private let cache: ProgramCache?
+
+  /// - Parameters:
+  ///   - path: the plugin's file.
+  ///   - cache: where compiled programs are kept; nil for nowhere.
+  /// - Throws: `PJRTError`.
+  package init(plugin path: String, cache: ProgramCache?) throws {
+    var error = CPError()
+    guard let client = cpOpen(path, &error) else { throw PJRTError.cannotOpen(path: path, reason: error.text) }
+    var (name, version) = (CText(), CText())
+    guard cpPlatform(client, &name.characters, &version.characters, &error) != 0 else {
+      throw PJRTError("name its platform", error)
+    }
+    var devices: [Device] = []
+    for device in 0..<cpDeviceCount(client) {
+      var (kind, memory) = (CText(), Int64(0))
+      guard cpDevice(client, device, &kind.characters, &memory, &error) != 0 else {
+        throw PJRTError("describe its devices", error)
+      }
+      devices.append(Device(kind: kind.text, memory: memory > 0 ? Int(memory) : nil))
+    }
+    self.client = client
+    self.cache = cache
+    (platform, self.version, self.devices) = (name.text, version.text, devices)
+    minorVersion = Int(cpMinorVersion(client))
+  }
+
+  /// Room for a text of C.
+  private struct CText {
+    var characters = [CChar](repeating: 0, count: 256)
+    var text: String { String(decoding: characters.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self) }
+  }
+
+  package var usesHostMemory: Bool { platform == "cpu" }
+
+  // MARK: - Programs
+
+  package func load(_ program: Program) throws -> Loaded {
+    let text = program.stableHLO
+    var error = CPError()
+    let key = cacheKey(text)
+    // What another plugin's version left is refused and compiled again.
+    if let data = cache?.read(key),
+      let executable = data.withUnsafeBytes({ cpLoad(client, $0.baseAddress!, $0.count, &error) })
+    {
+      return Loaded(executable, program.outputTypes)
+    }
+    guard let executable = cpCompile(client, text, text.utf8.count, &error) else {
+      throw PJRTError("compile a program", error)
+    }
+    let loaded = Loaded(executable, program.outputTypes)
+    // A plugin that cannot write its programs, or a full disk, costs time and nothing else.
+    if let cache, let data = serialized(loaded) { try? cache.write(key, data) }
+    return loaded
+  }
+
+  /// A program's text, and all that decides what it is compiled to.
+  private func cacheKey(_ text: String) -> String {
+    let flags = ProcessInfo.processInfo.environment["XLA_FLAGS"] ?? ""
+    let source = [platform, version, "\(minorVersion)", devices[0].kind, flags, text].joined(separator: "\n")
+    return Array(source.utf8).withUnsafeBytes { SHA256.hexadecimalDigest($0) }
+  }
+
+  private func serialized(_ loaded: Loaded) -> Data? {
+    var (data, error) = (Data(), CPError())
+    let isDone = withUnsafeMutablePointer(to: &data) { target in
+      cpSerialize(
+        loaded.executable, target,
+        { context, bytes, count in
+          context!.assumingMemoryBound(to: Data.self).pointee.append(
+            bytes.assumingMemoryBound(to: UInt8.self), count: count)
+        }, &error)
+    }
+    return isDone != 0 ? data : nil
+  }
+
+  /// Bytes of the device's memory that a run takes in addition to inputs and outputs.
+  package func temporaryBytes(_ loaded: Loaded) throws -> Int {
+    var (bytes, error) = (Int64(0), CPError())
+    guard cpTemporaryBytes(loaded.executable, &bytes, &error) != 0 else {
+      throw PJRTError("say how much memory a program takes", error)
+    }
+    return Int(bytes)
+  }
+
+  package func run(_ loaded: Loaded, _ inputs: [Memory]) throws -> [Memory] {
+    var error = CPError()
+    let buffers: [OpaquePointer?] = inputs.map(\.buffer)
+    var outputs = [OpaquePointer?](repeating: nil, count: loaded.outputTypes.count)
+    guard cpRun(loaded.executable, buffers, buffers.count, &outputs, &error) != 0 else {
+      throw PJRTError("run a program", error)
+    }
+    return zip(outputs, loaded.outputTypes).map { Memory($0!, $1, self) }
+  }
+
+  // MARK: - Numbers
+
+  package func upload(_ tensor: HostTensor) throws -> Memory {
+    let shape = tensor.type.shape.map(Int64.init)
+    var error = CPError()
+    func copy<Number>(_ numbers: [Number]) throws -> Memory {
+      guard
+        let buffer = numbers.withUnsafeBytes({
+          cpUpload(client, $0.baseAddress!, tensor.type.element.pjrtType, shape, shape.count, &error)
+        })
+      else { throw PJRTError("copy numbers to the device", error) }
+      return Memory(buffer, tensor.type, self)
+    }
+    switch tensor.values {
+    case .floats(let numbers):
+      return tensor.type.element == .bfloat16 ? try copy(numbers.map { BFloat16($0).bitPattern }) : try copy(numbers)
+    case .integers(let numbers): return try copy(numbers)
+    case .booleans(let numbers): return try copy(numbers)
+    }
+  }
+
+  package func download(_ memory: Memory) throws -> HostTensor {
+    var error = CPError()
+    func copy<Number>(_ zero: Number) throws -> [Number] {
+      var numbers = [Number](repeating: zero, count: memory.type.count)
+      guard
+        numbers.withUnsafeMutableBytes({ cpDownload(client, memory.buffer, $0.baseAddress!, $0.count, &error) }) != 0
+      else { throw PJRTError("copy numbers from the device", error) }
+      return numbers
+    }
+    let values: HostTensor.Values =
+      switch memory.type.element {
+      case .float32: .floats(try copy(Float(0)))
+      case .bfloat16: .floats(try copy(UInt16(0)).map { BFloat16(bitPattern: $0).float })
+      case .int32: .integers(try copy(Int32(0)))
+      // A byte of 0 or 1 each.
+      case .boolean: .booleans(try copy(UInt8(0)).map { $0 != 0 })
+      }
+    return HostTensor(memory.type, values)
+  }
+}
+
+extension TensorElement {
+  /// By PJRT's numbers.
+  fileprivate var pjrtType: Int32 {
+    switch self {
+    case .float32: Int32(cpFloat32)
+    case .bfloat16: Int32(cpBFloat16)
+    case .int32: Int32(cpInt32)
+    case .boolean: Int32(cpBoolean)
+    }
+  }
+}
