@@ -37,16 +37,18 @@ package struct ProgramEngineProvider<Runner: ProgramRunner>: TrainingEngineProvi
 
   /// - Throws: `ProgramEngineError` for an adapter with dropout and for several processes; what reading a base throws.
   package func makeEngine(_ model: TrainableModel, _ settings: EngineSettings) throws -> any TrainingEngine {
-    guard settings.ranks == 1 else { throw ProgramEngineError.ranks(settings.ranks) }
     var adapter: LoRAConfiguration?
     var table = model.trained.table
-    if case .adapter(let lora, let baseTable, _) = model {
-      guard lora.configuration.dropout == 0 else { throw ProgramEngineError.dropout }
-      (adapter, table) = (lora.configuration, baseTable)
-    }
+    if case .adapter(let lora, let baseTable, _) = model { (adapter, table) = (lora.configuration, baseTable) }
+    try check(adapter, settings)
     let description = programModel(
       model.configuration, table: table, trained: model.trained.table, adapter, settings)
     return try ProgramTrainingEngine(model, description, settings, device)
+  }
+
+  private func check(_ lora: LoRAConfiguration?, _ settings: EngineSettings) throws(ProgramEngineError) {
+    guard settings.ranks == 1 else { throw .ranks(settings.ranks) }
+    guard lora.map({ $0.dropout == 0 }) ?? true else { throw .dropout }
   }
 
   private func programModel(
@@ -62,9 +64,12 @@ package struct ProgramEngineProvider<Runner: ProgramRunner>: TrainingEngineProvi
 
   /// Where programs run in the host's memory: the tensors that the largest keeps at a time, before a compiler merges any, and
   /// the moments. Elsewhere twice the weights, which go there and come back.
+  ///
+  /// - Throws: `ProgramEngineError`, before a run is begun that cannot be.
   package func memoryBytes(
     _ configuration: ModelConfiguration, lora: LoRAConfiguration?, _ settings: EngineSettings
   ) throws -> Int {
+    try check(lora, settings)
     let table = try ParameterTable(configuration)
     let trained = lora.map { ParameterTable($0, configuration) } ?? table
     guard device.runner.usesHostMemory else { return 2 * 4 * (table.totalCount + trained.totalCount) }

@@ -82,14 +82,21 @@ struct ProgramTrainingEngineTests {
     #expect(relativeError(found, gradients(try engine(parameters), batch)) > 1e-3)
   }
 
-  @Test("several ranks are refused by name, and an engine that only computes losses keeps no moments")
+  @Test("several ranks and dropout are refused by name, and an engine that only computes losses keeps no moments")
   func refused() throws {
     let parameters = try ModelVariant.tied.parameters()
-    #expect(throws: ProgramEngineError.ranks(2)) {
-      _ = try ProgramEngineProvider(Interpreter()).makeEngine(
-        .whole(parameters),
-        EngineSettings(precision: .float32, maximumTokens: 8, optimizer: .adamW, rank: 0, ranks: 2))
+    let provider = ProgramEngineProvider(Interpreter())
+    var settings = EngineSettings(precision: .float32, maximumTokens: 8, optimizer: .adamW)
+    let dropping = LoRAConfiguration(rank: 2, alpha: 4, dropout: 0.1)
+    #expect(throws: ProgramEngineError.dropout) {
+      try provider.memoryBytes(parameters.configuration, lora: dropping, settings)
     }
+    settings.ranks = 2
+    // When memory is counted, which is before a run has a directory.
+    #expect(throws: ProgramEngineError.ranks(2)) {
+      try provider.memoryBytes(parameters.configuration, lora: nil, settings)
+    }
+    #expect(throws: ProgramEngineError.ranks(2)) { _ = try provider.makeEngine(.whole(parameters), settings) }
     let losses = try engine(parameters, optimizer: nil)
     let batch = Batch(lengths: [9], vocabulary: 53, seed: 3)
     #expect(losses.forward(batch, lossWeights: nil) == (try engine(parameters)).forward(batch, lossWeights: nil))
