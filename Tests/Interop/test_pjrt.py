@@ -112,22 +112,28 @@ def test_a_run_moves_between_devices(folder, minimind, device):
     assert all(abs(found[step] - loss) <= 1e-3 * loss for step, loss in expected.items())
 
 
-def test_every_stage_runs(folder, device):
-    device("pretrain", "--model", "moe", "--data", folder / "pretrain", "--steps", 1, "--device", "gpu", "--precision",
-           "bf16", "--micro-batch-tokens", 256, "--batch-tokens", 256, "--eval-tokens", 500, "--output", folder / "moe")
+@pytest.fixture(scope="module")
+def base(folder, device):
+    """A model that the other stages begin with."""
     device("pretrain", "--model", "tiny", "--data", folder / "pretrain", "--steps", 2, "--device", "gpu", *SMALL, "--output",
            folder / "base")
+    return folder / "base"
+
+
+def test_every_stage_runs(folder, base, device):
+    device("pretrain", "--model", "moe", "--data", folder / "pretrain", "--steps", 1, "--device", "gpu", "--precision",
+           "bf16", "--micro-batch-tokens", 256, "--batch-tokens", 256, "--eval-tokens", 500, "--output", folder / "moe")
     for stage, data, extra in (
             ("sft", "sft", []), ("lora", "sft", ["--lora-dropout", "0"]), ("dpo", "dpo", []),
             ("dpo", "dpo", ["--lora-rank", "4", "--lora-dropout", "0", "--recompute-activations"])):
         output = folder / f"{stage}-{len(extra)}"
-        device(stage, "--from", folder / "base", "--data", folder / data, "--steps", 2, "--device", "gpu", *extra, *SMALL,
+        device(stage, "--from", base, "--data", folder / data, "--steps", 2, "--device", "gpu", *extra, *SMALL,
                "--output", output)
         assert len(losses(output)) == 2
 
 
-def test_what_cannot_be_is_refused_by_name(folder, minimind, device):
-    common = ["--data", folder / "sft", "--from", folder / "base", "--device", "gpu", "--output", folder / "refused"]
+def test_what_cannot_be_is_refused_by_name(folder, base, minimind, device):
+    common = ["--data", folder / "sft", "--from", base, "--device", "gpu", "--output", folder / "refused"]
     completed = device("lora", *common, check=False)
     assert completed.returncode == 1 and "--lora-dropout 0" in completed.stderr
     # Without a plugin, and with a file that is none.
