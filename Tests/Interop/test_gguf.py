@@ -231,16 +231,16 @@ def test_a_file_measures_and_describes_itself(minimind, both):
     assert facts[0]["parameters"] == facts[1]["parameters"] and facts[0]["memory"] == facts[1]["memory"]
 
 
-def test_a_file_is_served_under_its_name(binary, both):
-    answers = []
+def test_a_file_is_served_under_its_name_and_a_bare_directory_under_that_around_it(binary, both):
+    answers, names = [], []
     for model in both:
         with Server(binary, model, "--type", "fp32") as server:
             status, answer = server.post("/v1/chat/completions", messages=[{"role": "user", "content": "Hello"}], max_tokens=12,
                                          temperature=0)
             assert status == 200, answer
             answers.append(answer["choices"])
-            served = json.loads(server.request("GET", "/v1/models")[2])["data"][0]["id"]
-    assert answers[0] == answers[1] and served == "model.gguf"
+            names.append(json.loads(server.request("GET", "/v1/models")[2])["data"][0]["id"])
+    assert answers[0] == answers[1] and names == [both[0].parent.name, "model.gguf"]
 
 
 def test_a_file_answers_questions_of_four_choices(minimind, both, tmp_path):
