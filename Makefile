@@ -27,7 +27,6 @@ test: setup ## every test that needs no heavy package
 
 interop: build ## the tests against PyTorch and transformers, and of the web page in Chromium
 	@scripts/setup.sh chromium
-	$(SWIFT_BUILD) --product interop-probe
 	$(SWIFT_BUILD) --build-tests
 	scripts/python_environment.sh .venv-interop scripts/requirements-interop.txt --torch
 	scripts/python_environment.sh .venv-plugin scripts/requirements-plugin.txt --no-deps

@@ -31,35 +31,46 @@ def prompts(count):
     return [" ".join(generator.choices(WORDS, k=generator.randint(1, 60))) for _ in range(count)]
 
 
+def length(index):
+    """The tokens of an answer."""
+    return 16 + index % 64
+
+
+def settings(index):
+    return {"temperature": 0, "max_tokens": length(index), "ignore_eos": True}
+
+
 def fields(prompt, index):
-    return {"prompt": prompt, "temperature": 0, "max_tokens": 16 + index % 64, "ignore_eos": True}
+    return {"prompt": prompt} | settings(index)
+
+
+def conversation(prompt, index):
+    return {"messages": messages(prompt)} | settings(index)
 
 
 def messages(prompt):
     return [{"role": "user", "content": prompt}]
 
 
-def ollama(prompt, index):
-    return {"options": {"temperature": 0, "num_predict": 16 + index % 64}}
+def ollama(index):
+    return {"options": {"temperature": 0, "num_predict": length(index)}}
 
 
 #: By path: the fields of a request, the text of a whole answer, and that of a part of a stream; None where nothing is streamed.
 ROUTES = {
     "/v1/completions": (fields, lambda reply: reply["choices"][0]["text"], lambda part: part["choices"][0]["text"]),
     "/v1/chat/completions": (
-        lambda prompt, index: {"messages": messages(prompt)} | {key: value for key, value in fields("", index).items() if key != "prompt"},
-        lambda reply: reply["choices"][0]["message"]["content"], lambda part: part["choices"][0]["delta"].get("content") or ""),
+        conversation, lambda reply: reply["choices"][0]["message"]["content"], lambda part: part["choices"][0]["delta"].get("content") or ""),
     "/v1/responses": (
-        lambda prompt, index: {"input": prompt, "temperature": 0, "max_output_tokens": 16 + index % 64, "ignore_eos": True},
+        lambda prompt, index: {"input": prompt, "temperature": 0, "max_output_tokens": length(index), "ignore_eos": True},
         lambda reply: "".join(part["text"] for item in reply["output"] for part in item.get("content", [])),
         lambda part: part["delta"] if part["type"] == "response.output_text.delta" else ""),
     "/v1/messages": (
-        lambda prompt, index: {"messages": messages(prompt), "temperature": 0, "max_tokens": 16 + index % 64, "ignore_eos": True},
-        lambda reply: "".join(part["text"] for part in reply["content"]),
+        conversation, lambda reply: "".join(part["text"] for part in reply["content"]),
         lambda part: part["delta"]["text"] if part["type"] == "content_block_delta" else ""),
-    "/api/chat": (lambda prompt, index: {"messages": messages(prompt)} | ollama(prompt, index),
+    "/api/chat": (lambda prompt, index: {"messages": messages(prompt)} | ollama(index),
                   lambda reply: reply["message"]["content"], lambda part: part["message"]["content"]),
-    "/api/generate": (lambda prompt, index: {"prompt": prompt} | ollama(prompt, index),
+    "/api/generate": (lambda prompt, index: {"prompt": prompt} | ollama(index),
                       lambda reply: reply["response"], lambda part: part["response"]),
     "/v1/embeddings": (lambda prompt, index: {"input": prompt}, lambda reply: reply["data"][0]["embedding"], None),
     "/api/embed": (lambda prompt, index: {"input": prompt}, lambda reply: reply["embeddings"], None),
