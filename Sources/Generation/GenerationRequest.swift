@@ -28,9 +28,9 @@ package struct GenerationRequest: Sendable {
 
   package init(prompt: [Int32]) { self.prompt = prompt }
 
-  /// The most tokens that can be written after a prompt of `promptTokens`. The last one need not be read.
+  /// The most tokens that can be written after a prompt of `promptTokens`: with it they fit the context.
   package func tokenLimit(promptTokens: Int, contextLength: Int) -> Int {
-    min(maximumTokens ?? Int.max, contextLength - promptTokens + 1)
+    min(maximumTokens ?? Int.max, contextLength - promptTokens)
   }
 }
 

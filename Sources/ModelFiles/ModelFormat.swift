@@ -1,5 +1,6 @@
 import Foundation
 import Model
+import Tokenization
 
 /// A format of model files, as `convert` and `info` use it. One folder holds its bytes, names, shapes and settings, and
 /// one line of `ModelFormats.all` registers it.
@@ -28,11 +29,13 @@ package protocol ModelFormat: Sendable {
   /// Refuses a model that the format cannot express.
   ///
   /// - Parameters:
-  ///   - tokenizerPath: where the model's tokenizer is; nil for none.
+  ///   - tokenizer: the model's, and the directory or file that it was read from; nil for none.
   ///   - holdsAdapter: whether the model was read as a base with an adapter.
   ///   - path: what the message begins with.
   /// - Throws: `ModelFileError`; of the tokenizer what `GGUFTokenizer` throws.
-  func check(_ configuration: ModelConfiguration, tokenizerPath: String?, holdsAdapter: Bool, path: String) throws
+  func check(
+    _ configuration: ModelConfiguration, tokenizer: (read: Tokenizer, path: String)?, holdsAdapter: Bool, path: String
+  ) throws
   /// Whether a weight is stored in the requested encoding, rather than always in fp32.
   func encodes(_ entry: ParameterEntry) -> Bool
   /// What a report should say of weights that an encoding has no place for and that are stored otherwise; nil for none.
@@ -146,7 +149,7 @@ extension ModelFormat {
   package var lacksHeadCounts: Bool { false }
 
   package func check(
-    _ configuration: ModelConfiguration, tokenizerPath: String?, holdsAdapter: Bool, path: String
+    _ configuration: ModelConfiguration, tokenizer: (read: Tokenizer, path: String)?, holdsAdapter: Bool, path: String
   ) throws {}
 
   package func files(writtenTo path: String) -> [(name: String, path: String)] { [("written", path)] }

@@ -34,7 +34,7 @@ struct ModelTableTests {
     ].compactMap { $0 }.joined(separator: ", ")
     let presets = try ModelConfiguration.names.filter { Architecture(try .named($0)) == Architecture(configuration) }
     func isWritten(_ format: some ModelFormat) -> Bool {
-      (try? format.check(configuration, tokenizerPath: nil, holdsAdapter: false, path: "")) != nil
+      (try? format.check(configuration, tokenizer: nil, holdsAdapter: false, path: "")) != nil
     }
     return [
       name, has, presets.joined(separator: ", "),

@@ -27,6 +27,21 @@ import Tokenization
     #expect(requests[0].prompt == requests[1].prompt && requests[1].prompt != requests[2].prompt)
   }
 
+  @Test("prompt and answer together fit the context")
+  func context() throws {
+    func call(_ tokens: Int, _ fields: String = "") throws(APIError) -> GenerationCall {
+      try ServingSupport.completion(
+        #"{"prompt": [\#(Array(repeating: "9", count: tokens).joined(separator: ","))]\#(fields)}"#)
+    }
+    #expect(try call(60, #", "max_tokens": -1"#).request.tokenLimit(promptTokens: 60, contextLength: 64) == 4)
+    #expect(try call(64, #", "max_tokens": 0, "echo": true"#).prompts[0].tokens.count == 64)
+    for tokens in [64, 65] {
+      let error = #expect(throws: APIError.self) { try call(tokens) }
+      #expect(error?.parameter == "prompt" && error?.message.contains("resulted in \(tokens) tokens") == true)
+      #expect(error?.message.contains("The answer needs one more.") == (tokens == 64))
+    }
+  }
+
   @Test("control tokens are text in a conversation, and control tokens in a prompt")
   func controlTokens() throws {
     let end = ServingSupport.tokenizer.endToken

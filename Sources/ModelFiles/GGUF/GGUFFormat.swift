@@ -1,6 +1,7 @@
 import Foundation
 import Model
 import Storage
+import Tokenization
 
 /// llama.cpp's file, with a Modelfile for ollama beside it.
 package struct GGUFFormat: ModelFormat {
@@ -22,11 +23,11 @@ package struct GGUFFormat: ModelFormat {
   package func container(_ path: String) throws -> (any ModelContainer)? { try GGUFModel(path: path) }
 
   package func check(
-    _ configuration: ModelConfiguration, tokenizerPath: String?, holdsAdapter: Bool, path: String
+    _ configuration: ModelConfiguration, tokenizer: (read: Tokenizer, path: String)?, holdsAdapter: Bool, path: String
   ) throws {
     try configuration.checkGGUF(path: path)
     _ = try configuration.ggufRotaryScaling(path: path)
-    if let tokenizerPath { _ = try GGUFTokenizer(path: tokenizerPath, of: configuration) }
+    if let tokenizer { _ = try GGUFTokenizer(tokenizer.read, at: tokenizer.path, of: configuration) }
   }
 
   /// Norms and routers stay fp32, as llama.cpp's own converter has it.

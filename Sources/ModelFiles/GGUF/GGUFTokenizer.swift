@@ -12,16 +12,23 @@ package struct GGUFTokenizer {
   /// The texts of the tokens that end an answer.
   package let stops: [String]
 
+  /// The tokenizer in a directory or a GGUF file.
+  ///
+  /// - Throws: `FileError` or `TokenizerError` when there is no tokenizer that this program reads; what the other initializer
+  ///   throws.
+  package init(path: String, of configuration: ModelConfiguration) throws {
+    try self.init(Tokenizer(TokenizerFiles(path)), at: path, of: configuration)
+  }
+
   /// - Parameters:
   ///   - path: where the tokenizer and its chat template are: a directory, or a GGUF file.
   ///   - configuration: of the model. Rows of its embedding without a token get one that is marked as unused.
-  /// - Throws: `FileError` or `TokenizerError` when there is no tokenizer that this program reads;
-  ///   `ModelFileError.contradiction` when it has more tokens than the model or tokens that the format cannot describe, or
-  ///   more tokens end an answer than the format has names for.
-  package init(path: String, of configuration: ModelConfiguration) throws {
+  /// - Throws: `FileError` or `TokenizerError` when the files cannot be read; `ModelFileError.contradiction` when it has more
+  ///   tokens than the model or tokens that the format cannot describe, or more tokens end an answer than the format has
+  ///   names for.
+  package init(_ tokenizer: Tokenizer, at path: String, of configuration: ModelConfiguration) throws {
     let (vocabularySize, endTokens) = (configuration.vocabularySize, configuration.endTokenIDs)
     let files = try TokenizerFiles(path)
-    let tokenizer = try Tokenizer(files)
     guard tokenizer.vocabularySize <= vocabularySize else {
       throw ModelFileError.contradiction(
         "\(path): the tokenizer has \(tokenizer.vocabularySize) tokens, the model \(vocabularySize). "

@@ -1,4 +1,5 @@
 import Model
+import Tokenization
 
 /// MiniMind's checkpoint: the `state_dict` of its model, saved by PyTorch. The names in it show the version.
 package struct MiniMindFormat: ModelFormat {
@@ -17,7 +18,7 @@ package struct MiniMindFormat: ModelFormat {
   }
 
   package func check(
-    _ configuration: ModelConfiguration, tokenizerPath: String?, holdsAdapter: Bool, path: String
+    _ configuration: ModelConfiguration, tokenizer: (read: Tokenizer, path: String)?, holdsAdapter: Bool, path: String
   ) throws {
     try MiniMindVersion(of: configuration).check(configuration, path: path)
   }

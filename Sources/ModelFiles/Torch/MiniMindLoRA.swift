@@ -1,5 +1,6 @@
 import Model
 import Storage
+import Tokenization
 
 /// The adapters of MiniMind2 and MiniMind 3, as their training saves them with PyTorch: `MODULE.lora.A.weight` [rank, inputs]
 /// and `MODULE.lora.B.weight` [outputs, rank], of which y += x·Aᵀ·Bᵀ, unscaled. Only square layers of attention have one.
@@ -83,7 +84,7 @@ package struct MiniMindLoRAFormat: ModelFormat {
   }
 
   package func check(
-    _ configuration: ModelConfiguration, tokenizerPath: String?, holdsAdapter: Bool, path: String
+    _ configuration: ModelConfiguration, tokenizer: (read: Tokenizer, path: String)?, holdsAdapter: Bool, path: String
   ) throws {
     guard holdsAdapter else {
       throw ModelFileError.unsupported(
@@ -106,7 +107,7 @@ package struct MiniMindLoRAFormat: ModelFormat {
   package func write(_ model: StoredParameters, to path: String, _ settings: WriteSettings) throws {
     func unsupported(_ feature: String) -> ModelFileError { .unsupported(path: path, feature: feature) }
     try check(
-      model.parameters.configuration, tokenizerPath: nil, holdsAdapter: model.adapterDirectory != nil, path: path)
+      model.parameters.configuration, tokenizer: nil, holdsAdapter: model.adapterDirectory != nil, path: path)
     guard let directory = model.adapterDirectory else { preconditionFailure("\(path): no adapter") }
     let adapter = try PEFTAdapter(directory: directory)
     var weights: [(name: String, shape: [Int], values: [Float])] = []

@@ -39,11 +39,14 @@ package struct APIError: Error, Equatable, Sendable {
 
   /// In OpenAI's words, by which clients know what happened, with the code for those that show the message only.
   ///
-  /// - Parameter what: what is too long, as "messages".
+  /// - Parameters:
+  ///   - what: what is too long, as "messages".
+  ///   - tokens: `limit` of them leave no room for an answer.
   static func contextLength(_ parameter: String, _ what: String, tokens: Int, limit: Int) -> APIError {
     invalid(
       parameter,
       "This model's maximum context length is \(limit) tokens. However, your \(what) resulted in \(tokens) tokens. "
+        + (tokens == limit ? "The answer needs one more. " : "")
         + "Please reduce the length of the \(what). (context_length_exceeded)",
       code: "context_length_exceeded")
   }

@@ -21,8 +21,13 @@ extension GenerationCall {
         + "most. Lower 'n', or send fewer prompts.")
   }
 
-  /// - Throws: `APIError` when the answer could become too large to be kept until its end.
+  /// - Throws: `APIError` when a prompt leaves no room for an answer, or the answer could become too large to be kept
+  ///   until its end.
   func checkSize(contextLength: Int) throws(APIError) {
+    if request.maximumTokens != 0, let full = prompts.first(where: { $0.tokens.count >= contextLength }) {
+      let name = kind == .chat ? "messages" : "prompt"
+      throw APIError.contextLength(name, name, tokens: full.tokens.count, limit: contextLength)
+    }
     if isStreamed { return }
     let echoed = echoes ? prompts.reduce(0) { $0 + $1.tokens.count } : 0
     let written = prompts.reduce(0) {

@@ -24,7 +24,9 @@ package struct EmbeddingCall: Sendable {
     }
     let isCut = try fields.bool("truncate") ?? false
     inputs = try reader.read(fields, "input", specialTokens: .asText, longest: isCut ? Int.max : reader.contextLength)
-    for index in inputs.indices { inputs[index].tokens = Array(inputs[index].tokens.prefix(reader.contextLength)) }
+    for index in inputs.indices where inputs[index].tokens.count > reader.contextLength {
+      inputs[index].tokens.removeLast(inputs[index].tokens.count - reader.contextLength)
+    }
   }
 
   /// One embedding as the client wants it.

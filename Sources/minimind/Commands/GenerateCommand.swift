@@ -16,7 +16,7 @@ let generateCommand: Command = {
     let text = try promptText(invocation[prompt])
     let loaded = try LoadedModel(invocation)
     let tokens = try promptTokens(text, loaded.tokenizer)
-    guard tokens.count <= loaded.model.contextLength else {
+    guard tokens.count < loaded.model.contextLength else {
       throw InferenceError.messageTooLong(tokens: tokens.count, contextLength: loaded.model.contextLength)
     }
     var request = GenerationRequest(prompt: tokens)

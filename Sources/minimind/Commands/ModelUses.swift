@@ -47,7 +47,7 @@ struct ModelUses: Encodable {
       }
       do {
         try format.check(
-          configuration, tokenizerPath: problems[.tokenizer] == nil ? directory : nil,
+          configuration, tokenizer: problems[.tokenizer] == nil ? tokenizer.map { ($0, directory) } : nil,
           holdsAdapter: PEFTAdapter.isAdapter(directory), path: format.name)
         works.append(use)
       } catch ModelFileError.unsupported(_, let feature) {
