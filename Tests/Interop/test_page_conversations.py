@@ -212,6 +212,10 @@ def test_text_files_are_put_into_the_question(server, visit, tmp_path):
     page.choose_files("#files", tmp_path / "picture.png", tmp_path / "latin.txt", tmp_path / "long.txt")
     page.wait("document.querySelector('#note').innerText.endsWith('picture.png, latin.txt, long.txt')")
     assert page.run(field) == expected
+    (tmp_path / "ticks.txt").write_text("` `` " * 100_000)
+    page.choose_files("#files", tmp_path / "ticks.txt")
+    page.wait(f"{field}.length > 500_000")
+    page.run(f"{field} = {json.dumps(expected)}")
     page.press("Enter")
     page.wait("document.querySelector('.assistant:not(.running)')")
     assert server.asked[0]["messages"][0]["content"] == expected.strip()

@@ -57,7 +57,7 @@ def test_formulas_in_text_lose_nothing(visit):
         html = rendered(page, source)
         assert "<math" in html and "<em>" not in html and "<ul><li>y" not in html and "\\" not in rendered(page, source, "textContent"), html
     # What is none, or is not understood, or not complete yet, stays as it was typed.
-    for source in (r"\(\unknown{a}_1 \, b_2\)", r"\[ \oops_a \; c \]", r"$$\nope$$", r"\(a^2", r"\[ x", "$$ x", r"a \, b \; c", r"\alpha",
+    for source in (r"\(\unknown{a}_1 \, b_2\)", r"\[ \oops_a \; c \]", r"$$\nope$$", r"\(\not\)", r"\(a^2", r"\[ x", "$$ x", r"a \, b \; c", r"\alpha",
                    "It costs $5, or $6 with cream.", "US$5 or CA$6", "$5 (US$)", "from $10 to $20", "a$b$c"):
         assert rendered(page, source, "textContent") == source and "<math" not in rendered(page, source), source
     assert rendered(page, "`$x$` `\\(y\\)`") == "<p><code>$x$</code> <code>\\(y\\)</code></p>"

@@ -60,7 +60,8 @@ async function insert(files) {
   for (const file of files) {
     const content = await textOf(file);
     if (content === null) { refused.push(file.name); continue; }
-    const fence = "`".repeat(Math.max(3, ...[...content.matchAll(/`+/g)].map(([run]) => run.length + 1)));
+    const longest = (content.match(/`+/g) ?? []).reduce((most, { length }) => Math.max(most, length), 2);
+    const fence = "`".repeat(longest + 1);
     const language = /\.(\w+)$/.exec(file.name)?.[1] ?? "";
     const before = field.value.slice(0, field.selectionStart);
     const block = `${before && !before.endsWith("\n") ? "\n" : ""}${file.name}:\n${fence}${language}\n${content.trimEnd()}\n${fence}\n`;

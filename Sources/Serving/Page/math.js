@@ -107,7 +107,7 @@ class Parser {
       if (!child) continue;
       // A minus after nothing or after another operator belongs to what follows.
       const before = children.at(-1);
-      if ("−+±∓".includes(child.textContent) && (!before || (before.localName === "mo" && !/[)\]}|!′⟩⌋⌉]/.test(before.textContent)))) {
+      if (/^[−+±∓]$/.test(child.textContent) && (!before || (before.localName === "mo" && !/[)\]}|!′⟩⌋⌉]/.test(before.textContent)))) {
         child.setAttribute("form", "prefix");
       }
       children.push(child);
@@ -177,6 +177,7 @@ class Parser {
   thing() {
     if (++this.depth > mostDepth) throw new NotUnderstood();
     const token = this.next();
+    if (token === undefined) throw new NotUnderstood();
     const result = token[0] === "\\" && token.length > 1 ? this.command(token.slice(1)) : this.character(token);
     this.depth--;
     return result;
