@@ -4,7 +4,7 @@ import Model
 
 /// The engine of this machine's processor: a `TrainingPass` and an `Optimizer` over the same block of weights, by one team
 /// of threads. Its weights are those of the model that it was made from, in place.
-package final class CPUTrainingEngine: SharedTrainingEngine {
+package final class CPUTrainingEngine: SharedTrainingEngine, DistillingEngine {
   package let pass: TrainingPass
   private let model: TrainedModel
   /// Nil for an engine that only computes losses.
@@ -52,6 +52,16 @@ package final class CPUTrainingEngine: SharedTrainingEngine {
       _ = pass.forwardBackward(batch, tokensBefore: tokensBefore, mean: mean, weightsAfter: find)
     }
     return pass.losses
+  }
+
+  package func forwardBackward(
+    _ batch: Batch, lossWeights: [Float], _ distillation: Distillation, teacher: any TrainingEngine, tokensBefore: Int
+  ) -> (losses: TokenLosses, crossEntropies: TokenLosses) {
+    guard let teacher = teacher as? CPUTrainingEngine else { preconditionFailure("a teacher of another engine") }
+    _ = pass.forwardBackward(
+      batch, lossWeights: lossWeights, tokensBefore: tokensBefore,
+      teacher: Teacher(pass: teacher.pass, distillation: distillation))
+    return (pass.losses, pass.batch.tokenCrossEntropies)
   }
 
   package var sums: MetricSums { pass.expertUse?.sums ?? MetricSums() }

@@ -32,6 +32,8 @@ final class PassBatch {
   let targets: UnsafeMutablePointer<Int32>
   let lossWeights: UnsafeMutablePointer<Float>
   let losses: UnsafeMutablePointer<Float>
+  /// [paddedLossCount] the cross-entropy alone, where a teacher's part is in the losses.
+  let crossEntropies: UnsafeMutablePointer<Float>
   /// [workers + 1] the attention tasks of each worker: task = keyValueHead · documentCount + document.
   private(set) var attentionTasks: [Int]
   private let workers: Int
@@ -47,6 +49,7 @@ final class PassBatch {
     targets = .allocate(capacity: capacity)
     lossWeights = .allocate(capacity: capacity)
     losses = .allocate(capacity: capacity)
+    crossEntropies = .allocate(capacity: capacity)
     attentionTasks = [Int](repeating: 0, count: workers + 1)
   }
 
@@ -55,6 +58,7 @@ final class PassBatch {
     documentWeights.deallocate()
     lossWeights.deallocate()
     losses.deallocate()
+    crossEntropies.deallocate()
   }
 
   /// The least number of rows that holds `count` and gives every worker the same multiple of `rowMultiple`.
@@ -159,9 +163,14 @@ final class PassBatch {
   }
 
   /// The loss of each token of the batch.
-  var tokenLosses: TokenLosses {
+  var tokenLosses: TokenLosses { byToken(losses) }
+
+  /// The cross-entropy of each token of the batch, after a pass with a teacher.
+  var tokenCrossEntropies: TokenLosses { byToken(crossEntropies) }
+
+  private func byToken(_ rows: UnsafeMutablePointer<Float>) -> TokenLosses {
     var values = [Float](repeating: 0, count: tokenCount)
-    for row in 0..<lossCount { values[Int(lossRows[row])] = losses[row] }
+    for row in 0..<lossCount { values[Int(lossRows[row])] = rows[row] }
     return TokenLosses(values)
   }
 

@@ -1,11 +1,20 @@
 import Compute
+import Model
+
+/// Another model that a pass learns from: its pass, of the same team, vocabulary and number of tokens, without gradients.
+struct Teacher {
+  let pass: TrainingPass
+  let distillation: Distillation
+}
 
 extension TrainingPass {
   /// The losses of the rows that have one, in chunks: the logits of all tokens are never in memory at once.
   ///
   /// With gradients, each chunk also adds to the gradient of the output matrix, and `dNormalized` becomes the gradient of
   /// the normalised output for every row (zero where there is no loss).
-  func outputLoss(_ worker: Int, findsGradients: Bool) {
+  ///
+  /// - Parameter teacher: what a part of the loss comes from, with this batch in its layers already; only with gradients.
+  func outputLoss(_ worker: Int, findsGradients: Bool, teacher: Teacher? = nil) {
     if findsGradients {
       let rows = view(plan.dNormalized).rows(rows(of: worker))
       rows.floats.update(repeating: 0, count: rows.rows * rows.columns)
@@ -17,7 +26,7 @@ extension TrainingPass {
     for start in stride(from: 0, to: batch.paddedLossCount, by: chunkRows) {
       let count = min(chunkRows, batch.paddedLossCount - start)
       let mine = team.share(of: count, worker: worker, multiple: PassBatch.rowMultiple)
-      chunkLoss(worker, start: start, rows: mine, findsGradients: findsGradients)
+      chunkLoss(worker, start: start, rows: mine, findsGradients: findsGradients, teacher: teacher)
       // A smaller last chunk is divided in another way, in places of the logits that others may still be reading.
       meet(worker)
       guard findsGradients, let weightGradients else { continue }
@@ -31,19 +40,25 @@ extension TrainingPass {
     }
   }
 
-  /// z = h·Woutᵀ, loss and dz = softmax(z) - onehot;  dh = dz·Wout. `rows` counts from the chunk's start.
-  private func chunkLoss(_ worker: Int, start: Int, rows: Range<Int>, findsGradients: Bool) {
+  /// z = h·Woutᵀ, loss and dz, softmax(z) - onehot without a teacher;  dh = dz·Wout. `rows` counts from the chunk's start.
+  private func chunkLoss(
+    _ worker: Int, start: Int, rows: Range<Int>, findsGradients: Bool, teacher: Teacher?
+  ) {
     guard !rows.isEmpty else { return }
     let first = start + rows.lowerBound
-    let lossRows = view(plan.lossRows).rows(first..<start + rows.upperBound)
-    gatherRows(view(plan.normalizedOutput), batch.lossRows + first, into: lossRows)
-    lap(.copies, worker)
-    let logits = chunk(plan.logits, rows)
     let dLogits = chunk(plan.dLogits, rows)
-    multiply(worker, lossRows, weights.output, bTransposed: true, into: logits)
-    softmaxCrossEntropy(
-      logits: logits, targets: batch.targets + first, lossWeights: batch.lossWeights + first,
-      losses: batch.losses + first, dLogits: findsGradients ? dLogits : nil)
+    let logits = chunkLogits(worker, start: start, rows: rows)
+    if let teacher {
+      let teacherLogits = teacher.pass.chunkLogits(worker, start: start, rows: rows)
+      distillationLoss(
+        teacher.distillation, logits: logits, teacher: teacherLogits, targets: batch.targets + first,
+        lossWeights: batch.lossWeights + first, losses: batch.losses + first,
+        crossEntropies: batch.crossEntropies + first, dLogits: dLogits)
+    } else {
+      softmaxCrossEntropy(
+        logits: logits, targets: batch.targets + first, lossWeights: batch.lossWeights + first,
+        losses: batch.losses + first, dLogits: findsGradients ? dLogits : nil)
+    }
     lap(.loss, worker)
     guard findsGradients else { return }
     // The residual stream's gradient begins only after the loss: until then its place holds these rows.
@@ -51,6 +66,17 @@ extension TrainingPass {
     multiply(worker, dLogits, weights.output, into: dRows)
     scatterRows(dRows, batch.lossRows + first, into: view(plan.dNormalized))
     lap(.copies, worker)
+  }
+
+  /// z = h·Woutᵀ of some of the rows that have a loss.
+  private func chunkLogits(_ worker: Int, start: Int, rows: Range<Int>) -> MatrixView {
+    let first = start + rows.lowerBound
+    let lossRows = view(plan.lossRows).rows(first..<start + rows.upperBound)
+    gatherRows(view(plan.normalizedOutput), batch.lossRows + first, into: lossRows)
+    lap(.copies, worker)
+    let logits = chunk(plan.logits, rows)
+    multiply(worker, lossRows, weights.output, bTransposed: true, into: logits)
+    return logits
   }
 
   /// Rows of the logits' places, which hold one chunk.

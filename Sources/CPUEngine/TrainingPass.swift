@@ -189,12 +189,28 @@ package final class TrainingPass {
     _ batch: Batch, lossWeights: [Float]? = nil, tokensBefore: Int = 0, mean: LossMean = .tokens,
     weightsAfter: ((_ losses: TokenLosses) -> [Float])? = nil
   ) -> LossSum {
+    forwardBackward(
+      batch, lossWeights: lossWeights, tokensBefore: tokensBefore, mean: mean, weightsAfter: weightsAfter, teacher: nil)
+  }
+
+  /// The same, perhaps with a teacher, which a part of each token's loss comes from.
+  func forwardBackward(
+    _ batch: Batch, lossWeights: [Float]?, tokensBefore: Int, mean: LossMean = .tokens,
+    weightsAfter: ((_ losses: TokenLosses) -> [Float])? = nil, teacher: Teacher?
+  ) -> LossSum {
     guard let gradients, let vectorGradients else { preconditionFailure("this pass has no gradients") }
     fill(batch, lossWeights: lossWeights, mean: mean)
+    if let teacher {
+      precondition(
+        teacher.pass.team === team && teacher.pass.shape.vocabularySize == shape.vocabularySize,
+        "a teacher of another team or vocabulary")
+      teacher.pass.fill(batch, lossWeights: lossWeights)
+    }
     lora?.dropoutOrigin = tokensBefore
     defer { lora?.dropoutOrigin = nil }
     team.run { worker in
       times?.start(worker)
+      teacher?.pass.forwardLayers(worker)
       forwardLayers(worker)
       vectorGradients.zero(worker)
       lora?.zeroGradients(worker)
@@ -203,7 +219,7 @@ package final class TrainingPass {
         if worker == 0 { self.batch.setLossWeights(weightsAfter(losses)) }
         meet(worker)
       }
-      outputLoss(worker, findsGradients: true)
+      outputLoss(worker, findsGradients: true, teacher: teacher)
       backwardLayers(worker)
       guard let lora else { return }
       meet(worker)

@@ -55,7 +55,7 @@ package func softmaxCrossEntropy(
   }
 }
 
-private func zeroRow(_ view: MatrixView, _ row: Int) {
+func zeroRow(_ view: MatrixView, _ row: Int) {
   view.row(row).initializeMemory(as: UInt8.self, repeating: 0, count: view.columns * view.type.byteCount)
 }
 

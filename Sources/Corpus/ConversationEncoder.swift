@@ -226,10 +226,11 @@ extension EncodedBlock {
   ///
   /// - Parameters:
   ///   - messages: what whole answers are the texts of; nil where a template writes more of an answer than its text.
+  ///   - isDesirable: its label.
   ///   - isTrained: whether the answer of this number is trained on.
   mutating func append(
-    _ parts: [TemplatePart], of messages: [ChatMessage]?, limit: Int, isHeldOut: Bool, tokenizer: Tokenizer,
-    isTrained: (_ message: Int) -> Bool
+    _ parts: [TemplatePart], of messages: [ChatMessage]?, limit: Int, isHeldOut: Bool, isDesirable: Bool = false,
+    tokenizer: Tokenizer, isTrained: (_ message: Int) -> Bool
   ) {
     let start = tokens.count
     var textBytes = 0
@@ -249,6 +250,8 @@ extension EncodedBlock {
       }
     }
     documents.append(
-      Document(tokenEnd: tokens.count, textBytes: textBytes, characters: characters, isHeldOut: isHeldOut))
+      Document(
+        tokenEnd: tokens.count, textBytes: textBytes, characters: characters, isHeldOut: isHeldOut,
+        isDesirable: isDesirable))
   }
 }

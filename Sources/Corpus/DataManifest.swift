@@ -7,9 +7,17 @@ package struct DataManifest: Codable, Equatable, Sendable {
     case pretrain, sft
     /// Pairs of documents: the chosen answer to a prompt, then the rejected one.
     case dpo
+    /// Answers, each with the label desirable or undesirable.
+    case kto
 
     /// Whether shards say which tokens are trained on; otherwise all are.
     var hasLossMask: Bool { self != .pretrain }
+
+    /// Whether shards have a label for each document.
+    var hasLabels: Bool { self == .kto }
+
+    /// Whether a document that is longer than a sequence is read in chunks; answers that people compared are not.
+    package var canBeCut: Bool { self == .pretrain || self == .sft }
 
     /// Documents that belong together and go into the same batch.
     package var documentsPerSample: Int { self == .dpo ? 2 : 1 }

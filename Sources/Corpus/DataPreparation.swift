@@ -14,12 +14,14 @@ package struct DataPreparation: Sendable {
     case pretrain(PretrainFilters)
     case sft(ConversationFilters, ChatTemplate)
     case dpo(maximumTokens: Int, ChatTemplate)
+    case kto(maximumTokens: Int, ChatTemplate)
 
     var kind: DataManifest.Kind {
       switch self {
       case .pretrain: .pretrain
       case .sft: .sft
       case .dpo: .dpo
+      case .kto: .kto
       }
     }
 
@@ -32,7 +34,7 @@ package struct DataPreparation: Sendable {
       switch self {
       case .pretrain(let filters): filters.texts
       case .sft(let filters, let template): filters.texts.merging(template.variableTexts) { $1 }
-      case .dpo(let maximumTokens, let template):
+      case .dpo(let maximumTokens, let template), .kto(let maximumTokens, let template):
         ["max-tokens": String(maximumTokens)].merging(template.variableTexts) { $1 }
       }
     }
@@ -145,11 +147,10 @@ package struct DataPreparation: Sendable {
     into directory: String, _ group: PreparationGroup, _ selection: HeldOutSelection,
     progress: (Int) -> Void
   ) throws -> Pass {
-    let hasLossMask = task.kind.hasLossMask
     var training = SplitWriter(
-      directory: directory, isHeldOut: false, tokenizer: tokenizer, hasLossMask: hasLossMask)
+      directory: directory, isHeldOut: false, tokenizer: tokenizer, kind: task.kind)
     var heldOut = SplitWriter(
-      directory: directory, isHeldOut: true, tokenizer: tokenizer, hasLossMask: hasLossMask)
+      directory: directory, isHeldOut: true, tokenizer: tokenizer, kind: task.kind)
     let ownCounts = try encodeAll(group, selection) { block in
       var token = 0
       for document in block.documents {
@@ -273,7 +274,11 @@ package struct DataPreparation: Sendable {
       ConversationEncoder(
         tokenizer: tokenizer, template: template, filters: filters, heldOut: selection, names: fieldNames)
     case .dpo(let maximumTokens, let template):
-      PreferenceEncoder(tokenizer: tokenizer, template: template, maximumTokens: maximumTokens, heldOut: selection)
+      PreferenceEncoder(
+        tokenizer: tokenizer, template: template, maximumTokens: maximumTokens, isPaired: true, heldOut: selection)
+    case .kto(let maximumTokens, let template):
+      PreferenceEncoder(
+        tokenizer: tokenizer, template: template, maximumTokens: maximumTokens, isPaired: false, heldOut: selection)
     }
   }
 

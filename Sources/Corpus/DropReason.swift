@@ -29,7 +29,7 @@ package enum DropReason: String, CaseIterable, Sendable {
     case .tooLittleCJK: "no more CJK than --min-cjk-share"
     case .singleTurn: "of a single turn (--multi-turn-only)"
     case .promptTooLong: "prompt alone longer than --max-tokens"
-    case .pairTooLong: "chosen or rejected longer than --max-tokens"
+    case .pairTooLong: "with an answer that, with its prompt, is longer than --max-tokens"
     case .toolTurns: "with calls or results of tools, for which the chat template has no place"
     case .noTrainedAnswer: "whose answers are all marked as not to be learned"
     case .equalAnswers: "chosen and rejected the same"

@@ -10,6 +10,8 @@ struct EncodedBlock {
     var textBytes: Int
     var characters: Int
     var isHeldOut: Bool
+    /// Whether people want such an answer; of answers with labels.
+    var isDesirable = false
   }
 
   struct Row {

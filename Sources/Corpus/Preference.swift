@@ -14,13 +14,50 @@ struct PreferencePair {
   var promptCount: Int { zip(chosen, rejected).prefix { $0 == $1 }.count }
 }
 
+/// A conversation and whether people want its last answer.
+struct LabelledAnswer {
+  let conversation: RowConversation
+  let isDesirable: Bool
+}
+
 extension RowReader {
   /// What a good row looks like, for messages about bad ones.
+  static let goodLabelledRow = #"{"prompt": "Who are you?", "completion": "I am MiniMind.", "label": true}"#
+
+  /// The answer of a row with a label: a conversation as for fine-tuning, and in `label` true or false, 1 or 0.
+  ///
+  /// - Returns: nil for a row without `label` that has `chosen` and `rejected`: a pair is an answer that people want and one
+  ///   that they do not want.
+  func labelledAnswer(of record: Record, in block: Block) throws(RowProblem) -> LabelledAnswer? {
+    try readFields(record, of: block, asIn: Self.goodLabelledRow)
+    guard let label = fields.value(of: FieldNames.label) else {
+      if fields.index(of: FieldNames.chosen) != nil, fields.index(of: FieldNames.rejected) != nil { return nil }
+      throw RowProblem("there is no \"label\" but \(fields.names.inQuotes), as in: \(Self.goodLabelledRow)")
+    }
+    let isDesirable: Bool
+    switch fields.json(label) {
+    case let value? where value.boolean != nil: isDesirable = value.boolean == true
+    case let value? where value.number == 0 || value.number == 1: isDesirable = value.number == 1
+    case let value? where value.kind != .string:
+      throw RowProblem("\"label\" is \(value.kind.inWords), true or false is expected")
+    default:
+      switch try fields.text(label).lowercased() {
+      case "true", "1": isDesirable = true
+      case "false", "0": isDesirable = false
+      case let text: throw RowProblem("\"label\" is \"\(text.prefix(40))\", true or false is expected")
+      }
+    }
+    let conversation = try conversation(of: record, in: block)
+    // The row has been read again.
+    fields.use(label)
+    return LabelledAnswer(conversation: conversation, isDesirable: isDesirable)
+  }
+
   static let goodPreferenceRow =
     #"{"prompt": "Who are you?", "chosen": "I am MiniMind.", "rejected": "Guess."}"#
 
   /// Names of a question's field; `prompt` may also be a list of messages.
-  private static let questionFields: [FieldName] = ["prompt", "instruction", "question", "q", "query", "问题"]
+  static let questionFields: [FieldName] = ["prompt", "instruction", "question", "q", "query", "问题"]
 
   /// The pair of a row.
   ///

@@ -1,44 +1,73 @@
+import Storage
 import Tokenization
 
 /// Encodes pairs as two documents, the chosen conversation and then the rejected one, of which the answers that differ
-/// are trained on.
+/// are trained on; or answers with labels as one document each, of which the last answer is.
 final class PreferenceEncoder: RowEncoder {
   private let tokenizer: Tokenizer
   private let template: ChatTemplate
-  /// Most tokens of either conversation; a longer pair is dropped, since a cut answer is not what people compared.
+  /// Most tokens of a conversation; a longer one is dropped, since a cut answer is not what people judged.
   private let maximumTokens: Int
+  /// Whether two documents belong together, rather than each to its label.
+  private let isPaired: Bool
   private let heldOut: HeldOutSelection
   let reader: RowReader
 
-  init(tokenizer: Tokenizer, template: ChatTemplate, maximumTokens: Int, heldOut: HeldOutSelection) {
+  init(
+    tokenizer: Tokenizer, template: ChatTemplate, maximumTokens: Int, isPaired: Bool, heldOut: HeldOutSelection
+  ) {
     reader = RowReader(template: template.jinja)
     self.tokenizer = tokenizer
     self.template = template
     self.maximumTokens = maximumTokens
+    self.isPaired = isPaired
     self.heldOut = heldOut
   }
 
+  /// A conversation that people have judged by its answer.
+  private struct Judged {
+    let messages: [ChatMessage]
+    let isDesirable: Bool
+  }
+
   func encode(_ record: Record, of block: Block, into output: inout EncodedBlock) throws(RowProblem) -> DropReason? {
+    if !isPaired, let answer = try reader.labelledAnswer(of: record, in: block) {
+      guard !answer.conversation.hasToolTurns else { return .toolTurns }
+      let messages = answer.conversation.messages
+      let reason = try encode(
+        [Judged(messages: messages, isDesirable: answer.isDesirable)], promptCount: messages.count - 1,
+        tools: answer.conversation.tools, into: &output)
+      if reason == nil, answer.conversation.lostOpeningAnswer { output.counts.change(.openingAnswerRemoved) }
+      return reason
+    }
     let pair = try reader.preferencePair(of: record, in: block)
     guard !pair.hasToolTurns else { return .toolTurns }
     guard pair.chosen != pair.rejected else { return .equalAnswers }
-    guard !(pair.chosen + pair.rejected).contains(where: \.isEmptyTurn) else { return .emptyTurn }
-    var encoded: [(messages: [ChatMessage], parts: [TemplatePart])] = []
-    for messages in [pair.chosen, pair.rejected] {
-      let parts =
-        template.jinja == nil
-        ? try template.answeredParts(of: messages, with: tokenizer) : try renderedParts(messages, pair)
-      encoded.append((messages, parts))
-    }
-    guard encoded.allSatisfy({ $0.parts.reduce(0) { $0 + $1.ids.count } <= maximumTokens }) else { return .pairTooLong }
+    return try encode(
+      [Judged(messages: pair.chosen, isDesirable: true), Judged(messages: pair.rejected, isDesirable: false)],
+      promptCount: pair.promptCount, tools: pair.tools, into: &output)
+  }
 
-    let promptCount = pair.promptCount
-    let digest = heldOut.digest(of: pair.chosen + pair.rejected, tools: pair.tools)
+  private func encode(
+    _ answers: [Judged], promptCount: Int, tools: [JSON], into output: inout EncodedBlock
+  ) throws(RowProblem) -> DropReason? {
+    let all = answers.flatMap(\.messages)
+    guard !all.contains(where: \.isEmptyTurn) else { return .emptyTurn }
+    var encoded: [[TemplatePart]] = []
+    for answer in answers {
+      encoded.append(
+        template.jinja == nil
+          ? try template.answeredParts(of: answer.messages, with: tokenizer)
+          : try renderedParts(answer.messages, promptCount: promptCount, tools: tools))
+    }
+    guard encoded.allSatisfy({ $0.reduce(0) { $0 + $1.ids.count } <= maximumTokens }) else { return .pairTooLong }
+
+    let digest = heldOut.digest(of: all, tools: tools)
     let isHeldOut = output.isHeldOut(digest, by: heldOut)
-    for (messages, parts) in encoded {
+    for (answer, parts) in zip(answers, encoded) {
       output.append(
-        parts, of: template.jinja == nil ? messages : nil, limit: maximumTokens, isHeldOut: isHeldOut,
-        tokenizer: tokenizer
+        parts, of: template.jinja == nil ? answer.messages : nil, limit: maximumTokens, isHeldOut: isHeldOut,
+        isDesirable: answer.isDesirable, tokenizer: tokenizer
       ) { $0 >= promptCount }
     }
     output.appendRow(digest)
@@ -46,9 +75,11 @@ final class PreferenceEncoder: RowEncoder {
   }
 
   /// A conversation by a template in Jinja, of which the answers after the common prompt are trained on.
-  private func renderedParts(_ messages: [ChatMessage], _ pair: PreferencePair) throws(RowProblem) -> [TemplatePart] {
-    let finder = AnswerFinder(template: template, tokenizer: tokenizer, tools: pair.tools)
-    let isTrained = messages.indices.map { $0 >= pair.promptCount && messages[$0].role == .assistant }
+  private func renderedParts(
+    _ messages: [ChatMessage], promptCount: Int, tools: [JSON]
+  ) throws(RowProblem) -> [TemplatePart] {
+    let finder = AnswerFinder(template: template, tokenizer: tokenizer, tools: tools)
+    let isTrained = messages.indices.map { $0 >= promptCount && messages[$0].role == .assistant }
     let found: AnswerFinder.Documents
     do { found = try finder.documents(messages, isTrained: isTrained) } catch { throw RowProblem("\(error)") }
     guard found.documents.count == 1 else {

@@ -5,6 +5,7 @@
 ///     loss mask  tokenCount bits, bit i mod 8 of byte i / 8 set where token i is trained on; absent for pretraining
 ///     offsets    (documentCount + 1) × UInt64: where each document starts in tokens, and the end
 ///     text bytes documentCount × UInt32: UTF-8 bytes of text that the trained tokens of each document stand for
+///     labels     documentCount bytes, 1 for an answer that people want; absent except for answers with labels
 struct ShardHeader: Equatable {
   static let byteCount = 128
   static let magic = Array("MMTOKENS".utf8)
@@ -13,6 +14,7 @@ struct ShardHeader: Equatable {
   var tokenByteCount: Int
   var vocabularySize: Int
   var hasLossMask: Bool
+  var hasLabels: Bool
   var documentCount: Int
   var tokenCount: Int
   var trainedTokenCount: Int
@@ -32,7 +34,8 @@ struct ShardHeader: Equatable {
   var maskOffset: Int { tokensOffset + Self.padded(tokenCount * tokenByteCount) }
   var offsetsOffset: Int { maskOffset + (hasLossMask ? Self.padded((tokenCount + 7) / 8) : 0) }
   var textBytesOffset: Int { offsetsOffset + Self.padded((documentCount + 1) * 8) }
-  var fileByteCount: Int { textBytesOffset + Self.padded(documentCount * 4) }
+  var labelsOffset: Int { textBytesOffset + Self.padded(documentCount * 4) }
+  var fileByteCount: Int { labelsOffset + (hasLabels ? Self.padded(documentCount) : 0) }
 
   /// The 128 bytes, which end with a checksum of those before.
   func encoded() -> [UInt8] {
@@ -43,7 +46,7 @@ struct ShardHeader: Equatable {
     append(Self.version)
     append(UInt32(tokenByteCount))
     append(UInt32(vocabularySize))
-    append(UInt32(hasLossMask ? 1 : 0))
+    append(UInt32((hasLossMask ? 1 : 0) | (hasLabels ? 2 : 0)))
     for count in [documentCount, tokenCount, trainedTokenCount, textByteCount] { append(UInt64(count)) }
     bytes.append(contentsOf: bytesOfHexadecimal(tokenizerHash) ?? [UInt8](repeating: 0, count: 32))
     append(payloadChecksum)
@@ -74,8 +77,9 @@ struct ShardHeader: Equatable {
     }
     tokenByteCount = read32(12)
     vocabularySize = read32(16)
-    hasLossMask = read32(20) == 1
-    guard tokenByteCount == Self.tokenByteCount(vocabularySize: vocabularySize), read32(20) <= 1,
+    hasLossMask = read32(20) & 1 == 1
+    hasLabels = read32(20) & 2 == 2
+    guard tokenByteCount == Self.tokenByteCount(vocabularySize: vocabularySize), read32(20) <= 3,
       vocabularySize > 0, vocabularySize <= Int(Int32.max)
     else {
       throw broken("the header contradicts itself")
@@ -106,12 +110,13 @@ struct ShardHeader: Equatable {
   }
 
   init(
-    tokenByteCount: Int, vocabularySize: Int, hasLossMask: Bool, documentCount: Int, tokenCount: Int,
-    trainedTokenCount: Int, textByteCount: Int, tokenizerHash: String, payloadChecksum: UInt64
+    tokenByteCount: Int, vocabularySize: Int, hasLossMask: Bool, hasLabels: Bool, documentCount: Int,
+    tokenCount: Int, trainedTokenCount: Int, textByteCount: Int, tokenizerHash: String, payloadChecksum: UInt64
   ) {
     self.tokenByteCount = tokenByteCount
     self.vocabularySize = vocabularySize
     self.hasLossMask = hasLossMask
+    self.hasLabels = hasLabels
     self.documentCount = documentCount
     self.tokenCount = tokenCount
     self.trainedTokenCount = trainedTokenCount

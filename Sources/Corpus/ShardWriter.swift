@@ -4,7 +4,7 @@ import Storage
 /// Writes one token shard: tokens go to the disk as they come, the tables follow at the end, the header last.
 ///
 /// Must write into a directory that becomes visible only when everything is in it (`AtomicDirectory`).
-/// Memory: a buffer of 1 MiB, 12 bytes a document, and for a loss mask one bit a token.
+/// Memory: a buffer of 1 MiB, 12 or 13 bytes a document, and for a loss mask one bit a token.
 final class ShardWriter {
   /// A shard is closed when it holds this many tokens or documents, which bounds the memory of its tables.
   static let maximumTokens = 1 << 26
@@ -16,21 +16,24 @@ final class ShardWriter {
   private let vocabularySize: Int
   private let tokenizerHash: String
   private let hasLossMask: Bool
+  private let hasLabels: Bool
   private var buffer = [UInt8]()
   private var checksum = Checksum()
   private var mask: [UInt8] = []
   private var offsets: [UInt64] = [0]
   private var textBytes: [UInt32] = []
+  private var labels: [UInt8] = []
   private(set) var tokenCount = 0
   private var trainedTokenCount = 0
 
   var documentCount: Int { textBytes.count }
 
-  init(path: String, vocabularySize: Int, tokenizerHash: String, hasLossMask: Bool) throws(FileError) {
+  init(path: String, vocabularySize: Int, tokenizerHash: String, hasLossMask: Bool, hasLabels: Bool) throws(FileError) {
     self.path = path
     self.vocabularySize = vocabularySize
     self.tokenizerHash = tokenizerHash
     self.hasLossMask = hasLossMask
+    self.hasLabels = hasLabels
     tokenByteCount = ShardHeader.tokenByteCount(vocabularySize: vocabularySize)
     buffer.reserveCapacity(1 << 20 + 64)
     descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644)
@@ -47,7 +50,10 @@ final class ShardWriter {
   /// - Parameters:
   ///   - trained: 1 for each token to train on and 0 for the others; nil where all except the first are.
   ///   - textBytes: UTF-8 bytes of its text.
-  func append(_ tokens: ArraySlice<Int32>, trained: ArraySlice<UInt8>?, textBytes: Int) throws(FileError) {
+  ///   - isDesirable: its label, if the shard has labels.
+  func append(
+    _ tokens: ArraySlice<Int32>, trained: ArraySlice<UInt8>?, textBytes: Int, isDesirable: Bool
+  ) throws(FileError) {
     let start = buffer.count
     buffer.append(contentsOf: repeatElement(0, count: tokens.count * tokenByteCount))
     buffer.withUnsafeMutableBytes { bytes in
@@ -74,6 +80,7 @@ final class ShardWriter {
     tokenCount += tokens.count
     offsets.append(UInt64(tokenCount))
     self.textBytes.append(UInt32(clamping: textBytes))
+    if hasLabels { labels.append(isDesirable ? 1 : 0) }
     if buffer.count >= 1 << 20 { try flush(keepingRest: true) }
   }
 
@@ -83,9 +90,10 @@ final class ShardWriter {
     if hasLossMask { try appendSection(mask) }
     try appendSection(littleEndianBytes(offsets))
     try appendSection(littleEndianBytes(textBytes))
+    if hasLabels { try appendSection(labels) }
     let header = ShardHeader(
       tokenByteCount: tokenByteCount, vocabularySize: vocabularySize, hasLossMask: hasLossMask,
-      documentCount: documentCount, tokenCount: tokenCount, trainedTokenCount: trainedTokenCount,
+      hasLabels: hasLabels, documentCount: documentCount, tokenCount: tokenCount, trainedTokenCount: trainedTokenCount,
       textByteCount: textBytes.reduce(0) { $0 + Int($1) }, tokenizerHash: tokenizerHash, payloadChecksum: checksum.value
     )
     try write(header.encoded(), at: 0)

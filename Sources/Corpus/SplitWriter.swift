@@ -6,16 +6,16 @@ struct SplitWriter {
   let isHeldOut: Bool
   private let directory: String
   private let tokenizer: Tokenizer
-  private let hasLossMask: Bool
+  private let kind: DataManifest.Kind
   private var shard: ShardWriter?
   private(set) var totals = DataManifest.Totals()
   private(set) var shards: [DataManifest.Shard] = []
 
-  init(directory: String, isHeldOut: Bool, tokenizer: Tokenizer, hasLossMask: Bool) {
+  init(directory: String, isHeldOut: Bool, tokenizer: Tokenizer, kind: DataManifest.Kind) {
     self.directory = directory
     self.isHeldOut = isHeldOut
     self.tokenizer = tokenizer
-    self.hasLossMask = hasLossMask
+    self.kind = kind
   }
 
   /// Adds a document whose tokens are `range` of the block's.
@@ -26,8 +26,9 @@ struct SplitWriter {
       try close(shard)
     }
     let current = try shard ?? open()
-    let trained = hasLossMask ? block.trained[range] : nil
-    try current.append(block.tokens[range], trained: trained, textBytes: document.textBytes)
+    let trained = kind.hasLossMask ? block.trained[range] : nil
+    try current.append(
+      block.tokens[range], trained: trained, textBytes: document.textBytes, isDesirable: document.isDesirable)
     let trainedTokens = trained.map { $0.reduce(0) { $0 + Int($1) } } ?? range.count - 1
     totals.add(document, tokens: range.count, trainedTokens: trainedTokens)
   }
@@ -40,7 +41,7 @@ struct SplitWriter {
     let name = (isHeldOut ? "held-out-" : "train-") + String(shards.count) + TokenShard.fileSuffix
     let writer = try ShardWriter(
       path: directory + "/" + name, vocabularySize: tokenizer.vocabularySize, tokenizerHash: tokenizer.contentHash,
-      hasLossMask: hasLossMask)
+      hasLossMask: kind.hasLossMask, hasLabels: kind.hasLabels)
     shards.append(DataManifest.Shard(file: name, documents: 0, tokens: 0, isHeldOut: isHeldOut))
     shard = writer
     return writer

@@ -14,6 +14,7 @@ package final class TokenShard: Sendable {
   package var textByteCount: Int { header.textByteCount }
   package var vocabularySize: Int { header.vocabularySize }
   package var hasLossMask: Bool { header.hasLossMask }
+  var hasLabels: Bool { header.hasLabels }
   package var tokenizerHash: String { header.tokenizerHash }
 
   /// - Throws: `FileError`, or `CorpusError` when the file is cut off, damaged, or contradicts itself.
@@ -80,6 +81,14 @@ package final class TokenShard: Sendable {
     return header.tokenByteCount == 2
       ? Int32(UInt16(littleEndian: tokens.load(fromByteOffset: index * 2, as: UInt16.self)))
       : Int32(UInt32(littleEndian: tokens.load(fromByteOffset: index * 4, as: UInt32.self)))
+  }
+
+  /// Whether people want the answer that document `index` ends with.
+  ///
+  /// - Precondition: the shard has labels.
+  package func isDesirable(_ index: Int) -> Bool {
+    precondition(header.hasLabels && index >= 0 && index < documentCount, "document \(index) of \(documentCount)")
+    return file.bytes[header.labelsOffset + index] == 1
   }
 
   /// Whether token `index` is trained on as a target. The first token of a document never is.

@@ -32,7 +32,7 @@ package final class TokenShardDataset: Sendable {
       guard
         shard.tokenizerHash == manifest.tokenizerHash, shard.vocabularySize == manifest.vocabularySize,
         shard.documentCount == entry.documents, shard.tokenCount == entry.tokens,
-        shard.hasLossMask == manifest.kind.hasLossMask
+        shard.hasLossMask == manifest.kind.hasLossMask, shard.hasLabels == manifest.kind.hasLabels
       else {
         throw CorpusError("\(shard.path) and manifest.json contradict each other. Prepare the data again.")
       }
@@ -88,6 +88,14 @@ package struct TokenSplit: Sendable {
     shards.reduce(0) { longest, shard in
       (0..<shard.documentCount).reduce(longest) { max($0, shard.tokenRange(ofDocument: $1).count - 1) }
     }
+  }
+
+  /// Whether people want the answer that a document ends with.
+  ///
+  /// - Precondition: the data have labels.
+  package func isDesirable(_ index: Int) -> Bool {
+    let (shard, document) = locate(index)
+    return shard.isDesirable(document)
   }
 
   func tokenCount(ofDocument index: Int) -> Int {

@@ -4,7 +4,7 @@ import Model
 /// and moments, is rounded to fp32, as checkpoints keep it, so that a run resumes with the same bits.
 ///
 /// An adapter is trained by the chain rule through the merged weight W + s·B·A, which the model reads.
-package final class ReferenceTrainingEngine: TrainingEngine {
+package final class ReferenceTrainingEngine: DistillingEngine {
   package let configuration: ModelConfiguration
   package let table: ParameterTable
   package let trained: ParameterTable
@@ -100,11 +100,34 @@ package final class ReferenceTrainingEngine: TrainingEngine {
       case .tokens: documents.map { known[$0].reduce(0) { $0 + Double($1) } }
       case .documents: documents.map { _ in 1.0 }
       }
+    addGradients(activations, dLogits: dLogits, documents, documentWeights: documentWeights)
+    return losses
+  }
+
+  package func forwardBackward(
+    _ batch: Batch, lossWeights: [Float], _ distillation: Distillation, teacher: any TrainingEngine, tokensBefore: Int
+  ) -> (losses: TokenLosses, crossEntropies: TokenLosses) {
+    guard let teacher = teacher as? ReferenceTrainingEngine else { preconditionFailure("a teacher of another engine") }
+    let activations = model.forward(batch)
+    let found = Reference.distillation(
+      distillation, logits: activations.logits, teacher: teacher.model.forward(batch).logits,
+      targets: batch.targets.map(Int.init), lossWeights: lossWeights.map(Double.init),
+      vocabulary: configuration.vocabularySize)
+    let documents = (0..<batch.documentCount).map(batch.rows(ofDocument:))
+    addGradients(
+      activations, dLogits: found.dLogits, documents,
+      documentWeights: documents.map { lossWeights[$0].reduce(0) { $0 + Double($1) } })
+    return (TokenLosses(found.losses.map(Float.init)), TokenLosses(found.crossEntropies.map(Float.init)))
+  }
+
+  /// Goes back through the model, and adds what it finds to the gradients and to the use of the experts.
+  private func addGradients(
+    _ activations: ReferenceModel.Activations, dLogits: [Double], _ documents: [Range<Int>], documentWeights: [Double]
+  ) {
     model.gradients = [Double](repeating: 0, count: model.weights.count)
     model.backward(activations, dLogits: dLogits, documentWeights: documentWeights)
     addGradients()
     addExpertSums(activations, documents, documentWeights)
-    return losses
   }
 
   /// The loss of each token, 0 where its weight is 0, and the gradient of Σ weight · loss with respect to the logits.

@@ -17,7 +17,7 @@ struct BatchSizes: Sendable {
     data: String
   ) throws(TrainingError) {
     var asked = asked
-    if dataset.manifest.kind.documentsPerSample > 1 { try asked.fitSamples(dataset, configuration, data: data) }
+    if !dataset.manifest.kind.canBeCut { try asked.fitSamples(dataset, configuration, data: data) }
     let epochs = asked.epochs ?? stage.defaultEpochs
     let runTokens = dataset.training.inputTokenCount.multipliedReportingOverflow(by: epochs).partialValue
     let batch =
@@ -51,8 +51,8 @@ struct BatchSizes: Sendable {
 }
 
 extension TrainingSettings {
-  /// Chooses sequence length and micro-batch so that every sample of several documents, which stay together, goes into one
-  /// micro-batch whole, where they were left out.
+  /// Chooses sequence length and micro-batch, where they were left out, so that every sample whose documents are not cut,
+  /// such as a pair, goes into one micro-batch whole.
   ///
   /// - Throws: `TrainingError` when they were given and are too small, or the model cannot read the longest document.
   fileprivate mutating func fitSamples(
@@ -75,7 +75,7 @@ extension TrainingSettings {
     guard room <= microBatch else {
       let option = self.microBatchTokens == nil ? "--batch-tokens" : "--micro-batch-tokens"
       throw TrainingError(
-        "a pair takes up to \(room) tokens, more than \(option) \(microBatch). Raise that, or prepare the data with a "
+        "\(dataset.manifest.kind == .dpo ? "a pair" : "an answer") takes up to \(room) tokens, more than \(option) \(microBatch). Raise that, or prepare the data with a "
           + "lower --max-tokens.")
     }
     self.sequenceLength = length

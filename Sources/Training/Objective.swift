@@ -10,11 +10,10 @@ import Processes
 /// of a token, those before the step being in the batch) says it after, which costs one more product with the output
 /// matrix.
 ///
-/// What needs more of the distribution than the target's probability, such as distillation from a teacher's logits or an
-/// entropy bonus, is not a function of these losses. It would refine this protocol by a method that gets a chunk of logits
-/// with the numbers of its rows and gives the loss and its gradient with respect to them, in the place of
-/// `softmaxCrossEntropy`: the logits of all tokens are never in memory at once.
-package protocol Objective: Sendable {
+/// What needs more of the distribution than the target's probability is not a function of these losses. Distillation from a
+/// teacher's logits (`DistillationObjective`) has a method of the engine's own, in which `distillationLoss` takes the place of
+/// `softmaxCrossEntropy` for a chunk of logits: those of all tokens are never in memory at once.
+package protocol Objective {
   /// The names of all sums that it adds, first `Metric.loss`, the loss itself.
   var metricNames: [String] { get }
   /// What the loss is the mean over.
@@ -31,6 +30,18 @@ package protocol Objective: Sendable {
   /// [tokens] how much each token's loss counts: the derivative of the summed loss. Adds the loss, with the weight that
   /// makes it a mean, and all else that is reported, to `sums`.
   func weights(_ losses: TokenLosses, of batch: Batch, addingTo sums: inout MetricSums) -> [Float]
+
+  /// The loss of a batch; adds its gradient to the engine's. `addGradients`, except where something else is to be measured or
+  /// computed first.
+  ///
+  /// - Parameters:
+  ///   - sums: get what the objective reports.
+  ///   - tokensBefore: tokens that the run has read before these.
+  func forwardBackward(
+    _ engine: any TrainingEngine, _ batch: Batch, tokensBefore: Int, addingTo sums: inout MetricSums)
+
+  /// The loss of a batch, without gradients: `addLosses`, except as above.
+  func forward(_ engine: any TrainingEngine, _ batch: Batch, addingTo sums: inout MetricSums)
 }
 
 extension Objective {
@@ -39,13 +50,23 @@ extension Objective {
   /// The sums of no batch.
   package var noSums: MetricSums { MetricSums(metricNames) }
 
-  /// The loss of a batch; adds its gradient to the engine's.
-  ///
-  /// - Parameters:
-  ///   - sums: get what the objective reports.
-  ///   - tokensBefore: tokens that the run has read before these.
+  package func forwardBackward(_ engine: any TrainingEngine, _ batch: Batch, addingTo sums: inout MetricSums) {
+    forwardBackward(engine, batch, tokensBefore: 0, addingTo: &sums)
+  }
+
   package func forwardBackward(
-    _ engine: any TrainingEngine, _ batch: Batch, tokensBefore: Int = 0, addingTo sums: inout MetricSums
+    _ engine: any TrainingEngine, _ batch: Batch, tokensBefore: Int, addingTo sums: inout MetricSums
+  ) {
+    addGradients(engine, batch, tokensBefore: tokensBefore, addingTo: &sums)
+  }
+
+  package func forward(_ engine: any TrainingEngine, _ batch: Batch, addingTo sums: inout MetricSums) {
+    addLosses(engine, batch, addingTo: &sums)
+  }
+
+  /// The loss of a batch by the weights of its tokens, and its gradient.
+  func addGradients(
+    _ engine: any TrainingEngine, _ batch: Batch, tokensBefore: Int, addingTo sums: inout MetricSums
   ) {
     if let weights = weightsBeforehand(batch) {
       let losses = engine.forwardBackward(batch, .known(weights), mean: mean, tokensBefore: tokensBefore)
@@ -59,7 +80,7 @@ extension Objective {
   }
 
   /// The loss of a batch, without gradients.
-  package func forward(_ engine: any TrainingEngine, _ batch: Batch, addingTo sums: inout MetricSums) {
+  func addLosses(_ engine: any TrainingEngine, _ batch: Batch, addingTo sums: inout MetricSums) {
     let losses = engine.forward(batch, lossWeights: weightsBeforehand(batch))
     _ = weights(losses, of: batch, addingTo: &sums)
   }

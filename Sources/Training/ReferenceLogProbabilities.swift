@@ -17,24 +17,33 @@ struct ReferenceLogProbabilities: Codable, Equatable {
   /// By the document's number.
   var training: [Double]
   var heldOut: [Double]
+  /// The same of the answers of `MismatchedAnswers`, in either split; only where the stage asks for them.
+  var mismatched: [[Double]]?
 
   private static func path(of run: RunDirectory) -> String { run.path + "/" + fileName }
 
   /// From the run's directory, or computed and kept there.
   ///
+  /// - Parameter withMismatched: also of prompts with answers to other prompts.
   /// - Returns: nil when any rank was stopped.
   /// - Throws: `TrainingError` as below.
-  static func prepared(_ context: StageContext) throws -> ReferenceLogProbabilities? {
+  static func prepared(_ context: StageContext, withMismatched: Bool = false) throws -> ReferenceLogProbabilities? {
     let (plan, exchange) = (context.plan, context.exchange)
-    let saved = try ReferenceLogProbabilities(of: context.run, plan)
+    let saved = try ReferenceLogProbabilities(of: context.run, plan, withMismatched: withMismatched)
     guard exchange.any(saved == nil) else { return saved }
     // Without a checkpoint the model in training is still the one that it began as.
     let reference =
       plan.checkpoint == nil
       ? context.engine
       : try context.engines.makeEngine(.whole(plan.makeStartParameters()), plan.engineSettings(optimizer: nil))
-    let values = try ReferenceLogProbabilities(plan, engine: reference, exchange: exchange) { share in
+    var values = try ReferenceLogProbabilities(plan, engine: reference, exchange: exchange) { share in
       try context.progress("log-probabilities of the model as it is", share)
+    }
+    if withMismatched, values != nil {
+      values?.mismatched = try mismatched(plan, engine: reference, exchange: exchange) { share in
+        try context.progress("log-probabilities of answers to other prompts", share)
+      }
+      guard values?.mismatched != nil else { return nil }
     }
     if exchange.isFirst { try values?.write(to: context.run) }
     return values
@@ -79,18 +88,44 @@ struct ReferenceLogProbabilities: Codable, Equatable {
     // Each document is in one rank's batches, and 0 in the others.
     training = exchange.sum(sums[0])
     heldOut = exchange.sum(sums[1])
-    guard (training + heldOut).allSatisfy(\.isFinite) else {
-      throw TrainingError(
-        "the model that the run begins with gives a log-probability that is not a finite number. "
-          + "Begin with another --from, or try --precision fp32.")
+    guard (training + heldOut).allSatisfy(\.isFinite) else { throw Self.nonFinite }
+  }
+
+  private static let nonFinite = TrainingError(
+    "the model that the run begins with gives a log-probability that is not a finite number. "
+      + "Begin with another --from, or try --precision fp32.")
+
+  /// Of all prompts of either split with answers to others; nil when any rank was stopped.
+  private static func mismatched(
+    _ plan: TrainingPlan, engine: any TrainingEngine, exchange: ProcessExchange,
+    progress: (_ share: Double) throws -> Bool
+  ) throws -> [[Double]]? {
+    var all: [[Double]] = []
+    let splits = [plan.dataset.training, plan.dataset.heldOut]
+    let total = Double(max(1, splits.reduce(0) { $0 + $1.documentCount }))
+    var before = 0
+    for split in splits {
+      // Each rank takes consecutive documents.
+      let count = split.documentCount
+      let own = count * exchange.rank / exchange.count..<count * (exchange.rank + 1) / exchange.count
+      let found = try plan.mismatchedAnswers(split).logProbabilities(own, by: engine) { done in
+        try progress((Double(before) + Double(done * exchange.count)) / total)
+      }
+      guard !exchange.any(found == nil), let found else { return nil }
+      var sums = [Double](repeating: 0, count: count)
+      sums.replaceSubrange(own, with: found)
+      all.append(exchange.sum(sums))
+      before += count
     }
+    guard all.joined().allSatisfy(\.isFinite) else { throw nonFinite }
+    return all
   }
 
   /// Reads the file of a run.
   ///
   /// - Returns: nil when there is none.
   /// - Throws: `TrainingError` when it is damaged, or of another model or other data.
-  init?(of run: RunDirectory, _ plan: TrainingPlan) throws {
+  init?(of run: RunDirectory, _ plan: TrainingPlan, withMismatched: Bool = false) throws {
     let path = Self.path(of: run)
     guard FileManager.default.fileExists(atPath: path) else { return nil }
     let bytes = try MappedFile.contents(of: path)
@@ -98,7 +133,9 @@ struct ReferenceLogProbabilities: Codable, Equatable {
       values.modelHash == plan.startModelHash, values.dataManifestHash == plan.dataManifestHash,
       values.training.count == plan.dataset.training.documentCount,
       values.heldOut.count == plan.dataset.heldOut.documentCount,
-      (values.training + values.heldOut).allSatisfy(\.isFinite)
+      values.mismatched?.map(\.count)
+        == (withMismatched ? [values.training.count, values.heldOut.count] : nil),
+      (values.training + values.heldOut + (values.mismatched ?? []).joined()).allSatisfy(\.isFinite)
     else {
       throw TrainingError(
         "\(path) is damaged, or of another model or other data than this run's. Remove it: it will be computed again.")

@@ -16,6 +16,7 @@ package struct RunIdentity {
       "data": Self.short(plan.dataManifestHash), "model": Self.short(modelDigest),
       "number of steps": String(plan.totalSteps), "begin of the schedule": "step \(plan.settings.scheduleStart)",
     ]
+    if let teacher = plan.teacher { facts["--teacher"] = Self.short(teacher.contentHash) }
     for setting in plan.stage.settings where !setting.freedom.contains(.betweenProcesses) {
       facts["--" + setting.name] = plan.settings.recorded[setting.name]?.compactText
     }

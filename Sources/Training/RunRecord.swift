@@ -19,6 +19,8 @@ package struct RunRecord: Equatable, Sendable {
   package var parameterCount: Int
   /// `TrainingPlan.startModelHash`.
   package var startModelHash: String?
+  /// Of the same kind, of the model that this one learns from.
+  package var teacherHash: String?
   /// SHA-256 of the data's manifest and of `tokenizer.json`.
   package var dataManifestHash: String
   package var tokenizerHash: String
@@ -27,13 +29,14 @@ package struct RunRecord: Equatable, Sendable {
 
   package init(
     stage: String, options: TrainingSettings, totalSteps: Int, parameterCount: Int, startModelHash: String?,
-    dataManifestHash: String, tokenizerHash: String, programVersion: String
+    teacherHash: String? = nil, dataManifestHash: String, tokenizerHash: String, programVersion: String
   ) {
     self.stage = stage
     self.options = options
     self.totalSteps = totalSteps
     self.parameterCount = parameterCount
     self.startModelHash = startModelHash
+    self.teacherHash = teacherHash
     self.dataManifestHash = dataManifestHash
     self.tokenizerHash = tokenizerHash
     self.programVersion = programVersion
@@ -48,7 +51,8 @@ package struct RunRecord: Equatable, Sendable {
       ("machine", .string(machine)),
       ("options", options.json), ("parameterCount", .integer(parameterCount)),
       ("programVersion", .string(programVersion)), ("stage", .string(stage)),
-      ("startModelHash", startModelHash.map { .string($0) }), ("tokenizerHash", .string(tokenizerHash)),
+      ("startModelHash", startModelHash.map { .string($0) }),
+      ("teacherHash", teacherHash.map { .string($0) }), ("tokenizerHash", .string(tokenizerHash)),
       ("totalSteps", .integer(totalSteps)),
     ]
     return .object(members.compactMap { name, value in value.map { JSON.Member(name, $0) } })
@@ -104,6 +108,7 @@ package struct RunRecord: Equatable, Sendable {
     self.totalSteps = totalSteps
     self.parameterCount = parameterCount
     startModelHash = json["startModelHash"]?.stringValue
+    teacherHash = json["teacherHash"]?.stringValue
     self.dataManifestHash = dataManifestHash
     self.tokenizerHash = tokenizerHash
     self.programVersion = programVersion

@@ -19,7 +19,7 @@ package struct Stage: Sendable, Equatable {
   /// What it reports in addition to what all stages do.
   package var metrics: [Metric] = []
   /// Nil when it was stopped (`StageContext.progress`).
-  package var makeObjectives: @Sendable (StageContext) throws -> StageObjectives? = { _ in .crossEntropy }
+  package var makeObjectives: @Sendable (StageContext) throws -> StageObjectives? = Stage.objectives
   package var makeSource: @Sendable (StageContext) throws -> any BatchSource = { context in
     try context.plan.shardSource(position: context.position)
   }
@@ -39,16 +39,18 @@ package struct Stage: Sendable, Equatable {
   /// Whether a run may begin with random weights, rather than with a model.
   package var canMakeModel: Bool { !modelsAnswer }
 
-  package static let all: [Stage] = [.pretrain, .sft, .lora, .dpo]
+  package static let all: [Stage] = [.pretrain, .sft, .lora, .dpo, .kto]
 
   /// From nothing or from another model, on plain documents. Optimizer and rate are those that learned most: docs/LOG.md.
   package static let pretrain = Stage(
-    name: "pretrain", dataKind: .pretrain, defaultEpochs: 1, defaultOptimizer: .muon, defaultLearningRate: 3e-3)
+    name: "pretrain", dataKind: .pretrain, defaultEpochs: 1, defaultOptimizer: .muon, defaultLearningRate: 3e-3,
+    ownSettings: SettingList.shared.distillationSettings, metrics: DistillationObjective.metrics)
   /// From a pretrained model, on conversations. Lower, so that what was learned stays.
   package static let sft = Stage(
-    name: "sft", dataKind: .sft, defaultEpochs: 3, defaultOptimizer: .adamW, defaultLearningRate: 3e-4)
+    name: "sft", dataKind: .sft, defaultEpochs: 3, defaultOptimizer: .adamW, defaultLearningRate: 3e-4,
+    ownSettings: SettingList.shared.distillationSettings)
   /// The same with an adapter. Higher, as an adapter begins at nothing and moves few values.
   package static let lora = Stage(
     name: "lora", dataKind: .sft, defaultEpochs: 3, defaultOptimizer: .adamW, defaultLearningRate: 3e-3,
-    defaultLoRARank: 8)
+    defaultLoRARank: 8, ownSettings: SettingList.shared.distillationSettings)
 }

@@ -16,7 +16,7 @@ package struct StageContext {
 }
 
 /// A stage's objective on either split.
-package struct StageObjectives: Sendable {
+package struct StageObjectives {
   package var training: any Objective
   package var heldOut: any Objective
 
@@ -25,5 +25,7 @@ package struct StageObjectives: Sendable {
     self.heldOut = heldOut
   }
 
-  static let crossEntropy = StageObjectives(training: CrossEntropyObjective(), heldOut: CrossEntropyObjective())
+  static var crossEntropy: StageObjectives {
+    StageObjectives(training: CrossEntropyObjective(), heldOut: CrossEntropyObjective())
+  }
 }

@@ -81,8 +81,14 @@ extension Evaluation {
 extension MetricSums {
   /// The means of all sums except the loss and those of the experts, which are shown with what is derived from them.
   fileprivate func values(_ side: Metric.Side) -> [MetricValue] {
-    means.filter {
+    var values = means.filter {
       $0.name != Metric.loss.name && $0.name != ExpertSums.balance && !$0.name.hasPrefix(ExpertSums.sharePrefix)
     }.map { MetricValue(.named($0.name), side, .number($0.value)) }
+    // Of answers that are no pairs: the difference of two means over different answers.
+    let margins = "rewards/margins"
+    if !names.contains(margins), let chosen = mean("rewards/chosen"), let rejected = mean("rewards/rejected") {
+      values.append(MetricValue(.named(margins), side, .number(chosen - rejected)))
+    }
+    return values
   }
 }

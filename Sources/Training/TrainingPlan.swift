@@ -22,6 +22,8 @@ package struct TrainingPlan {
   /// Identifies the model that the run begins with: `ModelWeights.contentHash`, followed by that of the
   /// adapter's file where the model is one with an adapter. Nil for random weights.
   package let startModelHash: String?
+  /// The model that this one learns from, if any.
+  package let teacher: TeacherModel?
   /// The model's, with which the data were made, and where its files are.
   package let tokenizer: Tokenizer
   package let tokenizerDirectory: String
@@ -86,7 +88,7 @@ package struct TrainingPlan {
       guard let hash = record.startModelHash else {
         throw TrainingError("\(run.path) was begun with random weights, and with no other model. Leave out --from.")
       }
-      if try Self.startModelHash(from) != hash { throw Self.otherStartModel(settings) }
+      if try Self.modelHash(from) != hash { throw Self.otherStartModel(settings) }
     }
     let data = try Self.dataDirectory(settings)
     guard FileManager.default.fileExists(atPath: data) else {
@@ -140,7 +142,7 @@ package struct TrainingPlan {
       try source.directory.map { try ModelConfiguration(modelDirectory: $0) }
       ?? Self.newModel(asked, data, manifest)
     // The model that a checkpoint's run began with does not follow from its weights.
-    startModelHash = checkpoint != nil ? record?.startModelHash : try asked.from.map(Self.startModelHash)
+    startModelHash = checkpoint != nil ? record?.startModelHash : try asked.from.map(Self.modelHash)
     if let expected = record?.startModelHash, expected != startModelHash { throw Self.otherStartModel(asked) }
     if let length = asked.sequenceLength, length > configuration.contextLength {
       throw TrainingError(
@@ -157,6 +159,15 @@ package struct TrainingPlan {
           + "of the tokenizer that made \(data). Raise vocab_size in the model's configuration.")
     }
     settings = try ResolvedSettings(asked, stage, data: data, configuration, dataset, from: progress)
+    teacher = try asked.teacher.map { [configuration, tokenizer, settings] path in
+      try TeacherModel(
+        path, student: configuration, tokenizerHash: tokenizer.contentHash, sequenceLength: settings.sequenceLength)
+    }
+    if let record, record.teacherHash != teacher?.contentHash, let path = asked.teacher {
+      throw TrainingError(
+        "\(path) is not the teacher that the run was begun with (its weights differ). Give that model's path by --teacher, "
+          + "or begin a new run.")
+    }
     trained =
       if let lora = settings.lora { ParameterTable(lora, configuration) } else { try ParameterTable(configuration) }
   }
@@ -178,11 +189,8 @@ package struct TrainingPlan {
     return URL(fileURLWithPath: directory).standardizedFileURL.path
   }
 
-  private static func startModelHash(_ from: String) throws -> String {
-    let directory = try resolveModelDirectory(from)
-    let base = try ModelWeights(directory: directory).contentHash()
-    guard PEFTAdapter.isAdapter(directory) else { return base }
-    return base + "+" + (try PEFTAdapter(directory: directory).contentHash())
+  private static func modelHash(_ path: String) throws -> String {
+    try ModelWeights.contentHash(of: try resolveModelDirectory(path))
   }
 
   private static func otherStartModel(_ settings: TrainingSettings) -> TrainingError {
@@ -238,6 +246,11 @@ package struct TrainingPlan {
       seed: settings.seed, position: position)
   }
 
+  /// The prompts of a split with answers to others, in sequences and batches of the run's sizes.
+  func mismatchedAnswers(_ split: TokenSplit) -> MismatchedAnswers {
+    MismatchedAnswers(split, sequenceLength: sequenceLength, batchTokens: microBatchTokens)
+  }
+
   func makeModel() throws -> TrainableModel {
     let seed = UInt64(truncatingIfNeeded: settings.seed)
     switch source {
@@ -266,7 +279,7 @@ package struct TrainingPlan {
   ///
   /// - Throws: also `TrainingError` when that model is no longer what it was.
   func makeStartParameters() throws -> Parameters {
-    guard let from = settings.recorded.from, try Self.startModelHash(from) == startModelHash else {
+    guard let from = settings.recorded.from, try Self.modelHash(from) == startModelHash else {
       throw Self.otherStartModel(settings.recorded)
     }
     return try Parameters(modelDirectory: try resolveModelDirectory(from))
@@ -278,7 +291,8 @@ package struct TrainingPlan {
     RunRecord(
       stage: stage.name, options: settings.recorded, totalSteps: totalSteps,
       parameterCount: configuration.parameterCount,
-      startModelHash: startModelHash, dataManifestHash: dataManifestHash, tokenizerHash: tokenizer.contentHash,
+      startModelHash: startModelHash, teacherHash: teacher?.contentHash, dataManifestHash: dataManifestHash,
+      tokenizerHash: tokenizer.contentHash,
       programVersion: programVersion)
   }
 
@@ -292,6 +306,7 @@ package struct TrainingPlan {
   package func memoryBytes(_ engines: any TrainingEngineProvider, processes: Int = 1) throws -> Int {
     try engines.memoryBytes(configuration, lora: settings.lora, engineSettings(ranks: processes))
       + dataset.training.tokenCount * 2 + Self.programBytes
+      + (teacher.map { try engines.memoryBytes($0.configuration, lora: nil, engineSettings(optimizer: nil)) } ?? 0)
   }
 
   /// The settings of the run's engine in process `rank` of `ranks`.

@@ -136,6 +136,8 @@ package struct TrainingSettings: Equatable, Sendable {
     guard self.loraTargets?.isEmpty != true else {
       throw TrainingError("--lora-targets names no layer. Leave it out for all of them.")
     }
+    try validatePreferences()
+    try validateTeacher()
     let microBatch = self.microBatchTokens ?? defaultMicroBatch
     if let sequenceLength = self.sequenceLength, sequenceLength > microBatch {
       throw TrainingError(

@@ -18,6 +18,7 @@ private func randomData(_ seed: UInt64, count: Int = 60, task: DataPreparation.T
     case .pretrain: jsonRow(["text": "\(number) " + text])
     case .sft: jsonRow(["q": "\(number)", "a": "a " + text])
     case .dpo: jsonRow(["prompt": "\(number)", "chosen": "a " + text, "rejected": "b " + text])
+    case .kto: jsonRow(["q": "\(number)", "a": "a " + text, "label": number % 2 == 0])
     }
   }
   return try prepared(rows.joined(), task: task)

@@ -21,7 +21,10 @@ from trl.trainer.dpo_trainer import DataCollatorForPreference  # noqa: E402
 
 METRICS = ["rewards/chosen", "rewards/rejected", "rewards/margins", "rewards/accuracies", "logps/chosen", "logps/rejected"]
 #: trl's name of each of our losses; it knows IPO by its normalised form only.
-LOSSES = {("sigmoid", "sum"): "sigmoid", ("sigmoid", "mean"): "sigmoid_norm", ("ipo", "mean"): "ipo"}
+LOSSES = {
+    ("sigmoid", "sum"): "sigmoid", ("sigmoid", "mean"): "sigmoid_norm", ("ipo", "mean"): "ipo", ("hinge", "sum"): "hinge",
+    ("robust", "sum"): "robust"}
+SMOOTHING = 0.2
 PAIRS = [
     ("What is a token?", "A piece of text with a number.", "No idea."),
     ("世界上最高的山是什么？", "珠穆朗玛峰。", "我不知道，也许是黄山，也许不是。"),
@@ -77,7 +80,7 @@ def their_results(folder, model_directory, reference_directory, rows, loss_type,
     trainer = trl.DPOTrainer(
         model, load(reference_directory), processing_class=tokenizer, train_dataset=datasets.Dataset.from_list(rows),
         args=trl.DPOConfig(
-            output_dir=folder, loss_type=loss_type, beta=beta, bf16=False, use_cpu=True, report_to="none",
+            output_dir=folder, loss_type=loss_type, beta=beta, label_smoothing=SMOOTHING, bf16=False, use_cpu=True, report_to="none",
             gradient_checkpointing=False, disable_tqdm=True))
     batch = DataCollatorForPreference(pad_token_id=0)(list(examples(tokenizer, rows)))
     loss = trainer.compute_loss(model, batch)
@@ -87,19 +90,24 @@ def their_results(folder, model_directory, reference_directory, rows, loss_type,
         name: weight.grad.numpy() for name, weight in model.named_parameters()}
 
 
-@pytest.mark.parametrize("shape, normalization", LOSSES)
-def test_loss_metrics_and_gradients_are_those_of_trl(probe, pairs, models, tmp_path, shape, normalization):
-    data, rows = pairs
-    beta = 0.3
-    loss, metrics, gradients = their_results(tmp_path, *models, rows, LOSSES[shape, normalization], beta)
-    probe("preferences", *models, data, shape, beta, normalization, tmp_path / "ours.safetensors")
-    ours = safetensors.load_file(tmp_path / "ours.safetensors")
+def compare(path, loss, metrics, gradients):
+    """Checks what interop-probe has written: the loss, the metrics by their names, the gradients by those of the weights."""
+    ours = safetensors.load_file(path)
     assert ours["loss"][0] == pytest.approx(loss, rel=1e-4)
     for name, value in metrics.items():
         assert ours[name][0] == pytest.approx(value, rel=1e-4, abs=1e-4), name
     for name, theirs in gradients.items():
         error = numpy.linalg.norm(ours[name] - theirs) / numpy.linalg.norm(theirs)
         assert error < 1e-4, f"{name}: relative error {error:.1e}"
+
+
+@pytest.mark.parametrize("shape, normalization", LOSSES)
+def test_loss_metrics_and_gradients_are_those_of_trl(probe, pairs, models, tmp_path, shape, normalization):
+    data, rows = pairs
+    beta = 0.3
+    loss, metrics, gradients = their_results(tmp_path, *models, rows, LOSSES[shape, normalization], beta)
+    probe("preferences", *models, data, shape, beta, normalization, tmp_path / "ours.safetensors", SMOOTHING)
+    compare(tmp_path / "ours.safetensors", loss, metrics, gradients)
 
 
 def test_a_first_step_reports_what_trl_reports(minimind, pairs, models, tmp_path):

@@ -16,7 +16,9 @@ import Training
 ///     interop-probe gradients MODEL DOCUMENTS.json OUTPUT
 ///     interop-probe steps MODEL DOCUMENTS.json OUTPUT
 ///     interop-probe create CONFIG.json SEED float32|bfloat16 TOKENIZER OUTPUT
-///     interop-probe preferences MODEL REFERENCE DATA sigmoid|ipo BETA sum|mean OUTPUT.safetensors
+///     interop-probe preferences MODEL REFERENCE DATA LOSS BETA sum|mean OUTPUT.safetensors [NUMBER]
+///     interop-probe unpaired-preferences MODEL REFERENCE DATA BETA DESIRABLE UNDESIRABLE OUTPUT.safetensors
+///     interop-probe distillation MODEL TEACHER DOCUMENTS.json ALPHA TEMPERATURE BETA OUTPUT.safetensors
 ///     interop-probe distributions CASES.json
 ///     interop-probe structured TOKENIZER CASES.json
 ///     interop-probe templates
@@ -28,7 +30,10 @@ import Training
 /// `steps` writes the model after five steps of AdamW down that gradient, with the rate 0.001 and a weight decay of 0.1.
 /// `create` writes a model directory of the configuration with random weights.
 /// `preferences` takes all training pairs of prepared data as one batch and writes `loss`, trl's metrics, and the gradient
-/// of each weight, all of the mean over the pairs.
+/// of each weight, all of the mean over the pairs; NUMBER is that of --label-smoothing or --simpo-gamma.
+/// `unpaired-preferences` does the same for KTO, with the weights of both kinds of answers.
+/// `distillation` takes the documents as one batch and writes `loss`, `cross_entropy` and the gradient of each weight, all of
+/// the mean over tokens.
 /// `distributions` prints, for each case of `logits`, `context` and sampling settings by their names in the API, the
 /// probability of each token, as JSON.
 /// `structured` prints, for each case of a `response_format`, a `seed` and `documents`: what is wrong with the format, or a
@@ -46,7 +51,9 @@ func run(_ arguments: [String]) throws {
     try Parameters(configuration: ModelConfiguration(huggingFaceConfig: arguments[1]), seed: seed).save(
       modelDirectory: arguments[5], type: arguments[3] == "bfloat16" ? .bfloat16 : .float32,
       tokenizerDirectory: arguments[4])
-  case ("preferences", 8): try writePreferences(arguments)
+  case ("preferences", 8), ("preferences", 9): try writePreferences(arguments)
+  case ("unpaired-preferences", 8): try writeUnpairedPreferences(arguments)
+  case ("distillation", 8): try writeDistillation(arguments)
   case ("distributions", 2): try printDistributions(arguments[1])
   case ("structured", 3): try printStructured(tokenizer: arguments[1], cases: arguments[2])
   case ("templates", 1): try printTemplates()
@@ -147,44 +154,6 @@ func writeLogits(model: String, documents path: String, output: String) throws {
     output,
     tensors: [.init(name: "logits", type: .float32, shape: [tokens.count, parameters.configuration.vocabularySize])])
   try logits.withUnsafeBufferPointer { try writer.append($0) }
-  try writer.commit()
-}
-
-func writePreferences(_ arguments: [String]) throws {
-  guard let shape = PreferenceLoss.Shape(rawValue: arguments[4]), let beta = Double(arguments[5]) else {
-    throw ProbeError(description: "\(arguments[4]) with \(arguments[5]) is no loss")
-  }
-  let split = try TokenShardDataset(directory: arguments[3]).training
-  var sequence = try BatchSequence(
-    split, sequenceLength: split.longestInput, documentsPerSample: 2, shuffleSeed: nil)
-  var batch = Batch()
-  _ = sequence.next(maximumTokens: split.inputTokenCount, into: &batch)
-  let engines = CPUEngineProvider(threads: 2)
-  var settings = EngineSettings(precision: .float32, maximumTokens: batch.tokenCount, optimizer: nil)
-  let reference = try engines.makeEngine(.whole(Parameters(modelDirectory: arguments[2])), settings)
-  let documents = reference.forward(batch, lossWeights: nil).documentSums(batch)
-  let loss = PreferenceLoss(shape: shape, beta: beta, isLengthNormalized: arguments[6] == "mean")
-  let parameters = try Parameters(modelDirectory: arguments[1])
-  settings.optimizer = .adamW
-  let engine = try engines.makeEngine(.whole(parameters), settings)
-  let objective = PreferenceObjective(loss, reference: documents.map { -$0.loss })
-  var sums = objective.noSums
-  engine.zeroGradients()
-  objective.forwardBackward(engine, batch, addingTo: &sums)
-  guard !sums.means.isEmpty else {
-    throw ProbeError(description: "no pairs were compared")
-  }
-  let numbers = sums.means
-  let table = parameters.table
-  let writer = try SafetensorsWriter(
-    arguments[7],
-    tensors: numbers.map { .init(name: $0.0, type: .float32, shape: [1]) }
-      + table.entries.map { .init(name: $0.key, type: .float32, shape: $0.shape) })
-  for (_, value) in numbers { try [Float(value)].withUnsafeBufferPointer { try writer.append($0) } }
-  for entry in table.entries {
-    let mean = engine.read(.gradients, of: entry).map { $0 / Float(sums.weight("loss")) }
-    try mean.withUnsafeBufferPointer { try writer.append($0) }
-  }
   try writer.commit()
 }
 

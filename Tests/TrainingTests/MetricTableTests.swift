@@ -28,8 +28,18 @@ struct MetricTableTests {
       settings.from = base
       settings.steps = 2
       let (_, aligned) = try tiny.train(settings, stage: .dpo, output: "aligned")
+      settings.loss = .orpo
+      let (_, odds) = try tiny.train(settings, stage: .dpo, output: "odds")
+      settings = tiny.settings(.kto)
+      settings.from = base
+      settings.steps = 2
+      let (_, judged) = try tiny.train(settings, stage: .kto, output: "judged")
+      settings = tiny.settings()
+      settings.teacher = base
+      settings.steps = 2
+      let (_, taught) = try tiny.train(settings, output: "taught")
       var found: Set<String> = []
-      for path in [base, aligned] {
+      for path in [base, aligned, odds, judged, taught] {
         for line in try text(path + "/metrics.jsonl").split(separator: "\n") {
           guard case .object(let members) = try JSON(parsing: String(line)) else { continue }
           found.formUnion(members.map(\.key))

@@ -7,12 +7,29 @@ import TestSupport
 import Testing
 import Training
 
+private func robust() -> PreferenceLoss {
+  var loss = PreferenceLoss(shape: .robust, beta: 0.5, isLengthNormalized: false)
+  loss.labelSmoothing = 0.2
+  return loss
+}
+
 private let shapes: [PreferenceLoss] = [
+  PreferenceLoss(shape: .hinge, beta: 0.3, isLengthNormalized: false), robust(),
+  PreferenceLoss(shape: .simpo, beta: 2, isLengthNormalized: false),
+  PreferenceLoss(shape: .orpo, beta: 0.7, isLengthNormalized: false),
   PreferenceLoss(shape: .sigmoid, beta: 0.1, isLengthNormalized: false),
   PreferenceLoss(shape: .sigmoid, beta: 2, isLengthNormalized: true),
   PreferenceLoss(shape: .ipo, beta: 0.1, isLengthNormalized: false),
   PreferenceLoss(shape: .ipo, beta: 0.5, isLengthNormalized: true),
 ]
+
+extension PreferenceLoss {
+  /// The loss of a pair and its derivative with respect to h.
+  fileprivate func callAsFunction(_ h: Double) -> (loss: Double, derivative: Double) {
+    let pair = self(chosen: h, rejected: 0)
+    return (pair.loss, pair.dChosen)
+  }
+}
 
 @Suite("Preference loss")
 struct PreferenceLossTests {
@@ -22,16 +39,38 @@ struct PreferenceLossTests {
     #expect(abs(sigmoid(0).loss - log(2)) < 1e-15 && abs(sigmoid(0).derivative + 0.05) < 1e-15)
     let ipo = PreferenceLoss(shape: .ipo, beta: 0.25, isLengthNormalized: false)
     #expect(ipo(0).loss == 4 && ipo(0).derivative == -4 && ipo(2).loss == 0 && ipo(2).derivative == 0)
+    let hinge = PreferenceLoss(shape: .hinge, beta: 0.5, isLengthNormalized: false)
+    #expect(hinge(1).loss == 0.5 && hinge(1).derivative == -0.5 && hinge(2).loss == 0 && hinge(3).derivative == 0)
+    // Where nothing is preferred, the swapped pairs take from the others what they add: log 2 as without them.
+    #expect(abs(robust()(0).loss - log(2)) < 1e-15)
+    // Chosen and rejected alike: the odds cancel, and the rest is the cross-entropy of the chosen answer.
+    let orpo = PreferenceLoss(shape: .orpo, beta: 0.1, isLengthNormalized: false)(chosen: -2, rejected: -2)
+    #expect(abs(orpo.loss - (2 + 0.1 * log(2))) < 1e-15)
+    #expect(abs(orpo.dChosen - (-1 - 0.05 / (1 - exp(-2)))) < 1e-15)
   }
 
   @Test("the derivative is that of the loss, and no size of the difference overflows", arguments: shapes)
   func derivative(_ loss: PreferenceLoss) {
-    for h in [-30, -3, -0.5, 0, 0.2, 4, 50] {
-      let step = 1e-4
-      let slope = (loss(h + step).loss - loss(h - step).loss) / (2 * step)
-      #expect(abs(slope - loss(h).derivative) < 1e-6 * max(1, abs(slope)), "at \(h)")
+    let step = 1e-4
+    // Log-probabilities where they are odds, else any differences.
+    let values = loss.shape == .orpo ? [-30, -3, -0.5, -0.01] : [-30, -3, -0.5, 0, 0.2, 4, 50]
+    for chosen in values {
+      for rejected in [-2, -0.3] {
+        let here = loss(chosen: chosen, rejected: rejected)
+        func slope(_ dChosen: Double, _ dRejected: Double) -> Double {
+          let after = loss(chosen: chosen + dChosen, rejected: rejected + dRejected)
+          let before = loss(chosen: chosen - dChosen, rejected: rejected - dRejected)
+          return (after.loss - before.loss) / (2 * step)
+        }
+        let slopes = (slope(step, 0), slope(0, step))
+        #expect(abs(slopes.0 - here.dChosen) < 1e-6 * max(1, abs(slopes.0)), "at \(chosen), \(rejected)")
+        #expect(abs(slopes.1 - here.dRejected) < 1e-6 * max(1, abs(slopes.1)), "at \(chosen), \(rejected)")
+      }
     }
-    for h in [-1e6, 1e6] { #expect(loss(h).loss.isFinite && loss(h).derivative.isFinite) }
+    for (chosen, rejected) in [(-1e6, 0.0), (0, -1e6), (0, 0)] {
+      let pair = loss(chosen: chosen, rejected: rejected)
+      #expect(pair.loss.isFinite && pair.dChosen.isFinite && pair.dRejected.isFinite)
+    }
   }
 
   @Test("rewards, margins, accuracy and log-probabilities under trl's names")
@@ -82,7 +121,7 @@ struct PreferenceLossTests {
     for (number, sum) in zip(batch.documentNumbers, engine.forward(batch, lossWeights: nil).documentSums(batch)) {
       reference[number] = -sum.loss + Double.random(in: -1...1, using: &generator)
     }
-    let objective = PreferenceObjective(loss, reference: reference)
+    let objective = PreferenceObjective(loss, reference: loss.shape.needsReference ? reference : nil)
     engine.zeroGradients()
     var sums = objective.noSums
     objective.forwardBackward(engine, batch, addingTo: &sums)

@@ -41,7 +41,9 @@ struct PreferenceRunTests {
       let first = try #require(events.evaluations.first)
       let last = try #require(events.evaluations.last)
       // At the start nothing differs from the reference but the rounding.
-      let begin = PreferenceLoss(shape: shape, beta: 0.1, isLengthNormalized: isLengthNormalized)(0).loss
+      let begin = PreferenceLoss(shape: shape, beta: 0.1, isLengthNormalized: isLengthNormalized)(
+        chosen: 0, rejected: 0
+      ).loss
       let margin = try #require(first.sums.mean("rewards/margins"))
       #expect(abs(first.loss - begin) < 1e-4 * begin && abs(margin) < 1e-4)
       #expect(
@@ -66,6 +68,36 @@ struct PreferenceRunTests {
       #expect(lines.last?["eval/rewards/accuracies"]?.doubleValue == last.sums.mean("rewards/accuracies"))
       #expect(try text(path + "/loss.svg").contains("loss (of a pair)"))
     }
+  }
+
+  @Test(
+    "losses without a reference compute none, and learn what is preferred",
+    arguments: [PreferenceLoss.Shape.simpo, .orpo])
+  func withoutReference(_ shape: PreferenceLoss.Shape) throws {
+    try TinyRun.inFolder { tiny in
+      var settings = alignment(tiny, from: try chatModel(tiny))
+      settings.loss = shape
+      settings.beta = 1
+      settings.epochs = 6
+      let events = EventList()
+      let (_, path) = try tiny.train(settings, stage: .dpo, output: "aligned", sinks: [events])
+      #expect(!FileManager.default.fileExists(atPath: path + "/reference.json"))
+      let last = try #require(events.evaluations.last)
+      #expect(try #require(last.sums.mean("rewards/accuracies")) > 0.9)
+      #expect(last.loss < (try #require(events.evaluations.first)).loss)
+      #expect((last.sums.mean("log_odds_ratio") != nil) == (shape == .orpo))
+    }
+  }
+
+  @Test("an option of one loss with another is refused by name")
+  func foreignOptions() throws {
+    var settings = TrainingSettings()
+    settings.labelSmoothing = 0.1
+    settings.data = "none"
+    let error = #expect(throws: TrainingError.self) { try TrainingPlan(.dpo, settings) }
+    #expect(
+      error?.description
+        == "--label-smoothing is for --loss robust, and the loss is sigmoid. Leave it out, or give that loss.")
   }
 
   @Test(

@@ -38,6 +38,16 @@ private let tinyPreferences: [String] = (0..<100).map { number in
     """
 }
 
+/// 100 answers, of which those at home are wanted.
+private let tinyJudged: [String] = (0..<100).map { number in
+  let names = ["Anna", "Ben", "小明", "Dora"]
+  let place = ["at home", "in the park", "at home", "by the river", "在学校"][number % 5]
+  return """
+    {"prompt": "who is number \(number)?", \
+    "completion": "\(names[number % 4]) sees \(names[number / 4 % 4]) \(place).", "label": \(place == "at home")}
+    """
+}
+
 /// A folder with prepared data for every stage and the configuration of a model with 3000 weights.
 struct TinyRun {
   let folder: String
@@ -60,6 +70,8 @@ struct TinyRun {
       try run.prepare(
         "preferences.jsonl", tinyPreferences.joined(separator: "\n"),
         .dpo(maximumTokens: 64, ChatTemplate()), "dpo")
+      try run.prepare(
+        "judged.jsonl", tinyJudged.joined(separator: "\n"), .kto(maximumTokens: 64, ChatTemplate()), "kto")
       var configuration = ModelConfiguration(
         hiddenSize: 32, layerCount: 2, headCount: 4, keyValueHeadCount: 2, intermediateSize: 64, vocabularySize: 300)
       configuration.maximumSequenceLength = 128

@@ -92,6 +92,15 @@ public final class ModelWeights: Sendable {
     return SHA256.hexadecimal(hash.finalize())
   }
 
+  /// `contentHash` of the model at a path; of a model with an adapter followed by that of the adapter's file.
+  ///
+  /// - Parameter path: as `resolveModelDirectory` gives it.
+  package static func contentHash(of path: String) throws -> String {
+    let base = try ModelWeights(directory: path).contentHash()
+    guard PEFTAdapter.isAdapter(path) else { return base }
+    return base + "+" + (try PEFTAdapter(directory: path).contentHash())
+  }
+
   // MARK: - Merged adapters
 
   /// The key, in the metadata of a weights' file, of the `PEFTAdapter.contentHash` of all adapters that are merged into it.

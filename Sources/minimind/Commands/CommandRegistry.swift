@@ -1,8 +1,8 @@
 /// Every command of the program, in the order of the help page: the order of the work.
 package let allCommands: [Command] = [
   tokenizerTrainCommand, tokenizerEncodeCommand, tokenizerDecodeCommand, tokenizerRenderCommand,
-  dataPretrainCommand, dataSFTCommand, dataDPOCommand, dataInspectCommand,
-  pretrainCommand, sftCommand, loraCommand, dpoCommand, mergeCommand,
+  dataPretrainCommand, dataSFTCommand, dataDPOCommand, dataKTOCommand, dataInspectCommand,
+  pretrainCommand, sftCommand, loraCommand, dpoCommand, ktoCommand, mergeCommand,
   runsListCommand, runsCompareCommand, watchCommand,
   generateCommand, chatCommand, serveCommand,
   evalPerplexityCommand, evalChoicesCommand, convertCommand, infoCommand,

@@ -117,20 +117,35 @@ let dataSFTCommand: Command = {
 }()
 
 /// `minimind data dpo`: pairs of answers become token shards.
-let dataDPOCommand: Command = {
+let dataDPOCommand = preferenceCommand(
+  "dpo", summary: "prepares token shards from pairs of a chosen and a rejected answer",
+  maximumHelp: "Most tokens of a prompt with either of its answers, as in v1; longer pairs are dropped.",
+  example: "minimind data dpo --input preferences.jsonl --tokenizer my-tokenizer --output my-preferences"
+) { .dpo(maximumTokens: $0, $1) }
+
+/// `minimind data kto`: answers with labels become token shards.
+let dataKTOCommand = preferenceCommand(
+  "kto", summary: "prepares token shards from answers with a label: true for those that are wanted",
+  maximumHelp: "Most tokens of a prompt with its answer; longer ones are dropped.",
+  example: "minimind data kto --input judged.jsonl --tokenizer my-tokenizer --output my-judged"
+) { .kto(maximumTokens: $0, $1) }
+
+private func preferenceCommand(
+  _ name: String, summary: String, maximumHelp: String, example: String,
+  task: @escaping @Sendable (_ maximumTokens: Int, ChatTemplate) -> DataPreparation.Task
+) -> Command {
   let maximumTokens = Option.integer(
-    "max-tokens", default: ConversationFilters().maximumTokens, in: 8...1 << 24,
-    help: "Most tokens of a prompt with either of its answers, as in v1; longer pairs are dropped.")
+    "max-tokens", default: ConversationFilters().maximumTokens, in: 8...1 << 24, help: maximumHelp)
   return Command(
-    "data", "dpo", summary: "prepares token shards from pairs of a chosen and a rejected answer",
+    "data", name, summary: summary,
     options: PreparationOptions.firstOptions + [maximumTokens, TemplateOptions.variables]
       + PreparationOptions.lastOptions,
-    example: "minimind data dpo --input preferences.jsonl --tokenizer my-tokenizer --output my-preferences"
+    example: example
   ) { invocation in
     let template = try TemplateOptions.template(invocation, of: invocation[PreparationOptions.tokenizer])
-    try prepare(invocation, .dpo(maximumTokens: invocation[maximumTokens], template))
+    try prepare(invocation, task(invocation[maximumTokens], template))
   }
-}()
+}
 
 /// The range that two options give, each falling back to the preset's end.
 private func limits(

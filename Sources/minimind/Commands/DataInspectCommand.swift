@@ -129,6 +129,7 @@ private func inWords(_ kind: DataManifest.Kind) -> String {
   case .pretrain: "text"
   case .sft: "conversations"
   case .dpo: "pairs of a chosen and a rejected answer"
+  case .kto: "answers, each desirable or undesirable"
   }
 }
 
@@ -151,7 +152,12 @@ private func sample(
     parts.append(TextPart(text: printable(text), isTrained: isTrained(start)))
     start = end
   }
-  let answer = data.manifest.kind == .dpo ? (number % 2 == 0 ? "chosen" : "rejected") : nil
+  let answer: String? =
+    switch data.manifest.kind {
+    case .pretrain, .sft: nil
+    case .dpo: number % 2 == 0 ? "chosen" : "rejected"
+    case .kto: data.training.isDesirable(number) ? "desirable" : "undesirable"
+    }
   return Report.Sample(document: number, answer: answer, tokens: range.count, parts: parts)
 }
 

@@ -20,8 +20,13 @@ let loraCommand = trainingCommand(
 
 /// `minimind dpo`: teaches a model which of two answers is preferred.
 let dpoCommand = trainingCommand(
-  .dpo, summary: "aligns a model with preferred answers (DPO)",
+  .dpo, summary: "aligns a model with preferred answers (DPO, SimPO, ORPO and others)",
   example: "minimind dpo --from my-chat --data my-preferences --output my-aligned")
+
+/// `minimind kto`: teaches a model which answers are wanted, and which are not.
+let ktoCommand = trainingCommand(
+  .kto, summary: "aligns a model with answers that are wanted or not, one by one (KTO)",
+  example: "minimind kto --from my-chat --data my-judged --output my-aligned")
 
 private func trainingCommand(_ stage: Stage, summary: String, example: String) -> Command {
   // What its help says; a run has the default of its device.

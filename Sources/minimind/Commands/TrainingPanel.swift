@@ -1,6 +1,7 @@
 import Compute
 import Foundation
 import Machine
+import Model
 import Storage
 import Training
 
@@ -17,7 +18,8 @@ func trainingPanel(
   let panel = TrainingPanel(
     plan: plan, memoryBytes: memoryBytes, output: output, resumed: resumed, processes: processes)
   let rows: [(name: String, value: String?)] = [
-    ("model", panel.model), ("adapter", panel.adapter), ("data", panel.data), ("held out", panel.heldOut),
+    ("model", panel.model), ("adapter", panel.adapter), ("teacher", panel.teacher), ("data", panel.data),
+    ("held out", panel.heldOut),
     ("length", panel.length), ("batch", panel.batch), ("optimizer", panel.optimizer),
     ("learning rate", panel.learningRate), ("precision", panel.precision), ("device", device), ("memory", panel.memory),
     ("seed", String(plan.settings.seed)), ("output", output), ("processes", panel.sharing),
@@ -56,6 +58,15 @@ private struct TrainingPanel {
         + lora.targets.map(\.rawValue).joined(separator: ", ")
         + ": \(formatCount(plan.trainedParameterCount)) parameters are trained, "
         + String(format: "%.1f%% of the model's", share)
+    }
+  }
+
+  var teacher: String? {
+    plan.teacher.map { teacher in
+      let distillation = Distillation(settings.recorded)
+      return "\(teacher.path), \(formatCount(teacher.configuration.parameterCount)) parameters: "
+        + "\(formatNumber(1 - distillation.textShare)) of the loss, temperature "
+        + "\(formatNumber(distillation.temperature)), beta \(formatNumber(distillation.mixture))"
     }
   }
 

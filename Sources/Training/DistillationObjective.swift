@@ -1,0 +1,122 @@
+import Corpus
+import Model
+
+/// The mean loss of the tokens that are trained on, of which a teacher has a share (`Distillation`). Held-out documents are
+/// measured without a teacher, by their cross-entropy.
+struct DistillationObjective: Objective {
+  private let teacher: any TrainingEngine
+  private let distillation: Distillation
+
+  init(_ distillation: Distillation, teacher: any TrainingEngine) {
+    self.teacher = teacher
+    self.distillation = distillation
+  }
+
+  var metricNames: [String] { [Metric.loss.name] + Self.metrics.map(\.name) }
+  var mean: LossMean { .tokens }
+  var lossUnit: String { "nats a token" }
+  var isCrossEntropy: Bool { false }
+
+  func forwardBackward(
+    _ engine: any TrainingEngine, _ batch: Batch, tokensBefore: Int, addingTo sums: inout MetricSums
+  ) {
+    guard let engine = engine as? any DistillingEngine else { preconditionFailure("an engine that takes no teacher") }
+    let (losses, crossEntropies) = engine.forwardBackward(
+      batch, lossWeights: batch.lossWeights, distillation, teacher: teacher, tokensBefore: tokensBefore)
+    let all = losses.sum(batch)
+    let text = crossEntropies.sum(batch)
+    sums.add(Metric.loss.name, all.loss, weight: all.weight)
+    sums.add(Self.crossEntropy.name, text.loss, weight: text.weight)
+    // Of a text alone nothing tells how far the teacher is.
+    let share = (1 - distillation.textShare) * distillation.temperature * distillation.temperature
+    let divergence = share > 0 ? (all.loss - distillation.textShare * text.loss) / share : 0
+    sums.add(Self.divergence.name, divergence, weight: share > 0 ? all.weight : 0)
+  }
+
+  func weights(_ losses: TokenLosses, of batch: Batch, addingTo sums: inout MetricSums) -> [Float] {
+    preconditionFailure("a loss that does not follow from those of the tokens")
+  }
+
+  static let metrics = [crossEntropy, divergence]
+  private static let crossEntropy = Metric(
+    "cross_entropy", unit: "nats/token", chart: "crossEntropy", smallerIsBetter: true,
+    "with a teacher: the text's part of the loss, comparable with the held-out loss")
+  private static let divergence = Metric(
+    "divergence", unit: "nats/token", chart: "divergence", smallerIsBetter: true, isInProgressLine: true,
+    "with a teacher: of its distribution and the model's, at the temperature")
+}
+
+extension SettingList {
+  package var teacher: OpenSetting<String> {
+    OpenSetting(
+      "teacher", "MODEL", mayDiffer: [.onResume, .betweenProcesses],
+      help:
+        "Learns also from this model, by the probabilities that it gives to every next token (distillation). It has the "
+        + "same tokenizer.")
+  }
+  package var distillAlpha: OpenSetting<Double> {
+    OpenSetting(
+      "distill-alpha", kind: .number(0...1),
+      help: "--teacher: the share of the text in the loss; the rest is the teacher's.", defaultText: { _ in "0.5" })
+  }
+  package var distillTemperature: OpenSetting<Double> {
+    OpenSetting(
+      "distill-temperature", kind: .number(0.01...100),
+      help: "--teacher: what both models' logits are divided by; a higher one shows more of the less likely tokens.",
+      defaultText: { _ in "1.5" })
+  }
+  package var distillBeta: OpenSetting<Double> {
+    OpenSetting(
+      "distill-beta", kind: .number(0...1),
+      help: "--teacher: which divergence: 0 is KL(teacher || model), which covers all that the teacher may say, 1 the "
+        + "reverse, which keeps to its likeliest; between them the generalised Jensen-Shannon divergence.",
+      defaultText: { _ in "0" })
+  }
+
+  /// The options of a stage that can have a teacher.
+  var distillationSettings: [SettingDescription] {
+    [teacher.description, distillAlpha.description, distillTemperature.description, distillBeta.description]
+  }
+}
+
+extension Distillation {
+  package init(_ settings: TrainingSettings) {
+    self.init()
+    if let alpha = settings.distillAlpha { textShare = alpha }
+    if let temperature = settings.distillTemperature { self.temperature = temperature }
+    if let beta = settings.distillBeta { mixture = beta }
+  }
+}
+
+extension TrainingSettings {
+  /// - Throws: `TrainingError` when options of a teacher are given without one, or one where there can be none.
+  func validateTeacher() throws(TrainingError) {
+    guard self.teacher != nil else {
+      for (option, isGiven) in [
+        ("--distill-alpha", self.distillAlpha != nil), ("--distill-temperature", self.distillTemperature != nil),
+        ("--distill-beta", self.distillBeta != nil),
+      ] where isGiven {
+        throw TrainingError("\(option) says how to learn from a teacher. Give one by --teacher, or leave it out.")
+      }
+      return
+    }
+    guard self.device ?? .cpu == .cpu else {
+      throw TrainingError("--device gpu computes without a teacher. Leave out --teacher, or train with --device cpu.")
+    }
+  }
+}
+
+extension Stage {
+  /// The objectives of a stage that learns a text, with the plan's teacher if it has one.
+  @Sendable static func objectives(_ context: StageContext) throws -> StageObjectives? {
+    guard let teacher = context.plan.teacher else { return .crossEntropy }
+    guard context.engine is any DistillingEngine else {
+      throw TrainingError("this engine computes without a teacher. Leave out --teacher.")
+    }
+    let engine = try context.engines.makeEngine(
+      .whole(try teacher.parameters()), context.plan.engineSettings(optimizer: nil))
+    return StageObjectives(
+      training: DistillationObjective(Distillation(context.plan.settings.recorded), teacher: engine),
+      heldOut: CrossEntropyObjective())
+  }
+}

@@ -1,0 +1,44 @@
+import Model
+import ModelFiles
+import Tokenization
+
+/// The model that a run learns from, checked against the run's own model.
+package struct TeacherModel: Sendable {
+  /// As it was given.
+  package let path: String
+  package let configuration: ModelConfiguration
+  /// `ModelWeights.contentHash(of:)`.
+  let contentHash: String
+  private let directory: String
+
+  /// - Parameters:
+  ///   - path: a run, a checkpoint or a model directory, also of an adapter.
+  ///   - student: what is trained.
+  ///   - tokenizerHash: of the student's tokenizer.
+  ///   - sequenceLength: the most tokens that the models read at once.
+  /// - Throws: `TrainingError` when its vocabulary or its tokenizer is another one, or its context too short.
+  init(_ path: String, student: ModelConfiguration, tokenizerHash: String, sequenceLength: Int) throws {
+    self.path = path
+    directory = try resolveModelDirectory(path)
+    configuration = try ModelConfiguration(modelDirectory: directory)
+    guard configuration.vocabularySize == student.vocabularySize else {
+      throw TrainingError(
+        "--teacher \(path) has \(configuration.vocabularySize) tokens (vocab_size), the model \(student.vocabularySize). "
+          + "A teacher must have the model's vocabulary: let it write answers instead (minimind generate --input), and "
+          + "train on these.")
+    }
+    guard try Tokenizer(TokenizerFiles(directory)).contentHash == tokenizerHash else {
+      throw TrainingError(
+        "--teacher \(path) has another tokenizer than the model, so its probabilities are of other tokens. Let it write "
+          + "answers instead (minimind generate --input), and train on these.")
+    }
+    guard configuration.contextLength >= sequenceLength else {
+      throw TrainingError(
+        "--teacher \(path) reads \(configuration.contextLength) tokens (\(configuration.contextSetting)), fewer than the "
+          + "sequences of \(sequenceLength). Lower --sequence-length.")
+    }
+    contentHash = try ModelWeights.contentHash(of: directory)
+  }
+
+  func parameters() throws -> Parameters { try Parameters(modelDirectory: directory) }
+}
