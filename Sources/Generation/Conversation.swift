@@ -72,7 +72,7 @@ package final class Conversation {
     defer {
       turns.append(
         Turn(
-          messages: [message, answered(text)],
+          messages: [message, template.answer(text, opensReasoning: opensReasoning)],
           tokens: template.jinja == nil ? asked + answer + answerEnd : []))
     }
     for event in Generator(engine, request) {
@@ -80,16 +80,6 @@ package final class Conversation {
       text += event.text
       guard try onEvent(event) else { return }
     }
-  }
-
-  private func answered(_ text: String) -> ChatMessage {
-    guard template.jinja != nil else { return ChatMessage(role: .assistant, content: text) }
-    var splitter = ReasoningSplitter(isOpen: opensReasoning)
-    let begin = splitter.push(text)
-    let end = splitter.finish()
-    let reasoning = begin.reasoning + end.reasoning
-    return ChatMessage(
-      role: .assistant, content: begin.answer + end.answer, reasoning: reasoning.isEmpty ? nil : reasoning)
   }
 
   // MARK: - Prompts
@@ -128,6 +118,21 @@ package final class Conversation {
       }
       kept.removeFirst()
     }
+  }
+}
+
+extension ChatTemplate {
+  /// An answer as a message, with its reasoning apart where the template is in Jinja.
+  ///
+  /// - Parameter opensReasoning: whether the prompt has begun the reasoning, of which the text then has only the rest.
+  package func answer(_ text: String, opensReasoning: Bool) -> ChatMessage {
+    guard jinja != nil else { return ChatMessage(role: .assistant, content: text) }
+    var splitter = ReasoningSplitter(isOpen: opensReasoning)
+    let begin = splitter.push(text)
+    let end = splitter.finish()
+    let reasoning = begin.reasoning + end.reasoning
+    return ChatMessage(
+      role: .assistant, content: begin.answer + end.answer, reasoning: reasoning.isEmpty ? nil : reasoning)
   }
 }
 

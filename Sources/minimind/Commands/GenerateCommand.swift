@@ -9,10 +9,11 @@ let generateCommand: Command = {
     help: "The text to continue, after an <s> as in pretraining; <s> and </s> in it are control tokens. "
       + "\"-\" or nothing: standard input.")
   return Command(
-    "generate", summary: "continues a text with a model",
-    options: [GenerateOptions.model, prompt] + GenerateOptions.all + [Option.json],
-    example: "minimind generate --model my-run --prompt \"Once upon a time\" --max-tokens 100"
+    "generate", summary: "continues a text with a model, or answers the questions of a file",
+    options: [GenerateOptions.model, prompt] + BulkGeneration.options + GenerateOptions.all + [Option.json],
+    example: "minimind generate --model my-chat --input questions.jsonl --output answers.jsonl --max-tokens 200"
   ) { invocation in
+    if let bulk = try BulkGeneration(invocation, otherwise: [prompt, Option.json]) { return try bulk.run() }
     let text = try promptText(invocation[prompt])
     let loaded = try LoadedModel(invocation)
     let tokens = try promptTokens(text, loaded.tokenizer)
