@@ -37,6 +37,9 @@ let package = Package(
     .target(name: "CPJRT", linkerSettings: [.linkedLibrary("dl", .when(platforms: [.linux]))]),
     .target(name: "CSimdJSON", linkerSettings: [.linkedLibrary("simdjson")]),
     .target(name: "CDecoding", linkerSettings: [.linkedLibrary("z"), .linkedLibrary("zstd")]),
+    .target(
+      name: "CImages",
+      linkerSettings: [.linkedLibrary("png"), .linkedLibrary("turbojpeg"), .linkedLibrary("webp")]),
     .systemLibrary(name: "CStorage", providers: [.apt(["libssl-dev"])]),
     .systemLibrary(name: "CPCRE2", providers: [.apt(["libpcre2-dev"])]),
     .systemLibrary(name: "CLibZip", providers: [.apt(["libzip-dev"])]),
@@ -52,7 +55,9 @@ let package = Package(
     // Chat templates in Jinja, as transformers renders them.
     room("Templates", imports: ["Storage"]),
     room("Tokenization", imports: ["Storage", "Templates", "CPCRE2"]),
-    room("ModelFiles", imports: ["Storage", "Model", "Tokenization", "CLibZip"]),
+    // Pictures, from the bytes of a file to what a tower sees.
+    room("Vision", imports: ["CImages"]),
+    room("ModelFiles", imports: ["Storage", "Model", "Tokenization", "Vision", "CLibZip"]),
     // Elementary functions of sixteen floats, and selection among many: for kernels and for the sampler.
     room("VectorMath", imports: ["CKernels"]),
     room("Compute", imports: oneDNN.map { .byName(name: $0.name) } + ["Machine", "Model", "VectorMath", "CKernels"]),
@@ -97,7 +102,7 @@ let package = Package(
       name: "interop-probe",
       dependencies: [
         "Storage", "Model", "Compute", "CPUEngine", "ModelFiles", "Corpus", "Training", "Tokenization",
-        "StructuredOutput", "Generation", "Templates",
+        "StructuredOutput", "Generation", "Templates", "Vision",
       ],
       path: "Tests/InteropProbe", swiftSettings: swiftSettings),
     tests(of: "Storage", imports: ["TestSupport"]),
@@ -114,6 +119,7 @@ let package = Package(
     tests(of: "ProgramEngine", imports: ["TestSupport", "Model", "Programs", "Reference"]),
     tests(of: "Tokenization", imports: ["TestSupport", "Storage", "Templates"]),
     tests(of: "Templates", imports: ["TestSupport", "Storage"]),
+    tests(of: "Vision", imports: ["TestSupport"]),
     tests(of: "ModelFiles", imports: ["TestSupport", "Storage", "Model", "Tokenization"]),
     tests(of: "Corpus", imports: ["TestSupport", "Storage", "Model", "Processes", "Tokenization"]),
     tests(

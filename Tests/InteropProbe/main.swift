@@ -22,6 +22,7 @@ import Training
 ///     interop-probe distributions CASES.json
 ///     interop-probe structured TOKENIZER CASES.json
 ///     interop-probe templates
+///     interop-probe pictures CONFIG.json FILE...
 ///
 /// DOCUMENTS.json holds arrays of token ids, which are packed into one batch; the output has one tensor `logits`,
 /// [tokens, vocabulary]. `gradients` writes a directory like MODEL's, a model's or an adapter's, that holds in place of
@@ -41,6 +42,7 @@ import Training
 /// end, and which documents the constraint allows.
 /// `templates` reads a chat `template`, its `values` and `now`, what its clock tells, from each line of its input, and prints
 /// the pieces of the text, each with whether it is content, and the ranges of its generation blocks; or what refuses it.
+/// `pictures` prints for each file its pixels, and what a tower sees of them by a preprocessor_config.json; or what refuses it.
 func run(_ arguments: [String]) throws {
   switch (arguments.first, arguments.count) {
   case ("logits", 4): try writeLogits(model: arguments[1], documents: arguments[2], output: arguments[3])
@@ -57,6 +59,7 @@ func run(_ arguments: [String]) throws {
   case ("distributions", 2): try printDistributions(arguments[1])
   case ("structured", 3): try printStructured(tokenizer: arguments[1], cases: arguments[2])
   case ("templates", 1): try printTemplates()
+  case ("pictures", 3...): try printPictures(config: arguments[1], files: Array(arguments[2...]))
   default: throw ProbeError(description: "usage: see Tests/InteropProbe/main.swift")
   }
 }
