@@ -58,7 +58,7 @@ struct ActivationPlan {
   /// Rows of logits that one worker has at a time: enough for the product to be efficient, little enough for the cache; and
   /// where there are many workers and a large vocabulary, no more than 512 MiB of them together.
   static func lossRowsPerWorker(_ configuration: ModelConfiguration, workers: Int) -> Int {
-    let rows = (1 << 27) / configuration.vocabularySize / workers
+    let rows = (1 << 27) / configuration.outputSize / workers
     return min(256, max(PassBatch.rowMultiple, rows / PassBatch.rowMultiple * PassBatch.rowMultiple))
   }
 
@@ -113,10 +113,10 @@ struct ActivationPlan {
         configuration, rows: rows, precision: precision, workers: workers, trains: trains) : nil
     lossRows = slot(hidden, precision)
     let chunk = Self.lossRowsPerWorker(configuration, workers: workers) * workers
-    logits = plan.reserve(rows: chunk, columns: configuration.vocabularySize, .float32)
+    logits = plan.reserve(rows: chunk, columns: configuration.outputSize, .float32)
     dLogits =
       trains && precision == .bfloat16
-      ? plan.reserve(rows: chunk, columns: configuration.vocabularySize, .bfloat16) : logits
+      ? plan.reserve(rows: chunk, columns: configuration.outputSize, .bfloat16) : logits
     dResidual = slot(hidden, .float32, isNeeded: trains)
     dNormalized = slot(hidden, .float32, isNeeded: trains)
     dFeedForwardOutput = slot(hidden, precision, isNeeded: trains)

@@ -14,7 +14,7 @@ extension TrainingPass {
     fill(batch, lossWeights: lossWeights)
     let batch = self.batch
     precondition(batch.lossCount == rows.count, "a row was named twice")
-    let vocabulary = shape.vocabularySize
+    let vocabulary = shape.outputSize
     var result = [Float](repeating: 0, count: batch.paddedLossCount * vocabulary)
     result.withUnsafeMutableBufferPointer { buffer in
       guard let base = buffer.baseAddress else { return }

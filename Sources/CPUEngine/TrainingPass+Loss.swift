@@ -31,11 +31,13 @@ extension TrainingPass {
       meet(worker)
       guard findsGradients, let weightGradients else { continue }
       // Wout += dLogitsᵀ·h over all rows of the chunk, each worker for its part of the vocabulary.
-      let vocabulary = team.share(of: shape.vocabularySize, worker: worker, multiple: PassBatch.rowMultiple)
-      multiply(
-        worker, chunk(plan.dLogits, 0..<count).columns(vocabulary), aTransposed: true,
-        view(plan.lossRows).rows(start..<start + count), into: weightGradients.output.rows(vocabulary),
-        accumulates: true)
+      let vocabulary = team.share(of: shape.outputSize, worker: worker, multiple: PassBatch.rowMultiple)
+      if !vocabulary.isEmpty {
+        multiply(
+          worker, chunk(plan.dLogits, 0..<count).columns(vocabulary), aTransposed: true,
+          view(plan.lossRows).rows(start..<start + count), into: weightGradients.output.rows(vocabulary),
+          accumulates: true)
+      }
       meet(worker)
     }
   }
@@ -48,7 +50,9 @@ extension TrainingPass {
     let first = start + rows.lowerBound
     let dLogits = chunk(plan.dLogits, rows)
     let logits = chunkLogits(worker, start: start, rows: rows)
-    if let teacher {
+    if shape.scoresTexts {
+      scoreLoss(logits, first: first, dLogits: findsGradients ? dLogits : nil)
+    } else if let teacher {
       let teacherLogits = teacher.pass.chunkLogits(worker, start: start, rows: rows)
       distillationLoss(
         teacher.distillation, logits: logits, teacher: teacherLogits, targets: batch.targets + first,
@@ -66,6 +70,19 @@ extension TrainingPass {
     multiply(worker, dLogits, weights.output, into: dRows)
     scatterRows(dRows, batch.lossRows + first, into: view(plan.dNormalized))
     lap(.copies, worker)
+  }
+
+  /// A reward model's loss is minus the score, so that an objective treats scores as others do log-probabilities.
+  private func scoreLoss(_ scores: MatrixView, first: Int, dLogits: MatrixView?) {
+    for row in 0..<scores.rows {
+      batch.losses[first + row] = -scores.floats[row * scores.rowStride]
+      guard let dLogits else { continue }
+      let weight = -batch.lossWeights[first + row]
+      switch dLogits.type {
+      case .float32: dLogits.row(row).storeBytes(of: weight, as: Float.self)
+      case .bfloat16: dLogits.row(row).storeBytes(of: BFloat16(weight), as: BFloat16.self)
+      }
+    }
   }
 
   /// z = h·Woutᵀ of some of the rows that have a loss.

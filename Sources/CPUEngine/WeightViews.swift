@@ -40,7 +40,7 @@ package struct WeightViews {
     embedding = matrix(ParameterKey.embedding, rows: shape.vocabularySize, columns: hidden)
     output =
       shape.tiesEmbeddings
-      ? embedding : matrix(ParameterKey.output, rows: shape.vocabularySize, columns: hidden)
+      ? embedding : matrix(ParameterKey.output(shape), rows: shape.outputSize, columns: hidden)
     layers = (0..<shape.layerCount).map { layer in
       let key = ParameterKey.Layer(layer)
       func gateUp(_ keys: ParameterKey.FeedForward, _ width: Int) -> MatrixView {

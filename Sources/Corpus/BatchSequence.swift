@@ -31,6 +31,8 @@ package struct BatchSequence: Sendable {
   private let split: TokenSplit
   private let sequenceLength: Int
   private let documentsPerSample: Int
+  /// 0 where a document's last token is read as well, for a score after it; 1 where it is only predicted.
+  private let unreadTokens: Int
   /// Nil reads the documents once, in order.
   private let shuffleSeed: UInt64?
   private var order: [UInt32] = []
@@ -40,16 +42,19 @@ package struct BatchSequence: Sendable {
   ///   - sequenceLength: the most tokens of one document in a batch.
   ///   - documentsPerSample: consecutive documents that stay together; with more than one, none may be longer than a
   ///     sequence, and a batch must have room for as many sequences.
+  ///   - scores: whether documents are read whole and have a weight at their last token only (`Batch.append(scored:)`).
   ///   - shuffleSeed: nil for the fixed order of held-out data, which ends after one pass.
   ///   - position: where to go on, as an earlier sequence over the same data with the same settings left off.
   /// - Throws: `CorpusError` when `position` is not in these data.
   package init(
-    _ split: TokenSplit, sequenceLength: Int, documentsPerSample: Int = 1, shuffleSeed: UInt64?,
+    _ split: TokenSplit, sequenceLength: Int, documentsPerSample: Int = 1, scores: Bool = false,
+    shuffleSeed: UInt64?,
     position: BatchPosition = BatchPosition()
   ) throws(CorpusError) {
     precondition(sequenceLength > 0, "a sequence of \(sequenceLength) tokens")
     precondition(
-      documentsPerSample == 1 || split.documentCount % documentsPerSample == 0 && split.longestInput <= sequenceLength,
+      documentsPerSample == 1
+        || split.documentCount % documentsPerSample == 0 && split.longestInput + (scores ? 1 : 0) <= sequenceLength,
       "samples of \(documentsPerSample) among \(split.documentCount) documents of up to \(split.longestInput) tokens")
     guard position.epoch >= 0, position.document >= 0, position.document <= split.documentCount, position.offset >= 0,
       position.epoch < 1 << 40, position.offset < 1 << 40, position.document % documentsPerSample == 0,
@@ -61,6 +66,7 @@ package struct BatchSequence: Sendable {
     self.split = split
     self.sequenceLength = sequenceLength
     self.documentsPerSample = documentsPerSample
+    unreadTokens = scores ? 0 : 1
     self.shuffleSeed = shuffleSeed
     self.position = position
   }
@@ -74,7 +80,9 @@ package struct BatchSequence: Sendable {
   /// - Returns: false, with an empty batch, at the end of a sequence without shuffle.
   package mutating func next(maximumTokens: Int, into batch: inout Batch) -> Bool {
     batch.removeAll(reserving: maximumTokens)
+    let isScored = unreadTokens == 0
     return advance(maximumTokens: maximumTokens) { number, shard, range in
+      guard !isScored else { return batch.append(scored: range.map(shard.token), number: number) }
       batch.append(
         count: range.count + 1, number: number, token: { shard.token(range.lowerBound + $0) },
         lossWeight: { shard.isTrained(range.lowerBound + $0) ? 1 : 0 })
@@ -122,11 +130,12 @@ package struct BatchSequence: Sendable {
     let range = shard.tokenRange(ofDocument: document)
     // A saved offset may be past the end only when the data changed under the run; read the document's last token then.
     let start = min(range.lowerBound + position.offset, range.upperBound - 2)
-    let count = min(range.upperBound - 1 - start, sequenceLength)
+    let end = range.upperBound - unreadTokens
+    let count = min(end - start, sequenceLength)
     // The first document of a sample waits until there is room for all of them.
     let others = place == 0 ? (number + 1)..<(number + documentsPerSample) : number..<number
-    guard others.reduce(count, { $0 + split.tokenCount(ofDocument: $1) - 1 }) <= room else { return nil }
-    if start + count == range.upperBound - 1 {
+    guard others.reduce(count, { $0 + split.tokenCount(ofDocument: $1) - unreadTokens }) <= room else { return nil }
+    if start + count == end {
       position.document += 1
       position.offset = 0
     } else {

@@ -19,7 +19,7 @@ extension TokenSplit {
   /// Reads documents in order, batch after batch, from the first one until `maximumTokens` are read: to measure a model.
   ///
   /// - Parameters:
-  ///   - sequenceLength, documentsPerSample: as in `BatchSequence`.
+  ///   - sequenceLength, documentsPerSample, scores: as in `BatchSequence`.
   ///   - batchTokens: the most tokens of a batch.
   ///   - maximumTokens: 0 for all documents. The last document is read whole, since its bytes are known whole only.
   ///   - share: of the batches, for `body`; the others are passed over without being read.
@@ -27,11 +27,11 @@ extension TokenSplit {
   ///   - body: gets each batch.
   /// - Returns: the documents of all batches, and the UTF-8 bytes of their text.
   package func forEachBatch(
-    sequenceLength: Int, documentsPerSample: Int = 1, batchTokens: Int, maximumTokens: Int = 0,
+    sequenceLength: Int, documentsPerSample: Int = 1, scores: Bool = false, batchTokens: Int, maximumTokens: Int = 0,
     share: BatchShare = .all, using batch: inout Batch, _ body: (Batch) throws -> Void
   ) throws -> (documents: Int, textBytes: Int) {
     var sequence = try BatchSequence(
-      self, sequenceLength: sequenceLength, documentsPerSample: documentsPerSample, shuffleSeed: nil)
+      self, sequenceLength: sequenceLength, documentsPerSample: documentsPerSample, scores: scores, shuffleSeed: nil)
     var index = 0
     while sequence.isBeforeEnd {
       if share.contains(index) {

@@ -275,10 +275,10 @@ package struct DataPreparation: Sendable {
         tokenizer: tokenizer, template: template, filters: filters, heldOut: selection, names: fieldNames)
     case .dpo(let maximumTokens, let template):
       PreferenceEncoder(
-        tokenizer: tokenizer, template: template, maximumTokens: maximumTokens, isPaired: true, heldOut: selection)
+        tokenizer: tokenizer, template: template, maximumTokens: maximumTokens, rows: .pairs, heldOut: selection)
     case .kto(let maximumTokens, let template):
       PreferenceEncoder(
-        tokenizer: tokenizer, template: template, maximumTokens: maximumTokens, isPaired: false, heldOut: selection)
+        tokenizer: tokenizer, template: template, maximumTokens: maximumTokens, rows: .labelled, heldOut: selection)
     }
   }
 

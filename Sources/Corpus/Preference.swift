@@ -26,12 +26,18 @@ extension RowReader {
 
   /// The answer of a row with a label: a conversation as for fine-tuning, and in `label` true or false, 1 or 0.
   ///
+  /// - Parameter needsLabel: whether a conversation without a label is broken; otherwise it is one that people want.
   /// - Returns: nil for a row without `label` that has `chosen` and `rejected`: a pair is an answer that people want and one
   ///   that they do not want.
-  func labelledAnswer(of record: Record, in block: Block) throws(RowProblem) -> LabelledAnswer? {
+  func labelledAnswer(
+    of record: Record, in block: Block, needsLabel: Bool
+  ) throws(RowProblem) -> LabelledAnswer? {
     try readFields(record, of: block, asIn: Self.goodLabelledRow)
     guard let label = fields.value(of: FieldNames.label) else {
       if fields.index(of: FieldNames.chosen) != nil, fields.index(of: FieldNames.rejected) != nil { return nil }
+      guard needsLabel else {
+        return LabelledAnswer(conversation: try conversation(of: record, in: block), isDesirable: true)
+      }
       throw RowProblem("there is no \"label\" but \(fields.names.inQuotes), as in: \(Self.goodLabelledRow)")
     }
     let isDesirable: Bool

@@ -8,19 +8,27 @@ final class PreferenceEncoder: RowEncoder {
   private let template: ChatTemplate
   /// Most tokens of a conversation; a longer one is dropped, since a cut answer is not what people judged.
   private let maximumTokens: Int
-  /// Whether two documents belong together, rather than each to its label.
-  private let isPaired: Bool
+  private let rows: Rows
   private let heldOut: HeldOutSelection
   let reader: RowReader
 
+  /// What rows may be in addition to pairs.
+  enum Rows {
+    case pairs
+    /// Conversations with a label.
+    case labelled
+    /// Conversations with or without one.
+    case conversations
+  }
+
   init(
-    tokenizer: Tokenizer, template: ChatTemplate, maximumTokens: Int, isPaired: Bool, heldOut: HeldOutSelection
+    tokenizer: Tokenizer, template: ChatTemplate, maximumTokens: Int, rows: Rows, heldOut: HeldOutSelection
   ) {
     reader = RowReader(template: template.jinja)
     self.tokenizer = tokenizer
     self.template = template
     self.maximumTokens = maximumTokens
-    self.isPaired = isPaired
+    self.rows = rows
     self.heldOut = heldOut
   }
 
@@ -31,7 +39,9 @@ final class PreferenceEncoder: RowEncoder {
   }
 
   func encode(_ record: Record, of block: Block, into output: inout EncodedBlock) throws(RowProblem) -> DropReason? {
-    if !isPaired, let answer = try reader.labelledAnswer(of: record, in: block) {
+    if rows != .pairs,
+      let answer = try reader.labelledAnswer(of: record, in: block, needsLabel: rows == .labelled)
+    {
       guard !answer.conversation.hasToolTurns else { return .toolTurns }
       let messages = answer.conversation.messages
       let reason = try encode(

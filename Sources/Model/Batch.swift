@@ -110,16 +110,24 @@ package struct Batch: Sendable, Equatable {
       token: { document[document.index(document.startIndex, offsetBy: $0)] }, lossWeight: { isTrained($0) ? 1 : 0 })
   }
 
+  /// Adds a document that is read whole, its last token too, and of which one number is wanted after that: its score.
+  ///
+  /// - Precondition: at least one token; all documents of a batch have numbers or none; there are no columns yet.
+  package mutating func append(scored document: some Collection<Int32>, number: Int? = nil) {
+    append(prompt: document, number: number)
+    lossWeights[lossWeights.count - 1] = 1
+  }
+
   /// Adds a document that is to be continued: its last token is read, too, and nothing is learned from it.
   ///
   /// - Precondition: at least one token; all documents of a batch have numbers or none; there are no columns yet.
-  package mutating func append(prompt: some Collection<Int32>) {
+  package mutating func append(prompt: some Collection<Int32>, number: Int? = nil) {
     precondition(!prompt.isEmpty, "a prompt without tokens")
     tokens.append(contentsOf: prompt)
     targets.append(contentsOf: prompt.dropFirst())
     targets.append(0)
     lossWeights.append(contentsOf: repeatElement(0, count: prompt.count))
-    endDocument(nil)
+    endDocument(number)
   }
 
   private mutating func endDocument(_ number: Int?) {

@@ -27,6 +27,9 @@ public struct ModelConfiguration: Sendable, Equatable {
   public var rmsNormEpsilon: Float = 1e-5
   /// Whether the logits come from the embedding matrix.
   public var tiesEmbeddings = true
+  /// Whether the output is one number for a text, its score, rather than logits: a reward model, which has an output matrix of
+  /// its own with one row.
+  public package(set) var scoresTexts = false
   /// Whether queries and keys pass an RMSNorm over each head before rotation (Qwen3).
   public var normalizesQueriesAndKeys = false
   /// Which of attention's products a learned vector is added to.
@@ -66,6 +69,9 @@ public struct ModelConfiguration: Sendable, Equatable {
   /// The keys (or the values) of all key/value heads side by side.
   public var keyValueSize: Int { keyValueHeadCount * headSize }
 
+  /// Rows of the output matrix.
+  package var outputSize: Int { scoresTexts ? 1 : vocabularySize }
+
   public var isMixture: Bool { expertCount > 0 }
   /// Width inside the feed-forward block that every token passes: a dense model's, or the shared experts' as one; 0 for
   /// a mixture without shared experts.
@@ -79,7 +85,7 @@ public struct ModelConfiguration: Sendable, Equatable {
       + (attentionBias.isOnInputs ? querySize + 2 * keyValueSize : 0) + (attentionBias.isOnOutput ? hiddenSize : 0)
     let feedForwards = 3 * hiddenSize * (sharedIntermediateSize + expertCount * intermediateSize)
     let router = expertCount * hiddenSize
-    return embedding * (tiesEmbeddings ? 1 : 2)
+    return embedding + (tiesEmbeddings ? 0 : outputSize * hiddenSize)
       + layerCount * (attention + feedForwards + router + 2 * hiddenSize) + hiddenSize
   }
 
@@ -99,6 +105,21 @@ public enum AttentionBias: String, Sendable {
 
   package var isOnInputs: Bool { self != .none }
   package var isOnOutput: Bool { self == .inputsAndOutput }
+}
+
+extension ModelConfiguration {
+  /// - Throws: `ConfigurationError` for a reward model, which has no logits.
+  package func requireLogits(_ source: String) throws(ConfigurationError) {
+    guard !scoresTexts else { throw .scoresTexts(source: source) }
+  }
+
+  /// The same model with a score in place of logits.
+  package var scoring: ModelConfiguration {
+    var scoring = self
+    scoring.scoresTexts = true
+    scoring.tiesEmbeddings = false
+    return scoring
+  }
 }
 
 // MARK: - Models by name
@@ -225,6 +246,8 @@ public enum ConfigurationError: Error, Equatable, Sendable, CustomStringConverti
   case unknownName(String, nearest: String?)
   case invalid(source: String, fault: String)
   case beyondWindow(tokens: Int, window: Int)
+  /// A reward model where one that writes is wanted.
+  case scoresTexts(source: String)
 
   public var description: String {
     switch self {
@@ -232,6 +255,9 @@ public enum ConfigurationError: Error, Equatable, Sendable, CustomStringConverti
       "there is no model named '\(name)'\(nearest.map { "; did you mean '\($0)'?" } ?? ".") "
         + "Known: \(ModelConfiguration.names.joined(separator: ", ")), or a config.json file."
     case .invalid(let source, let fault): "\(source): \(fault). Correct the file, or choose another model."
+    case .scoresTexts(let source):
+      "\(source) is a reward model, which scores answers and writes none. Choose the model that it was made from, or "
+        + "score by: minimind eval reward --model \(source)"
     case .beyondWindow(let tokens, let window):
       "a context of \(tokens) tokens goes beyond the model's sliding window, which is supported up to its length only. "
         + "Choose at most \(window)."

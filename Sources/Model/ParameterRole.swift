@@ -3,7 +3,7 @@
 package enum ParameterRole: Hashable, Sendable {
   /// [vocabulary, hidden]
   case embedding
-  /// [vocabulary, hidden] the output matrix of a model that has one of its own.
+  /// [vocabulary, hidden] the output matrix of a model that has one of its own, [1, hidden] of a reward model.
   case output
   /// [hidden]
   case attentionNorm, feedForwardNorm, finalNorm

@@ -86,7 +86,7 @@ public struct ParameterTable: Sendable, Equatable {
     }
     add(ParameterKey.finalNorm, .finalNorm, nil, hidden)
     if !configuration.tiesEmbeddings {
-      add(ParameterKey.output, .output, nil, configuration.vocabularySize, hidden)
+      add(ParameterKey.output(configuration), .output, nil, configuration.outputSize, hidden)
     }
 
     self.init(entries)
@@ -123,6 +123,13 @@ public enum ParameterKey {
   public static let embedding = "model.embed_tokens.weight"
   public static let finalNorm = "model.norm.weight"
   public static let output = "lm_head.weight"
+  /// [1, hidden] of a reward model.
+  package static let score = "score.weight"
+
+  /// That of the output matrix of a model that has one of its own.
+  package static func output(_ configuration: ModelConfiguration) -> String {
+    configuration.scoresTexts ? score : output
+  }
 
   /// The keys of one layer.
   public struct Layer: Sendable {

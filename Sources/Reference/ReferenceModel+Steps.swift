@@ -14,7 +14,7 @@ extension ReferenceModel {
   func columns(_ key: String) -> Int { entry(key).shape[0] }
 
   /// The matrix that makes logits.
-  var outputKey: String { shape.tiesEmbeddings ? ParameterKey.embedding : ParameterKey.output }
+  var outputKey: String { shape.tiesEmbeddings ? ParameterKey.embedding : ParameterKey.output(shape) }
 
   mutating func accumulate(_ gradient: [Double], _ key: String) {
     for (index, value) in zip(entry(key).range, gradient) { gradients[index] += value }

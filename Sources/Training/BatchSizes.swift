@@ -6,6 +6,7 @@ struct BatchSizes: Sendable {
   let batch: Int
   let microBatch: Int
   let sequence: Int
+  private let scores: Bool
 
   /// The batch is the largest power of two from 2048 to 16384 tokens that still gives the run 500 steps: few data are
   /// better spent on more and smaller steps.
@@ -17,7 +18,10 @@ struct BatchSizes: Sendable {
     data: String
   ) throws(TrainingError) {
     var asked = asked
-    if !dataset.manifest.kind.canBeCut { try asked.fitSamples(dataset, configuration, data: data) }
+    scores = stage.scores
+    if !dataset.manifest.kind.canBeCut {
+      try asked.fitSamples(dataset, configuration, scores: stage.scores, data: data)
+    }
     let epochs = asked.epochs ?? stage.defaultEpochs
     let runTokens = dataset.training.inputTokenCount.multipliedReportingOverflow(by: epochs).partialValue
     let batch =
@@ -39,7 +43,8 @@ struct BatchSizes: Sendable {
   ) throws -> Int {
     if case .steps(let count) = length { return count }
     var source = try ShardSource(
-      dataset.training, documentsPerSample: dataset.manifest.kind.documentsPerSample, self, length, seed: seed,
+      dataset.training, documentsPerSample: dataset.manifest.kind.documentsPerSample, scores: scores, self, length,
+      seed: seed,
       position: progress.position)
     var steps = progress.step
     while !source.isAtEnd {
@@ -56,9 +61,10 @@ extension TrainingSettings {
   ///
   /// - Throws: `TrainingError` when they were given and are too small, or the model cannot read the longest document.
   fileprivate mutating func fitSamples(
-    _ dataset: TokenShardDataset, _ configuration: ModelConfiguration, data: String
+    _ dataset: TokenShardDataset, _ configuration: ModelConfiguration, scores: Bool, data: String
   ) throws(TrainingError) {
-    let longest = max(dataset.training.longestInput, dataset.heldOut.longestInput)
+    let longest =
+      max(dataset.training.longestInput, dataset.heldOut.longestInput) + (scores ? 1 : 0)
     guard longest <= configuration.contextLength else {
       throw TrainingError(
         "\(data) holds an answer with its prompt of \(longest) tokens, the model reads "

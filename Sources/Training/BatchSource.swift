@@ -36,7 +36,8 @@ package struct ShardSource: BatchSource {
 
   /// - Throws: `CorpusError` when `position` does not lie in these data.
   init(
-    _ split: TokenSplit, documentsPerSample: Int, _ sizes: BatchSizes, _ length: ResolvedSettings.Length, seed: Int,
+    _ split: TokenSplit, documentsPerSample: Int, scores: Bool, _ sizes: BatchSizes, _ length: ResolvedSettings.Length,
+    seed: Int,
     position: BatchPosition = BatchPosition()
   ) throws {
     self.split = split
@@ -44,7 +45,7 @@ package struct ShardSource: BatchSource {
     self.length = length
     self.documentsPerSample = documentsPerSample
     documents = try BatchSequence(
-      split, sequenceLength: sizes.sequence, documentsPerSample: documentsPerSample,
+      split, sequenceLength: sizes.sequence, documentsPerSample: documentsPerSample, scores: scores,
       shuffleSeed: UInt64(truncatingIfNeeded: seed), position: position)
   }
 

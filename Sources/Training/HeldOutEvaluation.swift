@@ -27,7 +27,7 @@ extension Evaluation {
     do {
       textBytes = try plan.dataset.heldOut.forEachBatch(
         sequenceLength: plan.sequenceLength, documentsPerSample: plan.stage.dataKind.documentsPerSample,
-        batchTokens: plan.microBatchTokens, maximumTokens: plan.settings.evalTokens,
+        scores: plan.stage.scores, batchTokens: plan.microBatchTokens, maximumTokens: plan.settings.evalTokens,
         share: BatchShare(rank: exchange.rank, count: exchange.count), using: &batch
       ) { batch in
         guard isWanted() else { throw Stopped() }

@@ -102,6 +102,17 @@ package struct ResolvedSettings: Sendable {
     recorded.warmupSteps = warmupSteps
     recorded.evalInterval = evalInterval
     recorded.checkpointInterval = checkpointInterval
+    if asked.teacher != nil {
+      let distillation = Distillation(asked)
+      recorded.distillAlpha = distillation.textShare
+      recorded.distillTemperature = distillation.temperature
+      recorded.distillBeta = distillation.mixture
+    }
+    if let loss = recorded.loss {
+      let preferences = PreferenceLoss(shape: loss, beta: 1, isLengthNormalized: false)
+      if loss == .robust { recorded.labelSmoothing = asked.labelSmoothing ?? preferences.labelSmoothing }
+      if loss == .simpo { recorded.simpoGamma = asked.simpoGamma ?? preferences.simpoGamma }
+    }
     if let lora {
       recorded.loraAlpha = lora.alpha
       recorded.loraDropout = lora.dropout

@@ -157,9 +157,10 @@ extension Stage {
       list.device.description, list.precision.description, list.recomputeActivations.description, list.seed.description,
       list.threads.description, list.evalInterval.description, list.evalTokens.description,
       list.checkpointInterval.description, list.keepCheckpoints.description, list.logInterval.description,
-      list.samplePrompt.description, list.tensorboard.description, list.wandb.description,
+    ] + (scores ? [] : [list.samplePrompt.description]) + [
+      list.tensorboard.description, list.wandb.description,
     ]
-      + (modelsAnswer
+      + (modelsAnswer && !scores
         ? [
           // A stage that is there for adapters cannot go without.
           defaultLoRARank > 0

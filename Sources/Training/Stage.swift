@@ -14,6 +14,8 @@ package struct Stage: Sendable, Equatable {
   package var defaultLoRARank = 0
   /// What the engine computes fastest, where the program has said which engine (`computed(by:)`).
   package private(set) var defaultPrecision = ElementType.float32
+  /// Whether its models give a text a score, rather than write.
+  package var scores = false
   /// Options that no other stage has.
   package var ownSettings: [SettingDescription] = []
   /// What it reports in addition to what all stages do.
@@ -39,7 +41,7 @@ package struct Stage: Sendable, Equatable {
   /// Whether a run may begin with random weights, rather than with a model.
   package var canMakeModel: Bool { !modelsAnswer }
 
-  package static let all: [Stage] = [.pretrain, .sft, .lora, .dpo, .kto]
+  package static let all: [Stage] = [.pretrain, .sft, .lora, .dpo, .kto, .reward]
 
   /// From nothing or from another model, on plain documents. Optimizer and rate are those that learned most: docs/LOG.md.
   package static let pretrain = Stage(

@@ -21,6 +21,7 @@ package struct TeacherModel: Sendable {
     self.path = path
     directory = try resolveModelDirectory(path)
     configuration = try ModelConfiguration(modelDirectory: directory)
+    try configuration.requireLogits(path)
     guard configuration.vocabularySize == student.vocabularySize else {
       throw TrainingError(
         "--teacher \(path) has \(configuration.vocabularySize) tokens (vocab_size), the model \(student.vocabularySize). "

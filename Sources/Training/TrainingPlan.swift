@@ -138,9 +138,16 @@ package struct TrainingPlan {
     }
     source = try ModelSource(asked, stage, checkpoint: checkpoint)
     tokenizerDirectory = source.tokenizerDirectory ?? data
-    configuration =
+    let stored =
       try source.directory.map { try ModelConfiguration(modelDirectory: $0) }
       ?? Self.newModel(asked, data, manifest)
+    if !stage.scores { try stored.requireLogits(asked.modelName) }
+    guard !stage.scores || Architecture(stored).scoringName != nil else {
+      throw TrainingError(
+        "\(asked.modelName) is a \(Architecture(stored).rawValue), of which transformers knows no model that scores. Choose "
+          + "another --from.")
+    }
+    configuration = stage.scores ? stored.scoring : stored
     // The model that a checkpoint's run began with does not follow from its weights.
     startModelHash = checkpoint != nil ? record?.startModelHash : try asked.from.map(Self.modelHash)
     if let expected = record?.startModelHash, expected != startModelHash { throw Self.otherStartModel(asked) }
@@ -242,7 +249,8 @@ package struct TrainingPlan {
   /// - Throws: `CorpusError` when it does not lie in the data.
   package func shardSource(position: BatchPosition) throws -> ShardSource {
     try ShardSource(
-      dataset.training, documentsPerSample: stage.dataKind.documentsPerSample, settings.sizes, settings.length,
+      dataset.training, documentsPerSample: stage.dataKind.documentsPerSample, scores: stage.scores, settings.sizes,
+      settings.length,
       seed: settings.seed, position: position)
   }
 
@@ -255,7 +263,16 @@ package struct TrainingPlan {
     let seed = UInt64(truncatingIfNeeded: settings.seed)
     switch source {
     case .random: return .whole(try Parameters(configuration: configuration, seed: seed))
-    case .directory(let directory): return .whole(try Parameters(modelDirectory: directory))
+    case .directory(let directory):
+      let stored = try Parameters(modelDirectory: directory)
+      guard configuration != stored.configuration else { return .whole(stored) }
+      // A model that writes becomes one that scores: all except its output matrix stays.
+      let scoring = try Parameters(configuration: configuration, seed: seed)
+      for entry in scoring.table.entries where entry.role != .output {
+        (scoring.values + entry.offset).update(
+          from: stored[entry.key].baseAddress!, count: entry.count)
+      }
+      return .whole(scoring)
     case .base(let directory, let saved):
       guard let lora = settings.lora else { preconditionFailure("an adapter without a rank") }
       let base = LoRABase(path: directory, contentHash: try ModelWeights(directory: directory).contentHash())

@@ -105,3 +105,16 @@ func writeDistillation(_ arguments: [String]) throws {
   }
   try write(sums, gradientsOf: engine, parameters.table, to: arguments[7])
 }
+
+/// A reward model's loss and gradients.
+func writeReward(model: String, data: String, output: String) throws {
+  let split = try TokenShardDataset(directory: data).training
+  var sequence = try BatchSequence(
+    split, sequenceLength: split.longestInput + 1, documentsPerSample: 2, scores: true, shuffleSeed: nil)
+  var batch = Batch()
+  _ = sequence.next(maximumTokens: max(split.tokenCount, 2 * split.longestInput + 2), into: &batch)
+  let parameters = try Parameters(modelDirectory: model)
+  let engine = try CPUEngineProvider(threads: 2).makeEngine(
+    .whole(parameters), EngineSettings(precision: .float32, maximumTokens: batch.tokenCount, optimizer: .adamW))
+  try writeObjective(RewardObjective(), engine, batch, parameters.table, to: output)
+}

@@ -18,6 +18,7 @@ import Training
 ///     interop-probe create CONFIG.json SEED float32|bfloat16 TOKENIZER OUTPUT
 ///     interop-probe preferences MODEL REFERENCE DATA LOSS BETA sum|mean OUTPUT.safetensors [NUMBER]
 ///     interop-probe unpaired-preferences MODEL REFERENCE DATA BETA DESIRABLE UNDESIRABLE OUTPUT.safetensors
+///     interop-probe reward MODEL DATA OUTPUT.safetensors
 ///     interop-probe distillation MODEL TEACHER DOCUMENTS.json ALPHA TEMPERATURE BETA OUTPUT.safetensors
 ///     interop-probe distributions CASES.json
 ///     interop-probe structured TOKENIZER CASES.json
@@ -33,6 +34,7 @@ import Training
 /// `preferences` takes all training pairs of prepared data as one batch and writes `loss`, trl's metrics, and the gradient
 /// of each weight, all of the mean over the pairs; NUMBER is that of --label-smoothing or --simpo-gamma.
 /// `unpaired-preferences` does the same for KTO, with the weights of both kinds of answers.
+/// `reward` does the same for a reward model.
 /// `distillation` takes the documents as one batch and writes `loss`, `cross_entropy` and the gradient of each weight, all of
 /// the mean over tokens.
 /// `distributions` prints, for each case of `logits`, `context` and sampling settings by their names in the API, the
@@ -55,6 +57,7 @@ func run(_ arguments: [String]) throws {
       tokenizerDirectory: arguments[4])
   case ("preferences", 8), ("preferences", 9): try writePreferences(arguments)
   case ("unpaired-preferences", 8): try writeUnpairedPreferences(arguments)
+  case ("reward", 4): try writeReward(model: arguments[1], data: arguments[2], output: arguments[3])
   case ("distillation", 8): try writeDistillation(arguments)
   case ("distributions", 2): try printDistributions(arguments[1])
   case ("structured", 3): try printStructured(tokenizer: arguments[1], cases: arguments[2])

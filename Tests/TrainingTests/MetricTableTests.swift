@@ -35,11 +35,18 @@ struct MetricTableTests {
       settings.steps = 2
       let (_, judged) = try tiny.train(settings, stage: .kto, output: "judged")
       settings = tiny.settings()
+      settings.steps = 1
+      let (_, dense) = try tiny.train(settings, output: "dense")
+      settings = tiny.settings(.reward)
+      settings.from = dense
+      settings.steps = 2
+      let (_, scoring) = try tiny.train(settings, stage: .reward, output: "scoring")
+      settings = tiny.settings()
       settings.teacher = base
       settings.steps = 2
       let (_, taught) = try tiny.train(settings, output: "taught")
       var found: Set<String> = []
-      for path in [base, aligned, odds, judged, taught] {
+      for path in [base, aligned, odds, judged, scoring, taught] {
         for line in try text(path + "/metrics.jsonl").split(separator: "\n") {
           guard case .object(let members) = try JSON(parsing: String(line)) else { continue }
           found.formUnion(members.map(\.key))

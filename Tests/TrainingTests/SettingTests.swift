@@ -96,7 +96,7 @@ struct SettingTests {
         // A rule, in several words, is checked elsewhere.
         guard let text = setting.defaultText(stage), !text.contains(" "), text != "all" else { continue }
         let value = recorded[setting.name]?.settingText
-        // Those of an adapter, of a teacher and of one loss have no value where there is none of these.
+        // Those of an adapter, of a teacher and of one loss are recorded where there is one.
         let isOfAdapter = setting.name.hasPrefix("lora-") && stage.defaultLoRARank == 0
         let needsAnother =
           setting.name.hasPrefix("distill-") || ["label-smoothing", "simpo-gamma"].contains(setting.name)
@@ -111,12 +111,16 @@ struct SettingTests {
     let common = names.reduce(names[0]) { $0.intersection($1) }
     let ofTeacher: Set = ["teacher", "distill-alpha", "distill-temperature", "distill-beta"]
     let ofAdapter: Set = ["lora-rank", "lora-alpha", "lora-dropout", "lora-targets"]
-    #expect(names[0].subtracting(common) == ofTeacher.union(["model"]))
-    #expect(names[1] == names[2] && names[1].subtracting(common) == ofTeacher.union(ofAdapter))
+    #expect(names[0].subtracting(common) == ofTeacher.union(["model", "sample-prompt"]))
     #expect(
-      Stage.all.map { $0.startSettings.map(\.name) } == [["model", "from"], ["from"], ["from"], ["from"], ["from"]])
+      names[1] == names[2] && names[1].subtracting(common) == ofAdapter.union(ofTeacher).union(["sample-prompt"]))
+    #expect(
+      Stage.all.map { $0.startSettings.map(\.name) }
+        == [["model", "from"], ["from"], ["from"], ["from"], ["from"], ["from"]])
     #expect(
       names[3].subtracting(names[1]) == ["beta", "loss", "length-normalized", "label-smoothing", "simpo-gamma"])
     #expect(names[4].subtracting(names[1]) == ["beta", "desirable-weight", "undesirable-weight"])
+    // A model that scores has no adapter and writes no samples.
+    #expect(names[5] == common)
   }
 }

@@ -1,3 +1,4 @@
+import Foundation
 import Model
 
 /// The models of `transformers` that a configuration can express, with what each has where `config.json` is silent.
@@ -23,6 +24,12 @@ package enum Architecture: String, CaseIterable {
       } else {
         configuration.slidingWindow == nil ? .llama : .mistral
       }
+  }
+
+  /// The name of the class that gives a text a score, where `transformers` has one.
+  package var scoringName: String? {
+    self == .ernieMixture
+      ? nil : rawValue.replacingOccurrences(of: "ForCausalLM", with: "ForSequenceClassification")
   }
 
   var modelType: String {

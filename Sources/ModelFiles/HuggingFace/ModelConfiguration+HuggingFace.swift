@@ -29,7 +29,10 @@ extension ModelConfiguration {
     let architecture = Architecture(self)
     let endTokens = endTokenIDs.map(JSON.integer)
     var members: [(String, JSON)] = [
-      ("architectures", .array([.string(architecture.rawValue)])),
+      (
+        "architectures",
+        .array([.string((scoresTexts ? architecture.scoringName : nil) ?? architecture.rawValue)])
+      ),
       ("attention_bias", .bool(attentionBias == .inputsAndOutput)),
       ("attention_dropout", .number(0)),
       ("bos_token_id", beginTokenID.map(JSON.integer) ?? .null),
@@ -56,6 +59,15 @@ extension ModelConfiguration {
     ]
     if let slidingWindow { members.append(("sliding_window", .integer(slidingWindow))) }
     if isMixture { members += mixtureMembers(architecture) }
+    if scoresTexts {
+      members += [
+        ("id2label", .object([.init("0", .string("score"))])),
+        ("label2id", .object([.init("score", .integer(0))])),
+        ("num_labels", .integer(1)),
+      ]
+      // transformers takes the score at the last token that is not this one, so it must be none that ends a text.
+      if !endTokenIDs.contains(0) { members.append(("pad_token_id", .integer(0))) }
+    }
     return .object(members.map { JSON.Member($0.0, $0.1) })
   }
 
@@ -72,7 +84,7 @@ extension ModelConfiguration {
   }
 
   private init(_ config: HuggingFaceConfig) throws {
-    let architecture = try config.architecture()
+    let (architecture, scores) = try config.architecture()
     try config.refuseUnsupportedFeatures(of: architecture)
     let hiddenSize = try config.integer("hidden_size")
     let headCount = try config.integer("num_attention_heads")
@@ -100,6 +112,7 @@ extension ModelConfiguration {
     beginTokenID = try config.tokens("bos_token_id", default: hasTokens && vocabularySize > 1 ? [1] : []).first
     endTokenIDs = try config.tokens("eos_token_id", default: hasTokens && vocabularySize > 2 ? [2] : [])
     if architecture.isMixture { try config.readExperts(architecture, into: &self) }
+    if scores { self = scoring }
     try validate(source: config.path)
     if architecture.isMixture { try config.refuseDenseLayers(architecture, of: self) }
   }
@@ -168,9 +181,19 @@ struct HuggingFaceConfig {
   }
 
   /// The architecture; one that is not supported is refused by name.
-  func architecture() throws(ModelFileError) -> Architecture {
+  /// - Returns: the architecture, and whether the model is one that gives a text a single score.
+  func architecture() throws(ModelFileError) -> (Architecture, scores: Bool) {
     let name = value("architectures")?.arrayValue?.first?.stringValue
     let type = value("model_type")?.stringValue
+    if let name, let scoring = Architecture.allCases.first(where: { $0.scoringName == name }) {
+      var labels = 2
+      if case .object(let members)? = value("id2label") { labels = members.count }
+      guard value("num_labels")?.integerValue ?? labels == 1 else {
+        throw .unsupported(
+          path: path, feature: "\(name) is read with one label (num_labels), as a reward model has")
+      }
+      return (scoring, true)
+    }
     let found = Architecture.allCases.first { name == nil ? $0.modelType == type : $0.rawValue == name }
     guard let found else {
       throw .unsupported(
@@ -178,7 +201,7 @@ struct HuggingFaceConfig {
         feature: "the architecture '\((name ?? type ?? "none").prefix(60))' is not supported; "
           + Architecture.allCases.map(\.rawValue).joined(separator: ", ") + " are")
     }
-    return found
+    return (found, false)
   }
 
   /// Which products of attention have biases. Qwen2 has its own whatever the setting says, as in `transformers`.

@@ -2,9 +2,9 @@
 package let allCommands: [Command] = [
   tokenizerTrainCommand, tokenizerEncodeCommand, tokenizerDecodeCommand, tokenizerRenderCommand,
   dataPretrainCommand, dataSFTCommand, dataDPOCommand, dataKTOCommand, dataInspectCommand,
-  pretrainCommand, sftCommand, loraCommand, dpoCommand, ktoCommand, mergeCommand,
+  pretrainCommand, sftCommand, loraCommand, dpoCommand, ktoCommand, rewardCommand, mergeCommand,
   runsListCommand, runsCompareCommand, watchCommand,
   generateCommand, chatCommand, serveCommand,
-  evalPerplexityCommand, evalChoicesCommand, convertCommand, infoCommand,
+  evalPerplexityCommand, evalChoicesCommand, evalRewardCommand, convertCommand, infoCommand,
   benchTrainCommand, benchPrefillCommand, benchDecodeCommand, benchProductsCommand, benchTokenizerCommand,
 ]

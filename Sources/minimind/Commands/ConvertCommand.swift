@@ -55,6 +55,9 @@ let convertCommand: Command = {
         "--heads, --rope-theta and --experts-per-token go with a .pth; \(invocation[from]) says them.")
     }
     let source = try origin.read(invocation[from], missing)
+    if !(result is HuggingFaceFormat) {
+      try source.parameters.configuration.requireLogits(invocation[from])
+    }
     let settings = WriteSettings(
       encoding: invocation[type] ?? result.exactEncoding(of: source),
       tokenizerDirectory: result.tokenizer == .none ? nil : invocation[tokenizer] ?? source.tokenizerDirectory,

@@ -44,6 +44,7 @@ let evalChoicesCommand: Command = {
     let tokenizer = try modelTokenizer(directory)
     let prompt = try ChoicePrompt(tokenizer, try ChatTemplate(TokenizerFiles(directory)))
     let parameters = try Parameters(modelDirectory: directory)
+    try parameters.configuration.requireLogits(directory)
     try checkVocabulary(tokenizer, parameters.configuration.vocabularySize, directory)
     // A path that cannot be written is reported before the work.
     let outputFile = try invocation[output].map { try AtomicFile($0) }

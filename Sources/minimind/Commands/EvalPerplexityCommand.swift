@@ -63,6 +63,7 @@ let evalPerplexityCommand: Command = {
     let directory = try resolveModelDirectory(invocation[GenerateOptions.model])
     let tokenizer = try modelTokenizer(directory)
     let configuration = try ModelConfiguration(modelDirectory: directory)
+    try configuration.requireLogits(directory)
     try checkVocabulary(tokenizer, configuration.vocabularySize, directory)
     let engines = CPUEngineProvider(threads: threadCount(invocation))
     Interruption.watch()

@@ -90,6 +90,7 @@ struct LoadedModel {
     directory = try resolveModelDirectory(invocation[GenerateOptions.model])
     tokenizer = try modelTokenizer(directory)
     let configuration = try ModelConfiguration(modelDirectory: directory)
+    try configuration.requireLogits(directory)
     let scaling = try RotaryOptions.scaling(invocation, configuration)
     let growth = scaling == nil || scaling == RotaryScaling.none ? 1 : invocation[RotaryOptions.factor]
     model = try loadInferenceEngine(

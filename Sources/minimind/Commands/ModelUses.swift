@@ -24,7 +24,11 @@ struct ModelUses: Encodable {
   /// - Parameter directory: what `resolveModelDirectory` found.
   init(directory: String) {
     var stored: StoredModel?
-    check(.weights) { stored = try StoredModel(modelDirectory: directory) }
+    check(.weights) {
+      let read = try StoredModel(modelDirectory: directory)
+      try read.configuration.requireLogits(directory)
+      stored = read
+    }
     var tokenizer: Tokenizer?
     check(.tokenizer) {
       let read = try modelTokenizer(directory)

@@ -28,6 +28,11 @@ let ktoCommand = trainingCommand(
   .kto, summary: "aligns a model with answers that are wanted or not, one by one (KTO)",
   example: "minimind kto --from my-chat --data my-judged --output my-aligned")
 
+/// `minimind reward`: makes a model that scores answers.
+let rewardCommand = trainingCommand(
+  .reward, summary: "trains a model that scores answers, from pairs of them (a reward model)",
+  example: "minimind reward --from my-chat --data my-preferences --output my-reward")
+
 private func trainingCommand(_ stage: Stage, summary: String, example: String) -> Command {
   // What its help says; a run has the default of its device.
   let stage = stage.computed(by: TrainingDevice.cpu.engines)

@@ -211,6 +211,8 @@ func lossText(_ evaluation: Evaluation) -> String {
 }
 
 private func nextCommand(_ plan: TrainingPlan, _ run: RunDirectory) -> String {
-  plan.stage.modelsAnswer
-    ? "minimind chat --model \(run.path)" : "minimind generate --model \(run.path) --prompt \"…\""
+  plan.stage.scores
+    ? "minimind eval reward --model \(run.path) --input FILE"
+    : plan.stage.modelsAnswer
+      ? "minimind chat --model \(run.path)" : "minimind generate --model \(run.path) --prompt \"…\""
 }
