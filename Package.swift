@@ -88,7 +88,8 @@ let package = Package(
     .executableTarget(
       name: "minimind",
       dependencies: [
-        "Storage", "Machine", "Model", "Compute", "CPUEngine", "ProgramEngine", "PJRT", "Processes", "Tokenization",
+        "Storage", "Machine", "Model", "Compute", "CPUEngine", "Programs", "ProgramEngine", "PJRT", "Processes",
+        "Tokenization",
         "ModelFiles", "Corpus", "Training", "Generation", "Evaluation", "Serving",
       ],
       swiftSettings: swiftSettings),

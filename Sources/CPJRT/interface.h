@@ -41,6 +41,9 @@ enum {
   executableDeserializeAndLoad = 56,
   bufferDestroy = 58,
   bufferToHostBuffer = 70,
+  topologyCreate = 82,
+  topologyPlatformVersion = 85,
+  compile = 89,
   executableGetCompiledMemoryStats = 96,
   functionCount = 97
 };
@@ -61,7 +64,8 @@ typedef struct {
   void *object;
 } Object;
 
-/// Of an object, a text: errorMessage, clientPlatformName, clientPlatformVersion, deviceDescriptionKind.
+/// Of an object, a text: errorMessage, clientPlatformName, clientPlatformVersion, deviceDescriptionKind,
+/// topologyPlatformVersion.
 typedef struct {
   Head head;
   void *object;
@@ -126,6 +130,35 @@ typedef struct {
   size_t optionsSize;
   void *executable;
 } ClientCompile;
+
+/// An option that is a text: of the other kinds none is used.
+typedef struct {
+  Head head;
+  const char *name;
+  size_t nameLength;
+  int type;
+  const char *text;
+  size_t length;
+} NamedText;
+
+typedef struct {
+  Head head;
+  const char *name;
+  size_t nameLength;
+  const NamedText *options;
+  size_t optionCount;
+  void *topology;
+} TopologyCreate;
+
+typedef struct {
+  Head head;
+  void *topology;
+  const Source *source;
+  const char *options;
+  size_t optionsSize;
+  void *client;
+  void *executable;
+} Compile;
 
 typedef struct {
   Head head;

@@ -14,6 +14,11 @@ struct CPClient {
   size_t deviceCount;
 };
 
+struct CPTarget {
+  const Interface *interface;
+  void *topology;
+};
+
 struct CPExecutable {
   const Interface *interface;
   void *executable;
@@ -76,7 +81,8 @@ static int await(const Interface *interface, void *event, CPError *error) {
   return isDone;
 }
 
-CPClient *cpOpen(const char *path, CPError *error) {
+/// The functions of the plugin in a file, which is made ready. NULL after an error.
+static const Interface *load(const char *path, CPError *error) {
   void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
   if (library == NULL) return fail(error, dlerror());
   const Interface *(*get)(void) = (const Interface *(*)(void))dlsym(library, "GetPjrtApi");
@@ -90,7 +96,12 @@ CPClient *cpOpen(const char *path, CPError *error) {
   }
   ARGUMENTS(Object, initialize);
   initialize.head.size = sizeof(Head);
-  if (!call(interface, pluginInitialize, &initialize, error)) return NULL;
+  return call(interface, pluginInitialize, &initialize, error) ? interface : NULL;
+}
+
+CPClient *cpOpen(const char *path, CPError *error) {
+  const Interface *interface = load(path, error);
+  if (interface == NULL) return NULL;
   ARGUMENTS(ClientCreate, create);
   if (!call(interface, clientCreate, &create, error)) return NULL;
   ARGUMENTS(ClientAddressableDevices, devices);
@@ -141,12 +152,17 @@ static CPExecutable *wrap(const Interface *interface, void *executable, CPError 
   return result;
 }
 
-CPExecutable *cpCompile(CPClient *client, const char *text, size_t byteCount, CPError *error) {
+static Source stableHLO(const char *text, size_t byteCount) {
   ARGUMENTS(Source, source);
   source.code = text;
   source.codeSize = byteCount;
   source.format = "mlir";
   source.formatSize = 4;
+  return source;
+}
+
+CPExecutable *cpCompile(CPClient *client, const char *text, size_t byteCount, CPError *error) {
+  Source source = stableHLO(text, byteCount);
   ARGUMENTS(ClientCompile, arguments);
   arguments.client = client->client;
   arguments.source = &source;
@@ -186,14 +202,74 @@ CPExecutable *cpLoad(CPClient *client, const void *bytes, size_t byteCount, CPEr
   return wrap(client->interface, arguments.executable, error);
 }
 
+static int temporaryBytes(const Interface *interface, void *program, int64_t *bytes, CPError *error) {
+  ARGUMENTS(ExecutableGetCompiledMemoryStats, arguments);
+  arguments.executable = program;
+  if (!call(interface, executableGetCompiledMemoryStats, &arguments, error)) return 0;
+  *bytes = arguments.temporaries;
+  return 1;
+}
+
 int cpTemporaryBytes(CPExecutable *executable, int64_t *bytes, CPError *error) {
   void *program = unloaded(executable, error);
   if (program == NULL) return 0;
-  ARGUMENTS(ExecutableGetCompiledMemoryStats, arguments);
-  arguments.executable = program;
-  int isDone = call(executable->interface, executableGetCompiledMemoryStats, &arguments, error);
-  if (isDone) *bytes = arguments.temporaries;
+  int isDone = temporaryBytes(executable->interface, program, bytes, error);
   release(executable->interface, executableDestroy, program);
+  return isDone;
+}
+
+// MARK: - Devices that are not there
+
+static NamedText option(const char *name, const char *text) {
+  ARGUMENTS(NamedText, option);
+  option.name = name;
+  option.nameLength = strlen(name);
+  option.text = text;
+  option.length = strlen(text);
+  return option;
+}
+
+CPTarget *cpTarget(const char *path, const char *description, CPError *error) {
+  const Interface *interface = load(path, error);
+  if (interface == NULL) return NULL;
+  const NamedText options[] = {option("target_config", description), option("topology", "1x1x1")};
+  ARGUMENTS(TopologyCreate, arguments);
+  arguments.name = "target";
+  arguments.nameLength = strlen(arguments.name);
+  arguments.options = options;
+  arguments.optionCount = 2;
+  if (!call(interface, topologyCreate, &arguments, error)) return NULL;
+  CPTarget *target = malloc(sizeof *target);
+  if (target == NULL) return fail(error, "no memory");
+  *target = (CPTarget){interface, arguments.topology};
+  return target;
+}
+
+int cpTargetVersion(CPTarget *target, char version[256], CPError *error) {
+  return text(target->interface, topologyPlatformVersion, target->topology, version, error);
+}
+
+int cpCompileForTarget(CPTarget *target, const char *text, size_t byteCount, int64_t *temporaries, CPError *error) {
+  // As `compileOptions`, and an entry of field 7, env_option_overrides: without a device no kernels can be tried on it.
+  static const char name[] = "xla_gpu_autotune_level";
+  enum { length = sizeof name - 1 };
+  char options[sizeof compileOptions + length + 8];
+  memcpy(options, compileOptions, sizeof compileOptions);
+  char *entry = options + sizeof compileOptions;
+  const char before[] = {0x3A, length + 6, 0x0A, length}, after[] = {0x12, 0x02, 0x18, 0x00};
+  memcpy(entry, before, sizeof before);
+  memcpy(entry + sizeof before, name, length);
+  memcpy(entry + sizeof before + length, after, sizeof after);
+
+  Source source = stableHLO(text, byteCount);
+  ARGUMENTS(Compile, arguments);
+  arguments.topology = target->topology;
+  arguments.source = &source;
+  arguments.options = options;
+  arguments.optionsSize = sizeof options;
+  if (!call(target->interface, compile, &arguments, error)) return 0;
+  int isDone = temporaryBytes(target->interface, arguments.executable, temporaries, error);
+  release(target->interface, executableDestroy, arguments.executable);
   return isDone;
 }
 

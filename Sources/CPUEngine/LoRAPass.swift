@@ -125,8 +125,7 @@ final class LoRAPass {
   /// The mask of a place, and which of its rows is row 0 of the batch; nil without dropout.
   func dropout(_ layer: Int, _ place: LoRAPlace) -> (mask: DropoutMask, firstRow: Int)? {
     guard configuration.dropout > 0, let dropoutOrigin else { return nil }
-    var stream = layer * LoRASite.allCases.count + place.site.rawValue
-    if case .expert(let expert) = place.block { stream += (1 + expert) * layerCount * LoRASite.allCases.count }
-    return (DropoutMask(rate: Float(configuration.dropout), seed: seed, stream: UInt64(stream)), dropoutOrigin)
+    let stream = place.dropoutStream(layer, of: layerCount)
+    return (DropoutMask(rate: Float(configuration.dropout), seed: seed, stream: stream), dropoutOrigin)
   }
 }

@@ -1,35 +1,24 @@
 import Model
 import VectorMath
 
-/// Which elements dropout zeroes: a pure function of a seed and an element's place, so that the backward pass repeats
-/// the forward pass's choice without storing it, whichever worker computes the row.
-///
-/// A row has a key of 64 bits, from SplitMix64's finaliser; an element is hashed from the key and its column by a 32-bit
-/// finaliser of the same kind (Wellons, "hash-prospector", lowbias32), sixteen at a time.
+/// Which elements dropout zeroes: a pure function of a seed and an element's place (`DropoutKeys`), so that the backward pass
+/// repeats the forward pass's choice without storing it, whichever worker computes the row; sixteen elements at a time.
 package struct DropoutMask: Sendable {
   /// The probability of a zero, in 0..<1.
   package let rate: Float
-  private let seed: UInt64
+  private let keys: DropoutKeys
   private let threshold: UInt32
 
   /// What the elements that stay are multiplied by, so that the mean stays too: 1 / (1 - rate).
-  package var keptScale: Float { 1 / (1 - rate) }
+  package var keptScale: Float { DropoutKeys.keptScale(rate: rate) }
 
   /// - Parameters:
   ///   - stream: numbers one of the independent masks of a seed.
   package init(rate: Float, seed: UInt64, stream: UInt64) {
     precondition(rate >= 0 && rate < 1, "a dropout rate of \(rate)")
     self.rate = rate
-    self.seed = Self.mixed(seed &+ stream &* 0x9E37_79B9_7F4A_7C15)
-    threshold = UInt32(Double(rate) * 0x1p32)
-  }
-
-  /// SplitMix64's finaliser.
-  private static func mixed(_ value: UInt64) -> UInt64 {
-    var bits = value &+ 0x9E37_79B9_7F4A_7C15
-    bits = (bits ^ (bits >> 30)) &* 0xBF58_476D_1CE4_E5B9
-    bits = (bits ^ (bits >> 27)) &* 0x94D0_49BB_1331_11EB
-    return bits ^ (bits >> 31)
+    keys = DropoutKeys(seed: seed, stream: stream)
+    threshold = DropoutKeys.threshold(rate: rate)
   }
 
   /// Whether an element becomes zero.
@@ -38,31 +27,28 @@ package struct DropoutMask: Sendable {
   ///   matrix.
   package func isDropped(row: Int, column: Int) -> Bool {
     let key = key(ofRow: row)
-    var bits = key.low &+ UInt32(truncatingIfNeeded: column) &* 0x9E37_79B9
-    bits = (bits ^ (bits >> 16)) &* 0x7FEB_352D
-    bits = (bits ^ (bits >> 15) ^ key.high) &* 0x846C_A68B
+    var bits = key.low &+ UInt32(truncatingIfNeeded: column) &* DropoutKeys.columnFactor
+    bits = (bits ^ (bits >> 16)) &* DropoutKeys.firstFactor
+    bits = (bits ^ (bits >> 15) ^ key.high) &* DropoutKeys.secondFactor
     return bits ^ (bits >> 16) < threshold
   }
 
-  fileprivate func key(ofRow row: Int) -> (low: UInt32, high: UInt32) {
-    let key = Self.mixed(seed ^ UInt64(truncatingIfNeeded: row))
-    return (UInt32(truncatingIfNeeded: key), UInt32(truncatingIfNeeded: key >> 32))
-  }
+  fileprivate func key(ofRow row: Int) -> (low: UInt32, high: UInt32) { keys.ofRow(row) }
 
   /// `isDropped` for sixteen columns from `start`: `values` or zero.
   @inline(__always)
   fileprivate func apply(_ values: SIMD16<Float>, _ key: (low: UInt32, high: UInt32), _ start: Int) -> SIMD16<Float> {
-    let first = UInt32(truncatingIfNeeded: start) &* 0x9E37_79B9 &+ key.low
+    let first = UInt32(truncatingIfNeeded: start) &* DropoutKeys.columnFactor &+ key.low
     var bits = Self.columnSteps &+ SIMD16(repeating: first)
-    bits = (bits ^ (bits &>> 16)) &* 0x7FEB_352D
-    bits = (bits ^ (bits &>> 15) ^ SIMD16(repeating: key.high)) &* 0x846C_A68B
+    bits = (bits ^ (bits &>> 16)) &* DropoutKeys.firstFactor
+    bits = (bits ^ (bits &>> 15) ^ SIMD16(repeating: key.high)) &* DropoutKeys.secondFactor
     bits = bits ^ (bits &>> 16)
     return values.replacing(with: 0, where: bits .< SIMD16(repeating: threshold))
   }
 
   private static var columnSteps: SIMD16<UInt32> {
     @inline(__always)
-    get { SIMD16(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15) &* 0x9E37_79B9 }
+    get { SIMD16(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15) &* DropoutKeys.columnFactor }
   }
 }
 

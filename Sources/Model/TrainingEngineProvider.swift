@@ -2,8 +2,10 @@
 package struct EngineSettings: Sendable {
   /// The type of the numbers that matrix products take; weights are kept in fp32.
   package var precision: ElementType
-  /// The most tokens of a batch, and of a document.
+  /// The most tokens of a batch.
   package var maximumTokens: Int
+  /// The most tokens of a document, by which memory is counted; an engine takes longer ones too.
+  package var longestDocument: Int
   /// Keeps of every layer its input alone, and computes the rest again in the backward pass (Chen et al. 2016,
   /// arXiv 1604.06174): less memory, more time, the same bits.
   package var recomputesActivations: Bool
@@ -18,11 +20,12 @@ package struct EngineSettings: Sendable {
   package var ranks = 1
 
   package init(
-    precision: ElementType, maximumTokens: Int, recomputesActivations: Bool = false, optimizer: OptimizerKind?,
-    rotaryScaling: RotaryScaling? = nil, seed: UInt64 = 0, rank: Int = 0, ranks: Int = 1
+    precision: ElementType, maximumTokens: Int, longestDocument: Int? = nil, recomputesActivations: Bool = false,
+    optimizer: OptimizerKind?, rotaryScaling: RotaryScaling? = nil, seed: UInt64 = 0, rank: Int = 0, ranks: Int = 1
   ) {
     self.precision = precision
     self.maximumTokens = maximumTokens
+    self.longestDocument = min(maximumTokens, longestDocument ?? maximumTokens)
     self.recomputesActivations = recomputesActivations
     self.optimizer = optimizer
     self.rotaryScaling = rotaryScaling
@@ -37,6 +40,9 @@ package protocol TrainingEngineProvider {
   /// What its engines compute fastest on this machine: the default of a run.
   static var fastestPrecision: ElementType { get }
 
+  /// Whether a run recomputes activations unless it is asked otherwise.
+  static var recomputesByDefault: Bool { get }
+
   /// - Throws: `OutOfMemoryError`, and what reading an adapter's base throws.
   func makeEngine(_ model: TrainableModel, _ settings: EngineSettings) throws -> any TrainingEngine
 
@@ -45,4 +51,22 @@ package protocol TrainingEngineProvider {
   /// - Parameter lora: the adapter that is trained; nil for the whole model.
   func memoryBytes(_ configuration: ModelConfiguration, lora: LoRAConfiguration?, _ settings: EngineSettings) throws
     -> Int
+
+  /// What such an engine keeps in the memory of a device; nil where that is the host's.
+  func deviceMemory(_ configuration: ModelConfiguration, lora: LoRAConfiguration?, _ settings: EngineSettings) throws
+    -> DeviceMemory?
+
+  /// Why the device of its engines no longer computes, which nothing but a new start changes: after that engines give numbers
+  /// that are none (NaN) and change nothing.
+  var failure: (any Error)? { get }
+}
+
+extension TrainingEngineProvider {
+  package static var recomputesByDefault: Bool { false }
+
+  package func deviceMemory(
+    _ configuration: ModelConfiguration, lora: LoRAConfiguration?, _ settings: EngineSettings
+  ) throws -> DeviceMemory? { nil }
+
+  package var failure: (any Error)? { nil }
 }

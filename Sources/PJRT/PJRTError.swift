@@ -23,14 +23,19 @@ package enum PJRTError: Error, Equatable, CustomStringConvertible {
   }
 
   init(_ step: String, _ error: CPError) {
-    // Of a text of several lines the first says what it is about.
-    let reason = error.text.split(separator: "\n").first.map(String.init) ?? "code \(error.code)"
+    let reason = error.reason
     self =
       error.code == Int32(cpResourceExhausted) ? .outOfMemory(reason: reason) : .failed(step: step, reason: reason)
   }
 }
 
 extension CPError {
+  /// The first line of what the plugin says, without its full stop.
+  var reason: String {
+    let line = text.split(separator: "\n").first ?? "code \(code)"
+    return String(line.hasSuffix(".") ? line.dropLast() : line)
+  }
+
   /// What the plugin says.
   var text: String {
     withUnsafeBytes(of: message) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }

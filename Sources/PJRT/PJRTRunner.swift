@@ -3,6 +3,7 @@ import Foundation
 import Model
 import Programs
 import Storage
+import Synchronization
 
 /// Runs programs on the first device of a PJRT plugin, which compiles them: a GPU, or a processor in tests.
 package final class PJRTRunner: ProgramRunner {
@@ -16,8 +17,8 @@ package final class PJRTRunner: ProgramRunner {
     package var memory: Int?
   }
 
-  /// A program that is compiled.
-  package final class Loaded {
+  /// A program that is compiled. Any thread may run it; plugins allow that.
+  package final class Loaded: @unchecked Sendable {
     fileprivate let executable: OpaquePointer
     fileprivate let outputTypes: [TensorType]
 
@@ -53,6 +54,8 @@ package final class PJRTRunner: ProgramRunner {
   /// Lives as long as the process: plugins cannot be unloaded.
   private let client: OpaquePointer
   private let cache: ProgramCache?
+  /// By their keys: a run asks what its programs take before it has an engine, and DPO's reference has some of them too.
+  private let loaded = Mutex<[String: Loaded]>([:])
 
   /// - Parameters:
   ///   - path: the plugin's file.
@@ -60,7 +63,7 @@ package final class PJRTRunner: ProgramRunner {
   /// - Throws: `PJRTError`.
   package init(plugin path: String, cache: ProgramCache?) throws {
     var error = CPError()
-    guard let client = cpOpen(path, &error) else { throw PJRTError.cannotOpen(path: path, reason: error.text) }
+    guard let client = cpOpen(path, &error) else { throw PJRTError.cannotOpen(path: path, reason: error.reason) }
     var (name, version) = (CText(), CText())
     guard cpPlatform(client, &name.characters, &version.characters, &error) != 0 else {
       throw PJRTError("name its platform", error)
@@ -79,20 +82,23 @@ package final class PJRTRunner: ProgramRunner {
     minorVersion = Int(cpMinorVersion(client))
   }
 
-  /// Room for a text of C.
-  private struct CText {
-    var characters = [CChar](repeating: 0, count: 256)
-    var text: String { String(decoding: characters.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self) }
-  }
-
   package var usesHostMemory: Bool { platform == "cpu" }
+
+  package var memoryBytes: Int? { devices[0].memory }
 
   // MARK: - Programs
 
   package func load(_ program: Program) throws -> Loaded {
     let text = program.stableHLO
-    var error = CPError()
     let key = cacheKey(text)
+    if let known = loaded.withLock({ $0[key] }) { return known }
+    let made = try make(program, text, key)
+    loaded.withLock { $0[key] = made }
+    return made
+  }
+
+  private func make(_ program: Program, _ text: String, _ key: String) throws -> Loaded {
+    var error = CPError()
     // What another plugin's version left is refused and compiled again.
     if let data = cache?.read(key),
       let executable = data.withUnsafeBytes({ cpLoad(client, $0.baseAddress!, $0.count, &error) })
@@ -128,10 +134,9 @@ package final class PJRTRunner: ProgramRunner {
     return isDone != 0 ? data : nil
   }
 
-  /// Bytes of the device's memory that a run takes in addition to inputs and outputs.
-  package func temporaryBytes(_ loaded: Loaded) throws -> Int {
+  package func temporaryBytes(_ program: Program) throws -> Int {
     var (bytes, error) = (Int64(0), CPError())
-    guard cpTemporaryBytes(loaded.executable, &bytes, &error) != 0 else {
+    guard cpTemporaryBytes(try load(program).executable, &bytes, &error) != 0 else {
       throw PJRTError("say how much memory a program takes", error)
     }
     return Int(bytes)

@@ -1,18 +1,18 @@
 import Programs
 
-/// A runner as engines use it, which cannot throw: a device that fails ends the process.
-struct Device<Runner: ProgramRunner> {
+/// A runner as engines use it, which cannot throw: from its first failure on a device computes nothing, and says why.
+final class Device<Runner: ProgramRunner> {
   let runner: Runner
-  let onFailure: (any Error) -> Never
+  private(set) var failure: (any Error)?
 
-  private func attempt<Result>(_ body: () throws -> Result) -> Result {
-    do { return try body() } catch { onFailure(error) }
-  }
+  init(_ runner: Runner) { self.runner = runner }
 
-  func load(_ program: Program) -> Runner.Loaded { attempt { try runner.load(program) } }
-  func upload(_ tensor: HostTensor) -> Runner.Memory { attempt { try runner.upload(tensor) } }
-  func download(_ memory: Runner.Memory) -> HostTensor { attempt { try runner.download(memory) } }
-  func run(_ loaded: Runner.Loaded, _ inputs: [Runner.Memory]) -> [Runner.Memory] {
-    attempt { try runner.run(loaded, inputs) }
+  /// What `body` gives; nil where it fails, or anything before it has.
+  func attempt<Result>(_ body: () throws -> Result) -> Result? {
+    guard failure == nil else { return nil }
+    do { return try body() } catch {
+      failure = error
+      return nil
+    }
   }
 }

@@ -55,6 +55,15 @@ package struct ExpertBlocks {
     rows.rows(tokenOfRow).reshaped([count, length, rows.shape[1]])
   }
 
+  /// - Parameter experts: for each expert, [tokens, width].
+  /// - Returns: [count, length, width] each row's token's, by the expert of its block.
+  func gather(_ experts: [Tensor]) -> Tensor {
+    let (tokens, width) = (experts[0].shape[0], experts[0].shape[1])
+    let expert = expertOfBlock.reshaped([count, 1]).broadcast(to: [count, length]).reshaped([count * length])
+    return Tensor.concatenated(experts, 0).rows(expert * Double(tokens) + tokenOfRow)
+      .reshaped([count, length, width])
+  }
+
   /// The gradient of `gather`, of rows without a slot being 0: [tokens, hidden].
   package func gatherBackward(_ dRows: Tensor, choices: Int) -> Tensor {
     let parts = scatter(dRows, choices: choices)

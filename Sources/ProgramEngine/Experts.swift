@@ -33,7 +33,10 @@ package struct Experts {
         matrix: stacked(weights.map(\.matrix)),
         adapter: weights[0].adapter.map { first in
           LowRankProduct.Weight(
-            a: stacked(weights.map { $0.adapter!.a }), b: stacked(weights.map { $0.adapter!.b }), scale: first.scale)
+            a: stacked(weights.map { $0.adapter!.a }), b: stacked(weights.map { $0.adapter!.b }), scale: first.scale,
+            dropout: first.dropout.map {
+              Dropout(keys: blocks.gather(weights.map { $0.adapter!.dropout!.keys }), rate: $0.rate)
+            })
         })
     }
     self.blocks = blocks

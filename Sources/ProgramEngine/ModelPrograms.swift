@@ -6,12 +6,13 @@ import Programs
 struct ModelPrograms {
   let model: ProgramModel
 
-  /// The loss of each row.
+  /// The loss of each row of which one is asked for.
   ///
-  /// - Inputs: of `TransformerPass`. Outputs: [rows].
-  func losses(_ pass: PassShape) -> Program {
+  /// - Inputs: of `TransformerPass`. Outputs: [loss rows].
+  /// - Parameter drops: whether dropout leaves anything out.
+  func losses(_ pass: PassShape, drops: Bool = false) -> Program {
     let builder = ProgramBuilder()
-    let transformer = TransformerPass(builder, model, pass)
+    let transformer = TransformerPass(builder, model, pass, drops: drops)
     return builder.program([outputLayer(transformer, isTrained: false).losses])
   }
 
@@ -20,23 +21,23 @@ struct ModelPrograms {
   /// - Inputs: of `TransformerPass`, and int32, [count] the rows. Outputs: [count, vocabulary].
   func logits(_ pass: PassShape, count: Int) -> Program {
     let builder = ProgramBuilder()
-    let transformer = TransformerPass(builder, model, pass)
+    let transformer = TransformerPass(builder, model, pass, drops: false)
     let rows = transformer.output.rows(builder.input("logit rows", TensorType(.int32, [count])))
     let weights = transformer.weights
     return builder.program([Linear(rows, LinearWeight(matrix: weights[weights.outputRole]), model.precision).output])
   }
 
-  /// The loss of each row, and the gradients of the trained weights added to what they were.
+  /// The losses, and the gradients of the trained weights added to what they were.
   ///
-  /// - Inputs: of `TransformerPass`, and the gradients, whose memory is taken. Outputs: the gradients, [rows] the losses, and
-  ///   in a mixture `TransformerPass.expertUse`.
+  /// - Inputs: of `TransformerPass` with dropout, and the gradients, whose memory is taken. Outputs: the gradients, [loss rows]
+  ///   the losses, and in a mixture `TransformerPass.expertUse`.
   func gradients(_ pass: PassShape) -> Program {
     let builder = ProgramBuilder()
-    let transformer = TransformerPass(builder, model, pass)
+    let transformer = TransformerPass(builder, model, pass, drops: true)
     let weights = transformer.weights
     let layer = outputLayer(transformer, isTrained: true)
     weights.add(layer.dMatrix, weights.outputRole)
-    transformer.backward(layer.dInput)
+    transformer.backward(transformer.lossRowsBackward(layer.dInput))
     let sums = zip(model.trained.entries, weights.trainedGradients).map { entry, gradient in
       builder.input(Self.gradientName(entry), gradient.type) + gradient
     }
@@ -46,7 +47,7 @@ struct ModelPrograms {
 
   private func outputLayer(_ transformer: TransformerPass, isTrained: Bool) -> OutputLayer {
     OutputLayer(
-      transformer.output, transformer.weights[transformer.weights.outputRole], targets: transformer.batch.targets,
+      transformer.lossRows, transformer.weights[transformer.weights.outputRole], targets: transformer.batch.targets,
       weights: transformer.batch.lossWeights, rows: model.lossRows, model.precision, isTrained: isTrained)
   }
 

@@ -6,13 +6,21 @@ final class ModelWeights {
   let shape: ModelConfiguration
   private let table, trained: ParameterTable
   private let adapter: LoRAConfiguration?
+  /// What adapters leave out of their inputs, in training.
+  private let dropout: (AdapterDropout, keys: Tensor)?
   private var values: [String: Tensor] = [:]
   private var gradients: [String: Tensor] = [:]
 
-  /// Declares the inputs: the trained weights in the order of their table, then, under an adapter, the model's.
-  init(_ builder: ProgramBuilder, _ model: ProgramModel) {
+  /// Declares the inputs: the keys of dropout, the trained weights in the order of their table, then, under an adapter, the
+  /// model's.
+  ///
+  /// - Parameter droppedRows: rows of a pass that leaves out what dropout says; nil for one that leaves out nothing.
+  init(_ builder: ProgramBuilder, _ model: ProgramModel, droppedRows: Int?) {
     shape = model.shape
     (table, trained, adapter) = (model.table, model.trained, model.adapter)
+    dropout = droppedRows.flatMap { rows in
+      model.dropout.map { ($0, keys: builder.input("dropout keys", $0.type(rows: rows))) }
+    }
     for entry in trained.entries { values[entry.key] = builder.input(entry.key, TensorType(.float32, entry.shape)) }
     for entry in model.frozen { values[entry.key] = builder.input(entry.key, model.type(ofFrozen: entry)) }
   }
@@ -37,9 +45,15 @@ final class ModelWeights {
     let key = entry(role, layer).key
     var weight = LinearWeight(matrix: values[key]!, bias: bias.flatMap { biasKey($0, layer) }.map { values[$0]! })
     if let adapter, let a = values[LoRAKey.a(key)], let b = values[LoRAKey.b(key)] {
-      weight.adapter = LowRankProduct.Weight(a: a, b: b, scale: Double(adapter.scale))
+      weight.adapter = LowRankProduct.Weight(
+        a: a, b: b, scale: Double(adapter.scale), dropout: dropout(ofAdapter: LoRAKey.a(key), layer))
     }
     return weight
+  }
+
+  private func dropout(ofAdapter key: String, _ layer: Int) -> Dropout? {
+    guard let dropout, case .loraA(let target, let block) = trained.entry(key)!.role else { return nil }
+    return dropout.0.dropout(layer, LoRAPlace(site: target.site, block: block), dropout.keys)
   }
 
   private func biasKey(_ role: ParameterRole, _ layer: Int) -> String? { table.entry(role, layer: layer)?.key }

@@ -28,13 +28,18 @@ struct PassBatch {
     for document in 0..<batch.documentCount {
       for row in batch.rows(ofDocument: document) { documents[row] = Int32(document) }
     }
+    let asked = pass.rowsWithLoss(lossWeights)
+    func ofThese<Number>(_ numbers: [Number], _ none: Number) -> [Number] {
+      asked.map { $0 < count ? numbers[$0] : none }
+    }
     var tensors = [
       HostTensor(integers: padded(batch.tokens, with: 0), [rows]),
-      HostTensor(integers: padded(batch.targets, with: 0), [rows]),
-      HostTensor(padded(lossWeights, with: 0), [rows]),
+      HostTensor(integers: ofThese(batch.targets, 0), [pass.lossRows]),
+      HostTensor(ofThese(lossWeights, 0), [pass.lossRows]),
       HostTensor(integers: documents, [rows]),
       HostTensor(integers: padded(rotaryRows, with: 0), [rows]),
     ]
+    if pass.lossRows < rows { tensors.append(HostTensor(integers: asked.map(Int32.init), [pass.lossRows])) }
     if shape.isMixture {
       let scales = documentWeights.enumerated().map { document, weight in
         let length = Double(batch.rows(ofDocument: document).count)
@@ -64,9 +69,12 @@ struct PassBatch {
 /// The same inputs in a program.
 struct PassInputs {
   /// int32, [rows].
-  let tokens, targets: Tensor
-  /// float32, [rows].
-  let lossWeights: Tensor
+  let tokens: Tensor
+  /// int32 and float32, [loss rows].
+  let targets, lossWeights: Tensor
+  /// int32, [loss rows] the numbers of the rows whose losses are asked for, beyond all rows where there are no more; nil where
+  /// all rows are.
+  let lossRowNumbers: Tensor?
   /// int32, [rows] the number of each row's document, and the row of the rotary table.
   let documents, rotaryRows: Tensor
   /// float32, [documents] of each by its number, what `ExpertBalance` takes; in a mixture.
@@ -76,15 +84,26 @@ struct PassInputs {
   init(_ builder: ProgramBuilder, _ pass: PassShape, _ shape: ModelConfiguration) {
     let rows = pass.rows
     tokens = builder.input("tokens", TensorType(.int32, [rows]))
-    targets = builder.input("targets", TensorType(.int32, [rows]))
-    lossWeights = builder.input("loss weights", TensorType(.float32, [rows]))
+    targets = builder.input("targets", TensorType(.int32, [pass.lossRows]))
+    lossWeights = builder.input("loss weights", TensorType(.float32, [pass.lossRows]))
     documents = builder.input("documents", TensorType(.int32, [rows]))
     rotaryRows = builder.input("rotary rows", TensorType(.int32, [rows]))
+    lossRowNumbers =
+      pass.lossRows < rows ? builder.input("loss rows", TensorType(.int32, [pass.lossRows])) : nil
     balanceScales = shape.isMixture ? builder.input("balance scales", TensorType(.float32, [rows])) : nil
     embedded =
       pass.hasEmbedded
       ? Embedding.Outside(
         isOutside: builder.input("is embedded", TensorType(.boolean, [rows, 1])),
         values: builder.input("embedded", TensorType(.float32, [rows, shape.hiddenSize]))) : nil
+  }
+}
+
+extension PassShape {
+  /// [lossRows] the rows whose losses are asked for, in order; beyond all rows where there are no more.
+  func rowsWithLoss(_ lossWeights: [Float]) -> [Int] {
+    guard lossRows < rows else { return Array(0..<rows) }
+    let asked = lossWeights.indices.filter { lossWeights[$0] != 0 }
+    return asked + [Int](repeating: rows, count: lossRows - asked.count)
   }
 }

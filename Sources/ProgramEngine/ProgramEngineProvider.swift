@@ -3,13 +3,13 @@ import Programs
 
 /// What engines of programs do not do.
 package enum ProgramEngineError: Error, Equatable, CustomStringConvertible {
-  case dropout
   case ranks(Int)
+  case score
 
   package var description: String {
     switch self {
-    case .dropout: "adapters are trained without dropout on this device. Choose --lora-dropout 0."
     case .ranks(let count): "this device trains in one process, not in \(count). Start the program without mpirun."
+    case .score: "a reward model is not trained on this device. Choose --device cpu."
     }
   }
 }
@@ -23,64 +23,59 @@ package struct ProgramEngineProvider<Runner: ProgramRunner>: TrainingEngineProvi
   /// - Parameters:
   ///   - lossRows: rows of logits that are there at a time.
   ///   - expertRows: the most rows that pass an expert's products at a time.
-  ///   - onFailure: ends the process when the device fails in the middle of a run, which its last checkpoint survives.
-  package init(
-    _ runner: Runner, lossRows: Int = 2048, expertRows: Int = 2048,
-    onFailure: @escaping (any Error) -> Never = { fatalError("\($0)") }
-  ) {
-    device = Device(runner: runner, onFailure: onFailure)
+  package init(_ runner: Runner, lossRows: Int = 2048, expertRows: Int = 2048) {
+    device = Device(runner)
     self.lossRows = lossRows
     self.expertRows = expertRows
   }
 
   package static var fastestPrecision: ElementType { Runner.fastestPrecision }
+  /// Scores of attention, which a program has as a whole, are most of what a large batch keeps otherwise.
+  package static var recomputesByDefault: Bool { true }
 
-  /// - Throws: `ProgramEngineError` for an adapter with dropout and for several processes; what reading a base throws.
+  package var failure: (any Error)? { device.failure }
+
+  /// - Throws: `ProgramEngineError` for several processes and for a reward model; what reading a base throws.
   package func makeEngine(_ model: TrainableModel, _ settings: EngineSettings) throws -> any TrainingEngine {
     var adapter: LoRAConfiguration?
     var table = model.trained.table
     if case .adapter(let lora, let baseTable, _) = model { (adapter, table) = (lora.configuration, baseTable) }
-    try check(adapter, settings)
-    let description = programModel(
-      model.configuration, table: table, trained: model.trained.table, adapter, settings)
+    try check(model.configuration, settings)
+    let description = ProgramModel(
+      model.configuration, table: table, trained: model.trained.table, adapter: adapter, settings, lossRows: lossRows,
+      expertRows: expertRows)
     return try ProgramTrainingEngine(model, description, settings, device)
   }
 
-  private func check(_ lora: LoRAConfiguration?, _ settings: EngineSettings) throws(ProgramEngineError) {
+  private func check(_ model: ModelConfiguration, _ settings: EngineSettings) throws(ProgramEngineError) {
+    guard !model.scoresTexts else { throw .score }
     guard settings.ranks == 1 else { throw .ranks(settings.ranks) }
-    guard lora.map({ $0.dropout == 0 }) ?? true else { throw .dropout }
   }
 
-  private func programModel(
-    _ configuration: ModelConfiguration, table: ParameterTable, trained: ParameterTable, _ adapter: LoRAConfiguration?,
-    _ settings: EngineSettings
-  ) -> ProgramModel {
-    var shape = configuration
-    if let scaling = settings.rotaryScaling { shape.rotaryScaling = scaling }
-    return ProgramModel(
-      shape: shape, table: table, trained: trained, adapter: adapter, precision: TensorElement(settings.precision),
-      recomputes: settings.recomputesActivations, lossRows: lossRows, expertRows: expertRows)
-  }
-
-  /// Where programs run in the host's memory: the tensors that the largest keeps at a time, before a compiler merges any, and
-  /// the moments. Elsewhere twice the weights, which go there and come back.
+  /// Where programs run in the host's memory, what they take there. Elsewhere twice the weights, which go there and come
+  /// back.
   ///
   /// - Throws: `ProgramEngineError`, before a run is begun that cannot be.
   package func memoryBytes(
     _ configuration: ModelConfiguration, lora: LoRAConfiguration?, _ settings: EngineSettings
   ) throws -> Int {
-    try check(lora, settings)
-    let table = try ParameterTable(configuration)
-    let trained = lora.map { ParameterTable($0, configuration) } ?? table
-    guard device.runner.usesHostMemory else { return 2 * 4 * (table.totalCount + trained.totalCount) }
-    let model = programModel(configuration, table: table, trained: trained, lora, settings)
-    let programs = ModelPrograms(model: model)
-    let pass = PassShape(
-      tokens: settings.maximumTokens,
-      longestDocument: min(settings.maximumTokens, configuration.maximumSequenceLength),
-      maximumTokens: settings.maximumTokens)
-    guard let optimizer = settings.optimizer else { return programs.losses(pass).peakBytes }
-    let moments = 4 * (trained.entries + ModelPrograms.withSecondMoment(trained, optimizer)).reduce(0) { $0 + $1.count }
-    return max(programs.gradients(pass).peakBytes + moments, programs.step(optimizer).peakBytes)
+    try check(configuration, settings)
+    if device.runner.usesHostMemory { return try memory(configuration, lora, settings).neededBytes }
+    let trained = lora?.parameterCount(configuration) ?? configuration.parameterCount
+    return 2 * 4 * (configuration.parameterCount + trained)
+  }
+
+  package func deviceMemory(
+    _ configuration: ModelConfiguration, lora: LoRAConfiguration?, _ settings: EngineSettings
+  ) throws -> DeviceMemory? {
+    try check(configuration, settings)
+    return device.runner.usesHostMemory ? nil : try memory(configuration, lora, settings)
+  }
+
+  private func memory(
+    _ configuration: ModelConfiguration, _ lora: LoRAConfiguration?, _ settings: EngineSettings
+  ) throws -> DeviceMemory {
+    try StepPrograms(configuration, lora: lora, settings, lossRows: lossRows, expertRows: expertRows)
+      .memory(on: device.runner)
   }
 }

@@ -15,8 +15,23 @@ struct ProgramModel {
   /// Whether a layer's values are computed again in the backward pass.
   var recomputes: Bool
   /// Rows of logits that are there at a time, and the most rows of a block of an expert.
-  var lossRows = 2048
-  var expertRows = 2048
+  var lossRows: Int
+  var expertRows: Int
+
+  init(
+    _ configuration: ModelConfiguration, table: ParameterTable, trained: ParameterTable, adapter: LoRAConfiguration?,
+    _ settings: EngineSettings, lossRows: Int, expertRows: Int
+  ) {
+    shape = configuration
+    if let scaling = settings.rotaryScaling { shape.rotaryScaling = scaling }
+    (self.table, self.trained, self.adapter) = (table, trained, adapter)
+    precision = TensorElement(settings.precision)
+    recomputes = settings.recomputesActivations
+    (self.lossRows, self.expertRows) = (lossRows, expertRows)
+  }
+
+  /// What a training pass leaves out; nil for nothing.
+  var dropout: AdapterDropout? { AdapterDropout(adapter, shape) }
 
   /// The weights that are not trained.
   var frozen: [ParameterEntry] { adapter == nil ? [] : table.entries }

@@ -19,14 +19,22 @@ struct TransformerPass {
   private let inputs: [Tensor]
   private let finalNorm: RMSNorm
 
+  /// The rows whose losses are asked for, [loss rows, hidden] of `output`, and the way back of their gradient.
+  var lossRows: Tensor { batch.lossRowNumbers.map { output.rows($0) } ?? output }
+  func lossRowsBackward(_ dRows: Tensor) -> Tensor {
+    batch.lossRowNumbers.map { output.filled(0).adding(dRows, toRows: $0) } ?? dRows
+  }
+
   var weights: ModelWeights { context.weights }
   var batch: PassInputs { context.batch }
   /// [tokens, hidden] the end of the stream, normalised.
   var output: Tensor { finalNorm.output }
 
   /// Declares the inputs of the program: those of the model, of the batch, and the cosines and sines of its positions.
-  init(_ builder: ProgramBuilder, _ model: ProgramModel, _ pass: PassShape) {
-    let weights = ModelWeights(builder, model)
+  ///
+  /// - Parameter drops: whether the model's dropout leaves anything out, as it does in training.
+  init(_ builder: ProgramBuilder, _ model: ProgramModel, _ pass: PassShape, drops: Bool) {
+    let weights = ModelWeights(builder, model, droppedRows: drops ? pass.rows : nil)
     let batch = PassInputs(builder, pass, model.shape)
     let angles = TensorType(.float32, [pass.rows, model.shape.headSize / 2])
     context = PassContext(

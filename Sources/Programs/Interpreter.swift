@@ -162,7 +162,7 @@ package struct Interpreter {
       case .divide: .floats(pairs(a, b, /))
       case .maximum: .floats(pairs(a, b, max))
       case .minimum: .floats(pairs(a, b, min))
-      case .and: preconditionFailure("the builder refuses it")
+      case .and, .xor, .shiftRight: preconditionFailure("the builder refuses it")
       }
     case (.integers(let a), .integers(let b)):
       return switch kind {
@@ -172,6 +172,8 @@ package struct Interpreter {
       case .divide: .integers(pairs(a, b, /))
       case .maximum: .integers(pairs(a, b, max))
       case .minimum: .integers(pairs(a, b, min))
+      case .xor: .integers(pairs(a, b, ^))
+      case .shiftRight: .integers(pairs(a, b) { Int32(bitPattern: UInt32(bitPattern: $0) >> UInt32(bitPattern: $1)) })
       case .and: preconditionFailure("the builder refuses it")
       }
     case (.booleans(let a), .booleans(let b)): return .booleans(a.indices.map { a[$0] && b[$0] })

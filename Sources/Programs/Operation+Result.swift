@@ -99,7 +99,9 @@ extension Operation {
     case .binary(let kind):
       try count(2)
       try check(operands[0] == operands[1], "different types")
-      try check((operands[0].element == .boolean) == (kind == .and), "elements that it is not defined for")
+      try check(
+        (operands[0].element == .boolean) == (kind == .and) && (operands[0].element == .int32 || !kind.isOfBits),
+        "elements that it is not defined for")
       return operands[0]
     case .compare:
       try count(2)

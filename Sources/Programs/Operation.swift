@@ -44,9 +44,13 @@ package enum Operation: Hashable, Sendable {
     case negate, exponential, log, logistic, rsqrt, sqrt
   }
 
-  /// `and` is of booleans, the others are of numbers.
+  /// `and` is of booleans, `xor` and `shiftRight` are of the bits of int32, the others of numbers. Those of int32 wrap around.
   package enum Binary: String, Sendable, CaseIterable {
-    case add, subtract, multiply, divide, maximum, minimum, and
+    case add, subtract, multiply, divide, maximum, minimum, and, xor
+    /// Zeros come in; by 0 to 31 places.
+    case shiftRight = "shift_right_logical"
+
+    var isOfBits: Bool { self == .xor || self == .shiftRight }
   }
 
   package enum Comparison: String, Sendable, CaseIterable {

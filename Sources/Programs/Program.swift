@@ -46,4 +46,16 @@ package struct Program: Hashable, Sendable {
     }
     return peak
   }
+
+  /// Of all inputs.
+  package var argumentBytes: Int { inputs.reduce(0) { $0 + $1.type.byteCount } }
+
+  /// Additions and multiplications of all products.
+  package var productOperations: Int {
+    instructions.reduce(0) { sum, instruction in
+      guard case .product(let axes) = instruction.operation else { return sum }
+      let left = instructions[instruction.operands[0]].type
+      return sum + 2 * instruction.type.count * axes.leftContracted.reduce(1) { $0 * left.shape[$1] }
+    }
+  }
 }

@@ -109,6 +109,12 @@ package struct Tensor {
   package static func maximum(_ left: Tensor, _ right: Tensor) -> Tensor { binary(.maximum, left, right) }
   package static func minimum(_ left: Tensor, _ right: Tensor) -> Tensor { binary(.minimum, left, right) }
 
+  /// Of the bits of int32.
+  package static func ^ (left: Tensor, right: Tensor) -> Tensor { binary(.xor, left, right) }
+
+  /// The bits of int32 moved by some places towards the lowest, zeros coming in.
+  package func shiftedRight(_ places: Int) -> Tensor { Self.binary(.shiftRight, self, filled(Double(places))) }
+
   private static func compare(_ kind: Operation.Comparison, _ left: Tensor, _ right: Tensor) -> Tensor {
     left.builder.append(.compare(kind), aligned(left, right))
   }

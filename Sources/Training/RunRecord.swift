@@ -26,10 +26,13 @@ package struct RunRecord: Equatable, Sendable {
   package var tokenizerHash: String
   package var programVersion: String
   package var machine: String
+  /// The device that it was begun on, with the plugin that computes there, where that is not the processor: bits are the same
+  /// there alone.
+  package var device: String?
 
   package init(
     stage: String, options: TrainingSettings, totalSteps: Int, parameterCount: Int, startModelHash: String?,
-    teacherHash: String? = nil, dataManifestHash: String, tokenizerHash: String, programVersion: String
+    teacherHash: String? = nil, dataManifestHash: String, tokenizerHash: String, programVersion: String, device: String?
   ) {
     self.stage = stage
     self.options = options
@@ -40,13 +43,14 @@ package struct RunRecord: Equatable, Sendable {
     self.dataManifestHash = dataManifestHash
     self.tokenizerHash = tokenizerHash
     self.programVersion = programVersion
+    self.device = device
     machine = Self.machineDescription
   }
 
   /// One member a property, in the order of their names.
   package var json: JSON {
     let members: [(String, JSON?)] = [
-      ("dataManifestHash", .string(dataManifestHash)),
+      ("dataManifestHash", .string(dataManifestHash)), ("device", device.map { .string($0) }),
       ("extensions", extensions.isEmpty ? nil : .array(extensions.map(\.json))), ("format", .integer(format)),
       ("machine", .string(machine)),
       ("options", options.json), ("parameterCount", .integer(parameterCount)),
@@ -113,6 +117,7 @@ package struct RunRecord: Equatable, Sendable {
     self.tokenizerHash = tokenizerHash
     self.programVersion = programVersion
     self.machine = machine
+    device = json["device"]?.stringValue
   }
 
   /// The processor, its cores and the memory.

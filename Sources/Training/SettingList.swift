@@ -74,10 +74,10 @@ package struct SettingList: Sendable {
   package let precision = Setting<ElementType>(
     "precision", help: "Number type of the matrix products' inputs; weights are kept in fp32.",
     standard: { $0.defaultPrecision })
-  package let recomputeActivations = Setting(
-    "recompute-activations", default: false, mayDiffer: .onResume, inOlderRuns: false,
+  package let recomputeActivations = Setting<Bool>(
+    "recompute-activations", mayDiffer: .onResume, inOlderRuns: false,
     help: "Keeps only the input of each layer and computes the rest again in the backward pass: less memory, more "
-      + "time, the same result.")
+      + "time, the same result. With --device gpu a run always does.", standard: { $0.recomputesByDefault })
   package let seed = Setting<Int>(
     "seed", default: 42, in: 0...Int.max, help: "Starts every random choice; the same seed repeats the run.")
   /// Changes the last bits of a resumed run, whose sums are then split otherwise.

@@ -14,6 +14,8 @@ package struct Stage: Sendable, Equatable {
   package var defaultLoRARank = 0
   /// What the engine computes fastest, where the program has said which engine (`computed(by:)`).
   package private(set) var defaultPrecision = ElementType.float32
+  /// Whether a run recomputes activations unless it is asked otherwise; as the engine wants it, too.
+  package private(set) var recomputesByDefault = false
   /// Whether its models give a text a score, rather than write.
   package var scores = false
   /// Options that no other stage has.
@@ -29,10 +31,11 @@ package struct Stage: Sendable, Equatable {
   /// Stages are equal if their names are.
   package static func == (left: Stage, right: Stage) -> Bool { left.name == right.name }
 
-  /// The stage with the number type that such engines compute fastest as its default.
+  /// The stage with what suits such engines as its defaults: the number type, and whether activations are recomputed.
   package func computed(by engines: any TrainingEngineProvider.Type) -> Stage {
     var stage = self
     stage.defaultPrecision = engines.fastestPrecision
+    stage.recomputesByDefault = engines.recomputesByDefault
     return stage
   }
 

@@ -86,9 +86,21 @@ package final class Trainer {
   /// Trains to the last step, or until `isStopRequested` of any process says so; then saves. A step is always finished;
   /// an evaluation is cut short, and made when the run goes on.
   ///
-  /// - Throws: `TrainingError` when the numbers leave the finite range or the processes would make different runs,
-  ///   `FileError` when the disk fails; the last checkpoint stays as it is. What a sink throws.
+  /// - Throws: `TrainingError` when the numbers leave the finite range, the device fails or the processes would make
+  ///   different runs, `FileError` when the disk fails; the last checkpoint stays as it is. What a sink throws.
   package func train(isStopRequested: () -> Bool = { false }) throws -> TrainingSummary {
+    do { return try trainToEnd(isStopRequested) } catch {
+      // Whatever was wrong with the numbers, that is why.
+      guard let failure = engines.failure else { throw error }
+      throw TrainingError.device(
+        failure, step: state.step + 1, checkpoint: run.checkpointSteps.last.map(run.checkpointPath),
+        resume: "minimind \(plan.stage.name) --resume \(run.path)")
+    }
+  }
+
+  private func checkDevice() throws { if let failure = engines.failure { throw failure } }
+
+  private func trainToEnd(_ isStopRequested: () -> Bool) throws -> TrainingSummary {
     if !exchange.isAlone { try RunIdentity(plan, state, weights: weightsDigest).check(exchange) }
     let secondsBefore = state.seconds
     let tokensBefore = state.tokens
@@ -133,6 +145,7 @@ package final class Trainer {
     guard sums.sum(Metric.loss.name).isFinite else { throw nonFinite("the loss", step: number, rate: rate) }
     let norm = try update(step: number, rate: rate, weight: sums.weight(Metric.loss.name))
     clock.lap(\.optimizer)
+    try checkDevice()
 
     state.step = number
     state.position = source.position
@@ -279,6 +292,7 @@ package final class Trainer {
       }
       try record(.evaluation(evaluation, epoch: epoch))
     }
+    try checkDevice()
     let prompts = plan.settings.samplePrompt
     if let continuations, exchange.isFirst, !prompts.isEmpty {
       let texts = try continuations(engine)

@@ -15,4 +15,15 @@ package struct TrainingError: Error, Equatable, Sendable, CustomStringConvertibl
         + "Start again with a lower --learning-rate (it was \(learningRate)), a longer --warmup-steps, "
         + "a smaller --gradient-clip, or --precision fp32.")
   }
+
+  /// The device that computes has failed.
+  ///
+  /// - Parameters:
+  ///   - step: that was not finished.
+  ///   - checkpoint: the last one, if there is one.
+  static func device(_ failure: any Error, step: Int, checkpoint: String?, resume: String) -> TrainingError {
+    let kept =
+      checkpoint.map { "What was learned up to \($0) is kept" } ?? "There is no checkpoint yet, so the run begins again"
+    return TrainingError("step \(step): \(failure) \(kept). Go on with: \(resume), here or with --device cpu.")
+  }
 }

@@ -304,13 +304,13 @@ package struct TrainingPlan {
 
   var title: String { "minimind \(stage.name): \(settings.modelName) on \(settings.data)" }
 
-  package func record(programVersion: String) -> RunRecord {
+  /// - Parameter device: `RunRecord.device`.
+  package func record(programVersion: String, device: String? = nil) -> RunRecord {
     RunRecord(
       stage: stage.name, options: settings.recorded, totalSteps: totalSteps,
       parameterCount: configuration.parameterCount,
       startModelHash: startModelHash, teacherHash: teacher?.contentHash, dataManifestHash: dataManifestHash,
-      tokenizerHash: tokenizer.contentHash,
-      programVersion: programVersion)
+      tokenizerHash: tokenizer.contentHash, programVersion: programVersion, device: device)
   }
 
   // MARK: - Memory and disk
@@ -334,20 +334,33 @@ package struct TrainingPlan {
   /// - Parameter optimizer: nil for an engine that only computes losses.
   func engineSettings(optimizer: OptimizerKind?, rank: Int = 0, ranks: Int = 1) -> EngineSettings {
     EngineSettings(
-      precision: settings.precision, maximumTokens: microBatchTokens,
+      precision: settings.precision, maximumTokens: microBatchTokens, longestDocument: sequenceLength,
       recomputesActivations: settings.recomputeActivations, optimizer: optimizer,
       seed: UInt64(truncatingIfNeeded: settings.seed), rank: rank, ranks: ranks)
+  }
+
+  /// What the run will hold in the memory of its device; nil where that is the machine's.
+  package func deviceMemory(_ engines: any TrainingEngineProvider) throws -> DeviceMemory? {
+    try engines.deviceMemory(configuration, lora: settings.lora, engineSettings())
   }
 
   /// - Parameters:
   ///   - samplingBytes: what `--sample-prompt` takes in addition.
   ///   - localProcesses: how many of the run's processes share this machine's memory.
-  /// - Throws: `TrainingError` when the machine has less memory left than the run needs.
+  /// - Throws: `TrainingError` when the machine has less memory left than the run needs, or the device less than it has.
   package func checkMemory(
     _ engines: any TrainingEngineProvider, samplingBytes: Int = 0, processes: Int = 1, localProcesses: Int = 1,
     availableBytes: Int? = MachineMemory.availableBytes
   ) throws {
     let neededBytes = try memoryBytes(engines, processes: processes) * localProcesses + samplingBytes
+    if let device = try deviceMemory(engines), let available = device.availableBytes, device.neededBytes > available {
+      throw TrainingError(
+        "this run needs about \(formatBytes(device.neededBytes)) of the device's memory, "
+          + "\(formatBytes(device.neededBytes - available)) more than the \(formatBytes(available)) that it lets programs "
+          + "have; weights and optimizer alone are \(formatBytes(device.keptBytes)). "
+          + "Lower --micro-batch-tokens (\(microBatchTokens)), "
+          + (settings.recomputeActivations ? "" : "give --recompute-activations, ") + "or choose a smaller model.")
+    }
     guard let availableBytes, neededBytes > availableBytes else { return }
     throw TrainingError(
       "this run needs about \(formatBytes(neededBytes)) of memory, \(formatBytes(neededBytes - availableBytes)) more "

@@ -104,6 +104,30 @@ struct TrainingEngineTests {
     }
   }
 
+  /// Those engines that round the operands of products to bfloat16, which is what a device is for.
+  @Test(
+    "in bfloat16, losses and gradients are PyTorch's within roundings",
+    arguments: Kind.allCases.filter { $0 != .reference }, GoldenFixture.Name.allCases)
+  func goldenBFloat16(kind: Kind, name: GoldenFixture.Name) throws {
+    let fixture = try GoldenFixture(name)
+    let engine = try kind.provider.makeEngine(
+      .whole(try fixture.makeParameters()),
+      EngineSettings(precision: .bfloat16, maximumTokens: 128, optimizer: .adamW))
+    let mask = try fixture.integers("loss_mask").map(Float.init)
+    let batch = Batch(
+      tokens: try fixture.integers("input_ids"), targets: try fixture.integers("target_ids"), lossWeights: mask,
+      documentOffsets: [0, 40, 80, 120])
+    let sum = engine.forwardBackward(batch, .known(mask), mean: .tokens, tokensBefore: 0).sum(batch)
+    // 2⁻⁹ for each operand, through some ten products; a token that takes another expert adds more.
+    let isMixture = engine.configuration.isMixture
+    #expect(abs(sum.loss / sum.weight - fixture.numbers("losses")[0]) < (isMixture ? 1e-2 : 1e-3))
+    for entry in engine.trained.entries where fixture.gradients[entry.key] != nil {
+      let gradient = engine.read(.gradients, of: entry).map { $0 / Float(sum.weight) }
+      let error = relativeError(gradient, fixture.gradients[entry.key]!)
+      #expect(error < (isMixture ? 0.2 : 0.05), "\(entry.key): \(error)")
+    }
+  }
+
   @Test(
     "gradients, losses and the use of experts are those of the model on one page", arguments: Kind.allCases,
     ModelVariant.allCases)
@@ -228,6 +252,61 @@ struct TrainingEngineTests {
       let terms = zip(gradient, direction).map { Double($0 * $1) }
       let scale = terms.reduce(0) { $0 + $1 * $1 }.squareRoot()
       #expect(abs(slope - terms.reduce(0, +)) < 0.02 * max(scale, 0.05), "\(entry.key)")
+    }
+  }
+
+  @Test(
+    "an adapter's dropout leaves out the same, whichever engine computes",
+    arguments: Kind.allCases.filter { $0 != .reference },
+    [ModelVariant.normalizedHeads, .mixture, .mixtureWithoutShared])
+  func dropout(kind: Kind, variant: ModelVariant) throws {
+    let parameters = try variant.parameters()
+    let lora = try LoRAAdapter(
+      LoRAConfiguration(rank: 3, alpha: 6, dropout: 0.4), model: parameters.configuration,
+      base: LoRABase(path: "", contentHash: ""), seed: 5)
+    var generator = SeededGenerator(seed: 6)
+    for entry in lora.table.entries {
+      for index in entry.range { lora.block.values[index] = Float.random(in: -0.2...0.2, using: &generator) }
+    }
+    let model = TrainableModel.adapter(lora, baseTable: parameters.table) { entry, target in
+      target.update(from: parameters.values + entry.offset, count: entry.count)
+    }
+    let batch = Batch(lengths: [6, 11, 21], vocabulary: 53, seed: 7)
+    func gradients(_ kind: Kind, tokensBefore: Int, after: Bool = false) throws -> (losses: [Float], values: [Float]) {
+      let engine = try kind.engine(model)
+      let weights = after ? TokenWeights.afterForward { _ in batch.lossWeights } : .known(batch.lossWeights)
+      let losses = engine.forwardBackward(batch, weights, mean: .tokens, tokensBefore: tokensBefore)
+      return (losses.values, engine.trained.entries.flatMap { engine.read(.gradients, of: $0) })
+    }
+    let expected = try gradients(.cpu, tokensBefore: 1_000_003)
+    for after in [false, true] {
+      let found = try gradients(kind, tokensBefore: 1_000_003, after: after)
+      #expect(relativeError(found.losses, expected.losses) < 1e-5)
+      #expect(relativeError(found.values, expected.values) < kind.tolerance)
+    }
+    #expect(relativeError(try gradients(kind, tokensBefore: 0).values, expected.values) > 0.01)
+    // Not in an evaluation.
+    let losses = try kind.engine(model).forward(batch, lossWeights: nil).values
+    #expect(relativeError(losses, try Kind.cpu.engine(model).forward(batch, lossWeights: nil).values) < 1e-5)
+    #expect(relativeError(losses, expected.losses) > 1e-3)
+  }
+
+  @Test(
+    "where few tokens have a loss, losses and gradients are those of the model on one page",
+    arguments: Kind.allCases, [0.1, 0.2, 0.45])
+  func fewLosses(kind: Kind, share: Double) throws {
+    let parameters = try ModelVariant.mixture.parameters()
+    let batch = Batch(lengths: [5, 30, 17, 9], vocabulary: 53, seed: 12, trainedShare: share)
+    var page = ReferenceModel(parameters)
+    let expected = page.forwardBackward(batch)
+    let engine = try kind.engine(.whole(parameters))
+    let losses = engine.forwardBackward(batch, .known(batch.lossWeights), mean: .tokens, tokensBefore: 0)
+    #expect(losses.sum(batch).weight > 0 && abs(losses.sum(batch).loss / expected.loss - 1) < 1e-5)
+    #expect(zip(losses.values, batch.lossWeights).allSatisfy { ($0 == 0) == ($1 == 0) })
+    #expect(relativeError(engine.forward(batch, lossWeights: nil).values, losses.values) < 1e-6)
+    for entry in engine.trained.entries {
+      let error = relativeError(engine.read(.gradients, of: entry), page.gradients[entry.range].map(Float.init))
+      #expect(error < kind.tolerance, "\(entry.key): relative error \(error)")
     }
   }
 

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import subprocess
+import sys
 
 import pytest
 
@@ -105,7 +106,9 @@ def test_a_run_moves_between_devices(folder, minimind, device):
     options = ["pretrain", "--model", "tiny", "--data", folder / "pretrain", "--schedule", "constant", *SMALL]
     minimind(*options, "--steps", 6, "--output", folder / "stays")
     device(*options, "--steps", 2, "--device", "gpu", "--output", folder / "moves")
-    minimind("pretrain", "--resume", folder / "moves", "--device", "cpu", "--steps", 4)
+    assert '"device"' in (folder / "moves/training.json").read_text()
+    resumed = minimind("pretrain", "--resume", folder / "moves", "--device", "cpu", "--steps", 4)
+    assert "begun on" in resumed.stdout and "PJRT 0." in resumed.stdout
     device("pretrain", "--resume", folder / "moves", "--device", "gpu", "--steps", 6)
     expected, found = losses(folder / "stays"), losses(folder / "moves")
     assert expected.keys() == found.keys()
@@ -124,8 +127,8 @@ def test_every_stage_runs(folder, base, device):
     device("pretrain", "--model", "moe", "--data", folder / "pretrain", "--steps", 1, "--device", "gpu", "--precision",
            "bf16", "--micro-batch-tokens", 256, "--batch-tokens", 256, "--eval-tokens", 500, "--output", folder / "moe")
     for stage, data, extra in (
-            ("sft", "sft", []), ("lora", "sft", ["--lora-dropout", "0"]), ("dpo", "dpo", []),
-            ("dpo", "dpo", ["--lora-rank", "4", "--lora-dropout", "0", "--recompute-activations"])):
+            ("sft", "sft", []), ("lora", "sft", ["--lora-rank", "2"]), ("dpo", "dpo", []),
+            ("dpo", "dpo", ["--lora-rank", "4", "--recompute-activations"])):
         output = folder / f"{stage}-{len(extra)}"
         device(stage, "--from", base, "--data", folder / data, "--steps", 2, "--device", "gpu", *extra, *SMALL,
                "--output", output)
@@ -134,8 +137,6 @@ def test_every_stage_runs(folder, base, device):
 
 def test_what_cannot_be_is_refused_by_name(folder, base, minimind, device):
     common = ["--data", folder / "sft", "--from", base, "--device", "gpu", "--output", folder / "refused"]
-    completed = device("lora", *common, check=False)
-    assert completed.returncode == 1 and "--lora-dropout 0" in completed.stderr
     # Without a plugin, and with a file that is none.
     environment = {key: value for key, value in os.environ.items() if key not in ("MINIMIND_PJRT_PLUGIN", "VIRTUAL_ENV")}
     for plugin, words in ((None, "no plugin for a GPU"), (str(folder / "text.txt"), "text.txt")):
@@ -145,3 +146,45 @@ def test_what_cannot_be_is_refused_by_name(folder, base, minimind, device):
         assert completed.returncode == 1 and words in completed.stderr and "MINIMIND_PJRT_PLUGIN" in completed.stderr
     assert not (folder / "refused").exists()
     assert "by PJRT 0." in device("info").stdout and "PJRT" in minimind("info").stdout
+
+
+def test_a_model_is_measured_on_the_device(folder, base, minimind, device):
+    options = ["eval", "perplexity", "--model", base, "--data", folder / "pretrain", "--precision", "fp32", "--json"]
+    expected, found = json.loads(minimind(*options).stdout), json.loads(device(*options, "--device", "gpu").stdout)
+    assert found["tokens"] == expected["tokens"] and abs(found["loss"] - expected["loss"]) <= 1e-5 * expected["loss"]
+    refused = device(*options[:-3], "--type", "q8", "--device", "gpu", check=False)
+    assert refused.returncode != 0 and "--device" in refused.stderr
+
+
+def test_a_step_is_compiled_and_not_run(device):
+    plan = json.loads(device("bench", "plan", "--model", "tiny", "--micro-batch-tokens", 1024, "--json").stdout)
+    attention, feed_forward, embedding = 2 * 256 * 256 + 2 * 128 * 256, 3 * 256 * 704, 6400 * 256
+    # Two operations for each weight forward, two again in recomputation, which needs no product with the last matrix, and four
+    # backward; attention has eight products of each token with a window of two blocks.
+    weights = 5 * (8 * (attention + feed_forward) - 2 * 256 * 704) + 6 * embedding
+    assert plan["gradients"]["product_operations"] == 1024 * (weights + 5 * 8 * 2 * 1024 * 256)
+    assert plan["kept_bytes"] < plan["needed_bytes"] < plan["kept_bytes"] + (1 << 30)
+
+
+def test_training_compiles_for_a_card_that_is_not_there(binary, tmp_path):
+    subprocess.run(
+        [sys.executable, REPOSITORY / "scripts/gpu_plan.py", "--binary", binary, "--models", "tiny", "--cards", "rtx-3090",
+         "--micro-batch-tokens", "8192", "--json", tmp_path / "plan.json", "--no-document"], check=True)
+    [plan] = json.loads((tmp_path / "plan.json").read_text())
+    # Ceilings a tenth above what they are, so that nothing grows unseen.
+    assert 0 < plan["gradients"]["temporary_bytes"] < 805 << 20
+    assert 0 < plan["gradients"]["kernels"] < 480
+    assert plan["kept_bytes"] < plan["needed_bytes"] < plan["kept_bytes"] + (850 << 20)
+
+
+def test_the_check_of_a_gpu_runs_whole(plugin, device, tmp_path):
+    completed = subprocess.run(
+        [REPOSITORY / "scripts/gpu_check.sh", "--models", "tiny", "--micro-batch-tokens", "512", "--sequence-length", "128",
+         "--steps", "2", "--peer-device", "cpu", "--eager", "--tests", "PJRTRunnerTests", "--output", tmp_path],
+        env=device.environment | {"PEER_PYTHON": sys.executable}, capture_output=True, text=True)
+    assert completed.returncode == 0, completed.stderr
+    record = json.loads((tmp_path / "gpu.json").read_text())
+    assert "not_measured" not in json.dumps(record), record
+    assert record["repeats"] is True and record["golden"] >= 4 and record["seconds"] < 600
+    assert record["minimind tiny"]["tokens_per_second"] > 0 and record["PyTorch tiny"]["tokens_per_second"] > 0
+    assert (tmp_path / "gpu.md").read_text() in completed.stdout

@@ -82,15 +82,11 @@ struct ProgramTrainingEngineTests {
     #expect(relativeError(found, gradients(try engine(parameters), batch)) > 1e-3)
   }
 
-  @Test("several ranks and dropout are refused by name, and an engine that only computes losses keeps no moments")
+  @Test("several ranks are refused by name, and an engine that only computes losses keeps no moments")
   func refused() throws {
     let parameters = try ModelVariant.tied.parameters()
     let provider = ProgramEngineProvider(Interpreter())
     var settings = EngineSettings(precision: .float32, maximumTokens: 8, optimizer: .adamW)
-    let dropping = LoRAConfiguration(rank: 2, alpha: 4, dropout: 0.1)
-    #expect(throws: ProgramEngineError.dropout) {
-      try provider.memoryBytes(parameters.configuration, lora: dropping, settings)
-    }
     settings.ranks = 2
     // When memory is counted, which is before a run has a directory.
     #expect(throws: ProgramEngineError.ranks(2)) {

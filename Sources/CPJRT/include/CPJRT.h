@@ -12,6 +12,8 @@
 
 /// A plugin with its devices, a program that is compiled for one of them, and a tensor in its memory.
 typedef struct CPClient CPClient;
+/// A kind of device that need not be there.
+typedef struct CPTarget CPTarget;
 typedef struct CPExecutable CPExecutable;
 typedef struct CPBuffer CPBuffer;
 
@@ -58,6 +60,18 @@ CPExecutable *CP_NULLABLE cpLoad(CPClient *CP_NONNULL client, const void *CP_NON
 
 /// Bytes of the device's memory that a run takes in addition to its inputs and outputs. 0 after an error.
 int cpTemporaryBytes(CPExecutable *CP_NONNULL executable, int64_t *CP_NONNULL bytes, CPError *CP_NONNULL error);
+
+/// A kind of device to compile for, which the plugin in the file need not find. NULL after an error.
+///
+/// `description` is XLA's GpuTargetConfigProto as text.
+CPTarget *CP_NULLABLE cpTarget(const char *CP_NONNULL path, const char *CP_NONNULL description, CPError *CP_NONNULL error);
+
+/// The plugin's version in its own words, into 256 characters.
+int cpTargetVersion(CPTarget *CP_NONNULL target, char version[CP_NONNULL 256], CPError *CP_NONNULL error);
+
+/// Compiles StableHLO for such a device, and tells what `cpTemporaryBytes` does. 0 after an error.
+int cpCompileForTarget(CPTarget *CP_NONNULL target, const char *CP_NONNULL text, size_t byteCount,
+                       int64_t *CP_NONNULL temporaries, CPError *CP_NONNULL error);
 
 void cpFreeExecutable(CPExecutable *CP_NONNULL executable);
 

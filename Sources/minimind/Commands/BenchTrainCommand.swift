@@ -13,7 +13,6 @@ let benchTrainCommand: Command = {
     "model", "NAME|FILE", default: "small",
     help: "\(ModelConfiguration.names.joined(separator: ", ")), or a config.json.")
   let data = Option.optional("data", "DIR", help: "Prepared data to train on, instead of random full sequences.")
-  let precision = Option(SettingList.shared.precision, of: .pretrain.computed(by: CPUEngineProvider.self))
   let recompute = Option(SettingList.shared.recomputeActivations, of: .pretrain)
   let optimizer = Option.choice(
     "optimizer", default: OptimizerKind.adamW, help: SettingList.shared.optimizer.description.help)
@@ -28,8 +27,8 @@ let benchTrainCommand: Command = {
   return Command(
     "bench", "train", summary: "measures training, and how close it comes to the speed of its matrix products alone",
     options: [
-      model, data, precision, optimizer, batchTokens, microBatchTokens, sequenceLength,
-      recompute, steps, profile, Option.json, Option.threads,
+      model, data, EvaluationOptions.device, EvaluationOptions.precision, optimizer, batchTokens,
+      microBatchTokens, sequenceLength, recompute, steps, profile, Option.json, Option.threads,
     ], example: "minimind bench train --model small --profile"
   ) { invocation in
     let micro = invocation[microBatchTokens]
@@ -38,11 +37,17 @@ let benchTrainCommand: Command = {
         "--sequence-length is \(invocation[sequenceLength]), --micro-batch-tokens \(micro) and --batch-tokens "
           + "\(invocation[batchTokens]); each must be at least the one before.")
     }
-    let benchmark = try TrainingBenchmark(
-      model: invocation[model], data: invocation[data], precision: invocation[precision],
+    let stage = Stage.pretrain.computed(by: invocation[EvaluationOptions.device].engines)
+    let shape = try BenchmarkShape(
+      model: invocation[model], data: invocation[data], precision: EvaluationOptions.precision(invocation),
       optimizer: invocation[optimizer], batchTokens: invocation[batchTokens], microBatchTokens: micro,
-      sequenceLength: invocation[sequenceLength], recomputes: invocation[recompute],
-      threads: threadCount(invocation))
+      sequenceLength: invocation[sequenceLength], recomputes: invocation[recompute] || stage.recomputesByDefault)
+    if invocation[EvaluationOptions.device] == .gpu {
+      guard !invocation[profile] else { throw UsageError("--profile is of the processor; leave out it or --device.") }
+      let result = try DeviceBenchmarkResult(shape, steps: invocation[steps], threads: threadCount(invocation))
+      return try invocation[Option.json] ? printJSON(result) : Console.standardOutput.write(result.summary)
+    }
+    let benchmark = try TrainingBenchmark(shape, threads: threadCount(invocation))
     let result = benchmark.run(steps: invocation[steps])
     if invocation[Option.json] {
       try printJSON(result)
@@ -105,46 +110,17 @@ private struct TrainingBenchmark {
   private let batches: [Batch]
   private var blank: TrainingBenchmarkResult
 
-  init(
-    model: String, data: String?, precision: ElementType, optimizer: OptimizerKind, batchTokens: Int,
-    microBatchTokens: Int, sequenceLength: Int, recomputes: Bool, threads: Int
-  ) throws {
-    var configuration = try modelConfiguration(model)
-    if let data {
-      let dataset = try TokenShardDataset(directory: data)
-      configuration.vocabularySize = dataset.manifest.vocabularySize
-      var sequence = try BatchSequence(dataset.training, sequenceLength: sequenceLength, shuffleSeed: 1)
-      batches = Self.batches(of: batchTokens, microBatchTokens) { _ = sequence.next(maximumTokens: $0, into: &$1) }
-    } else {
-      var generator = SystemRandomNumberGenerator()
-      batches = Self.batches(of: batchTokens, microBatchTokens) { maximum, batch in
-        batch.removeAll(reserving: maximum)
-        for start in stride(from: 0, to: maximum, by: sequenceLength) {
-          batch.append(
-            count: min(sequenceLength, maximum - start) + 1,
-            token: { _ in Int32.random(in: 0..<Int32(configuration.vocabularySize), using: &generator) })
-        }
-      }
-    }
+  init(_ shape: BenchmarkShape, threads: Int) throws {
     team = WorkerTeam(count: threads)
-    let parameters = try Parameters(configuration: configuration, seed: 1)
+    batches = shape.batches
+    let parameters = try Parameters(configuration: shape.configuration, seed: 1)
     pass = try TrainingPass(
-      parameters, precision: precision, maximumTokens: microBatchTokens, team: team, recomputes: recomputes)
-    self.optimizer = try Optimizer(parameters.table, optimizer, precision: precision, workers: threads)
+      parameters, precision: shape.precision, maximumTokens: shape.microBatchTokens, team: team,
+      recomputes: shape.recomputes)
+    optimizer = try Optimizer(parameters.table, shape.optimizer, precision: shape.precision, workers: threads)
     blank = TrainingBenchmarkResult(
-      model: model, precision: precision.rawValue, threads: threads,
-      batchTokens: batches.reduce(0) { $0 + $1.tokenCount }, sequenceLength: sequenceLength)
-  }
-
-  /// The micro-batches of one optimizer step.
-  private static func batches(
-    of batchTokens: Int, _ microBatchTokens: Int, _ fill: (_ maximumTokens: Int, inout Batch) -> Void
-  ) -> [Batch] {
-    (0..<batchTokens / microBatchTokens).map { _ in
-      var batch = Batch()
-      fill(microBatchTokens, &batch)
-      return batch
-    }
+      model: shape.model, precision: shape.precision.rawValue, threads: threads, batchTokens: shape.batchTokens,
+      sequenceLength: shape.sequenceLength)
   }
 
   func run(steps: Int) -> TrainingBenchmarkResult {
@@ -182,20 +158,8 @@ private struct TrainingBenchmark {
     guard let gradients = pass.gradients else { return 0 }
     return measuredSeconds {
       let norm = optimizer.norm(of: gradients, team: team) / sum.weight
-      optimizer.step(
-        pass,
-        OptimizerStep(
-          number: number, gradientScale: min(1, 1 / norm) / sum.weight,
-          adamW: .init(
-            learningRate: 1e-4, beta1: Self.standard(\.beta1), beta2: Self.standard(\.beta2),
-            epsilon: Self.standard(\.epsilon), weightDecay: Self.standard(\.weightDecay)),
-          muon: .init(learningRate: 1e-4, weightDecay: Self.standard(\.weightDecay))),
-        team: team)
+      optimizer.step(pass, BenchmarkShape.step(number, norm: norm, weight: sum.weight), team: team)
     }
-  }
-
-  private static func standard(_ setting: KeyPath<SettingList, Setting<Double>>) -> Double {
-    SettingList.shared[keyPath: setting].standard(of: .pretrain)
   }
 
   private func forwardBackward(_ batch: Batch) -> LossSum {

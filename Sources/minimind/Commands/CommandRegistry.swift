@@ -6,5 +6,6 @@ package let allCommands: [Command] = [
   runsListCommand, runsCompareCommand, watchCommand,
   generateCommand, chatCommand, serveCommand,
   evalPerplexityCommand, evalChoicesCommand, evalRewardCommand, convertCommand, infoCommand,
-  benchTrainCommand, benchPrefillCommand, benchDecodeCommand, benchProductsCommand, benchTokenizerCommand,
+  benchTrainCommand, benchPlanCommand, benchPrefillCommand, benchDecodeCommand, benchProductsCommand,
+  benchTokenizerCommand,
 ]

@@ -32,8 +32,8 @@ let evalChoicesCommand: Command = {
   return Command(
     "eval", "ceval", summary: "asks a model C-Eval's questions, or others of four answers",
     options: [
-      GenerateOptions.model, data, split, shots, context, subjects, output, answers, EvaluationOptions.precision,
-      Option.json, Option.threads,
+      GenerateOptions.model, data, split, shots, context, subjects, output, answers, EvaluationOptions.device,
+      EvaluationOptions.precision, Option.json, Option.threads,
     ],
     example: "minimind eval ceval --model my-chat --data ceval --output ceval.csv"
   ) { invocation in
@@ -76,13 +76,14 @@ private func ask(
     "answering", total: set.questionCount, unit: .things("questions"), console: .standardError)
   defer { progress.finish() }
   Interruption.watch()
+  let engines = try EvaluationOptions.engines(invocation)
   let answers = try test.run(
-    parameters, precision: invocation[EvaluationOptions.precision],
-    engines: CPUEngineProvider(threads: threadCount(invocation))
+    parameters, precision: EvaluationOptions.precision(invocation), engines: engines.provider
   ) { questions in
     try Interruption.check()
     progress.update(completed: questions)
   }
+  try engines.check()
   return ChoiceResult(set, answers)
 }
 

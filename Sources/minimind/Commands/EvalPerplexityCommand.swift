@@ -11,9 +11,26 @@ import Storage
 import Tokenization
 import Training
 
-/// Options of the commands that measure a model.
+/// Options of the commands that measure a model, or its training.
 enum EvaluationOptions {
-  static let precision = Option(SettingList.shared.precision, of: .pretrain.computed(by: CPUEngineProvider.self))
+  static let device = Option(SettingList.shared.device, of: .pretrain)
+  /// Nil for what the device computes fastest; the help page says what that is on the processor.
+  static let precision: Option<ElementType?> = {
+    let option = Option<JSON?>(
+      SettingList.shared.precision.description, of: .pretrain.computed(by: TrainingDevice.cpu.engines))
+    return Option(
+      name: option.name, style: option.style, placeholder: option.placeholder, help: option.help,
+      defaultText: option.defaultText, isRequired: false
+    ) { try option.parse($0).flatMap(ElementType.init(json:)) }
+  }()
+
+  static func precision(_ invocation: Invocation) -> ElementType {
+    invocation[precision] ?? Stage.pretrain.computed(by: invocation[device].engines).defaultPrecision
+  }
+
+  static func engines(_ invocation: Invocation) throws -> TrainingEngines {
+    try TrainingEngines(invocation[device], threads: threadCount(invocation))
+  }
 }
 
 /// `minimind eval perplexity`: how well a model predicts text.
@@ -44,7 +61,7 @@ let evalPerplexityCommand: Command = {
     options: [
       GenerateOptions.model, inputs, InputCommandOptions.encoding, InputCommandOptions.textKey,
       InputCommandOptions.wholeFiles, data, sequenceLength, byPosition, plot, RotaryOptions.mode,
-      RotaryOptions.factor, EvaluationOptions.precision, type, Option.json, Option.threads,
+      RotaryOptions.factor, EvaluationOptions.device, EvaluationOptions.precision, type, Option.json, Option.threads,
     ],
     example: "minimind eval perplexity --model my-run --input heldout.jsonl"
   ) { invocation in
@@ -57,15 +74,17 @@ let evalPerplexityCommand: Command = {
         "--by-position takes texts by --input, and measures every --rope by itself; leave the others out.")
     }
     if !isByPosition, invocation[plot] != nil { throw UsageError("--plot needs --by-position.") }
-    if invocation[type] != nil, isByPosition || invocation.isGiven(EvaluationOptions.precision) {
-      throw UsageError("--type goes neither with --by-position nor with --precision; leave it or them out.")
+    if invocation[type] != nil,
+      isByPosition || invocation.isGiven(EvaluationOptions.precision) || invocation[EvaluationOptions.device] != .cpu
+    {
+      throw UsageError("--type goes neither with --by-position nor with --precision or --device; leave it or them out.")
     }
     let directory = try resolveModelDirectory(invocation[GenerateOptions.model])
     let tokenizer = try modelTokenizer(directory)
     let configuration = try ModelConfiguration(modelDirectory: directory)
     try configuration.requireLogits(directory)
     try checkVocabulary(tokenizer, configuration.vocabularySize, directory)
-    let engines = CPUEngineProvider(threads: threadCount(invocation))
+    let engines = try EvaluationOptions.engines(invocation)
     Interruption.watch()
     if isByPosition {
       let factor = invocation[RotaryOptions.factor]
@@ -77,7 +96,8 @@ let evalPerplexityCommand: Command = {
         invocation[GenerateOptions.model], Parameters(modelDirectory: directory), tokenizer,
         documents(invocation, inputs),
         length: max(PositionLosses.bucketCount, length), factor: factor,
-        precision: invocation[EvaluationOptions.precision], engines: engines)
+        precision: EvaluationOptions.precision(invocation), engines: engines.provider)
+      try engines.check()
       try plotFile?.write(report.plot)
       try plotFile?.commit()
       return try invocation[Option.json] ? printJSON(report) : Console.standardOutput.write(report.text)
@@ -92,8 +112,8 @@ let evalPerplexityCommand: Command = {
       meter = try PerplexityMeter(model, tokenizer)
     } else {
       meter = try PerplexityMeter(
-        Parameters(modelDirectory: directory), tokenizer, precision: invocation[EvaluationOptions.precision],
-        sequenceLength: length, rotaryScaling: scaling, engines: engines)
+        Parameters(modelDirectory: directory), tokenizer, precision: EvaluationOptions.precision(invocation),
+        sequenceLength: length, rotaryScaling: scaling, engines: engines.provider)
     }
     let start = monotonicSeconds()
     if let path = invocation[data] {
@@ -101,6 +121,7 @@ let evalPerplexityCommand: Command = {
     } else {
       try measure(documents(invocation, inputs), meter)
     }
+    try engines.check()
     guard let result = meter.finish() else {
       throw CommandError("there is no text to predict. Give files with text.")
     }

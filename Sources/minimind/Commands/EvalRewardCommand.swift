@@ -56,7 +56,7 @@ let evalRewardCommand: Command = {
     Interruption.watch()
     let texts = rows.flatMap { $0 }
     let model = try RewardModel(
-      parameters, precision: invocation[EvaluationOptions.precision],
+      parameters, precision: invocation[EvaluationOptions.precision] ?? CPUEngineProvider.fastestPrecision,
       batchTokens: max(2048, texts.map(\.count).max() ?? 0),
       engines: CPUEngineProvider(threads: threadCount(invocation)))
     let progress = ProgressLine(

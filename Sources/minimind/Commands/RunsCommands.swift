@@ -78,6 +78,7 @@ private func settingTexts(_ record: RunRecord) -> [String: String] {
   texts["parameters"] = formatCount(record.parameterCount)
   texts["program version"] = record.programVersion
   texts["machine"] = record.machine
+  texts["begun on"] = record.device
   texts["data manifest"] = String(record.dataManifestHash.prefix(12))
   texts["tokenizer hash"] = String(record.tokenizerHash.prefix(12))
   texts["start model hash"] = record.startModelHash.map { String($0.prefix(12)) }

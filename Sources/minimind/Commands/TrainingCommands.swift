@@ -57,12 +57,12 @@ private func begin(
   let engines = try TrainingEngines(plan.settings.device, threads: plan.settings.threads)
   let panel = trainingPanel(
     plan, memoryBytes: try memoryBytes(plan, engines.provider, exchange), output: output, device: engines.device,
-    processes: exchange.count)
+    deviceMemory: try plan.deviceMemory(engines.provider), processes: exchange.count)
   if exchange.isFirst { try plan.checkDisk(output) }
   try train(plan, engines, panel: panel, exchange) {
     guard exchange.isFirst else { return RunDirectory(following: output) }
     let run = try RunDirectory(creating: output)
-    try plan.record(programVersion: programVersion).write(to: run)
+    try plan.record(programVersion: programVersion, device: engines.recordedDevice).write(to: run)
     return run
   }
 }
@@ -75,11 +75,16 @@ private func resume(
   _ = exchange.any(false)
   let run = held ?? RunDirectory(following: path)
   let record = try RunRecord(of: run)
-  let plan = try TrainingPlan(resuming: run, record: record, stage, change(record.options))
+  var settings = change(record.options)
+  // As where a run begins on a device, whose memory is not the processor's.
+  if settings.device == .gpu { settings.recomputeActivations = true }
+  let plan = try TrainingPlan(resuming: run, record: record, stage, settings)
   let engines = try TrainingEngines(plan.settings.device, threads: plan.settings.threads)
   let panel = trainingPanel(
     plan, memoryBytes: try memoryBytes(plan, engines.provider, exchange), output: run.path, device: engines.device,
-    resumed: record.options, processes: exchange.count)
+    deviceMemory: try plan.deviceMemory(engines.provider), resumed: record.options,
+    otherDevice: record.device == engines.recordedDevice ? nil : record.device ?? "the processor",
+    processes: exchange.count)
   if exchange.isFirst { try plan.checkDisk(run.path, checkpointCount: run.checkpointSteps.count) }
   try train(plan, engines, panel: panel, exchange) {
     if exchange.isFirst { try plan.extendedRecord?.write(to: run) }

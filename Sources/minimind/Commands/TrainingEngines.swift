@@ -12,9 +12,16 @@ struct TrainingEngines {
   let provider: any TrainingEngineProvider
   /// The device and what makes it run, for the panel; nil for the processor.
   let device: String?
+  /// The same for the record of a run, with the plugin's version.
+  let recordedDevice: String?
+  /// What the device calls itself; nil for the processor.
+  let kind: String?
   private let processor: CPUEngineProvider
 
   var team: WorkerTeam { processor.team }
+
+  /// - Throws: why the device has failed, if it has.
+  func check() throws { if let failure = provider.failure { throw failure } }
 
   /// - Throws: `PJRTError` for a device that is not there.
   init(_ device: TrainingDevice, threads: Int) throws {
@@ -22,14 +29,11 @@ struct TrainingEngines {
     switch device {
     case .cpu:
       provider = processor
-      self.device = nil
+      (self.device, recordedDevice, kind) = (nil, nil, nil)
     case .gpu:
       let runner = try PJRTRunner(plugin: try PJRTPlugin.find(), cache: .ofUser)
-      provider = ProgramEngineProvider(runner) { error in
-        try? Console.standardError.print("error: \(error)")
-        exit(1)
-      }
-      self.device = runner.description
+      provider = ProgramEngineProvider(runner)
+      (self.device, recordedDevice, kind) = (runner.description, runner.identity, runner.devices[0].kind)
     }
   }
 }
@@ -45,6 +49,12 @@ extension TrainingDevice {
 }
 
 extension PJRTRunner {
+  /// What decides a run's bits: "NVIDIA H200 by PJRT 0.116, cuda, …" with the plugin's own words.
+  fileprivate var identity: String {
+    let words = version.split(whereSeparator: \.isNewline).joined(separator: ", ")
+    return "\(devices[0].kind) by PJRT 0.\(minorVersion), \(platform), \(words)"
+  }
+
   /// "NVIDIA H200 (105 GiB for programs), the first of 8, by PJRT 0.116, cuda".
   var description: String {
     devices[0].kind + (devices[0].memory.map { " (\(formatBytes($0)) for programs)" } ?? "")

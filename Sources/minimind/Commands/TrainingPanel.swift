@@ -10,18 +10,22 @@ import Training
 /// - Parameters:
 ///   - memoryBytes: what the run needs in each process.
 ///   - device: where it computes, where that is not the processor.
+///   - deviceMemory: what it needs there.
 ///   - resumed: the settings of the record, where a run goes on.
+///   - otherDevice: where it was begun, if it goes on elsewhere.
 func trainingPanel(
-  _ plan: TrainingPlan, memoryBytes: Int, output: String, device: String? = nil, resumed: TrainingSettings? = nil,
-  processes: Int = 1
+  _ plan: TrainingPlan, memoryBytes: Int, output: String, device: String? = nil, deviceMemory: DeviceMemory? = nil,
+  resumed: TrainingSettings? = nil, otherDevice: String? = nil, processes: Int = 1
 ) -> String {
   let panel = TrainingPanel(
-    plan: plan, memoryBytes: memoryBytes, output: output, resumed: resumed, processes: processes)
+    plan: plan, memoryBytes: memoryBytes, output: output, resumed: resumed, otherDevice: otherDevice,
+    processes: processes)
   let rows: [(name: String, value: String?)] = [
     ("model", panel.model), ("adapter", panel.adapter), ("teacher", panel.teacher), ("data", panel.data),
     ("held out", panel.heldOut),
     ("length", panel.length), ("batch", panel.batch), ("optimizer", panel.optimizer),
-    ("learning rate", panel.learningRate), ("precision", panel.precision), ("device", device), ("memory", panel.memory),
+    ("learning rate", panel.learningRate), ("precision", panel.precision), ("device", device),
+    ("device memory", deviceMemory.map(panel.memory(of:))), ("memory", panel.memory),
     ("seed", String(plan.settings.seed)), ("output", output), ("processes", panel.sharing),
     (plan.stage.name, panel.stage), ("resumes", panel.resumes), ("extended", panel.extended), ("note", panel.note),
     ("expected", panel.expected),
@@ -35,6 +39,7 @@ private struct TrainingPanel {
   let memoryBytes: Int
   let output: String
   let resumed: TrainingSettings?
+  let otherDevice: String?
   let processes: Int
 
   private var settings: ResolvedSettings { plan.settings }
@@ -119,6 +124,11 @@ private struct TrainingPanel {
     return "about \(formatBytes(memoryBytes))\(available)"
   }
 
+  func memory(of device: DeviceMemory) -> String {
+    "about \(formatBytes(device.neededBytes))" + (device.availableBytes.map { " of \(formatBytes($0))" } ?? "")
+      + ": weights and optimizer \(formatBytes(device.keptBytes)), a micro-batch \(formatBytes(device.temporaryBytes))"
+  }
+
   var sharing: String? {
     guard processes > 1 else { return nil }
     let idle = max(0, processes - microBatches)
@@ -145,6 +155,7 @@ private struct TrainingPanel {
   }
 
   var note: String? {
+    if let otherDevice { return "begun on \(otherDevice); only there are the weights the same to the bit" }
     guard let threads = resumed?.threads, threads != settings.threads else { return nil }
     return "begun with \(threads) threads; only with as many are the weights the same to the bit"
   }
