@@ -68,20 +68,24 @@ let package = Package(
     room("ProgramEngine", imports: ["Model", "Programs"]),
     // What compiles and runs them on a device.
     room("PJRT", imports: ["Storage", "Model", "Programs", "CPJRT"]),
-    room("Corpus", imports: ["Storage", "Model", "Processes", "Tokenization", "CSimdJSON", "CDecoding"]),
-    room("Plotting", imports: ["Storage"]),
     room("StructuredOutput", imports: ["Storage", "Tokenization"]),
+    // Tasks whose answers can be checked, and what answers are worth.
+    room("Rewards", imports: ["Storage", "Tokenization", "StructuredOutput", "CPCRE2"]),
+    room(
+      "Corpus",
+      imports: ["Storage", "Model", "Processes", "Tokenization", "Rewards", "CSimdJSON", "CDecoding"]),
+    room("Plotting", imports: ["Storage"]),
     room(
       "Training",
       imports: [
-        "Storage", "Machine", "Model", "Processes", "Tokenization", "ModelFiles", "Corpus", "Plotting",
+        "Storage", "Machine", "Model", "Processes", "Tokenization", "ModelFiles", "Rewards", "Corpus", "Plotting",
       ],
       resources: [.embedInCode("Bridge")]),
     room(
       "Generation", imports: ["Storage", "Machine", "Model", "VectorMath", "Tokenization", "StructuredOutput"]),
     room(
       "Evaluation",
-      imports: ["Machine", "Model", "VectorMath", "Tokenization", "Corpus", "Plotting"]),
+      imports: ["Machine", "Model", "VectorMath", "Tokenization", "Rewards", "Corpus", "Plotting"]),
     room(
       "Serving", imports: ["Storage", "Machine", "Tokenization", "StructuredOutput", "Generation", "CMicroHTTPD"],
       resources: [.embedInCode("Page")]),
@@ -89,8 +93,7 @@ let package = Package(
       name: "minimind",
       dependencies: [
         "Storage", "Machine", "Model", "Compute", "CPUEngine", "Programs", "ProgramEngine", "PJRT", "Processes",
-        "Tokenization",
-        "ModelFiles", "Corpus", "Training", "Generation", "Evaluation", "Serving",
+        "Tokenization", "ModelFiles", "Rewards", "Corpus", "Training", "Generation", "Evaluation", "Serving",
       ],
       swiftSettings: swiftSettings),
 
@@ -129,9 +132,10 @@ let package = Package(
         "TestSupport", "AllocationCounter", "Storage", "Machine", "Model", "Compute", "CPUEngine", "Reference",
         "Programs", "ProgramEngine", "Processes",
         "Corpus",
-        "Tokenization", "ModelFiles",
+        "Tokenization", "ModelFiles", "Rewards", "Generation",
       ]),
     tests(of: "StructuredOutput", imports: ["TestSupport", "Storage", "Tokenization"]),
+    tests(of: "Rewards", imports: ["Storage"]),
     tests(
       of: "Generation",
       imports: ["TestSupport", "Model", "Compute", "CPUEngine", "Reference", "Tokenization", "StructuredOutput"]),

@@ -96,6 +96,29 @@ package struct BatchSequence: Sendable {
     advance(maximumTokens: maximumTokens) { _, _, _ in }
   }
 
+  /// Moves over one document.
+  ///
+  /// - Precondition: there are documents and an order of them, and none is longer than a sequence.
+  /// - Returns: its number and its tokens, the last included.
+  package mutating func nextDocument() -> (number: Int, tokens: [Int32]) {
+    beginEpoch()
+    guard let (number, shard, range) = nextChunk(room: sequenceLength), position.offset == 0 else {
+      preconditionFailure("a document that is longer than a sequence")
+    }
+    position.tokens += range.count
+    return (number, (range.lowerBound...range.upperBound).map(shard.token))
+  }
+
+  /// After the last document, goes to the first of the next epoch, in another order.
+  private mutating func beginEpoch() {
+    if position.document == split.documentCount {
+      let epoch = position.epoch + 1
+      position = BatchPosition()
+      position.epoch = epoch
+    }
+    prepareOrder()
+  }
+
   /// Moves over one batch; `body` gets the tokens of each document or chunk of one, and the document's number.
   private mutating func advance(
     maximumTokens: Int, _ body: (_ number: Int, _ shard: TokenShard, _ tokens: Range<Int>) -> Void
@@ -104,13 +127,8 @@ package struct BatchSequence: Sendable {
       maximumTokens >= sequenceLength * documentsPerSample,
       "a batch of \(maximumTokens) tokens cannot hold \(documentsPerSample) × \(sequenceLength)")
     guard split.documentCount > 0 else { return 0 }
-    if position.document == split.documentCount {
-      guard shuffleSeed != nil else { return 0 }
-      let epoch = position.epoch + 1
-      position = BatchPosition()
-      position.epoch = epoch
-    }
-    prepareOrder()
+    guard position.document < split.documentCount || shuffleSeed != nil else { return 0 }
+    beginEpoch()
     var count = 0
     while position.document < split.documentCount,
       let (number, shard, tokens) = nextChunk(room: maximumTokens - count)

@@ -9,6 +9,8 @@ package struct DataManifest: Codable, Equatable, Sendable {
     case dpo
     /// Answers, each with the label desirable or undesirable.
     case kto
+    /// Prompts, and beside them the tasks whose checks say what an answer is worth.
+    case grpo
 
     /// Whether shards say which tokens are trained on; otherwise all are.
     var hasLossMask: Bool { self != .pretrain }
@@ -94,6 +96,8 @@ package struct DataManifest: Codable, Equatable, Sendable {
   package var rowsChanged: [String: Int] = [:]
   /// The commonest of the fields that nothing reads; nil in the manifests of earlier versions.
   package var unusedFields: [UnusedField]?
+  /// SHA-256 of the files of tasks, for training and held out; nil in data of other kinds.
+  package var tasks: [String]?
   package var training = Totals()
   package var heldOut = Totals()
   package var shards: [Shard] = []
@@ -121,7 +125,7 @@ package struct DataManifest: Codable, Equatable, Sendable {
     if stat(directory, &status) == 0, stat(path, &status) != 0, errno == ENOENT {
       throw CorpusError(
         "\(directory) is no prepared data (it holds no manifest.json). "
-          + "Make it with: minimind data pretrain, data sft or data dpo."
+          + "Make it with: minimind data pretrain, data sft, data dpo or data grpo."
       )
     }
     let file = try MappedFile(path)

@@ -322,7 +322,7 @@ extension ChatTemplate {
 /// Refuses to replace a directory that holds anything but prepared data.
 ///
 /// - Throws: `CorpusError` for a file, or a directory with other files in it.
-private func checkReplaceable(_ directory: String) throws {
+func checkReplaceable(_ directory: String) throws {
   var status = stat()
   guard lstat(directory, &status) == 0 else { return }
   guard status.st_mode & S_IFMT == S_IFDIR else {
@@ -331,6 +331,7 @@ private func checkReplaceable(_ directory: String) throws {
   let names = try FileManager.default.contentsOfDirectory(atPath: directory)
   let isOurs = names.allSatisfy { name in
     name == DataManifest.fileName || name.hasSuffix(TokenShard.fileSuffix) || Tokenizer.isFile(name)
+      || name.hasSuffix(TaskDocuments.fileSuffix)
   }
   guard names.isEmpty || isOurs && names.contains(DataManifest.fileName) else {
     throw CorpusError(

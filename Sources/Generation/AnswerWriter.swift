@@ -5,6 +5,7 @@ struct AnswerWriter {
   private let endTokens: Set<Int32>
   let maximumTokens: Int
   private let minimumTokens: Int
+  private let reportsEndToken: Bool
   private var sampler: Sampler
   private var decoder: StreamingDecoder
   private var stops: StopFinder
@@ -19,6 +20,7 @@ struct AnswerWriter {
     maximumTokens = request.tokenLimit(promptTokens: request.prompt.count, contextLength: contextLength)
     self.endTokens = Set((request.ignoresEndTokens ? [] : endTokens) + request.endTokens)
     minimumTokens = request.minimumTokens
+    reportsEndToken = request.reportsEndToken
     sampler = Sampler(
       request.sampling, vocabularySize: tokenizer.vocabularySize, context: request.prompt,
       topLogProbabilities: request.topLogProbabilities, constraint: request.constraint)
@@ -36,6 +38,7 @@ struct AnswerWriter {
   mutating func advance(_ logits: Span<Float>, _ emit: (GenerationEvent) -> Void) -> Int32? {
     let (token, logProbability) = sampler.next(logits, forbidden: count < minimumTokens ? endTokens : [])
     if endTokens.contains(token) {
+      if reportsEndToken { emit(.token(token, text: "", logProbability)) }
       finish(.stop, emit)
       return nil
     }

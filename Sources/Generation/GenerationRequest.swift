@@ -19,6 +19,9 @@ package struct GenerationRequest: Sendable {
   package var reportsPromptLogProbabilities = false
   /// Whether the model's end tokens are tokens like any others, for measuring.
   package var ignoresEndTokens = false
+  /// Whether the token by which the text ends comes as an event, without text: it is part of what a model learns from its
+  /// own answers.
+  package var reportsEndToken = false
   /// Tokens that end the text in addition to the model's, and are as little part of it.
   package var endTokens: [Int32] = []
   /// The text ends by no token before it has this many tokens.

@@ -107,7 +107,7 @@ struct SchemaCompiler {
   }
 
   /// - Parameter place: how the schema is called in messages.
-  private init(_ document: JSON, place: String) {
+  init(_ document: JSON, place: String) {
     self.document = SchemaDocument(document)
     self.place = place
   }

@@ -151,7 +151,7 @@ extension SchemaCompiler {
 
 extension JSON {
   /// Whether two values are one: objects in any order, 1 and 1.0.
-  func isSame(as other: JSON) -> Bool {
+  package func isSame(as other: JSON) -> Bool {
     switch (self, other) {
     case (.object(let members), .object(let others)):
       if members.count != others.count { return false }

@@ -7,6 +7,8 @@ struct BatchSizes: Sendable {
   let microBatch: Int
   let sequence: Int
   private let scores: Bool
+  /// Of a stage that learns from its own answers: the prompts that they are to, and how many steps they serve for.
+  private let answered: (prompts: Int, passes: Int)?
 
   /// The batch is the largest power of two from 2048 to 16384 tokens that still gives the run 500 steps: few data are
   /// better spent on more and smaller steps.
@@ -19,7 +21,9 @@ struct BatchSizes: Sendable {
   ) throws(TrainingError) {
     var asked = asked
     scores = stage.scores
-    if !dataset.manifest.kind.canBeCut {
+    if !stage.readsDocuments {
+      try asked.fitAnswers(stage, dataset, configuration, data: data)
+    } else if !dataset.manifest.kind.canBeCut {
       try asked.fitSamples(dataset, configuration, scores: stage.scores, data: data)
     }
     let epochs = asked.epochs ?? stage.defaultEpochs
@@ -31,6 +35,13 @@ struct BatchSizes: Sendable {
         asked.sequenceLength ?? 0)
     asked.batchTokens = batch
     self.batch = batch
+    let list = SettingList.shared
+    answered =
+      stage.readsDocuments
+      ? nil
+      : (
+        asked.promptsPerStep ?? list.promptsPerStep.standard(of: stage), asked.passes ?? list.passes.standard(of: stage)
+      )
     microBatch = asked.microBatchTokens ?? asked.defaultMicroBatch
     sequence = min(
       asked.sequenceLength ?? ResolvedSettings.usualSequenceLength, configuration.contextLength, microBatch)
@@ -42,6 +53,12 @@ struct BatchSizes: Sendable {
     _ length: ResolvedSettings.Length, _ dataset: TokenShardDataset, seed: Int, from progress: RunProgress
   ) throws -> Int {
     if case .steps(let count) = length { return count }
+    if let answered {
+      guard case .epochs(let epochs) = length else { preconditionFailure("a run without a length") }
+      let (documents, position) = (dataset.training.documentCount, progress.position)
+      let left = max(0, epochs * documents - position.epoch * documents - position.document)
+      return progress.step + (left + answered.prompts - 1) / answered.prompts * answered.passes
+    }
     var source = try ShardSource(
       dataset.training, documentsPerSample: dataset.manifest.kind.documentsPerSample, scores: scores, self, length,
       seed: seed,
@@ -56,6 +73,38 @@ struct BatchSizes: Sendable {
 }
 
 extension TrainingSettings {
+  /// Chooses sequence length and micro-batch so that the longest prompt has room for an answer.
+  ///
+  /// - Throws: when they were given and are too small, or the model's context is.
+  fileprivate mutating func fitAnswers(
+    _ stage: Stage, _ dataset: TokenShardDataset, _ configuration: ModelConfiguration, data: String
+  ) throws(TrainingError) {
+    let list = SettingList.shared
+    let prompt = max(dataset.training.longestInput, dataset.heldOut.longestInput) + 1
+    let answer = self.answerTokens ?? list.answerTokens.standard(of: stage)
+    let longest = prompt + answer
+    guard longest <= min(configuration.contextLength, self.sequenceLength ?? .max) else {
+      let limit = self.sequenceLength.map { "--sequence-length \($0)" }
+      throw TrainingError(
+        "\(data) holds a prompt of \(prompt) tokens, which with an answer of --answer-tokens \(answer) is longer than "
+          + (limit ?? "the model's \(configuration.contextLength) (\(configuration.contextSetting))")
+          + ". Lower --answer-tokens, or prepare the data with a lower --max-tokens.")
+    }
+    let length = self.sequenceLength ?? longest
+    let microBatch = self.microBatchTokens ?? max(ResolvedSettings.usualMicroBatch, length)
+    guard length <= microBatch else {
+      throw TrainingError(
+        "--micro-batch-tokens \(microBatch) has no room for a prompt with its answer, up to \(length) tokens. Raise it."
+      )
+    }
+    let answers =
+      (self.promptsPerStep ?? list.promptsPerStep.standard(of: stage))
+      * (self.answersPerPrompt ?? list.answersPerPrompt.standard(of: stage))
+    self.sequenceLength = length
+    self.microBatchTokens = microBatch
+    self.batchTokens = max(microBatch, answers * length)
+  }
+
   /// Chooses sequence length and micro-batch, where they were left out, so that every sample whose documents are not cut,
   /// such as a pair, goes into one micro-batch whole.
   ///

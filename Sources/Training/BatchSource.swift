@@ -11,6 +11,9 @@ package protocol BatchSource {
   /// Consecutive documents of a batch that stay together, such as the two of a pair.
   var documentsPerSample: Int { get }
 
+  /// Whether a run that is saved here goes on with the same batches; where not, the next steps are made first.
+  var mayPause: Bool { get }
+
   /// Looks ahead to the end of the next step. Called once before each.
   ///
   /// - Returns: the tokens of each of its micro-batches, one or more.
@@ -21,6 +24,10 @@ package protocol BatchSource {
 
   /// Passes over the next micro-batch, which another process takes.
   mutating func skip() throws
+}
+
+extension BatchSource {
+  package var mayPause: Bool { true }
 }
 
 /// The source of most stages: a seeded shuffle of prepared documents. A step takes micro-batches as long as another one is

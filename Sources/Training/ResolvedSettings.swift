@@ -82,10 +82,14 @@ package struct ResolvedSettings: Sendable {
     let evalTokens = asked.evalTokens ?? SettingList.shared.evalTokens.standard(of: stage)
     evalInterval =
       asked.evalInterval
-      ?? Self.evalInterval(
-        totalSteps: totalSteps, batchTokens: sizes.batch, evalTokens: evalTokens,
-        heldOutTokens: dataset.heldOut.inputTokenCount)
-    checkpointInterval = asked.checkpointInterval ?? evalInterval
+      ?? (stage.readsDocuments
+        ? Self.evalInterval(
+          totalSteps: totalSteps, batchTokens: sizes.batch, evalTokens: evalTokens,
+          heldOutTokens: dataset.heldOut.inputTokenCount)
+        : max(1, min(5, totalSteps), min(250, totalSteps / 20)))
+    // Only between the passes over some answers and the next answers can a run be saved.
+    let passes = stage.readsDocuments ? 1 : asked.passes ?? SettingList.shared.passes.standard(of: stage)
+    checkpointInterval = ((asked.checkpointInterval ?? evalInterval) + passes - 1) / passes * passes
 
     recorded = asked
     for setting in stage.settings where recorded[setting.name] == nil {
@@ -95,7 +99,7 @@ package struct ResolvedSettings: Sendable {
     case .epochs(let count): recorded.epochs = count
     case .steps(let count): recorded.steps = count
     }
-    recorded.batchTokens = sizes.batch
+    if stage.readsDocuments { recorded.batchTokens = sizes.batch }
     recorded.microBatchTokens = sizes.microBatch
     recorded.sequenceLength = sizes.sequence
     recorded.threads = threads

@@ -149,8 +149,10 @@ extension Stage {
     let list = SettingList.shared
     return startSettings + [
       list.data.description, list.epochs.description,
-      list.steps.description, list.batchTokens.description, list.microBatchTokens.description,
-      list.sequenceLength.description, list.optimizer.description, list.learningRate.description,
+      list.steps.description,
+    ] + (readsDocuments ? [list.batchTokens.description] : []) + [
+      list.microBatchTokens.description, list.sequenceLength.description, list.optimizer.description,
+      list.learningRate.description,
     ] + ownSettings + [
       list.schedule.description, list.warmupSteps.description, list.beta1.description, list.beta2.description,
       list.epsilon.description, list.weightDecay.description, list.gradientClip.description,

@@ -41,10 +41,12 @@ package struct Stage: Sendable, Equatable {
 
   /// Whether its models answer, rather than continue a text.
   package var modelsAnswer: Bool { dataKind != .pretrain }
+  /// Whether it reads documents that are prepared, rather than what the model writes.
+  package var readsDocuments: Bool { dataKind != .grpo }
   /// Whether a run may begin with random weights, rather than with a model.
   package var canMakeModel: Bool { !modelsAnswer }
 
-  package static let all: [Stage] = [.pretrain, .sft, .lora, .dpo, .kto, .reward]
+  package static let all: [Stage] = [.pretrain, .sft, .lora, .dpo, .kto, .reward, .grpo]
 
   /// From nothing or from another model, on plain documents. Optimizer and rate are those that learned most: docs/LOG.md.
   package static let pretrain = Stage(

@@ -11,6 +11,8 @@ package struct StageContext {
   package let exchange: ProcessExchange
   package let engine: any TrainingEngine
   package let engines: any TrainingEngineProvider
+  /// Nil where the program has none, which only a stage that learns from its own answers needs.
+  package let writer: (any RolloutWriter)?
   /// Gets what is being done and the share of it that is done; stops it by giving false.
   package let progress: (_ what: String, _ share: Double) throws -> Bool
 }
@@ -19,10 +21,13 @@ package struct StageContext {
 package struct StageObjectives {
   package var training: any Objective
   package var heldOut: any Objective
+  /// What is measured in place of the held-out objective; nil for that itself.
+  package var evaluator: (any HeldOutEvaluator)?
 
-  package init(training: any Objective, heldOut: any Objective) {
+  package init(training: any Objective, heldOut: any Objective, evaluator: (any HeldOutEvaluator)? = nil) {
     self.training = training
     self.heldOut = heldOut
+    self.evaluator = evaluator
   }
 
   static var crossEntropy: StageObjectives {

@@ -25,6 +25,7 @@ package final class Trainer {
   private let metrics: MetricsFile?
   private let sinks: [any MetricsSink]
   private let continuations: Continuations?
+  private let writer: (any RolloutWriter)?
   /// Where checkpoints get the tokenizer's files from: the run's own model as soon as it has one, since checkpoints go.
   private var tokenizerDirectory: String
   /// The stage's, prepared when training begins.
@@ -42,15 +43,18 @@ package final class Trainer {
   ///   - engines: make what computes.
   ///   - exchange: with the other processes of the run.
   ///   - sinks: receive the run's events, in addition to the files of the run directory.
+  ///   - writer: of answers, for a stage that learns from the model's own.
   package init(
     _ plan: TrainingPlan, run: RunDirectory, engines: any TrainingEngineProvider,
-    exchange: ProcessExchange = ProcessExchange(), sinks: [any MetricsSink], continuations: Continuations? = nil
+    exchange: ProcessExchange = ProcessExchange(), sinks: [any MetricsSink], continuations: Continuations? = nil,
+    writer: (any RolloutWriter)? = nil
   ) throws {
     self.plan = plan
     self.run = run
     self.engines = engines
     self.exchange = exchange
     self.continuations = continuations
+    self.writer = writer
     let model = try plan.makeModel()
     self.model = model
     let engine = try engines.makeEngine(model, plan.engineSettings(rank: exchange.rank, ranks: exchange.count))
@@ -65,7 +69,8 @@ package final class Trainer {
     self.state = state
     source = try plan.stage.makeSource(
       StageContext(
-        plan: plan, position: state.position, run: run, exchange: exchange, engine: engine, engines: engines
+        plan: plan, position: state.position, run: run, exchange: exchange, engine: engine, engines: engines,
+        writer: writer
       ) { _, _ in true })
     schedule = plan.schedule
     tokenizerDirectory = plan.tokenizerDirectory
@@ -114,9 +119,9 @@ package final class Trainer {
       if state.step > 0, !isStopping { try save() }
     }
     isStopping = exchange.any(isStopping || isStopRequested())
-    while state.step < plan.totalSteps && !isStopping {
+    while state.step < plan.totalSteps && !(isStopping && source.mayPause) {
       try step()
-      isStopping = exchange.any(isStopRequested())
+      isStopping = exchange.any(isStopping || isStopRequested())
       if isEvaluationDue {
         // After the last step nothing goes on that could make it.
         let isLast = state.step == plan.totalSteps
@@ -124,7 +129,7 @@ package final class Trainer {
         isStopping = isStopping || !isMade
       }
       state.seconds = secondsBefore + clock.seconds
-      if isCheckpointDue || isStopping { try save() }
+      if isCheckpointDue || isStopping && source.mayPause { try save() }
     }
     return TrainingSummary(
       isComplete: state.step == plan.totalSteps, step: state.step, tokens: state.tokens,
@@ -251,7 +256,8 @@ package final class Trainer {
     let prepared = try withoutActuallyEscaping(isWanted) { isWanted in
       try plan.stage.makeObjectives(
         StageContext(
-          plan: plan, position: state.position, run: run, exchange: exchange, engine: engine, engines: engines
+          plan: plan, position: state.position, run: run, exchange: exchange, engine: engine, engines: engines,
+          writer: writer
         ) { [self] what, share in
           try record(.preparing(what: what, share: share))
           return isWanted()
@@ -272,7 +278,8 @@ package final class Trainer {
 
   /// Whether an interruption has abandoned the evaluation of the current weights.
   private var lacksEvaluation: Bool {
-    isEvaluationDue && state.lastEvaluation?.step != state.step && plan.dataset.heldOut.trainedTokenCount > 0
+    isEvaluationDue && state.lastEvaluation?.step != state.step
+      && (plan.stage.readsDocuments ? plan.dataset.heldOut.trainedTokenCount : plan.dataset.heldOut.documentCount) > 0
   }
 
   /// - Parameter isWanted: asked now and then whether to go on.
@@ -280,10 +287,16 @@ package final class Trainer {
   private func evaluate(isWanted: () -> Bool) throws -> Bool {
     defer { clock.lap(\.evaluation) }
     let evaluation: Evaluation?
+    var answers: SampleReport?
     do {
-      evaluation = try Evaluation.heldOut(
-        plan, objectives.heldOut, engine: engine, exchange: exchange, step: state.step, batch: &heldOutBatch,
-        isWanted: isWanted)
+      if let evaluator = objectives.evaluator {
+        let result = try evaluator.evaluate(engine, step: state.step, isWanted: isWanted)
+        (evaluation, answers) = (result?.evaluation, result?.samples)
+      } else {
+        evaluation = try Evaluation.heldOut(
+          plan, objectives.heldOut, engine: engine, exchange: exchange, step: state.step, batch: &heldOutBatch,
+          isWanted: isWanted)
+      }
     } catch is Stopped { return false }
     state.lastEvaluation = evaluation
     if let evaluation {
@@ -293,6 +306,7 @@ package final class Trainer {
       try record(.evaluation(evaluation, epoch: epoch))
     }
     try checkDevice()
+    if let answers { try record(.samples(answers)) }
     let prompts = plan.settings.samplePrompt
     if let continuations, exchange.isFirst, !prompts.isEmpty {
       let texts = try continuations(engine)

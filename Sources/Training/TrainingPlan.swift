@@ -166,6 +166,7 @@ package struct TrainingPlan {
           + "of the tokenizer that made \(data). Raise vocab_size in the model's configuration.")
     }
     settings = try ResolvedSettings(asked, stage, data: data, configuration, dataset, from: progress)
+    if !stage.readsDocuments { _ = try settings.rewardSum() }
     teacher = try asked.teacher.map { [configuration, tokenizer, settings] path in
       try TeacherModel(
         path, student: configuration, tokenizerHash: tokenizer.contentHash, sequenceLength: settings.sequenceLength)
@@ -322,8 +323,15 @@ package struct TrainingPlan {
   /// are mapped.
   package func memoryBytes(_ engines: any TrainingEngineProvider, processes: Int = 1) throws -> Int {
     try engines.memoryBytes(configuration, lora: settings.lora, engineSettings(ranks: processes))
+      + referenceBytes(engines)
       + dataset.training.tokenCount * 2 + Self.programBytes
       + (teacher.map { try engines.memoryBytes($0.configuration, lora: nil, engineSettings(optimizer: nil)) } ?? 0)
+  }
+
+  /// Bytes of the model at the start, where a run that learns from its own answers has it in memory.
+  private func referenceBytes(_ engines: any TrainingEngineProvider) throws -> Int {
+    guard !stage.readsDocuments, settings.divergence > 0 else { return 0 }
+    return try engines.memoryBytes(configuration, lora: nil, engineSettings(optimizer: nil))
   }
 
   /// The settings of the run's engine in process `rank` of `ranks`.

@@ -45,13 +45,20 @@ struct MetricTableTests {
       settings.teacher = base
       settings.steps = 2
       let (_, taught) = try tiny.train(settings, output: "taught")
+      settings = tiny.settings(.grpo)
+      settings.from = base
+      settings.steps = 2
+      (settings.promptsPerStep, settings.answersPerPrompt, settings.answerTokens, settings.divergence) = (2, 2, 8, 0.1)
+      let (_, learner) = try tiny.train(settings, stage: .grpo, output: "learner")
       var found: Set<String> = []
-      for path in [base, aligned, odds, judged, scoring, taught] {
+      for path in [base, aligned, odds, judged, scoring, taught, learner] {
         for line in try text(path + "/metrics.jsonl").split(separator: "\n") {
           guard case .object(let members) = try JSON(parsing: String(line)) else { continue }
           found.formUnion(members.map(\.key))
         }
       }
+      // Of each reward by its name.
+      found = found.filter { !$0.hasSuffix("/rewards/check/mean") }
       #expect(found.subtracting(Self.keys).isEmpty)
       // What one process does not write.
       let ofExchange = [Metric.processes, .exchangeBytes, .exchangeSeconds, .exchangeHiddenShare].map(\.key)

@@ -1,6 +1,8 @@
 import CPUEngine
+import Compute
 import Corpus
 import Foundation
+import Generation
 import Model
 import ModelFiles
 import TestSupport
@@ -72,6 +74,7 @@ struct TinyRun {
         .dpo(maximumTokens: 64, ChatTemplate()), "dpo")
       try run.prepare(
         "judged.jsonl", tinyJudged.joined(separator: "\n"), .kto(maximumTokens: 64, ChatTemplate()), "kto")
+      try run.prepareTasks()
       var configuration = ModelConfiguration(
         hiddenSize: 32, layerCount: 2, headCount: 4, keyValueHeadCount: 2, intermediateSize: 64, vocabularySize: 300)
       configuration.maximumSequenceLength = 128
@@ -86,6 +89,20 @@ struct TinyRun {
   func prepareDocuments(tokenizer: Tokenizer, output: String) throws {
     try prepare(
       "documents.txt", tinyDocuments.joined(separator: "\n"), .pretrain(PretrainFilters()), output, tokenizer)
+  }
+
+  /// 60 questions, to which an answer is right that is about home.
+  private func prepareTasks() throws {
+    let rows = (0..<60).map { number in
+      """
+      {"messages": [{"role": "user", "content": "who is number \(number)?"}], "check": {"kind": "pattern", "pattern": "at home"}}
+      """
+    }
+    let path = folder + "/tasks.jsonl"
+    try Data(rows.joined(separator: "\n").utf8).write(to: URL(fileURLWithPath: path))
+    var preparation = TaskPreparation(paths: [path], template: ChatTemplate(), tokenizer: tinyTokenizer)
+    preparation.heldOutFraction = 0.1
+    _ = try preparation.write(to: folder + "/grpo", programVersion: "test")
   }
 
   private func prepare(
@@ -103,9 +120,11 @@ struct TinyRun {
   func settings(_ stage: Stage = .pretrain, threads: Int = 1) -> TrainingSettings {
     var settings = TrainingSettings(data: folder + "/" + stage.dataKind.rawValue, threads: threads)
     if stage == .pretrain { settings.model = configuration }
-    settings.batchTokens = 512
+    if stage.readsDocuments {
+      settings.batchTokens = 512
+      settings.sequenceLength = 128
+    }
     settings.microBatchTokens = 256
-    settings.sequenceLength = 128
     // The same on every processor.
     settings.precision = .bfloat16
     // The same for both stages; tests that are about Muon ask for it.
@@ -158,8 +177,31 @@ struct TinyRun {
   ) throws -> TrainingSummary {
     let trainer = try Trainer(
       plan, run: run, engines: engines ?? CPUEngineProvider(threads: plan.settings.threads), sinks: sinks,
-      continuations: sampler)
+      continuations: sampler, writer: TinyWriter(threads: plan.settings.threads))
     return try trainer.train { isStopRequested(trainer.state.step) }
+  }
+}
+
+/// Writes answers as the program does, with fp32 weights.
+final class TinyWriter: RolloutWriter {
+  private let team: WorkerTeam
+
+  init(threads: Int) { team = WorkerTeam(count: threads) }
+
+  func write(
+    _ requests: [AnswerRequest], with engine: any TrainingEngine, progress: (_ ended: Int) throws -> Void
+  ) throws -> [AnswerTokens] {
+    let model = try CPUInferenceEngine(engine, type: .float32, team: team)
+    let writer = try BatchEngine(model, tinyTokenizer, answers: requests.count, longest: 128)
+    return try writer.answers(
+      to: requests.map { asked in
+        var request = GenerationRequest(prompt: asked.prompt)
+        request.maximumTokens = asked.maximumTokens
+        request.sampling.temperature = Float(asked.temperature)
+        (request.sampling.topK, request.sampling.topP) = (asked.topK, Float(asked.topP))
+        request.sampling.seed = asked.seed
+        return request
+      }, progress: progress)
   }
 }
 

@@ -5,7 +5,8 @@ import Tokenization
 
 /// `minimind data inspect`: what prepared data hold, in counts and in samples.
 let dataInspectCommand: Command = {
-  let directory = Option.positional("DIR", help: "A directory that data pretrain, data sft or data dpo made.")
+  let directory = Option.positional(
+    "DIR", help: "A directory that data pretrain, data sft, data dpo or data grpo made.")
   let samples = Option.integer(
     "samples", default: 3, in: 0...1000, help: "Documents to show as text, or pairs of them.")
   return Command(
@@ -130,6 +131,7 @@ private func inWords(_ kind: DataManifest.Kind) -> String {
   case .sft: "conversations"
   case .dpo: "pairs of a chosen and a rejected answer"
   case .kto: "answers, each desirable or undesirable"
+  case .grpo: "prompts whose answers can be checked"
   }
 }
 
@@ -154,7 +156,7 @@ private func sample(
   }
   let answer: String? =
     switch data.manifest.kind {
-    case .pretrain, .sft: nil
+    case .pretrain, .sft, .grpo: nil
     case .dpo: number % 2 == 0 ? "chosen" : "rejected"
     case .kto: data.training.isDesirable(number) ? "desirable" : "undesirable"
     }

@@ -33,6 +33,11 @@ let rewardCommand = trainingCommand(
   .reward, summary: "trains a model that scores answers, from pairs of them (a reward model)",
   example: "minimind reward --from my-chat --data my-preferences --output my-reward")
 
+/// `minimind grpo`: lets a model learn from its own answers.
+let grpoCommand = trainingCommand(
+  .grpo, summary: "lets a model learn from its own answers, by what they are worth (GRPO)",
+  example: "minimind grpo --from my-chat --data my-prompts --output my-learner")
+
 private func trainingCommand(_ stage: Stage, summary: String, example: String) -> Command {
   // What its help says; a run has the default of its device.
   let stage = stage.computed(by: TrainingDevice.cpu.engines)
@@ -96,7 +101,12 @@ private func resume(
 private func memoryBytes(
   _ plan: TrainingPlan, _ engines: any TrainingEngineProvider, _ exchange: ProcessExchange
 ) throws -> Int {
-  try plan.memoryBytes(engines, processes: exchange.count) + TrainingSamples.memoryBytes(plan)
+  try plan.memoryBytes(engines, processes: exchange.count) + writingBytes(plan)
+}
+
+/// Bytes that the copies of the model take which write samples and answers.
+private func writingBytes(_ plan: TrainingPlan) -> Int {
+  TrainingSamples.memoryBytes(plan) + TrainingAnswers.memoryBytes(plan)
 }
 
 /// Trains as planned and shows it.
@@ -112,7 +122,7 @@ private func train(
   if exchange.isFirst {
     try console.write(panel)
     try plan.checkMemory(
-      engines.provider, samplingBytes: TrainingSamples.memoryBytes(plan), processes: exchange.count,
+      engines.provider, samplingBytes: writingBytes(plan), processes: exchange.count,
       localProcesses: Launcher.localCount ?? 1)
     if plan.settings.wandb != nil { try WeightsAndBiases.checkIsInstalled() }
   }
@@ -128,7 +138,8 @@ private func train(
   do {
     let trainer = try Trainer(
       plan, run: run, engines: engines.provider, exchange: exchange, sinks: [display] + (wandb.map { [$0] } ?? []),
-      continuations: samples.continuations)
+      continuations: samples.continuations,
+      writer: plan.stage.readsDocuments ? nil : TrainingAnswers(plan, team: engines.team))
     summary = try trainer.train(isStopRequested: { Interruption.isRequested })
   } catch {
     display.finish()

@@ -10,6 +10,7 @@ final class TrainingDisplay: MetricsSink {
   private let progress: ProgressLine
   private let logInterval: Int
   private let totalSteps: Int
+  private var collapse = CollapseWatch()
 
   init(_ plan: TrainingPlan, _ console: Console) {
     self.console = console
@@ -30,6 +31,7 @@ final class TrainingDisplay: MetricsSink {
       } else if report.step.isMultiple(of: logInterval) || report.step == totalSteps || report.step == 1 {
         progress.note(stepText(report, barWidth: 0))
       }
+      if let notice = collapse.notice(report.sums) { progress.note("\(stepName(report.step))  \(notice)") }
     case .evaluation(let evaluation, _):
       var parts = ["\(stepName(evaluation.step))  held-out loss \(String(format: "%.4f", evaluation.loss))"]
       if let bitsPerByte = evaluation.bitsPerByte {

@@ -20,7 +20,7 @@ struct TrainingSuggestion: Equatable {
     case .sft:
       model = nil
       epochs = manifest.training.documents < 1000 ? 10 : nil
-    case .dpo, .kto: (model, epochs) = (nil, nil)
+    case .dpo, .kto, .grpo: (model, epochs) = (nil, nil)
     }
   }
 

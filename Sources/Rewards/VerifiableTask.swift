@@ -1,0 +1,128 @@
+import Foundation
+import Storage
+import StructuredOutput
+import Tokenization
+
+/// A question whose answer can be checked: one row of JSONL.
+///
+///     {"task": "addition", "messages": [{"role": "user", "content": "47 + 38 = ?"},
+///      {"role": "assistant", "content": "47 + 38 = 85"}], "check": {"kind": "number", "value": 85}}
+///
+/// The last message may be an answer that shows the form; `data sft` learns it, and whoever asks the question leaves it
+/// out. `tools` are descriptions of tools, as in the API.
+package struct VerifiableTask: Sendable, Equatable {
+  /// What kind of question it is: a line of the table of `eval tasks`.
+  package var name: String
+  /// The conversation up to the question.
+  package var messages: [ChatMessage]
+  /// An answer in the right form; nil where the row has none.
+  package var demonstration: String?
+  package var tools: [JSON] = []
+  package var check: AnswerCheck
+
+  package init(
+    name: String, messages: [ChatMessage], demonstration: String? = nil, tools: [JSON] = [], check: AnswerCheck
+  ) {
+    self.name = name
+    self.messages = messages
+    self.demonstration = demonstration
+    self.tools = tools
+    self.check = check
+  }
+
+  package static let exampleRow =
+    #"{"messages": [{"role": "user", "content": "47 + 38 = ?"}], "check": {"kind": "number", "value": 85}}"#
+
+  // MARK: - As a row
+
+  package var json: JSON {
+    let answer = demonstration.map { [ChatMessage(role: .assistant, content: $0).json] } ?? []
+    return .object(
+      [.init("task", .string(name)), .init("messages", .array(messages.map(\.json) + answer))]
+        + (tools.isEmpty ? [] : [.init("tools", .array(tools))]) + [.init("check", check.json)])
+  }
+
+  /// - Throws: `TaskProblem`, which says what the row lacks.
+  package init(_ row: JSON) throws(TaskProblem) {
+    guard case .object = row else { throw TaskProblem("it is no object") }
+    guard let list = row["messages"]?.arrayValue ?? row["conversations"]?.arrayValue, !list.isEmpty else {
+      throw TaskProblem("it has no list of \"messages\"")
+    }
+    messages = []
+    for (index, message) in list.enumerated() {
+      guard let role = ChatMessage.Role(rawValue: message["role"]?.stringValue ?? "") else {
+        throw TaskProblem("message \(index + 1) has no \"role\" of system, user, assistant or tool")
+      }
+      guard let content = message["content"]?.stringValue else {
+        throw TaskProblem("message \(index + 1) has no \"content\" with a text")
+      }
+      var fields: [JSON.Member] = []
+      if case .object(let members) = message {
+        fields = members.filter { !["role", "content", "reasoning_content"].contains($0.key) }
+      }
+      messages.append(
+        ChatMessage(
+          role: role, content: content, reasoning: message["reasoning_content"]?.stringValue, fields: fields))
+    }
+    if let last = messages.last, last.role == .assistant {
+      demonstration = last.content
+      messages.removeLast()
+    }
+    guard messages.last?.role == .user || messages.last?.role == .tool else {
+      throw TaskProblem("there is no question before the answer")
+    }
+    tools = row["tools"]?.arrayValue ?? []
+    guard let check = row["check"] else { throw TaskProblem("it has no \"check\"") }
+    self.check = try AnswerCheck(check)
+    name = row["task"]?.stringValue ?? self.check.kind
+  }
+
+  /// The tasks of a JSONL file, one a line; blank lines are passed over.
+  ///
+  /// - Throws: `FileError`; `TaskProblem` with the place of the first row that is none.
+  package static func read(_ path: String) throws -> [VerifiableTask] {
+    let file = try MappedFile(path)
+    var tasks: [VerifiableTask] = []
+    var number = 0
+    for line in file.bytes.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false) {
+      number += 1
+      guard line.contains(where: { $0 > 0x20 }) else { continue }
+      func problem(_ reason: String) -> TaskProblem {
+        TaskProblem("\(path):\(number): \(reason), as in: \(exampleRow)")
+      }
+      let row: JSON
+      do { row = try JSON(parsing: String(decoding: line, as: UTF8.self)) } catch {
+        throw problem("this is no JSON (\(error.reason))")
+      }
+      do throws(TaskProblem) { tasks.append(try VerifiableTask(row)) } catch { throw problem(error.description) }
+    }
+    guard !tasks.isEmpty else { throw TaskProblem("\(path): there is no task in it. Make some: minimind data tasks") }
+    return tasks
+  }
+
+  // MARK: - As a prompt
+
+  /// The conversation as a model reads it that answers next. A template without a place for tools gets them in the
+  /// system message, as `serve` writes them.
+  ///
+  /// - Throws: what the template or the tools' descriptions are refused for.
+  package func prompt(_ template: ChatTemplate, _ tokenizer: Tokenizer) throws -> ChatPrompt {
+    guard !tools.isEmpty, template.jinja?.knowsTools != true else {
+      return try template.prompt(messages, tools: tools, with: tokenizer)
+    }
+    let text = ToolText.instructions(try Tool.list(.array(tools)))
+    var messages = messages
+    if messages[0].role.isInstruction {
+      messages[0].content += "\n\n" + text
+    } else {
+      messages.insert(ChatMessage(role: .system, content: text), at: 0)
+    }
+    return try template.prompt(messages, with: tokenizer)
+  }
+}
+
+/// Why a row is no task, or a task cannot be made.
+package struct TaskProblem: Error, Equatable, Sendable, CustomStringConvertible {
+  package let description: String
+  package init(_ description: String) { self.description = description }
+}
