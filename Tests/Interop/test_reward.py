@@ -91,3 +91,6 @@ def test_a_scorer_of_transformers_is_read_and_other_models_keep_their_places(min
     assert refused.returncode != 0 and "is a reward model" in refused.stderr
     refused = minimind("eval", "reward", "--model", models[0], "--input", "x", check=False)
     assert refused.returncode != 0 and "has no score" in refused.stderr
+    uses = json.loads(minimind("info", directory, "--json").stdout)["uses"]
+    assert {"eval reward", "reward", "convert --format hf"} <= set(uses["works"])
+    assert {"generate", "serve", "chat", "sft", "grpo", "convert --format gguf"} <= uses["fails"].keys()

@@ -3,6 +3,7 @@ import Model
 import ModelFiles
 import Storage
 import Tokenization
+import Training
 
 /// What the commands can do with a model's files, and why they cannot do the rest.
 struct ModelUses: Encodable {
@@ -24,11 +25,7 @@ struct ModelUses: Encodable {
   /// - Parameter directory: what `resolveModelDirectory` found.
   init(directory: String) {
     var stored: StoredModel?
-    check(.weights) {
-      let read = try StoredModel(modelDirectory: directory)
-      try read.configuration.requireLogits(directory)
-      stored = read
-    }
+    check(.weights) { stored = try StoredModel(modelDirectory: directory) }
     var tokenizer: Tokenizer?
     check(.tokenizer) {
       let read = try modelTokenizer(directory)
@@ -37,16 +34,22 @@ struct ModelUses: Encodable {
     }
     self.tokenizer = tokenizer
     check(.chatTemplate) { _ = try ChatTemplate(TokenizerFiles(directory)) }
+    scores = stored?.configuration.scoresTexts ?? false
     add(["generate", "eval", "serve"], needing: [.weights, .tokenizer])
     add(["chat"], needing: [.weights, .tokenizer, .chatTemplate])
-    add(["data pretrain"], needing: [.tokenizer])
-    add(["data sft", "data dpo"], needing: [.tokenizer, .chatTemplate])
-    add(["pretrain", "sft", "lora", "dpo"], needing: [.weights])
+    if scores { add(["eval reward"], needing: [.weights, .tokenizer, .chatTemplate], writing: false) }
+    add(["data pretrain"], needing: [.tokenizer], writing: false)
+    add(["data sft", "data dpo", "data kto", "data grpo"], needing: [.tokenizer, .chatTemplate], writing: false)
+    for stage in Stage.all { add([stage.name], needing: [.weights], writing: !stage.scores) }
     for format in ModelFormats.written {
       let use = Self.convert + format.name
       let needed: [Part] = format.tokenizer == .inside ? [.weights, .tokenizer] : [.weights]
       guard let configuration = stored?.configuration, needed.allSatisfy({ problems[$0] == nil }) else {
         add([use], needing: needed)
+        continue
+      }
+      guard !scores || format is HuggingFaceFormat else {
+        fails.append((use, Self.scoringReason))
         continue
       }
       do {
@@ -63,14 +66,21 @@ struct ModelUses: Encodable {
   }
 
   private static let convert = "convert --format "
+  private static let scoringReason = "a reward model scores answers and writes none"
+
+  /// Whether the model is a reward model.
+  private var scores = false
 
   private mutating func check(_ part: Part, _ read: () throws -> Void) {
     do { try read() } catch { problems[part] = "\(error)" }
   }
 
-  private mutating func add(_ uses: [String], needing parts: [Part]) {
+  /// - Parameter writing: whether the uses are of a model that writes.
+  private mutating func add(_ uses: [String], needing parts: [Part], writing: Bool = true) {
     if let part = parts.first(where: { problems[$0] != nil }) {
       fails += uses.map { ($0, part.rawValue) }
+    } else if writing && scores {
+      fails += uses.map { ($0, Self.scoringReason) }
     } else {
       works += uses
     }
