@@ -289,13 +289,18 @@ class Soak:
             self.counts[f"{name}, {moment}"] += 1
             print(f"{time.monotonic() - begin:6.0f} s  step {self.saved}  {name}, {moment}", flush=True)
 
+    def is_evaluated(self, step):
+        state = json.loads((self.run / f"checkpoints/step-{step}/state.json").read_text())
+        return state["lastEvaluation"]["step"] == step
+
     def compare(self):
         """Ends both runs and compares them; the step that they were compared at."""
         self.wait(lambda: newest(self.run) > self.saved, "the last checkpoint")
         self.terminate("any time")
         self.process.kill()
         self.process.communicate()
-        step = max(step for step in checkpoints(self.run) if step % INTERVAL == 0)
+        # The stop may have cut an evaluation short, which is made when a run goes on.
+        step = max(step for step in checkpoints(self.run) if step % INTERVAL == 0 and self.is_evaluated(step))
         self.finished.set()
         self.process = self.undisturbed
         self.process.send_signal(signal.SIGCONT)

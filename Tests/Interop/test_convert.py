@@ -164,7 +164,7 @@ def test_info_says_what_works_and_what_does_not(minimind, model, tmp_path):
     for name in ("tokenizer.json", "tokenizer_config.json"):
         (tmp_path / "other" / name).unlink()
     plain = minimind("info", tmp_path / "other").stdout
-    assert "generate, eval, serve, chat, data pretrain, data sft, data dpo, convert --format gguf: tokenizer" in plain
+    assert "generate, eval, serve, chat, data pretrain, data sft, data dpo, data kto, data grpo, convert --format gguf: tokenizer" in plain
 
 
 def test_weights_survive_every_round_trip_to_the_bit(minimind, model, tmp_path):
