@@ -16,6 +16,8 @@ package struct Batch: Sendable, Equatable {
   package private(set) var documentNumbers: [Int] = []
   /// Rows whose values do not come from the embedding table, in ascending order.
   package private(set) var embedded: [EmbeddedSpan] = []
+  /// Pictures whose rows the engine computes, in ascending order.
+  package private(set) var pictures: [BatchPicture] = []
   private var tokenColumns: [TokenColumn: [Float]] = [:]
   private var documentColumns: [DocumentColumn: [Float]] = [:]
 
@@ -61,6 +63,7 @@ package struct Batch: Sendable, Equatable {
     documentOffsets.removeAll(keepingCapacity: true)
     documentNumbers.removeAll(keepingCapacity: true)
     embedded.removeAll(keepingCapacity: true)
+    pictures.removeAll(keepingCapacity: true)
     tokenColumns.removeAll(keepingCapacity: true)
     documentColumns.removeAll(keepingCapacity: true)
     tokens.reserveCapacity(tokenCount)
@@ -154,6 +157,8 @@ package struct Batch: Sendable, Equatable {
     for column in documentColumns.keys { cut(&documentColumns[column]!, to: documents) }
     embedded = embedded.filter { kept.contains($0.rows.lowerBound) }
     for index in embedded.indices { embedded[index].move(by: -kept.lowerBound) }
+    pictures = pictures.filter { kept.contains($0.rows.lowerBound) }
+    for index in pictures.indices { pictures[index].move(by: -kept.lowerBound) }
   }
 
   // MARK: - What else a source knows
@@ -179,17 +184,28 @@ package struct Batch: Sendable, Equatable {
   /// Lets rows have values that do not come from the embedding table. Their tokens are still predicted as `lossWeights`
   /// says; in `tokens` they are placeholders.
   ///
-  /// - Precondition: the rows are rows of one document, after those of earlier spans.
+  /// - Precondition: the rows are rows of one document, after those of earlier spans and pictures.
   package mutating func embed(_ span: EmbeddedSpan) {
+    requireFree(span.rows)
+    embedded.append(span)
+  }
+
+  /// Lets rows be those of a picture, which the engine computes. Otherwise as `embed`.
+  ///
+  /// - Precondition: the rows are rows of one document, after those of earlier pictures and spans.
+  package mutating func see(_ picture: BatchPicture) {
+    requireFree(picture.rows)
+    pictures.append(picture)
+  }
+
+  private func requireFree(_ span: Range<Int>) {
     precondition(
       (0..<documentCount).contains {
-        rows(ofDocument: $0).contains(span.rows.lowerBound)
-          && span.rows.upperBound <= rows(ofDocument: $0).upperBound
+        rows(ofDocument: $0).contains(span.lowerBound) && span.upperBound <= rows(ofDocument: $0).upperBound
       },
-      "the embedded rows \(span.rows) are not those of one document")
-    precondition(
-      embedded.last.map { $0.rows.upperBound <= span.rows.lowerBound } ?? true, "embedded spans that do not rise")
-    embedded.append(span)
+      "the embedded rows \(span) are not those of one document")
+    let end = max(embedded.last?.rows.upperBound ?? 0, pictures.last?.rows.upperBound ?? 0)
+    precondition(end <= span.lowerBound, "embedded spans that do not rise")
   }
 }
 

@@ -44,6 +44,8 @@ public struct ModelConfiguration: Sendable, Equatable {
   public var normalizesExpertWeights = true
   /// How much the load-balance loss of a mixture of experts counts in training.
   public var balanceLossWeight = 0.01
+  /// How the model sees; nil for one of text alone.
+  package var sight: SightConfiguration?
   public var beginTokenID: Int? = 1
   /// Tokens that end an answer.
   public var endTokenIDs: [Int] = [2]
@@ -211,6 +213,7 @@ extension ModelConfiguration {
       throw .invalid(source: source, fault: "a sliding window is supported in a plain Llama (Mistral) only")
     }
     try validateMixture(source: source)
+    try sight?.validate(source: source, vocabularySize: vocabularySize)
   }
 
   /// Ernie 4.5's mixtures may have shared experts, Qwen3's norms, biases and weights that are not normalised. Others have

@@ -37,6 +37,8 @@ struct BatchTests {
     }
     whole.embed(EmbeddedSpan(rows: 0..<1, values: [1, 2]))
     whole.embed(EmbeddedSpan(rows: 4..<6, values: [3, 4, 5, 6]))
+    whole.see(BatchPicture(rows: 6..<8, values: .features([1])))
+    whole.see(BatchPicture(rows: 9..<10, values: .pixels([2])))
     whole[old] = (0..<10).map(Float.init)
     whole[advantage] = [7, 8, 9]
     var batch = whole
@@ -55,6 +57,11 @@ struct BatchTests {
     #expect(batch.embedded.map(\.rows) == spans.map { $0.rows.lowerBound - start..<$0.rows.upperBound - start })
     #expect(batch.embedded.map(\.values) == spans.map(\.values))
     #expect(batch.embedded.map(\.digest) == spans.map(\.digest))
+    let pictures = whole.pictures.filter {
+      $0.rows.lowerBound >= start && $0.rows.lowerBound < start + batch.tokenCount
+    }
+    #expect(batch.pictures.map(\.rows) == pictures.map { $0.rows.lowerBound - start..<$0.rows.upperBound - start })
+    #expect(batch.pictures.map(\.values) == pictures.map(\.values))
   }
 
   @Test("a column has one value a token, or one a document")
