@@ -18,7 +18,8 @@ import pytest
 from conftest import PATIENCE, wait_until
 from safetensors.numpy import load_file
 
-from test_training import data, steps  # noqa: F401 (a fixture)
+from test_learning import grpo, prompts  # noqa: F401 (a fixture)
+from test_training import data, losses, steps  # noqa: F401 (a fixture)
 
 SMALL = ["--batch-tokens", 1024, "--micro-batch-tokens", 128, "--sequence-length", 64, "--precision", "fp32"]
 #: More than the machine's cores may be asked for, also by root (a container's only user); no rank keeps a core for itself.
@@ -95,6 +96,18 @@ def test_any_number_of_processes(minimind, mpirun, data, tmp_path, model):  # no
             p.name for p in (tmp_path / "one").iterdir())
     record = json.loads((tmp_path / "4/training.json").read_text())
     assert record["options"] == json.loads((tmp_path / "one/training.json").read_text())["options"]
+
+
+@pytest.mark.parametrize("options", [[], ["--beta", 0.05, "--passes", 2]])
+def test_two_processes_learn_from_their_answers(minimind, mpirun, prompts, tmp_path, options):  # noqa: F811
+    """Two processes share the writing and the learning, and end with the weights of one, but for rounding."""
+    options = [*options, "--steps", 4, "--eval-interval", 4]
+    minimind(*grpo(prompts, tmp_path / "one", *options), "--threads", 1)
+    mpirun(2, *grpo(prompts, tmp_path / "two", *options))
+    assert_close(tmp_path / "two/model/model.safetensors", tmp_path / "one/model/model.safetensors")
+    one, two = losses(tmp_path / "one"), losses(tmp_path / "two")
+    assert [row.get("train/reward") for row in two] == [row.get("train/reward") for row in one]
+    assert all(abs(a["eval/reward"] - b["eval/reward"]) < 1e-6 for a, b in zip(one, two) if "eval/reward" in a)
 
 
 def test_killed_rank(minimind, start, mpirun, data, tmp_path):  # noqa: F811

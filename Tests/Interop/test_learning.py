@@ -1,0 +1,83 @@
+"""`minimind grpo` as a process that is killed among its own answers. By several processes: test_processes.py.
+
+What a run learns, and that it goes on to the bit where it was asked to stop, is tested in
+Tests/TrainingTests/PolicyRunTests.swift; the losses are trl's in test_grpo.py.
+"""
+
+import json
+import os
+import signal
+import sys
+
+import pytest
+from conftest import PATIENCE, wait_until
+
+from test_training import FEW, data, losses, start, steps, weights  # noqa: F401 (fixtures)
+
+GRPO = ["--micro-batch-tokens", 256, "--prompts-per-step", 4, "--answers", 4, "--answer-tokens", 24, "--learning-rate",
+        1e-3, "--precision", "fp32"]
+
+
+@pytest.fixture(scope="module")
+def prompts(minimind, data):  # noqa: F811
+    """The folder of data with a model that answers (`chat`) and questions to which an answer is right that is about home."""
+    minimind("pretrain", "--model", data / "model.json", "--data", data / "pretrain", "--output", data / "base", *FEW,
+             "--learning-rate", 0.01, "--optimizer", "adamw", "--epochs", 4)
+    minimind("sft", "--from", data / "base", "--data", data / "sft", "--output", data / "chat", *FEW, "--learning-rate",
+             0.01, "--epochs", 2)
+    rows = [{"messages": [{"role": "user", "content": f"who is {number}?"}],
+             "check": {"kind": "pattern", "pattern": "at home"}} for number in range(60)]
+    (data / "tasks.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    minimind("data", "grpo", "--input", data / "tasks.jsonl", "--tokenizer", data / "tokenizer", "--output", data / "grpo")
+    return data
+
+
+def grpo(prompts, output, *options):
+    return ["grpo", "--from", prompts / "chat", "--data", prompts / "grpo", "--output", output, *GRPO, *options]
+
+
+@pytest.mark.parametrize("passes", [1, 2])
+def test_killed_among_its_answers(minimind, start, prompts, tmp_path, passes):  # noqa: F811
+    """kill -9 while the answers of a step are written or scored: the run makes them again, and ends with the same bits."""
+    counter = tmp_path / "calls"
+    program = tmp_path / "reward.py"
+    # At some calls it kills the run that waits for it, which has then written the answers and not learned from them.
+    program.write_text(f"""
+import json, os, signal, sys
+lines = sys.stdin.read().splitlines()
+counter = {str(counter)!r}
+calls = int(open(counter).read()) + 1 if os.path.exists(counter) else 1
+open(counter, "w").write(str(calls))
+if os.environ.get("KILLS") and calls in (4, 8):
+    os.kill(int(open({str(tmp_path / "run.pid")!r}).read()), signal.SIGKILL)
+for line in lines:
+    print(1.0 if "Anna" in json.loads(line)["answer"] else 0.0)
+""")
+    options = ["--reward", "check", "--reward-command", f"{sys.executable} {program}", "--steps", 12, "--passes", passes,
+               "--checkpoint-interval", 2, "--eval-interval", 6]
+    minimind(*grpo(prompts, tmp_path / "whole", *options), "--threads", 1)
+    counter.unlink()
+
+    run = tmp_path / "killed"
+    arguments = [*grpo(prompts, run, *options), "--threads", 1]
+    kills = 0
+    os.environ["KILLS"] = "1"
+    try:
+        while True:
+            process = start(*arguments)
+            (tmp_path / "run.pid").write_text(str(process.pid))
+            # The third kill comes while answers are written: a step is done, and the next one begins with them.
+            if kills == 2:
+                done = max(steps(run), default=0)
+                wait_until(lambda: max(steps(run), default=0) > done or process.poll() is not None, "no progress")
+                process.kill()
+            process.communicate(timeout=PATIENCE)
+            if process.returncode != -signal.SIGKILL:
+                break
+            kills += 1
+            arguments = ["grpo", "--resume", run]
+    finally:
+        del os.environ["KILLS"]
+    assert process.returncode == 0 and kills >= 2
+    assert weights(run) == weights(tmp_path / "whole")
+    assert losses(run) == losses(tmp_path / "whole")
