@@ -70,7 +70,7 @@ let package = Package(
     room("PJRT", imports: ["Storage", "Model", "Programs", "CPJRT"]),
     room("StructuredOutput", imports: ["Storage", "Tokenization"]),
     // Tasks whose answers can be checked, and what answers are worth.
-    room("Rewards", imports: ["Storage", "Tokenization", "StructuredOutput", "CPCRE2"]),
+    room("Rewards", imports: ["Storage", "Vision", "Tokenization", "StructuredOutput", "CPCRE2"]),
     room(
       "Corpus",
       imports: ["Storage", "Model", "Processes", "Tokenization", "Rewards", "CSimdJSON", "CDecoding"]),
@@ -93,7 +93,7 @@ let package = Package(
       name: "minimind",
       dependencies: [
         "Storage", "Machine", "Model", "Compute", "CPUEngine", "Programs", "ProgramEngine", "PJRT", "Processes",
-        "Tokenization", "ModelFiles", "Rewards", "Corpus", "Training", "Generation", "Evaluation", "Serving",
+        "Vision", "Tokenization", "ModelFiles", "Rewards", "Corpus", "Training", "Generation", "Evaluation", "Serving",
       ],
       swiftSettings: swiftSettings),
 
@@ -135,7 +135,7 @@ let package = Package(
         "Tokenization", "ModelFiles", "Rewards", "Generation",
       ]),
     tests(of: "StructuredOutput", imports: ["TestSupport", "Storage", "Tokenization"]),
-    tests(of: "Rewards", imports: ["Storage"]),
+    tests(of: "Rewards", imports: ["Storage", "Vision"]),
     tests(
       of: "Generation",
       imports: ["TestSupport", "Model", "Compute", "CPUEngine", "Reference", "Tokenization", "StructuredOutput"]),

@@ -70,6 +70,26 @@ minimind_image_outcome minimind_decode_png(
   return outcome;
 }
 
+static png_image colours_of(uint32_t width, uint32_t height) {
+  png_image image = {.version = PNG_IMAGE_VERSION, .width = width, .height = height, .format = PNG_FORMAT_RGB};
+  return image;
+}
+
+size_t minimind_png_limit(uint32_t width, uint32_t height) {
+  png_image image = colours_of(width, height);
+  return PNG_IMAGE_PNG_SIZE_MAX(image);
+}
+
+minimind_image_outcome minimind_encode_png(
+  const uint8_t *pixels, uint32_t width, uint32_t height, uint8_t *file, size_t *count) {
+  png_image image = colours_of(width, height);
+  png_alloc_size_t bytes = *count;
+  int is_written = png_image_write_to_memory(&image, file, &bytes, 0, pixels, 0, NULL);
+  *count = bytes;
+  png_image_free(&image);
+  return is_written ? MINIMIND_IMAGE_DECODED : MINIMIND_IMAGE_NO_MEMORY;
+}
+
 // MARK: - JPEG
 
 minimind_image_outcome minimind_decode_jpeg(

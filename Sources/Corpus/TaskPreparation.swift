@@ -32,6 +32,7 @@ package struct TaskPreparation: Sendable {
     var prompts: [Prompt] = []
     for path in paths {
       let tasks = try VerifiableTask.read(path)
+      try VerifiableTask.refusePictures(tasks, in: path)
       let bytes = try FileManager.default.attributesOfItem(atPath: path)[.size] as? Int
       manifest.inputs.append(.init(path: path, bytes: bytes ?? 0, format: .jsonLines, encoding: nil))
       manifest.rowsRead += tasks.count

@@ -9,7 +9,8 @@ import Tokenization
 ///      {"role": "assistant", "content": "47 + 38 = 85"}], "check": {"kind": "number", "value": 85}}
 ///
 /// The last message may be an answer that shows the form; `data sft` learns it, and whoever asks the question leaves it
-/// out. `tools` are descriptions of tools, as in the API.
+/// out. `tools` are descriptions of tools, as in the API. `image` names a picture's file, or several with commas between
+/// them, each for an `<image>` in the messages; `chance` is the share that guessing gets right.
 package struct VerifiableTask: Sendable, Equatable {
   /// What kind of question it is: a line of the table of `eval tasks`.
   package var name: String
@@ -19,10 +20,17 @@ package struct VerifiableTask: Sendable, Equatable {
   package var demonstration: String?
   package var tools: [JSON] = []
   package var check: AnswerCheck
+  /// Files of pictures, below the directory of the file that the task is in.
+  package var images: [String] = []
+  /// The share that guessing gets right, where that is known.
+  package var chance: Double?
 
   package init(
-    name: String, messages: [ChatMessage], demonstration: String? = nil, tools: [JSON] = [], check: AnswerCheck
+    name: String, messages: [ChatMessage], demonstration: String? = nil, tools: [JSON] = [], check: AnswerCheck,
+    images: [String] = [], chance: Double? = nil
   ) {
+    self.images = images
+    self.chance = chance
     self.name = name
     self.messages = messages
     self.demonstration = demonstration
@@ -36,10 +44,14 @@ package struct VerifiableTask: Sendable, Equatable {
   // MARK: - As a row
 
   package var json: JSON {
+    var members = [JSON.Member("task", .string(name))]
+    if !images.isEmpty { members.append(.init("image", .string(images.joined(separator: ",")))) }
     let answer = demonstration.map { [ChatMessage(role: .assistant, content: $0).json] } ?? []
-    return .object(
-      [.init("task", .string(name)), .init("messages", .array(messages.map(\.json) + answer))]
-        + (tools.isEmpty ? [] : [.init("tools", .array(tools))]) + [.init("check", check.json)])
+    members.append(.init("messages", .array(messages.map(\.json) + answer)))
+    if !tools.isEmpty { members.append(.init("tools", .array(tools))) }
+    members.append(.init("check", check.json))
+    if let chance { members.append(.init("chance", .number(chance))) }
+    return .object(members)
   }
 
   /// - Throws: `TaskProblem`, which says what the row lacks.
@@ -72,6 +84,16 @@ package struct VerifiableTask: Sendable, Equatable {
       throw TaskProblem("there is no question before the answer")
     }
     tools = row["tools"]?.arrayValue ?? []
+    if let image = row["image"], !image.isNull {
+      guard let names = image.stringValue else { throw TaskProblem("its \"image\" is no text") }
+      images = names.split(separator: ",").map { $0.trimmingCharacters(in: .whitespaces) }
+    }
+    if let chance = row["chance"], !chance.isNull {
+      guard let share = chance.doubleValue, (0...1).contains(share) else {
+        throw TaskProblem("its \"chance\" is no number from 0 to 1")
+      }
+      self.chance = share
+    }
     guard let check = row["check"] else { throw TaskProblem("it has no \"check\"") }
     self.check = try AnswerCheck(check)
     name = row["task"]?.stringValue ?? self.check.kind
@@ -98,6 +120,12 @@ package struct VerifiableTask: Sendable, Equatable {
     }
     guard !tasks.isEmpty else { throw TaskProblem("\(path): there is no task in it. Make some: minimind data tasks") }
     return tasks
+  }
+
+  /// - Throws: `TaskProblem` for the first task with a picture, which only `eval pictures` asks.
+  package static func refusePictures(_ tasks: [VerifiableTask], in path: String) throws(TaskProblem) {
+    guard let place = tasks.firstIndex(where: { !$0.images.isEmpty }) else { return }
+    throw TaskProblem("\(path): task \(place + 1) has a picture, which is not looked at here. Leave it out.")
   }
 
   // MARK: - As a prompt

@@ -36,6 +36,21 @@ public enum AtomicDirectory {
     }
   }
 
+  /// Writes a file into a directory that is not in place yet, where nobody sees the file before it is whole.
+  package static func addFile(_ path: String, _ bytes: [UInt8]) throws(FileError) {
+    let descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644)
+    guard descriptor >= 0 else { throw FileError("cannot create", path, errno: errno) }
+    defer { close(descriptor) }
+    var written = 0
+    while written < bytes.count {
+      let count = bytes.withUnsafeBytes { Foundation.write(descriptor, $0.baseAddress! + written, $0.count - written) }
+      if count < 0, errno == EINTR { continue }
+      guard count >= 0 else { throw FileError("cannot write", path, errno: errno) }
+      written += count
+    }
+    guard fsync(descriptor) == 0 else { throw FileError("cannot write", path, errno: errno) }
+  }
+
   /// `path` without the slashes at its end.
   ///
   /// - Throws: `FileError` for what cannot be renamed.

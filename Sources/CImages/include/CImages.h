@@ -1,5 +1,5 @@
 // What `Vision` needs of libpng, libjpeg-turbo and libwebp, as one thing: a file in memory becomes pixels in memory that the
-// caller has allocated, since it knows the size from the file's header and has checked it.
+// caller has allocated, since it knows the size from the file's header and has checked it; and pixels become a PNG.
 #pragma once
 #include <stddef.h>
 #include <stdint.h>
@@ -29,3 +29,12 @@ minimind_image_outcome minimind_decode_jpeg(
 /// Red, green, blue of a single picture; transparency is left out.
 minimind_image_outcome minimind_decode_webp(
   const uint8_t *bytes, size_t count, uint32_t width, uint32_t height, uint8_t *pixels, char *message);
+
+/// The most bytes of a PNG of so many pixels.
+size_t minimind_png_limit(uint32_t width, uint32_t height);
+
+/// Writes red, green, blue of each pixel as a PNG.
+///
+/// `count`: the room in `file`, which must be that limit; after the call the bytes of the file.
+minimind_image_outcome minimind_encode_png(
+  const uint8_t *pixels, uint32_t width, uint32_t height, uint8_t *file, size_t *count);

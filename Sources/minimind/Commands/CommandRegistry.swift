@@ -1,7 +1,7 @@
 /// Every command of the program, in the order of the help page: the order of the work.
 package let allCommands: [Command] = [
   tokenizerTrainCommand, tokenizerEncodeCommand, tokenizerDecodeCommand, tokenizerRenderCommand,
-  dataTasksCommand, dataPretrainCommand, dataSFTCommand, dataDPOCommand, dataKTOCommand, dataGRPOCommand,
+  dataTasksCommand, dataScenesCommand, dataPretrainCommand, dataSFTCommand, dataDPOCommand, dataKTOCommand, dataGRPOCommand,
   dataInspectCommand,
   pretrainCommand, sftCommand, loraCommand, dpoCommand, ktoCommand, rewardCommand, grpoCommand, mergeCommand,
   runsListCommand, runsCompareCommand, watchCommand,

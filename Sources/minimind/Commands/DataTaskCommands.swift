@@ -53,7 +53,7 @@ let dataTasksCommand: Command = {
 }()
 
 /// The cases that some texts name; all for none.
-private func choices<Choice: CaseIterable & RawRepresentable<String> & Equatable>(
+func choices<Choice: CaseIterable & RawRepresentable<String> & Equatable>(
   _ texts: [String], of _: Choice.Type, option: String
 ) throws -> [Choice] {
   guard !texts.isEmpty else { return Array(Choice.allCases) }

@@ -36,6 +36,7 @@ let evalTasksCommand: Command = {
         "--samples \(invocation[samples]) needs a --temperature above 0: without one they are all alike.")
     }
     let tasks = try VerifiableTask.read(invocation[data])
+    try VerifiableTask.refusePictures(tasks, in: invocation[data])
     let loaded = try LoadedModel(invocation)
     let template = try TemplateOptions.template(invocation, of: loaded.directory)
     let file = try invocation[answers].map { try AtomicFile($0) }

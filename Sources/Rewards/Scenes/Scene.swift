@@ -1,0 +1,101 @@
+import Storage
+import Vision
+
+/// One to four coloured shapes on a plain ground.
+struct Scene: Equatable, Sendable {
+  /// The first is the one that is asked about: no other has its colour or its shape.
+  var objects: [SceneObject]
+  /// The light of the ground, 0 to 255.
+  var ground: Double
+
+  /// Whether the scene is one of those that training never sees, in any set: a quarter of all arrangements of colours and
+  /// shapes on a grid of four by four.
+  var isHeldOut: Bool { objects.reduce(0) { $0 + $1.share } % 4 == 0 }
+
+  /// A scene of `count` objects, of which the first is given and the others are drawn.
+  init(
+    count: Int, colour: SceneColour, shape: SceneShape, quarter: SceneQuarter, isHeldOut: Bool,
+    _ random: inout SplitMix64
+  ) {
+    let others = (SceneColour.allCases.filter { $0 != colour }, SceneShape.allCases.filter { $0 != shape })
+    repeat {
+      ground = random.next(below: 2) == 0 ? 60 * random.nextUniform() : 255 - 50 * random.nextUniform()
+      objects = []
+      for index in 0..<count {
+        let radius = 0.1 + 0.04 * random.nextUniform()
+        let quarter = index == 0 ? quarter : random.pick(SceneQuarter.allCases)
+        // Clear of the middle lines, so that it is plain in which quarter it is, and within the picture.
+        func coordinate(_ isFar: Bool) -> Double {
+          let near = radius + 0.02 + (0.43 - radius - 0.02) * random.nextUniform()
+          return isFar ? 1 - near : near
+        }
+        objects.append(
+          SceneObject(
+            colour: index == 0 ? colour : random.pick(others.0), shape: index == 0 ? shape : random.pick(others.1),
+            x: coordinate(quarter.isRight), y: coordinate(quarter.isBottom), radius: radius))
+      }
+    } while self.isHeldOut != isHeldOut || hasTwins || hasOverlap || !isOrdered
+  }
+
+  /// Whether two objects have the same name.
+  private var hasTwins: Bool { Set(objects.map { $0.name(.english) }).count < objects.count }
+
+  private var hasOverlap: Bool {
+    objects.indices.contains { index in
+      objects[..<index].contains { other in
+        let (x, y) = (objects[index].x - other.x, objects[index].y - other.y)
+        let distance = objects[index].radius + other.radius + 0.03
+        return x * x + y * y < distance * distance
+      }
+    }
+  }
+
+  /// Whether it is plain which object is further to the left, of any two.
+  private var isOrdered: Bool {
+    let places = objects.map(\.x).sorted()
+    return zip(places, places.dropFirst()).allSatisfy { $1 - $0 >= 0.04 }
+  }
+
+  /// The objects in words, from left to right.
+  func caption(_ language: TaskLanguage) -> String {
+    let names = objects.sorted { $0.x < $1.x }.map { object in
+      let name = object.name(language)
+      return language == .chinese ? "一个" + name : (object.colour == .orange ? "an " : "a ") + name
+    }
+    let (comma, and, stop) = language == .chinese ? ("、", "和", "。") : (", ", " and ", ".")
+    let list = names.dropLast().joined(separator: comma)
+    let text = (list.isEmpty ? "" : list + and) + names[names.count - 1] + stop
+    return language == .chinese ? text : text.prefix(1).uppercased() + text.dropFirst()
+  }
+
+  /// Draws the scene, each pixel from four by four places in it. Objects differ a little in their light, and pixels have noise.
+  ///
+  /// - Parameter side: pixels of the picture's width and height.
+  func picture(side: Int, _ random: inout SplitMix64) -> Picture {
+    var light = [Double](repeating: ground, count: 3 * side * side)
+    for object in objects {
+      let colour = object.colour.light.map { $0 + 30 * (random.nextUniform() - 0.5) }
+      func pixels(_ center: Double) -> Range<Int> {
+        Int((center - object.radius) * Double(side))..<min(side, Int((center + object.radius) * Double(side)) + 1)
+      }
+      for row in pixels(object.y) {
+        for column in pixels(object.x) {
+          var hits = 0
+          for place in 0..<16 {
+            let x = (Double(column) + (Double(place % 4) + 0.5) / 4) / Double(side) - object.x
+            let y = (Double(row) + (Double(place / 4) + 0.5) / 4) / Double(side) - object.y
+            if object.shape.contains(x / object.radius, y / object.radius) { hits += 1 }
+          }
+          let share = Double(hits) / 16
+          for channel in 0..<3 {
+            let at = 3 * (row * side + column) + channel
+            light[at] += share * (colour[channel] - light[at])
+          }
+        }
+      }
+    }
+    return Picture(
+      width: side, height: side,
+      pixels: light.map { UInt8(min(max($0 + 6 * (random.nextUniform() - 0.5), 0), 255)) })
+  }
+}

@@ -1,0 +1,76 @@
+import Storage
+
+/// What can be asked about a scene.
+package enum SceneKind: String, CaseIterable, Sendable {
+  case colour, shape, count, position
+  /// How two objects lie to each other; scenes of one object have none.
+  case relation
+
+  /// The share that guessing gets right: every answer is right as often as any other.
+  package var chance: Double {
+    switch self {
+    case .colour: 1 / Double(SceneColour.allCases.count)
+    case .shape: 1 / Double(SceneShape.allCases.count)
+    case .count: 1 / 4
+    case .position: 1 / Double(SceneQuarter.allCases.count)
+    case .relation: 1 / 2
+    }
+  }
+}
+
+/// A question about a scene and its answer, a word or two.
+struct SceneQuestion {
+  var kind: SceneKind
+  var text: String
+  var answer: String
+
+  /// - Parameter isTrue: whether the answer to a question for a relation is yes.
+  init(_ kind: SceneKind, of scene: Scene, _ language: TaskLanguage, isTrue: Bool, _ random: inout SplitMix64) {
+    self.kind = kind
+    let object = scene.objects[0]
+    let (colour, shape) = (object.colour.name(language), object.shape.name(language))
+    let isEnglish = language == .english
+    switch kind {
+    case .colour:
+      text = random.pick(
+        isEnglish ? ["What colour is the \(shape)?", "Name the colour of the \(shape)."] : ["\(shape)是什么颜色？", "图中\(shape)的颜色是？"])
+      answer = colour
+    case .shape:
+      text = random.pick(
+        isEnglish
+          ? ["What shape is the \(colour) object?", "Which shape is \(colour)?"] : ["\(colour)的物体是什么形状？", "什么形状是\(colour)的？"])
+      answer = shape
+    case .count:
+      text = random.pick(
+        isEnglish ? ["How many objects are there?", "Count the objects."] : ["图中有几个物体？", "数一数物体。"])
+      answer = String(scene.objects.count)
+    case .position:
+      let name = object.name(language)
+      text = random.pick(
+        isEnglish
+          ? ["Where is the \(name)?", "In which corner is the \(name)?"] : ["\(name)在哪里？", "\(name)在图中哪个角？"])
+      answer = object.quarter.name(language)
+    case .relation:
+      (text, answer) = Self.relation(scene, language, isTrue: isTrue, &random)
+    }
+  }
+
+  /// Compares the first object with the second, in the direction in which they are further apart. Which of the two is named
+  /// first, and in which of its two words the relation is put, is drawn; then the answer says which of the two is meant.
+  private static func relation(
+    _ scene: Scene, _ language: TaskLanguage, isTrue: Bool, _ random: inout SplitMix64
+  ) -> (text: String, answer: String) {
+    var (first, second) = (scene.objects[0], scene.objects[1])
+    if random.next(below: 2) == 0 { swap(&first, &second) }
+    let (x, y) = (first.x - second.x, first.y - second.y)
+    let isAcross = abs(x) >= abs(y)
+    let isBefore = ((isAcross ? x : y) < 0) == isTrue
+    let words =
+      language == .english
+      ? (isAcross ? ["left of", "right of"] : ["above", "below"]) : (isAcross ? ["左边", "右边"] : ["上方", "下方"])
+    let word = words[isBefore ? 0 : 1]
+    let (a, b) = (first.name(language), second.name(language))
+    return language == .english
+      ? ("Is the \(a) \(word) the \(b)?", isTrue ? "yes" : "no") : ("\(a)在\(b)的\(word)吗？", isTrue ? "是" : "否")
+  }
+}
