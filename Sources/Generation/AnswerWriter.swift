@@ -9,6 +9,8 @@ struct AnswerWriter {
   private var sampler: Sampler
   private var decoder: StreamingDecoder
   private var stops: StopFinder
+  /// Nil for no limit of the reasoning.
+  private var thinking: ThinkingLimit?
   /// Tokens generated so far.
   private(set) var count = 0
   private(set) var isFinished = false
@@ -26,6 +28,7 @@ struct AnswerWriter {
       topLogProbabilities: request.topLogProbabilities, constraint: request.constraint)
     decoder = StreamingDecoder(tokenizer, skippingSpecialTokens: true)
     stops = StopFinder(request.stops)
+    thinking = request.thinking.map(ThinkingLimit.init)
   }
 
   /// Whether there is nothing to generate at all.
@@ -36,20 +39,30 @@ struct AnswerWriter {
   /// - Parameter logits: [vocabulary].
   /// - Returns: the token, which the model is to read next; nil when the answer has ended.
   mutating func advance(_ logits: Span<Float>, _ emit: (GenerationEvent) -> Void) -> Int32? {
-    let (token, logProbability) = sampler.next(logits, forbidden: count < minimumTokens ? endTokens : [])
+    let (token, logProbability) = choose(logits)
     if endTokens.contains(token) {
       if reportsEndToken { emit(.token(token, text: "", logProbability)) }
       finish(.stop, emit)
       return nil
     }
     count += 1
-    emit(.token(token, text: stops.push(decoder.push(token)), logProbability))
+    let text = decoder.push(token)
+    thinking?.receive(text)
+    emit(.token(token, text: stops.push(text), logProbability))
     if stops.isFound {
       finish(.stop, emit)
     } else if count >= maximumTokens {
       finish(.length, emit)
     }
     return isFinished ? nil : token
+  }
+
+  private mutating func choose(_ logits: Span<Float>) -> (token: Int32, logProbability: TokenLogProbability?) {
+    if let forced = thinking?.next {
+      if let taken = sampler.take(forced, logits) { return taken }
+      thinking?.giveUp()
+    }
+    return sampler.next(logits, forbidden: count < minimumTokens ? endTokens : [])
   }
 
   /// Ends the answer, and emits what was held back.

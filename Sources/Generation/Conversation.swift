@@ -48,12 +48,13 @@ package final class Conversation {
   ///
   /// - Parameters:
   ///   - maximumTokens: of the answer; nil for no limit but the context.
+  ///   - thinkingTokens: the most of its reasoning; nil for no limit.
   ///   - onEvent: called with each event; returns false to cancel the answer.
   /// - Throws: `InferenceError.messageTooLong` when the question does not fit even alone; `TemplateError` when the template
   ///   refuses it; `TokenizerError`; and what `onEvent` throws.
   package func ask(
-    _ question: String, sampling: SamplingSettings, maximumTokens: Int? = nil, stops: [String] = [],
-    onEvent: (GenerationEvent) throws -> Bool
+    _ question: String, sampling: SamplingSettings, maximumTokens: Int? = nil, thinkingTokens: Int? = nil,
+    stops: [String] = [], onEvent: (GenerationEvent) throws -> Bool
   ) throws {
     let message = ChatMessage(role: .user, content: question)
     let room = min(maximumTokens ?? Int.max, engine.model.contextLength / 4)
@@ -64,6 +65,9 @@ package final class Conversation {
     request.sampling = sampling
     request.sampling.seed &+= answerCount
     request.maximumTokens = maximumTokens
+    request.thinking = try thinkingTokens.map {
+      try ThinkingBudget(maximumTokens: $0, isOpen: opensReasoning, engine.tokenizer)
+    }
     request.stops = stops
     answerCount += 1
     var answer: [Int32] = []

@@ -26,6 +26,8 @@ package struct GenerationRequest: Sendable {
   package var endTokens: [Int32] = []
   /// The text ends by no token before it has this many tokens.
   package var minimumTokens = 0
+  /// The most tokens of the reasoning before the answer; nil for no limit.
+  package var thinking: ThinkingBudget?
   /// What the text may be; nil for anything.
   package var constraint: (any TokenConstraint)?
 

@@ -59,7 +59,23 @@ package struct Sampler: Sendable {
   package mutating func next(
     _ logits: Span<Float>, forbidden: Set<Int32> = []
   ) -> (token: Int32, logProbability: TokenLogProbability?) {
-    let token = choose(logits, forbidden)
+    accept(choose(logits, forbidden), logits)
+  }
+
+  /// Takes a token that is not chosen but given, as the next of the answer.
+  ///
+  /// - Parameter logits: [vocabulary].
+  /// - Returns: nil, and takes none, where the constraint does not allow it.
+  mutating func take(
+    _ token: Int32, _ logits: Span<Float>
+  ) -> (token: Int32, logProbability: TokenLogProbability?)? {
+    guard constraint?.allowedTokens().contains(token) != false else { return nil }
+    return accept(token, logits)
+  }
+
+  private mutating func accept(
+    _ token: Int32, _ logits: Span<Float>
+  ) -> (token: Int32, logProbability: TokenLogProbability?) {
     if settings.repetitionPenalty != 1 { seen.insert(token) }
     if settings.presencePenalty != 0 || settings.frequencyPenalty != 0 { counts[token, default: 0] += 1 }
     constraint?.accept(token)

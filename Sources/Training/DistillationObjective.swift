@@ -100,6 +100,9 @@ extension TrainingSettings {
       }
       return
     }
+    guard self.thinkWeight ?? 1 == 1 else {
+      throw TrainingError("--think-weight is for runs without a teacher. Leave out one of the two.")
+    }
     guard self.device ?? .cpu == .cpu else {
       throw TrainingError("--device gpu computes without a teacher. Leave out --teacher, or train with --device cpu.")
     }
@@ -107,9 +110,12 @@ extension TrainingSettings {
 }
 
 extension Stage {
-  /// The objectives of a stage that learns a text, with the plan's teacher if it has one.
+  /// The objectives of a stage that learns a text, with the plan's teacher or the weight of the tags of reasoning, if it has one.
   @Sendable static func objectives(_ context: StageContext) throws -> StageObjectives? {
-    guard let teacher = context.plan.teacher else { return .crossEntropy }
+    guard let teacher = context.plan.teacher else {
+      guard let tags = context.plan.thinkTags else { return .crossEntropy }
+      return StageObjectives(training: ThinkTagObjective(tags), heldOut: CrossEntropyObjective())
+    }
     guard context.engine is any DistillingEngine else {
       throw TrainingError("this engine computes without a teacher. Leave out --teacher.")
     }

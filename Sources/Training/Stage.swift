@@ -55,9 +55,10 @@ package struct Stage: Sendable, Equatable {
   /// From a pretrained model, on conversations. Lower, so that what was learned stays.
   package static let sft = Stage(
     name: "sft", dataKind: .sft, defaultEpochs: 3, defaultOptimizer: .adamW, defaultLearningRate: 3e-4,
-    ownSettings: SettingList.shared.distillationSettings)
+    ownSettings: [SettingList.shared.thinkWeight.description] + SettingList.shared.distillationSettings)
   /// The same with an adapter. Higher, as an adapter begins at nothing and moves few values.
   package static let lora = Stage(
     name: "lora", dataKind: .sft, defaultEpochs: 3, defaultOptimizer: .adamW, defaultLearningRate: 3e-3,
-    defaultLoRARank: 8, ownSettings: SettingList.shared.distillationSettings)
+    defaultLoRARank: 8,
+    ownSettings: [SettingList.shared.thinkWeight.description] + SettingList.shared.distillationSettings)
 }

@@ -24,6 +24,8 @@ package struct TrainingPlan {
   package let startModelHash: String?
   /// The model that this one learns from, if any.
   package let teacher: TeacherModel?
+  /// What counts more than other tokens, if anything does.
+  package let thinkTags: ThinkTags?
   /// The model's, with which the data were made, and where its files are.
   package let tokenizer: Tokenizer
   package let tokenizerDirectory: String
@@ -167,6 +169,8 @@ package struct TrainingPlan {
     }
     settings = try ResolvedSettings(asked, stage, data: data, configuration, dataset, from: progress)
     if !stage.readsDocuments { _ = try settings.rewardSum() }
+    let thinkWeight = settings.thinkWeight
+    thinkTags = thinkWeight == 1 ? nil : try ThinkTags(weight: thinkWeight, tokenizer)
     teacher = try asked.teacher.map { [configuration, tokenizer, settings] path in
       try TeacherModel(
         path, student: configuration, tokenizerHash: tokenizer.contentHash, sequenceLength: settings.sequenceLength)

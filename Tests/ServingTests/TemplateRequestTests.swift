@@ -54,6 +54,37 @@ import Tokenization
     #expect(throws: APIError.self) { try Self.call("{\"messages\": [\(Self.user)], \"open_thinking\": 1}") }
   }
 
+  @Test("the budget of thinking has our name, vLLM's and llama.cpp's, in tokens; -1 is no limit")
+  func thinkingBudget() throws {
+    func budget(_ fields: String) throws(APIError) -> ThinkingBudget? {
+      try Self.call("{\"messages\": [\(Self.user)], \"open_thinking\": true, \(fields)}").request.thinking
+    }
+    let expected = try ThinkingBudget(maximumTokens: 7, isOpen: true, Self.tokenizer)
+    for name in [
+      "max_thinking_tokens", "thinking_token_budget", "thinking_budget_tokens", "reasoning_budget_tokens",
+    ] {
+      #expect(try budget("\"\(name)\": 7") == expected)
+      #expect(try budget("\"\(name)\": -1") == nil)
+      let error = #expect(throws: APIError.self) { try budget("\"\(name)\": -2") }
+      #expect(error?.parameter == name)
+    }
+    let two = #expect(throws: APIError.self) { try budget(#""max_thinking_tokens": 7, "thinking_token_budget": 8"#) }
+    #expect(two?.parameter == "thinking_token_budget")
+    let closed = try Self.call(#"{"messages": [\#(Self.user)], "max_thinking_tokens": 7}"#)
+    #expect(closed.request.thinking?.isOpen == false)
+    let messages = try TranslatedRequest(
+      messages: RequestFields(
+        body: Array(
+          #"{"messages": [\#(Self.user)], "max_tokens": 9, "thinking": {"type": "enabled", "budget_tokens": 7}}"#.utf8))
+    )
+    let call = try messages.perform { fields throws(APIError) in
+      try GenerationCall(
+        chat: fields, TextInputReader(tokenizer: Self.tokenizer, contextLength: 4096), .success(Self.template),
+        Self.vocabulary)
+    }
+    #expect(call.request.thinking == expected)
+  }
+
   @Test("tools, calls, results and thoughts of a conversation are where the template has them; texts stay text")
   func conversation() throws {
     let answer =

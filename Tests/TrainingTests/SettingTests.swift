@@ -118,7 +118,9 @@ struct SettingTests {
     #expect(names[0].subtracting(common) == ofTeacher.union(["model", "batch-tokens", "sample-prompt"]))
     #expect(
       names[1] == names[2]
-        && names[1].subtracting(common) == ofAdapter.union(ofTeacher).union(["batch-tokens", "sample-prompt"]))
+        && names[1].subtracting(common)
+          == ofAdapter.union(ofTeacher).union(["batch-tokens", "sample-prompt", "think-weight"])
+    )
     #expect(
       Stage.all.map { $0.startSettings.map(\.name) }
         == [["model", "from"], ["from"], ["from"], ["from"], ["from"], ["from"], ["from"]])

@@ -91,6 +91,23 @@ struct TinyRun {
       "documents.txt", tinyDocuments.joined(separator: "\n"), .pretrain(PretrainFilters()), output, tokenizer)
   }
 
+  /// Conversations with thoughts, and documents, by a tokenizer that has tokens for the tags.
+  func prepareThoughts(documents: String, conversations: String) throws {
+    var trainer = try TokenizerTrainer(vocabularySize: 300, threads: 1, layout: .miniMind3)
+    for text in tinyDocuments { try trainer.add(document: text) }
+    let tokenizer = try trainer.train { _ in }
+    try prepareDocuments(tokenizer: tokenizer, output: documents)
+    let rows = tinyDocuments.enumerated().map { number, text in
+      """
+      {"messages": [{"role": "user", "content": "who is number \(number)?"}, {"role": "assistant", "content": "\(text)", \
+      "reasoning_content": "number \(number)"}]}
+      """
+    }
+    let template = try ChatTemplate(tokenizerDirectory: folder + "/" + documents)
+    try prepare(
+      "thoughts.jsonl", rows.joined(separator: "\n"), .sft(ConversationFilters(), template), conversations, tokenizer)
+  }
+
   /// 60 questions, to which an answer is right that is about home.
   private func prepareTasks() throws {
     let rows = (0..<60).map { number in

@@ -28,8 +28,31 @@ extension GenerationCall {
     opensReasoning = conversation.opensReasoning
     droppedMessages = conversation.droppedMessages
     request.constraint = conversation.form.constraint
+    request.thinking = try Self.thinking(fields, conversation, reader.tokenizer)
     request.topLogProbabilities = wantsLogProbabilities ? top ?? 0 : nil
     try readTokens(fields, reader.tokenizer)
     try checkSize(contextLength: reader.contextLength)
   }
+
+  /// The budget of the reasoning, by our name or by those of vLLM and llama.cpp; -1 is no limit, as there.
+  private static func thinking(
+    _ fields: RequestFields, _ conversation: ConversationPrompt, _ tokenizer: Tokenizer
+  ) throws(APIError) -> ThinkingBudget? {
+    var most: Int?
+    for name in budgetNames {
+      guard let value = try fields.integer(name, in: -1...Int.max) else { continue }
+      guard most == nil || most == value else {
+        throw APIError.invalid(name, "'\(name)' contradicts another name of the budget of thinking; give one.")
+      }
+      most = value
+    }
+    guard let most, most >= 0 else { return nil }
+    do {
+      return try ThinkingBudget(maximumTokens: most, isOpen: conversation.opensReasoning, tokenizer)
+    } catch { throw APIError.invalid("max_thinking_tokens", "\(error)") }
+  }
+
+  private static let budgetNames = [
+    "max_thinking_tokens", "thinking_token_budget", "thinking_budget_tokens", "reasoning_budget_tokens",
+  ]
 }

@@ -119,13 +119,16 @@ package struct FieldTable: Sendable {
   private static let tokens = "use 'logprobs', whose tokens have their bytes."
   private static let textOnly = "the model reads and writes text only."
   private static let parsing = "how an answer is read is the server's own affair."
-  private static let budget = "thinking is turned on or off by 'chat_template_kwargs' or 'reasoning_effort'."
+  private static let budget = "thinking ends with </think>, after 'max_thinking_tokens' at the latest."
+  /// The budget of thinking under our name, vLLM's and llama.cpp's.
+  private static let budgets =
+    "max_thinking_tokens thinking_token_budget thinking_budget_tokens reasoning_budget_tokens"
 
   package static let chat = FieldTable(
     honoured: """
       messages logprobs top_logprobs tools tool_choice parallel_tool_calls reasoning_effort chat_template_kwargs \
       enable_thinking open_thinking add_generation_prompt continue_final_message truncation
-      """,
+      """ + " " + budgets,
     refused: [
       ("audio", textOnly, []), ("modalities", textOnly, [.array([.string("text")])]),
       ("functions", "use 'tools'.", [noList]), ("function_call", "use 'tool_choice'.", [.string("none")]),
@@ -136,9 +139,8 @@ package struct FieldTable: Sendable {
       ("media_io_kwargs", textOnly, [noObject]), ("mm_processor_kwargs", textOnly, [noObject]),
       ("include_reasoning", "reasoning is in 'reasoning_content'.", [yes]),
       ("reasoning_format", parsing, [.string("auto"), .string("deepseek")]), ("parse_tool_calls", parsing, [yes]),
-      ("reasoning_control", budget, [no]), ("reasoning_budget_tokens", budget, [.integer(-1)]),
-      ("reasoning_budget_message", budget, [noText]), ("thinking_budget_tokens", budget, [.integer(-1)]),
-      ("thinking_token_budget", budget, []), ("grammar_lazy", form, [no]), ("grammar_triggers", form, [noList]),
+      ("reasoning_control", budget, [no]), ("reasoning_budget_message", budget, [noText]),
+      ("grammar_lazy", form, [no]), ("grammar_triggers", form, [noList]),
       ("grammar_type", form, [noText]), ("preserved_tokens", parsing, [noList]),
       ("best_of", each, [.integer(1)]), ("suffix", "the model only continues texts.", [noText]),
     ], generation)
@@ -150,6 +152,8 @@ package struct FieldTable: Sendable {
     refused: [
       ("suffix", "the model only continues texts.", [noText]),
       ("prompt_embeds", "prompts are texts or tokens.", []),
+      ("max_thinking_tokens", "/v1/chat/completions knows it.", [.integer(-1)]),
+      ("thinking_token_budget", "/v1/chat/completions knows it.", [.integer(-1)]),
       ("add_special_tokens", "a string begins with <s>; give tokens to have it otherwise.", [yes]),
     ], generation)
 
@@ -172,7 +176,7 @@ package struct FieldTable: Sendable {
     honoured: """
       input instructions max_output_tokens reasoning text tools tool_choice parallel_tool_calls include top_logprobs \
       truncation chat_template_kwargs enable_thinking open_thinking
-      """,
+      """ + " " + budgets,
     harmless: [
       ("max_tool_calls", "it counts calls of tools that a server runs, of which there are none.")
     ],
@@ -192,7 +196,7 @@ package struct FieldTable: Sendable {
     honoured: """
       messages system stop_sequences tools tool_choice thinking output_config output_format truncation \
       chat_template_kwargs enable_thinking open_thinking
-      """,
+      """ + " " + budgets,
     harmless: [
       ("cache_control", "every prompt is kept for those that begin alike."),
       (

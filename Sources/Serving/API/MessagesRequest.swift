@@ -95,7 +95,9 @@ extension TranslatedRequest {
     var effort = configuration?["effort"]
     if let thinking = try fields.fields("thinking") {
       switch try thinking.string("type") {
-      case "enabled", "adaptive": effort = effort ?? .string("high")
+      case "enabled", "adaptive":
+        effort = effort ?? .string("high")
+        set("max_thinking_tokens", thinking["budget_tokens"], from: "thinking.budget_tokens")
       case "disabled": effort = .string("none")
       default: throw APIError.invalid("thinking", "'thinking' must have the type enabled, adaptive or disabled.")
       }

@@ -73,6 +73,9 @@ struct BulkGeneration {
       loaded.model, loaded.tokenizer, maximumSequences: parallel,
       cacheTokens: loaded.model.cacheTokens(
         sequences: parallel, byteLimit: (MachineMemory.availableBytes ?? 4 << 30) / 2))
+    let thinking = try invocation[GenerateOptions.thinkingTokens].map { tokens in
+      try [false, true].map { try ThinkingBudget(maximumTokens: tokens, isOpen: $0, loaded.tokenizer) }
+    }
     Interruption.watch()
     let console = Console.standardError
     let progress = ProgressLine(
@@ -87,6 +90,7 @@ struct BulkGeneration {
         request.sampling = GenerateOptions.sampling(invocation, loaded.defaults)
         request.sampling.seed &+= UInt64(index)
         request.maximumTokens = invocation[GenerateOptions.maximumTokens] ?? loaded.defaults.maximumTokens
+        request.thinking = thinking?[questions[index].prompt.opensReasoning ? 1 : 0]
         request.stops = invocation[GenerateOptions.stop]
         return request
       },

@@ -14,7 +14,8 @@ let chatCommand: Command = {
       loaded, try TemplateOptions.template(invocation, of: loaded.directory), system: invocation[system],
       parameters: ChatParameters(
         sampling: GenerateOptions.sampling(invocation, loaded.defaults),
-        maximumTokens: invocation[GenerateOptions.maximumTokens] ?? loaded.defaults.maximumTokens),
+        maximumTokens: invocation[GenerateOptions.maximumTokens] ?? loaded.defaults.maximumTokens,
+        thinkingTokens: invocation[GenerateOptions.thinkingTokens]),
       stops: invocation[GenerateOptions.stop])
     if isatty(STDIN_FILENO) == 1 && Console.standardOutput.isTerminal {
       try session.talk()

@@ -5,6 +5,7 @@ import Storage
 struct ChatParameters {
   var sampling: SamplingSettings
   var maximumTokens: Int?
+  var thinkingTokens: Int?
 
   private struct Parameter {
     let name: String
@@ -20,6 +21,14 @@ struct ChatParameters {
       set: { $0.sampling[keyPath: property] = Float(try option.parse([$1])) })
   }
 
+  private static func limit(
+    _ option: Option<Int?>, _ property: WritableKeyPath<ChatParameters, Int?>
+  ) -> Parameter {
+    Parameter(
+      name: option.name, show: { $0[keyPath: property].map { String($0) } ?? "none" },
+      set: { $0[keyPath: property] = $1 == "none" ? nil : try option.parse([$1]) })
+  }
+
   private static var all: [Parameter] {
     [
       number(GenerateOptions.temperature, \.temperature),
@@ -30,10 +39,7 @@ struct ChatParameters {
       number(GenerateOptions.repetitionPenalty, \.repetitionPenalty),
       number(GenerateOptions.presencePenalty, \.presencePenalty),
       number(GenerateOptions.frequencyPenalty, \.frequencyPenalty),
-      Parameter(
-        name: GenerateOptions.maximumTokens.name,
-        show: { $0.maximumTokens.map { String($0) } ?? "none" },
-        set: { $0.maximumTokens = $1 == "none" ? nil : try GenerateOptions.maximumTokens.parse([$1]) }),
+      limit(GenerateOptions.maximumTokens, \.maximumTokens), limit(GenerateOptions.thinkingTokens, \.thinkingTokens),
       Parameter(
         name: Option.seed.name, show: { String($0.sampling.seed) },
         set: { $0.sampling.seed = UInt64(try Option.seed.parse([$1])) }),

@@ -132,7 +132,8 @@ final class ChatSession {
     var isFirst = true
     let turns = conversation.turnCount
     try conversation.ask(
-      question, sampling: parameters.sampling, maximumTokens: parameters.maximumTokens, stops: stops
+      question, sampling: parameters.sampling, maximumTokens: parameters.maximumTokens,
+      thinkingTokens: parameters.thinkingTokens, stops: stops
     ) { event in
       clock.count(event)
       // A prompt that ends in <think> is no part of the answer, but without it the answer's </think> would stand alone.

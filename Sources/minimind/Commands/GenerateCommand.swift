@@ -23,6 +23,9 @@ let generateCommand: Command = {
     var request = GenerationRequest(prompt: tokens)
     request.sampling = GenerateOptions.sampling(invocation, loaded.defaults)
     request.maximumTokens = invocation[GenerateOptions.maximumTokens] ?? loaded.defaults.maximumTokens
+    request.thinking = try invocation[GenerateOptions.thinkingTokens].map {
+      try ThinkingBudget(maximumTokens: $0, isOpen: ThinkingBudget.isOpen(atEndOf: text), loaded.tokenizer)
+    }
     request.stops = invocation[GenerateOptions.stop]
     let events = try Generator(loaded.model, loaded.tokenizer, request)
     if invocation[Option.json] {

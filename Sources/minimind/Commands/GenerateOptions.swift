@@ -24,6 +24,9 @@ package enum GenerateOptions {
       + "the length that the model was trained on.")
   static let maximumTokens = Option.optionalInteger(
     "max-tokens", in: 1...Int.max, defaultText: "until the model ends", help: "Most tokens to write.")
+  static let thinkingTokens = Option.optionalInteger(
+    "max-thinking-tokens", in: 0...Int.max, defaultText: "no limit",
+    help: "Most tokens between <think> and </think>; then the reasoning is ended, and the answer follows.")
   static let temperature = Option.number(
     "temperature", default: SamplingDefaults.temperature, in: 0...100,
     help: "Below 1 likely tokens become likelier, above 1 unlikely ones; 0 always takes the likeliest. The model's "
@@ -50,7 +53,8 @@ package enum GenerateOptions {
   static let stop = Option.list("stop", "TEXT", help: "Ends the answer before this text; may be given several times.")
 
   static let all: [any OptionDescription] = [
-    maximumTokens, temperature, topK, topP, minP, repetitionPenalty, presencePenalty, frequencyPenalty, stop,
+    maximumTokens, thinkingTokens, temperature, topK, topP, minP, repetitionPenalty, presencePenalty, frequencyPenalty,
+    stop,
     Option.seed, type, context,
     RotaryOptions.mode, RotaryOptions.factor, Option.threads,
   ]
