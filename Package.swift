@@ -73,7 +73,7 @@ let package = Package(
     room("Rewards", imports: ["Storage", "Vision", "Tokenization", "StructuredOutput", "CPCRE2"]),
     room(
       "Corpus",
-      imports: ["Storage", "Model", "Processes", "Tokenization", "Rewards", "CSimdJSON", "CDecoding"]),
+      imports: ["Storage", "Model", "Processes", "Vision", "Tokenization", "Rewards", "CSimdJSON", "CDecoding"]),
     room("Plotting", imports: ["Storage"]),
     room(
       "Training",
@@ -125,7 +125,7 @@ let package = Package(
     tests(of: "Templates", imports: ["TestSupport", "Storage"]),
     tests(of: "Vision", imports: ["TestSupport"]),
     tests(of: "ModelFiles", imports: ["TestSupport", "Storage", "Model", "Tokenization"]),
-    tests(of: "Corpus", imports: ["TestSupport", "Storage", "Model", "Processes", "Tokenization"]),
+    tests(of: "Corpus", imports: ["TestSupport", "Storage", "Model", "Processes", "Vision", "Tokenization"]),
     tests(
       of: "Training",
       imports: [

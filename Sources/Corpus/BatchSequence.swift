@@ -20,7 +20,7 @@ package struct BatchPosition: Codable, Equatable, Sendable {
 ///
 /// A batch takes whole documents while they fit; the next one starts the next batch. A document longer than a
 /// sequence is read in chunks of that length, each a document of its own to the model; no target is lost between
-/// chunks. With a shuffle the sequence has no end: a batch ends with its epoch, and the next epoch has
+/// chunks, and none cuts a picture. With a shuffle the sequence has no end: a batch ends with its epoch, and the next epoch has
 /// another order. Memory: 4 bytes a sample with a shuffle, none without.
 ///
 /// A sample is one document, or several that must stay together, such as the two of a preference pair: they are
@@ -63,6 +63,10 @@ package struct BatchSequence: Sendable {
       throw CorpusError(
         "the saved data position does not lie in the data. Resume with the data that the run began with.")
     }
+    guard split.picturedRows <= sequenceLength else {
+      throw CorpusError(
+        "a picture has \(split.picturedRows) tokens and a sequence \(sequenceLength). Raise --sequence-length.")
+    }
     self.split = split
     self.sequenceLength = sequenceLength
     self.documentsPerSample = documentsPerSample
@@ -81,11 +85,19 @@ package struct BatchSequence: Sendable {
   package mutating func next(maximumTokens: Int, into batch: inout Batch) -> Bool {
     batch.removeAll(reserving: maximumTokens)
     let isScored = unreadTokens == 0
+    let split = split
     return advance(maximumTokens: maximumTokens) { number, shard, range in
-      guard !isScored else { return batch.append(scored: range.map(shard.token), number: number) }
-      batch.append(
-        count: range.count + 1, number: number, token: { shard.token(range.lowerBound + $0) },
-        lossWeight: { shard.isTrained(range.lowerBound + $0) ? 1 : 0 })
+      if isScored {
+        batch.append(scored: range.map(shard.token), number: number)
+      } else {
+        batch.append(
+          count: range.count + 1, number: number, token: { shard.token(range.lowerBound + $0) },
+          lossWeight: { shard.isTrained(range.lowerBound + $0) ? 1 : 0 })
+      }
+      guard split.picturedRows > 0 else { return }
+      let document = split.locate(number).document
+      let first = shard.tokenRange(ofDocument: document).lowerBound
+      split.see(shard, document, tokens: range.lowerBound - first..<range.upperBound - first, in: &batch)
     } > 0
   }
 
@@ -149,7 +161,10 @@ package struct BatchSequence: Sendable {
     // A saved offset may be past the end only when the data changed under the run; read the document's last token then.
     let start = min(range.lowerBound + position.offset, range.upperBound - 2)
     let end = range.upperBound - unreadTokens
-    let count = min(end - start, sequenceLength)
+    var count = min(end - start, sequenceLength)
+    if start + count < end {
+      count = split.chunkTokens(shard, document, from: start - range.lowerBound, most: count)
+    }
     // The first document of a sample waits until there is room for all of them.
     let others = place == 0 ? (number + 1)..<(number + documentsPerSample) : number..<number
     guard others.reduce(count, { $0 + split.tokenCount(ofDocument: $1) - unreadTokens }) <= room else { return nil }

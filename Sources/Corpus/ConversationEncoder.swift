@@ -72,13 +72,16 @@ final class ConversationEncoder: RowEncoder {
   private let template: ChatTemplate
   private let filters: ConversationFilters
   private let heldOut: HeldOutSelection
+  private let pictures: PictureReader?
   let reader: RowReader
 
+  /// - Parameter pictures: nil where pictures of rows are not used.
   init(
     tokenizer: Tokenizer, template: ChatTemplate, filters: ConversationFilters, heldOut: HeldOutSelection,
-    names: FieldNames
+    names: FieldNames, pictures: PictureReader? = nil
   ) {
-    reader = RowReader(names: names, template: template.jinja)
+    reader = RowReader(names: names, template: template.jinja, keepsPictures: pictures != nil)
+    self.pictures = pictures
     self.tokenizer = tokenizer
     self.template = template
     self.filters = filters
@@ -94,7 +97,11 @@ final class ConversationEncoder: RowEncoder {
     conversation.endWithLastTrained()
     guard !conversation.messages.isEmpty else { return .noTrainedAnswer }
     if let reason = filters.reasonToDrop(conversation.messages) { return reason }
-    let digest = heldOut.digest(of: conversation.messages, tools: conversation.tools)
+    var seen: [PictureStore.Entry] = []
+    for source in conversation.pictures {
+      if let entry = try pictures?.add(source, file: block.file.path) { seen.append(entry) }
+    }
+    let digest = heldOut.digest(of: conversation.messages, tools: conversation.tools, pictures: seen.map(\.digest))
     var random = SplitMix64(seed: digest.low)
     let getsSystem = random.nextUniform() < filters.systemPromptShare
     if getsSystem, conversation.tools.isEmpty, !conversation.hasOwnSystem {
@@ -103,7 +110,7 @@ final class ConversationEncoder: RowEncoder {
     }
     guard template.jinja == nil else {
       let dropsThinking = random.nextUniform() < filters.emptyThinkingRemovalShare
-      return try encodeRendered(conversation, digest, dropsEmptyThinking: dropsThinking, into: &output)
+      return try encodeRendered(conversation, seen, digest, dropsEmptyThinking: dropsThinking, into: &output)
     }
     let messages = conversation.messages
     var parts = try template.answeredParts(of: messages, with: tokenizer)
@@ -116,7 +123,7 @@ final class ConversationEncoder: RowEncoder {
       conversation, lostTurns: count < wholeCount, isCut: count > filters.maximumTokens)
     let isHeldOut = output.isHeldOut(digest, by: heldOut)
     output.append(
-      parts, of: messages, limit: filters.maximumTokens, isHeldOut: isHeldOut, tokenizer: tokenizer
+      parts, of: messages, limit: filters.maximumTokens, isHeldOut: isHeldOut, tokenizer: tokenizer, pictures: seen
     ) { conversation.isTrained[$0] }
     output.appendRow(digest)
     return nil
@@ -124,7 +131,8 @@ final class ConversationEncoder: RowEncoder {
 
   /// Encodes a conversation by a template in Jinja.
   private func encodeRendered(
-    _ conversation: RowConversation, _ digest: Digest, dropsEmptyThinking: Bool, into output: inout EncodedBlock
+    _ conversation: RowConversation, _ seen: [PictureStore.Entry], _ digest: Digest, dropsEmptyThinking: Bool,
+    into output: inout EncodedBlock
   ) throws(RowProblem) -> DropReason? {
     let finder = AnswerFinder(
       template: template, tokenizer: tokenizer, tools: conversation.tools, dropsEmptyThinking: dropsEmptyThinking)
@@ -146,7 +154,7 @@ final class ConversationEncoder: RowEncoder {
     let isHeldOut = output.isHeldOut(digest, by: heldOut)
     for parts in documents {
       output.append(
-        parts, of: nil, limit: filters.maximumTokens, isHeldOut: isHeldOut, tokenizer: tokenizer
+        parts, of: nil, limit: filters.maximumTokens, isHeldOut: isHeldOut, tokenizer: tokenizer, pictures: seen
       ) { _ in true }
     }
     output.appendRow(digest)
@@ -194,8 +202,11 @@ extension ChatTemplate {
 
 extension HeldOutSelection {
   /// The digest of the roles and texts, each with its length, so that no two conversations give the same bytes.
-  func digest(of messages: [ChatMessage], tools: [JSON] = []) -> Digest {
+  ///
+  /// - Parameter pictures: the digests of those that the messages hold.
+  func digest(of messages: [ChatMessage], tools: [JSON] = [], pictures: [[UInt8]] = []) -> Digest {
     digest { hash in
+      for picture in pictures { picture.withUnsafeBytes { hash.update($0) } }
       for message in messages {
         if message.reasoning != nil || !message.fields.isEmpty {
           var json = "json " + message.json.compactText
@@ -227,16 +238,21 @@ extension EncodedBlock {
   /// - Parameters:
   ///   - messages: what whole answers are the texts of; nil where a template writes more of an answer than its text.
   ///   - isDesirable: its label.
+  ///   - seen: the pictures of the conversation, by their marks.
   ///   - isTrained: whether the answer of this number is trained on.
   mutating func append(
     _ parts: [TemplatePart], of messages: [ChatMessage]?, limit: Int, isHeldOut: Bool, isDesirable: Bool = false,
-    tokenizer: Tokenizer, isTrained: (_ message: Int) -> Bool
+    tokenizer: Tokenizer, pictures seen: [PictureStore.Entry] = [], isTrained: (_ message: Int) -> Bool
   ) {
     let start = tokens.count
     var textBytes = 0
     var characters = 0
     for part in parts {
       let ids = part.ids.prefix(start + limit - tokens.count)
+      for picture in part.pictures where picture.number < seen.count {
+        pictures.append(
+          Picture(token: tokens.count - start + picture.token, number: seen[picture.number].number))
+      }
       let isTrained = part.isAnswer && isTrained(part.messageIndex)
       tokens.append(contentsOf: ids)
       trained.append(contentsOf: repeatElement(isTrained ? 1 : 0, count: ids.count))
@@ -252,6 +268,6 @@ extension EncodedBlock {
     documents.append(
       Document(
         tokenEnd: tokens.count, textBytes: textBytes, characters: characters, isHeldOut: isHeldOut,
-        isDesirable: isDesirable))
+        isDesirable: isDesirable, pictureEnd: pictures.count))
   }
 }

@@ -12,7 +12,7 @@ package struct DataManifest: Codable, Equatable, Sendable {
     /// Prompts, and beside them the tasks whose checks say what an answer is worth.
     case grpo
 
-    /// Whether shards say which tokens are trained on; otherwise all are.
+    /// Whether shards say which tokens are trained on; otherwise all are, unless there are pictures.
     var hasLossMask: Bool { self != .pretrain }
 
     /// Whether shards have a label for each document.
@@ -98,6 +98,8 @@ package struct DataManifest: Codable, Equatable, Sendable {
   package var unusedFields: [UnusedField]?
   /// SHA-256 of the files of tasks, for training and held out; nil in data of other kinds.
   package var tasks: [String]?
+  /// Nil in data without pictures.
+  package var pictures: Pictures?
   package var training = Totals()
   package var heldOut = Totals()
   package var shards: [Shard] = []

@@ -53,6 +53,8 @@ package struct DataPreparation: Sendable {
   package var threads = 1
   /// What the fields of rows are called.
   package var fieldNames = FieldNames()
+  /// What becomes of pictures; nil for a model that does not see.
+  package var pictures: PictureSettings?
 
   package init(task: Task, files: [InputFile], tokenizer: Tokenizer) {
     self.task = task
@@ -95,6 +97,9 @@ package struct DataPreparation: Sendable {
     if !exchange.isAlone, let file = files.first(where: { $0.pipe != nil }) {
       throw CorpusError("\(file.path) is a pipe, which several processes cannot read. Give a file.")
     }
+    if pictures != nil, !exchange.isAlone {
+      throw CorpusError("pictures are prepared by one process, which uses all cores. Start it without mpirun.")
+    }
     try checkIsSame(exchange)
     func makeGroup() -> PreparationGroup {
       PreparationGroup(exchange, isStopRequested: isStopRequested)
@@ -103,7 +108,7 @@ package struct DataPreparation: Sendable {
     guard exchange.isFirst else {
       repeat {
         let group = makeGroup()
-        _ = try group.merge(encodeAll(group, selection) { _ in })
+        _ = try group.merge(encodeAll(group, selection, nil) { _ in })
         selection.last = try group.announce(nil)
       } while selection.last != nil
       return nil
@@ -132,6 +137,8 @@ package struct DataPreparation: Sendable {
     var training: SplitWriter
     var heldOut: SplitWriter
     var counts: PreparationCounts
+    /// Nil without pictures.
+    var pictures: PictureStore?
   }
 
   /// Where chance has held out none of a few documents, another pass holds out the one with the smallest digest.
@@ -147,25 +154,29 @@ package struct DataPreparation: Sendable {
     into directory: String, _ group: PreparationGroup, _ selection: HeldOutSelection,
     progress: (Int) -> Void
   ) throws -> Pass {
+    let store = try pictures.map { try PictureStore(directory: directory, side: $0.side) }
     var training = SplitWriter(
-      directory: directory, isHeldOut: false, tokenizer: tokenizer, kind: task.kind)
+      directory: directory, isHeldOut: false, tokenizer: tokenizer, kind: task.kind, hasPictures: store != nil)
     var heldOut = SplitWriter(
-      directory: directory, isHeldOut: true, tokenizer: tokenizer, kind: task.kind)
-    let ownCounts = try encodeAll(group, selection) { block in
-      var token = 0
+      directory: directory, isHeldOut: true, tokenizer: tokenizer, kind: task.kind, hasPictures: store != nil)
+    let ownCounts = try encodeAll(group, selection, store) { block in
+      var (token, picture) = (0, 0)
       for document in block.documents {
         let tokens = token..<document.tokenEnd
-        token = tokens.upperBound
+        let seen = (store == nil ? [] : block.pictures[picture..<document.pictureEnd]).map {
+          ShardPicture(token: $0.token, number: store!.finalNumber($0.number))
+        }
+        (token, picture) = (tokens.upperBound, document.pictureEnd)
         if document.isHeldOut {
-          try heldOut.append(document, tokens, of: block)
+          try heldOut.append(document, tokens, of: block, pictures: seen)
         } else {
-          try training.append(document, tokens, of: block)
+          try training.append(document, tokens, of: block, pictures: seen)
         }
       }
       // A process that has ended sends empty blocks while others go on.
       if block.bytesCompleted > 0 { progress(block.bytesCompleted) }
     }
-    return Pass(training: training, heldOut: heldOut, counts: try group.merge(ownCounts))
+    return Pass(training: training, heldOut: heldOut, counts: try group.merge(ownCounts), pictures: store)
   }
 
   private func finish(_ result: Pass, in directory: String, programVersion: String) throws
@@ -193,6 +204,10 @@ package struct DataPreparation: Sendable {
     manifest.training = training.totals
     manifest.heldOut = heldOut.totals
     manifest.shards = training.shards + heldOut.shards
+    if let pictures, let store = result.pictures {
+      let (count, digest) = try store.write(to: directory + "/" + PictureFile.name)
+      manifest.pictures = DataManifest.Pictures(pictures, count: count, digest: digest)
+    }
     if training.totals.documents == 0 { manifest.trainOnHeldOut() }
     try tokenizer.save(to: directory)
     try manifest.write(to: directory)
@@ -201,10 +216,13 @@ package struct DataPreparation: Sendable {
 
   /// Encodes this process's share of the blocks and gives the first process all blocks in their order.
   ///
-  /// - Parameter write: takes the documents of a block that are kept; called in the first process only.
+  /// - Parameters:
+  ///   - store: where pictures go; nil without pictures.
+  ///   - write: takes the documents of a block that are kept; called in the first process only.
   /// - Returns: the counts of this process's rows.
   private func encodeAll(
-    _ group: PreparationGroup, _ selection: HeldOutSelection, write: (EncodedBlock) throws -> Void
+    _ group: PreparationGroup, _ selection: HeldOutSelection, _ store: PictureStore?,
+    write: (EncodedBlock) throws -> Void
   ) throws -> PreparationCounts {
     let blocks = BlockReader(files, share: group.share)
     var counts = PreparationCounts()
@@ -230,7 +248,7 @@ package struct DataPreparation: Sendable {
       },
       weight: { $0.byteCount },
       makeTransform: {
-        let encoder = makeEncoder(selection)
+        let encoder = makeEncoder(selection, store)
         return { EncodedBlock($0, with: encoder) }
       },
       commit: { _ = try commit($0) })
@@ -266,18 +284,23 @@ package struct DataPreparation: Sendable {
     block.counts.rowsKept += isKept.count { $0 }
   }
 
-  private func makeEncoder(_ selection: HeldOutSelection) -> any RowEncoder {
+  private func makeEncoder(_ selection: HeldOutSelection, _ store: PictureStore?) -> any RowEncoder {
+    var reader: (reader: PictureReader, placeholder: [Int32])?
+    if let pictures, let store { reader = (PictureReader(pictures, store), pictures.placeholder) }
     switch task {
     case .pretrain(let filters):
-      PretrainEncoder(tokenizer: tokenizer, filters: filters, heldOut: selection, names: fieldNames)
-    case .sft(let filters, let template):
-      ConversationEncoder(
-        tokenizer: tokenizer, template: template, filters: filters, heldOut: selection, names: fieldNames)
+      return PretrainEncoder(
+        tokenizer: tokenizer, filters: filters, heldOut: selection, names: fieldNames, pictures: reader)
+    case .sft(let filters, var template):
+      template.pictureTokens = reader?.placeholder ?? []
+      return ConversationEncoder(
+        tokenizer: tokenizer, template: template, filters: filters, heldOut: selection, names: fieldNames,
+        pictures: reader?.reader)
     case .dpo(let maximumTokens, let template):
-      PreferenceEncoder(
+      return PreferenceEncoder(
         tokenizer: tokenizer, template: template, maximumTokens: maximumTokens, rows: .pairs, heldOut: selection)
     case .kto(let maximumTokens, let template):
-      PreferenceEncoder(
+      return PreferenceEncoder(
         tokenizer: tokenizer, template: template, maximumTokens: maximumTokens, rows: .labelled, heldOut: selection)
     }
   }
@@ -291,7 +314,8 @@ package struct DataPreparation: Sendable {
           path: $0.path, bytes: $0.byteCount, format: $0.format,
           encoding: $0.encoding.isUTF8 ? nil : $0.encoding.description)
       },
-      filters: task.filters.merging(dropsDuplicates ? ["deduplicate": "true"] : [:]) { $1 })
+      filters: task.filters.merging(dropsDuplicates ? ["deduplicate": "true"] : [:]) { $1 }
+        .merging(pictures?.texts ?? [:]) { $1 })
   }
 
   private func nothingLeft(_ manifest: DataManifest) -> CorpusError {
@@ -331,7 +355,7 @@ func checkReplaceable(_ directory: String) throws {
   let names = try FileManager.default.contentsOfDirectory(atPath: directory)
   let isOurs = names.allSatisfy { name in
     name == DataManifest.fileName || name.hasSuffix(TokenShard.fileSuffix) || Tokenizer.isFile(name)
-      || name.hasSuffix(TaskDocuments.fileSuffix)
+      || name.hasSuffix(TaskDocuments.fileSuffix) || name.hasSuffix(PictureFile.fileSuffix)
   }
   guard names.isEmpty || isOurs && names.contains(DataManifest.fileName) else {
     throw CorpusError(

@@ -12,6 +12,16 @@ struct EncodedBlock {
     var isHeldOut: Bool
     /// Whether people want such an answer; of answers with labels.
     var isDesirable = false
+    /// One past its last picture in `pictures`.
+    var pictureEnd = 0
+  }
+
+  /// A picture of a document.
+  struct Picture {
+    /// The first token of the document that stands for it.
+    var token: Int
+    /// In the `PictureStore`.
+    var number: Int
   }
 
   struct Row {
@@ -26,6 +36,7 @@ struct EncodedBlock {
   /// 1 for each token to train on; empty for pretraining, where all except the first of a document are.
   var trained: [UInt8] = []
   var documents: [Document] = []
+  var pictures: [Picture] = []
   var rows: [Row] = []
   /// Of `MinHash`; empty where near-duplicates are not looked for.
   var bands: [Digest] = []
@@ -86,19 +97,22 @@ struct EncodedBlock {
     guard isKept.contains(false) else { return }
     var kept = EncodedBlock()
     var document = 0
-    var token = 0
+    var (token, picture) = (0, 0)
     for (row, isKept) in zip(rows, isKept) {
       let tokenEnd = row.documentEnd > document ? documents[row.documentEnd - 1].tokenEnd : token
+      let pictureEnd = row.documentEnd > document ? documents[row.documentEnd - 1].pictureEnd : picture
       if isKept {
         for var other in documents[document..<row.documentEnd] {
           other.tokenEnd += kept.tokens.count - token
+          other.pictureEnd += kept.pictures.count - picture
           kept.documents.append(other)
         }
         kept.tokens.append(contentsOf: tokens[token..<tokenEnd])
+        kept.pictures.append(contentsOf: pictures[picture..<pictureEnd])
         if !trained.isEmpty { kept.trained.append(contentsOf: trained[token..<tokenEnd]) }
       }
-      (document, token) = (row.documentEnd, tokenEnd)
+      (document, token, picture) = (row.documentEnd, tokenEnd, pictureEnd)
     }
-    (documents, tokens, trained) = (kept.documents, kept.tokens, kept.trained)
+    (documents, tokens, trained, pictures) = (kept.documents, kept.tokens, kept.trained, kept.pictures)
   }
 }

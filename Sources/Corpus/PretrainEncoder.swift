@@ -36,10 +36,16 @@ final class PretrainEncoder: RowEncoder {
   private let filters: PretrainFilters
   private let heldOut: HeldOutSelection
   private let minHash: MinHash?
+  /// What reads the pictures of rows, and the tokens that stand for each; nil where pictures are not used.
+  private let pictures: (reader: PictureReader, placeholder: [Int32])?
   let reader: RowReader
 
-  init(tokenizer: Tokenizer, filters: PretrainFilters, heldOut: HeldOutSelection, names: FieldNames) {
-    reader = RowReader(names: names)
+  init(
+    tokenizer: Tokenizer, filters: PretrainFilters, heldOut: HeldOutSelection, names: FieldNames,
+    pictures: (reader: PictureReader, placeholder: [Int32])? = nil
+  ) {
+    reader = RowReader(names: names, keepsPictures: pictures != nil)
+    self.pictures = pictures
     self.tokenizer = tokenizer
     self.filters = filters
     self.heldOut = heldOut
@@ -50,6 +56,10 @@ final class PretrainEncoder: RowEncoder {
     var reason: DropReason?
     try reader.withText(of: record, in: block) { (text) throws(RowProblem) in
       let (tokens, documents) = (output.tokens.count, output.documents.count)
+      if let pictures {
+        reason = try addPictured(text, pictures.reader, pictures.placeholder, file: block.file.path, to: &output)
+        return
+      }
       do throws(TokenizerError) { reason = try add(text, to: &output) } catch {
         output.tokens.removeSubrange(tokens...)
         output.documents.removeSubrange(documents...)
@@ -78,6 +88,48 @@ final class PretrainEncoder: RowEncoder {
       let isHeldOut = output.isHeldOut(digest, by: heldOut)
       try append(text, isHeldOut: isHeldOut, to: &output)
     }
+    if let minHash { output.bands.append(contentsOf: minHash.bands(of: text)) }
+    output.appendRow(digest)
+    return nil
+  }
+
+  /// Adds a text in which `<image>` stands for each picture of the row. It is not split.
+  private func addPictured(
+    _ text: UnsafeRawBufferPointer, _ reader: PictureReader, _ placeholder: [Int32], file: String,
+    to output: inout EncodedBlock
+  ) throws(RowProblem) -> DropReason? {
+    guard !RowReader.isBlank(text) else { return .noText }
+    // The places and their checks are those of a conversation of one message.
+    var row = RowConversation()
+    row.append(.user, String(decoding: text, as: UTF8.self))
+    try row.placePictures(files: self.reader.pictureFiles())
+    let content = row.messages[0].content
+    guard content.count <= filters.maximumCharacters else { return .tooLong }
+    var seen: [PictureStore.Entry] = []
+    for source in row.pictures { seen.append(try reader.add(source, file: file)) }
+    let digest = heldOut.digest(of: row.messages, pictures: seen.map(\.digest))
+    var template = ChatTemplate()
+    template.pictureTokens = placeholder
+    let tokens: PicturedTokens
+    do throws(TokenizerError) {
+      tokens = try template.encode([.init(text: content, isContent: true)], with: tokenizer)
+    } catch { throw RowProblem(error.description) }
+    let begin = tokenizer.beginTokens
+    output.tokens += begin + tokens.ids + [tokenizer.endToken]
+    // Nothing predicts the first token, nor what stands for a picture.
+    var isTrained = [UInt8](repeating: 1, count: begin.count + tokens.ids.count + 1)
+    isTrained[0] = 0
+    for picture in tokens.pictures {
+      let start = begin.count + picture.token
+      for place in start..<start + placeholder.count { isTrained[place] = 0 }
+      output.pictures.append(.init(token: start, number: seen[picture.number].number))
+    }
+    output.trained += isTrained
+    let isHeldOut = output.isHeldOut(digest, by: heldOut)
+    output.documents.append(
+      EncodedBlock.Document(
+        tokenEnd: output.tokens.count, textBytes: text.count, characters: characterCount(text), isHeldOut: isHeldOut,
+        pictureEnd: output.pictures.count))
     if let minHash { output.bands.append(contentsOf: minHash.bands(of: text)) }
     output.appendRow(digest)
     return nil

@@ -12,6 +12,10 @@ struct RowConversation: Equatable {
   var hasToolTurns = false
   /// Whether an answer stood before the first question and was left out.
   var lostOpeningAnswer = false
+  /// `data:` URLs among the parts of messages, each of which has left a placeholder.
+  var inlinePictures: [String] = []
+  /// By their marks, once they are placed.
+  var pictures: [PictureSource] = []
   /// Whether its system message is one of ours.
   var gotSystem = false
 
@@ -30,6 +34,7 @@ struct RowConversation: Equatable {
   mutating func append(_ other: RowConversation) {
     messages += other.messages
     isTrained += other.isTrained
+    inlinePictures += other.inlinePictures
     if tools.isEmpty { tools = other.tools }
     hasToolTurns = hasToolTurns || other.hasToolTurns
     lostOpeningAnswer = lostOpeningAnswer || other.lostOpeningAnswer

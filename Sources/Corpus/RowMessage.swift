@@ -1,5 +1,6 @@
 import Storage
 import Tokenization
+import Vision
 
 extension RowReader {
   /// The messages of a list.
@@ -155,6 +156,7 @@ extension RowReader {
     var texts: [String] = []
     var thought = reasoning
     var hasToolTurns = false
+    var inlinePictures: [String] = []
     try content.forEachElement { (part) throws(RowProblem) in
       if let text = part.string { return texts.append(text) }
       let type = part["type"]?.string ?? "text"
@@ -171,11 +173,22 @@ extension RowReader {
         }
         thought = text
       case "tool_use", "tool_result", "tool_call": hasToolTurns = true
+      case "image_url" where keepsPictures, "input_image" where keepsPictures:
+        let value = part["image_url"]
+        guard let url = value?.string ?? value?["url"]?.string, DataURL.isOne(url) else {
+          throw RowProblem("message \(number) has a picture that is no data: URL; others are not fetched")
+        }
+        inlinePictures.append(url)
+        texts.append(PictureMark.placeholder)
+      case "image" where keepsPictures && part["image"] == nil && part["url"] == nil && part["path"] == nil:
+        // A picture of the row's, as the processors of transformers have it.
+        texts.append(PictureMark.placeholder)
       default:
         throw RowProblem("message \(number) has a part of type \"\(type.prefix(40))\"; only text is trained on")
       }
     }
     reasoning = thought
+    conversation.inlinePictures += inlinePictures
     if hasToolTurns { conversation.hasToolTurns = true }
     return texts.joined()
   }

@@ -1,3 +1,4 @@
+import Foundation
 import Tokenization
 
 /// Splits rows into their fields by name, whatever the file's format. Use one per thread.
@@ -18,9 +19,12 @@ package final class RowReader {
   /// Whether reasoning is kept apart for the chat template; otherwise it becomes part of the answer's text.
   let keepsReasoning: Bool
   let keepsDeveloper: Bool
+  /// Whether pictures are read; otherwise they are among what is not used.
+  let keepsPictures: Bool
 
   /// - Parameter template: what is kept apart; nil for v1's template and for rows without conversations.
-  package init(names: FieldNames = FieldNames(), template: JinjaChatTemplate? = nil) {
+  package init(names: FieldNames = FieldNames(), template: JinjaChatTemplate? = nil, keepsPictures: Bool = false) {
+    self.keepsPictures = keepsPictures
     self.names = names
     keepsTools = template?.knowsTools ?? false
     keepsReasoning = template?.knowsReasoning ?? false
@@ -116,6 +120,27 @@ package final class RowReader {
   }
 
   static let goodTextRow = #"{"text": "Once upon a time…"}"#
+
+  /// The files of pictures that a row names: a text, in which commas separate several, or a list of texts.
+  func pictureFiles() throws(RowProblem) -> [String] {
+    guard keepsPictures else { return [] }
+    for name in FieldNames.pictures {
+      guard let index = fields.value(of: name), !fields.isEmpty(index) else { continue }
+      fields.use(index)
+      var names: [String] = []
+      if let list = fields.json(index), list.kind == .array {
+        try list.forEachElement { (element) throws(RowProblem) in
+          guard let name = element.string else {
+            throw RowProblem("\"\(name)\" holds \(element.kind.inWords), names of files are expected")
+          }
+          names.append(name)
+        }
+        return names
+      }
+      return try fields.text(index).split(separator: ",").map { $0.trimmingCharacters(in: .whitespaces) }
+    }
+    return []
+  }
 
   // MARK: - What is not used
 

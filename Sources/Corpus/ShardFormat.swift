@@ -6,6 +6,9 @@
 ///     offsets    (documentCount + 1) × UInt64: where each document starts in tokens, and the end
 ///     text bytes documentCount × UInt32: UTF-8 bytes of text that the trained tokens of each document stand for
 ///     labels     documentCount bytes, 1 for an answer that people want; absent except for answers with labels
+///     pictures   absent except in data with pictures: (documentCount + 1) × UInt32: where each document's begin, and the end;
+///                then, in a section of its own, for each picture the first of the document's tokens that stand for it and its
+///                number in the file of pictures, UInt32 each
 struct ShardHeader: Equatable {
   static let byteCount = 128
   static let magic = Array("MMTOKENS".utf8)
@@ -15,6 +18,8 @@ struct ShardHeader: Equatable {
   var vocabularySize: Int
   var hasLossMask: Bool
   var hasLabels: Bool
+  /// Nil without pictures.
+  var pictureCount: Int?
   var documentCount: Int
   var tokenCount: Int
   var trainedTokenCount: Int
@@ -35,7 +40,9 @@ struct ShardHeader: Equatable {
   var offsetsOffset: Int { maskOffset + (hasLossMask ? Self.padded((tokenCount + 7) / 8) : 0) }
   var textBytesOffset: Int { offsetsOffset + Self.padded((documentCount + 1) * 8) }
   var labelsOffset: Int { textBytesOffset + Self.padded(documentCount * 4) }
-  var fileByteCount: Int { labelsOffset + (hasLabels ? Self.padded(documentCount) : 0) }
+  var pictureOffsetsOffset: Int { labelsOffset + (hasLabels ? Self.padded(documentCount) : 0) }
+  var picturesOffset: Int { pictureOffsetsOffset + (pictureCount == nil ? 0 : Self.padded((documentCount + 1) * 4)) }
+  var fileByteCount: Int { picturesOffset + Self.padded((pictureCount ?? 0) * 8) }
 
   /// The 128 bytes, which end with a checksum of those before.
   func encoded() -> [UInt8] {
@@ -46,10 +53,11 @@ struct ShardHeader: Equatable {
     append(Self.version)
     append(UInt32(tokenByteCount))
     append(UInt32(vocabularySize))
-    append(UInt32((hasLossMask ? 1 : 0) | (hasLabels ? 2 : 0)))
+    append(UInt32((hasLossMask ? 1 : 0) | (hasLabels ? 2 : 0) | (pictureCount == nil ? 0 : 4)))
     for count in [documentCount, tokenCount, trainedTokenCount, textByteCount] { append(UInt64(count)) }
     bytes.append(contentsOf: bytesOfHexadecimal(tokenizerHash) ?? [UInt8](repeating: 0, count: 32))
     append(payloadChecksum)
+    if let pictureCount { append(UInt64(pictureCount)) }
     bytes.append(contentsOf: [UInt8](repeating: 0, count: Self.byteCount - 8 - bytes.count))
     append(bytes.withUnsafeBytes { Checksum.of($0) })
     return bytes
@@ -79,7 +87,7 @@ struct ShardHeader: Equatable {
     vocabularySize = read32(16)
     hasLossMask = read32(20) & 1 == 1
     hasLabels = read32(20) & 2 == 2
-    guard tokenByteCount == Self.tokenByteCount(vocabularySize: vocabularySize), read32(20) <= 3,
+    guard tokenByteCount == Self.tokenByteCount(vocabularySize: vocabularySize), read32(20) <= 7,
       vocabularySize > 0, vocabularySize <= Int(Int32.max)
     else {
       throw broken("the header contradicts itself")
@@ -101,6 +109,12 @@ struct ShardHeader: Equatable {
     textByteCount = text
     tokenizerHash = hexadecimal(UnsafeRawBufferPointer(rebasing: file[56..<88]))
     payloadChecksum = read64(88)
+    if read32(20) & 4 == 4 {
+      guard let count = Int(exactly: read64(96)), count <= file.count else {
+        throw broken("the header claims more than the file's \(file.count) bytes can hold")
+      }
+      pictureCount = count
+    }
     guard fileByteCount == file.count else {
       throw broken(
         file.count < fileByteCount
@@ -110,13 +124,15 @@ struct ShardHeader: Equatable {
   }
 
   init(
-    tokenByteCount: Int, vocabularySize: Int, hasLossMask: Bool, hasLabels: Bool, documentCount: Int,
-    tokenCount: Int, trainedTokenCount: Int, textByteCount: Int, tokenizerHash: String, payloadChecksum: UInt64
+    tokenByteCount: Int, vocabularySize: Int, hasLossMask: Bool, hasLabels: Bool, pictureCount: Int? = nil,
+    documentCount: Int, tokenCount: Int, trainedTokenCount: Int, textByteCount: Int, tokenizerHash: String,
+    payloadChecksum: UInt64
   ) {
     self.tokenByteCount = tokenByteCount
     self.vocabularySize = vocabularySize
     self.hasLossMask = hasLossMask
     self.hasLabels = hasLabels
+    self.pictureCount = pictureCount
     self.documentCount = documentCount
     self.tokenCount = tokenCount
     self.trainedTokenCount = trainedTokenCount
@@ -124,6 +140,14 @@ struct ShardHeader: Equatable {
     self.tokenizerHash = tokenizerHash
     self.payloadChecksum = payloadChecksum
   }
+}
+
+/// A picture of a document.
+package struct ShardPicture: Sendable, Equatable {
+  /// The first of the document's tokens that stand for it.
+  package var token: Int
+  /// In the file of pictures.
+  package var number: Int
 }
 
 func hexadecimal(_ bytes: UnsafeRawBufferPointer) -> String {

@@ -17,18 +17,25 @@ final class ShardWriter {
   private let tokenizerHash: String
   private let hasLossMask: Bool
   private let hasLabels: Bool
+  private let hasPictures: Bool
   private var buffer = [UInt8]()
   private var checksum = Checksum()
   private var mask: [UInt8] = []
   private var offsets: [UInt64] = [0]
   private var textBytes: [UInt32] = []
   private var labels: [UInt8] = []
+  private var pictureOffsets: [UInt32] = [0]
+  /// Two numbers a picture.
+  private var pictures: [UInt32] = []
   private(set) var tokenCount = 0
   private var trainedTokenCount = 0
 
   var documentCount: Int { textBytes.count }
 
-  init(path: String, vocabularySize: Int, tokenizerHash: String, hasLossMask: Bool, hasLabels: Bool) throws(FileError) {
+  init(path: String, vocabularySize: Int, tokenizerHash: String, hasLossMask: Bool, hasLabels: Bool, hasPictures: Bool)
+    throws(FileError)
+  {
+    self.hasPictures = hasPictures
     self.path = path
     self.vocabularySize = vocabularySize
     self.tokenizerHash = tokenizerHash
@@ -51,8 +58,10 @@ final class ShardWriter {
   ///   - trained: 1 for each token to train on and 0 for the others; nil where all except the first are.
   ///   - textBytes: UTF-8 bytes of its text.
   ///   - isDesirable: its label, if the shard has labels.
+  ///   - pictures: in the order of their tokens, if the shard has pictures.
   func append(
-    _ tokens: ArraySlice<Int32>, trained: ArraySlice<UInt8>?, textBytes: Int, isDesirable: Bool
+    _ tokens: ArraySlice<Int32>, trained: ArraySlice<UInt8>?, textBytes: Int, isDesirable: Bool,
+    pictures: [ShardPicture] = []
   ) throws(FileError) {
     let start = buffer.count
     buffer.append(contentsOf: repeatElement(0, count: tokens.count * tokenByteCount))
@@ -81,6 +90,10 @@ final class ShardWriter {
     offsets.append(UInt64(tokenCount))
     self.textBytes.append(UInt32(clamping: textBytes))
     if hasLabels { labels.append(isDesirable ? 1 : 0) }
+    if hasPictures {
+      for picture in pictures { self.pictures += [UInt32(picture.token), UInt32(picture.number)] }
+      pictureOffsets.append(UInt32(self.pictures.count / 2))
+    }
     if buffer.count >= 1 << 20 { try flush(keepingRest: true) }
   }
 
@@ -91,9 +104,14 @@ final class ShardWriter {
     try appendSection(littleEndianBytes(offsets))
     try appendSection(littleEndianBytes(textBytes))
     if hasLabels { try appendSection(labels) }
+    if hasPictures {
+      try appendSection(littleEndianBytes(pictureOffsets))
+      try appendSection(littleEndianBytes(pictures))
+    }
     let header = ShardHeader(
       tokenByteCount: tokenByteCount, vocabularySize: vocabularySize, hasLossMask: hasLossMask,
-      hasLabels: hasLabels, documentCount: documentCount, tokenCount: tokenCount, trainedTokenCount: trainedTokenCount,
+      hasLabels: hasLabels, pictureCount: hasPictures ? pictures.count / 2 : nil, documentCount: documentCount,
+      tokenCount: tokenCount, trainedTokenCount: trainedTokenCount,
       textByteCount: textBytes.reduce(0) { $0 + Int($1) }, tokenizerHash: tokenizerHash, payloadChecksum: checksum.value
     )
     try write(header.encoded(), at: 0)

@@ -47,6 +47,18 @@ package final class TokenShard: Sendable {
     guard previous == tokenCount else {
       throw CorpusError("\(path): the table of documents does not cover the tokens. Prepare the data again.")
     }
+    guard let pictureCount = header.pictureCount else { return }
+    var last = 0
+    for document in 0...documentCount {
+      let offset = pictureOffset(document)
+      guard document == 0 ? offset == 0 : offset >= last && offset <= pictureCount else {
+        throw CorpusError("\(path): the table of pictures is out of order. Prepare the data again.")
+      }
+      last = offset
+    }
+    guard last == pictureCount else {
+      throw CorpusError("\(path): the table of pictures does not cover them. Prepare the data again.")
+    }
   }
 
   private func largestToken() -> Int {
@@ -73,6 +85,47 @@ package final class TokenShard: Sendable {
     precondition(index >= 0 && index < documentCount, "document \(index) of \(documentCount)")
     return Int(
       UInt32(littleEndian: file.bytes.load(fromByteOffset: header.textBytesOffset + index * 4, as: UInt32.self)))
+  }
+
+  private func pictureOffset(_ document: Int) -> Int {
+    Int(
+      UInt32(littleEndian: file.bytes.load(fromByteOffset: header.pictureOffsetsOffset + document * 4, as: UInt32.self))
+    )
+  }
+
+  /// The pictures of document `index`, in the order of their tokens.
+  package func pictures(ofDocument index: Int) -> [ShardPicture] {
+    guard header.pictureCount != nil else { return [] }
+    precondition(index >= 0 && index < documentCount, "document \(index) of \(documentCount)")
+    return (pictureOffset(index)..<pictureOffset(index + 1)).map { place in
+      func number(_ offset: Int) -> Int {
+        Int(
+          UInt32(
+            littleEndian: file.bytes.load(fromByteOffset: header.picturesOffset + place * 8 + offset, as: UInt32.self)))
+      }
+      return ShardPicture(token: number(0), number: number(4))
+    }
+  }
+
+  /// Checks that all pictures are in the file of pictures and fill tokens of their documents, one after the other, and that
+  /// something is read after each.
+  ///
+  /// - Throws: `CorpusError`.
+  func checkPictures(_ pictures: PictureFile?) throws(CorpusError) {
+    guard (header.pictureCount != nil) == (pictures != nil) else {
+      throw CorpusError("\(path) and manifest.json contradict each other. Prepare the data again.")
+    }
+    guard let pictures else { return }
+    for document in 0..<documentCount {
+      let count = tokenRange(ofDocument: document).count
+      var end = 0
+      for picture in self.pictures(ofDocument: document) {
+        guard picture.token >= end, picture.token + pictures.rows < count, picture.number < pictures.count else {
+          throw CorpusError("\(path): a picture of document \(document) lies outside of it. Prepare the data again.")
+        }
+        end = picture.token + pictures.rows
+      }
+    }
   }
 
   package func token(_ index: Int) -> Int32 {

@@ -1,3 +1,4 @@
+import Model
 import Storage
 
 /// Prepared data, mapped into memory and checked.
@@ -22,6 +23,16 @@ package final class TokenShardDataset: Sendable {
           + "(\(tokenizerHash.prefix(12))…). Prepare the data again with the model's tokenizer.")
     }
     var sides: [[TokenShard]] = [[], []]
+    let pictures = try manifest.pictures.map { settings in
+      guard settings.file == PictureFile.name else {
+        throw CorpusError("\(directory)/manifest.json names another file of pictures. Prepare the data again.")
+      }
+      guard settings.placeholder.allSatisfy({ $0 >= 0 && $0 < manifest.vocabularySize }) else {
+        throw CorpusError(
+          "\(directory)/manifest.json has a placeholder outside the vocabulary. Prepare the data again.")
+      }
+      return try PictureFile(directory + "/" + settings.file, settings)
+    }
     for entry in manifest.shards {
       guard !entry.file.isEmpty, !entry.file.contains("/"), !entry.file.contains("\0") else {
         throw CorpusError(
@@ -32,14 +43,15 @@ package final class TokenShardDataset: Sendable {
       guard
         shard.tokenizerHash == manifest.tokenizerHash, shard.vocabularySize == manifest.vocabularySize,
         shard.documentCount == entry.documents, shard.tokenCount == entry.tokens,
-        shard.hasLossMask == manifest.kind.hasLossMask, shard.hasLabels == manifest.kind.hasLabels
+        shard.hasLossMask == (manifest.kind.hasLossMask || pictures != nil), shard.hasLabels == manifest.kind.hasLabels
       else {
         throw CorpusError("\(shard.path) and manifest.json contradict each other. Prepare the data again.")
       }
+      try shard.checkPictures(pictures)
       sides[entry.isHeldOut ? 1 : 0].append(shard)
     }
-    training = TokenSplit(sides[0])
-    heldOut = TokenSplit(sides[1])
+    training = TokenSplit(sides[0], pictures)
+    heldOut = TokenSplit(sides[1], pictures)
     guard training.agrees(with: manifest.training), heldOut.agrees(with: manifest.heldOut) else {
       throw CorpusError("\(directory): the shards and manifest.json contradict each other. Prepare the data again.")
     }
@@ -59,14 +71,17 @@ package final class TokenShardDataset: Sendable {
 /// The documents for training, or those held out: numbered from 0 over all shards.
 package struct TokenSplit: Sendable {
   package let shards: [TokenShard]
+  /// Nil without pictures.
+  private let pictures: PictureFile?
   /// The number of the first document of each shard, and the end.
   private let starts: [Int]
   package let tokenCount: Int
   package let trainedTokenCount: Int
   package let textByteCount: Int
 
-  init(_ shards: [TokenShard]) {
+  init(_ shards: [TokenShard], _ pictures: PictureFile? = nil) {
     self.shards = shards
+    self.pictures = pictures
     starts = shards.reduce(into: [0]) { $0.append($0.last! + $1.documentCount) }
     tokenCount = shards.reduce(0) { $0 + $1.tokenCount }
     trainedTokenCount = shards.reduce(0) { $0 + $1.trainedTokenCount }
@@ -113,5 +128,32 @@ package struct TokenSplit: Sendable {
       if starts[middle] <= index { low = middle } else { high = middle - 1 }
     }
     return (shards[low], index - starts[low])
+  }
+
+  // MARK: - Pictures
+
+  /// Tokens that stand for a picture; 0 without pictures.
+  var picturedRows: Int { pictures?.rows ?? 0 }
+
+  /// The most tokens of a chunk that begins at a token of its document and does not cut a picture.
+  func chunkTokens(_ shard: TokenShard, _ document: Int, from start: Int, most: Int) -> Int {
+    guard let pictures else { return most }
+    let cut = shard.pictures(ofDocument: document).first { picture in
+      picture.token < start + most && start + most < picture.token + pictures.rows
+    }
+    return cut.map { $0.token - start } ?? most
+  }
+
+  /// Lets the rows of the batch's last document be those of pictures.
+  ///
+  /// - Parameter tokens: those of the document in the split that the rows are of, counted from its first.
+  func see(_ shard: TokenShard, _ document: Int, tokens: Range<Int>, in batch: inout Batch) {
+    guard let pictures else { return }
+    let start = batch.rows(ofDocument: batch.documentCount - 1).lowerBound - tokens.lowerBound
+    for picture in shard.pictures(ofDocument: document)
+    where tokens.lowerBound <= picture.token && picture.token + pictures.rows <= tokens.upperBound {
+      let rows = start + picture.token..<start + picture.token + pictures.rows
+      batch.see(BatchPicture(rows: rows, values: .pixels(pictures.values(picture.number))))
+    }
   }
 }

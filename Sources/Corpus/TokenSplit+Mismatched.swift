@@ -27,6 +27,7 @@ extension TokenSplit {
         let (shard, token) = place($0)
         return $0 >= prompt.count && shard.isTrained(token) ? 1 : 0
       })
+    see(shard, locate(index).document, tokens: 0..<min(prompt.count, count - 1), in: &batch)
   }
 
   /// The rows that `appendMismatched` adds.

@@ -36,7 +36,7 @@ public enum AtomicDirectory {
     }
   }
 
-  /// Writes a file into a directory that is not in place yet, where nobody sees the file before it is whole.
+  /// Writes a file into a directory that is not in place yet, where no reader sees the file before it is whole.
   package static func addFile(_ path: String, _ bytes: [UInt8]) throws(FileError) {
     let descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644)
     guard descriptor >= 0 else { throw FileError("cannot create", path, errno: errno) }

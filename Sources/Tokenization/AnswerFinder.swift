@@ -100,7 +100,7 @@ package struct AnswerFinder {
     func fits(_ removed: Int) throws -> Bool {
       do {
         let text = try text(messages[..<first] + messages[starts[removed]...])
-        return try tokenizer.encode(text.pieces).count <= maximumTokens
+        return try template.encode(text.pieces, with: tokenizer).ids.count <= maximumTokens
       } catch let error as TemplateError where error.kind == .limit {
         return false
       }
@@ -191,7 +191,8 @@ package struct AnswerFinder {
   private func parts(
     _ whole: Text, _ answers: [(message: Int, range: Range<Int>)]
   ) throws(TokenizerError) -> [TemplatePart] {
-    let ids = try tokenizer.encode(whole.pieces)
+    let tokens = try template.encode(whole.pieces, with: tokenizer)
+    let ids = tokens.ids
     /// The token that holds the byte: those before it are the same when the text ends there.
     func token(at byte: Int) throws(TokenizerError) -> Int {
       if byte == whole.bytes.count { return ids.count }
@@ -202,7 +203,7 @@ package struct AnswerFinder {
         rest -= bytes.count
         pieces.append(.init(text: String(decoding: bytes, as: UTF8.self), isContent: piece.isContent))
       }
-      return zip(ids, try tokenizer.encode(pieces)).prefix { $0 == $1 }.count
+      return zip(ids, try template.encode(pieces, with: tokenizer).ids).prefix { $0 == $1 }.count
     }
     var parts: [TemplatePart] = []
     var place = 0
@@ -210,10 +211,13 @@ package struct AnswerFinder {
       let start = max(place, try token(at: range.lowerBound))
       let end = try token(at: range.upperBound)
       guard start < end else { continue }
-      if place < start {
-        parts.append(TemplatePart(ids: Array(ids[place..<start]), messageIndex: message, isAnswer: false))
+      func add(_ range: Range<Int>, isAnswer: Bool) {
+        parts.append(
+          TemplatePart(
+            ids: Array(ids[range]), messageIndex: message, isAnswer: isAnswer, pictures: tokens.pictures(in: range)))
       }
-      parts.append(TemplatePart(ids: Array(ids[start..<end]), messageIndex: message, isAnswer: true))
+      if place < start { add(place..<start, isAnswer: false) }
+      add(start..<end, isAnswer: true)
       place = end
     }
     return parts

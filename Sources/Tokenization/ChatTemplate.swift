@@ -8,6 +8,8 @@ package struct TemplatePart: Sendable, Equatable {
   package let messageIndex: Int
   /// Whether the model is to learn this piece: an answer and its `</s>`.
   package let isAnswer: Bool
+  /// Pictures among the tokens; places are counted from the piece's first token.
+  package var pictures: [PlacedPicture] = []
 }
 
 /// A conversation as tokens, ending where the answer begins.
@@ -15,10 +17,12 @@ package struct ChatPrompt: Sendable {
   package let tokens: [Int32]
   /// Whether the template has begun the answer with an open `<think>`: what comes first is then reasoning.
   package let opensReasoning: Bool
+  package let pictures: [PlacedPicture]
 
-  package init(tokens: [Int32], opensReasoning: Bool) {
+  package init(tokens: [Int32], opensReasoning: Bool, pictures: [PlacedPicture] = []) {
     self.tokens = tokens
     self.opensReasoning = opensReasoning
+    self.pictures = pictures
   }
 }
 
@@ -42,6 +46,8 @@ package struct ChatTemplate: Sendable {
   package var text: String { jinja?.source ?? Self.source }
   /// Variables of the template that every conversation gets unless it brings its own, such as `enable_thinking`.
   package var variables: [JSON.Member] = []
+  /// What stands for a picture in the tokens, where messages hold a `PictureMark`; empty for a model that does not see.
+  package var pictureTokens: [Int32] = []
 
   /// v1's template, for a tokenizer that this program made.
   package init() { jinja = nil }
@@ -117,7 +123,10 @@ package struct ChatTemplate: Sendable {
   package func prompt(
     _ messages: [ChatMessage], tools: [JSON] = [], variables: [JSON.Member] = [], with tokenizer: Tokenizer
   ) throws -> ChatPrompt {
-    guard jinja != nil else { return ChatPrompt(tokens: try builtInPrompt(messages, tokenizer), opensReasoning: false) }
+    guard jinja != nil else {
+      let text = try builtInPrompt(messages, tokenizer)
+      return ChatPrompt(tokens: text.ids, opensReasoning: false, pictures: text.pictures)
+    }
     let begun = messages.last?.role == .assistant ? messages.last?.content ?? "" : ""
     let asked = messages.last?.role == .assistant ? Array(messages.dropLast()) : messages
     var pieces = try rendered(asked, tools: tools, variables, addGenerationPrompt: true).pieces
@@ -125,16 +134,20 @@ package struct ChatTemplate: Sendable {
     while own.last?.isWhitespace == true { own.removeLast() }
     let opensReasoning = own.hasSuffix("<think>") && !begun.contains("</think>")
     if !begun.isEmpty { pieces.append(.init(text: begun, isContent: true)) }
-    return ChatPrompt(tokens: try tokenizer.encode(pieces), opensReasoning: opensReasoning)
+    let text = try encode(pieces, with: tokenizer)
+    return ChatPrompt(tokens: text.ids, opensReasoning: opensReasoning, pictures: text.pictures)
   }
 
-  private func builtInPrompt(_ messages: [ChatMessage], _ tokenizer: Tokenizer) throws(TokenizerError) -> [Int32] {
+  private func builtInPrompt(_ messages: [ChatMessage], _ tokenizer: Tokenizer) throws(TokenizerError) -> PicturedTokens
+  {
     var parts = try encode(messages, with: tokenizer, addGenerationPrompt: true)
     let last = messages.count - 1
-    guard messages.last?.role == .assistant else { return parts.flatMap(\.ids) }
+    guard messages.last?.role == .assistant else { return PicturedTokens(parts) }
     let answer = parts.first { $0.messageIndex == last && $0.isAnswer }.map { $0.ids.dropLast() } ?? []
     parts.removeAll { $0.messageIndex == last }
-    return parts.flatMap(\.ids) + answer
+    var text = PicturedTokens(parts)
+    text.ids += answer
+    return text
   }
 
   /// The conversation as a template in Jinja renders it.
@@ -188,19 +201,27 @@ package struct ChatTemplate: Sendable {
     func encode(_ text: String) throws(TokenizerError) -> [Int32] {
       try tokenizer.encode(text, specialTokens: .asText)
     }
+    func content(_ text: String) throws(TokenizerError) -> PicturedTokens {
+      try self.encode([.init(text: text, isContent: true)], with: tokenizer)
+    }
     let begin = tokenizer.beginTokens
     let end = tokenizer.endToken
     let newline = try encode("\n")
     let opening = [end] + newline + begin + (try encode("assistant\n"))
     var parts: [TemplatePart] = []
     for (index, message) in messages.enumerated() {
-      func add(_ ids: [Int32], isAnswer: Bool = false) {
-        if !ids.isEmpty { parts.append(TemplatePart(ids: ids, messageIndex: index, isAnswer: isAnswer)) }
+      func add(_ ids: [Int32], isAnswer: Bool = false, pictures: [PlacedPicture] = []) {
+        guard !ids.isEmpty else { return }
+        parts.append(TemplatePart(ids: ids, messageIndex: index, isAnswer: isAnswer, pictures: pictures))
       }
       switch message.role {
       case .tool: break
       case .system, .developer: if index == 0 { add(try encode(message.content)) }
-      case .user: add(begin + (try encode("user\n" + message.content)) + opening)
+      case .user:
+        var text = PicturedTokens(ids: begin)
+        text.append(try content("user\n" + message.content))
+        text.ids += opening
+        add(text.ids, pictures: text.pictures)
       case .assistant:
         add((try encode(message.content)) + [end], isAnswer: true)
         add(newline)

@@ -167,6 +167,7 @@ package struct TrainingPlan {
         "the model has \(configuration.vocabularySize) tokens (vocab_size), fewer than the \(manifest.vocabularySize) "
           + "of the tokenizer that made \(data). Raise vocab_size in the model's configuration.")
     }
+    try Self.check(manifest.pictures, data, configuration, asked)
     settings = try ResolvedSettings(asked, stage, data: data, configuration, dataset, from: progress)
     if !stage.readsDocuments { _ = try settings.rewardSum() }
     let thinkWeight = settings.thinkWeight
@@ -182,6 +183,24 @@ package struct TrainingPlan {
     }
     trained =
       if let lora = settings.lora { ParameterTable(lora, configuration) } else { try ParameterTable(configuration) }
+  }
+
+  /// - Throws: `TrainingError` for pictures that the model does not see, or sees otherwise than they were prepared.
+  private static func check(
+    _ pictures: DataManifest.Pictures?, _ data: String, _ configuration: ModelConfiguration, _ asked: TrainingSettings
+  ) throws(TrainingError) {
+    guard let pictures else { return }
+    guard let sight = configuration.sight else {
+      throw TrainingError(
+        "\(data) has pictures, and \(asked.modelName) is a model of text alone: it has no vision tower. Choose one that "
+          + "sees, or prepare the data without pictures.")
+    }
+    guard pictures.side == sight.tower.imageSize, pictures.placeholder == sight.placeholder else {
+      throw TrainingError(
+        "\(data) has pictures of \(pictures.side) × \(pictures.side) pixels and \(pictures.placeholder.count) tokens, and "
+          + "\(asked.modelName) sees \(sight.tower.imageSize) × \(sight.tower.imageSize) in \(sight.rowsPerPicture), perhaps "
+          + "with another placeholder. Prepare the data for this model.")
+    }
   }
 
   private static func dataDirectory(_ settings: TrainingSettings) throws(TrainingError) -> String {

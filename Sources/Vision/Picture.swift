@@ -12,6 +12,11 @@ package struct Picture: Equatable, Sendable {
     self.pixels = pixels
   }
 
+  /// [3, height, width]
+  package var planes: [UInt8] {
+    (0..<3).flatMap { channel in stride(from: channel, to: pixels.count, by: 3).map { pixels[$0] } }
+  }
+
   /// The picture turned upright, which the camera was not.
   package func turned(_ orientation: PictureHeader.Orientation) -> Picture {
     if orientation == .upright { return self }

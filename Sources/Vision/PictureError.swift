@@ -8,6 +8,10 @@ package enum PictureError: Error, Equatable, CustomStringConvertible {
   case damaged(String)
   case tooLarge(String)
   case outOfMemory(width: Int, height: Int)
+  /// There is no such file.
+  case missing
+  /// The file is not below the directory of the data.
+  case outside
 
   /// A sentence without its subject, which the caller knows: a path, a row, a part of a message.
   package var description: String {
@@ -18,6 +22,8 @@ package enum PictureError: Error, Equatable, CustomStringConvertible {
     case .damaged(let reason): "is damaged: \(reason)."
     case .tooLarge(let what): what
     case .outOfMemory(let width, let height): "has \(width) × \(height) pixels, for which there is no memory."
+    case .missing: "cannot be opened. Check its name, and the directory of the pictures."
+    case .outside: "is not below the directory of the pictures. Give its path from there, without \"..\"."
     }
   }
 }

@@ -47,17 +47,27 @@ package struct PictureProcessor: Equatable, Sendable {
 
   /// - Throws: `PictureError.tooLarge` for a picture so long and narrow that it would become one of very many pixels.
   package func values(_ picture: Picture) throws(PictureError) -> Values {
-    let sized = cropped(try resized(picture))
-    let count = sized.width * sized.height
-    var result = [Float](repeating: 0, count: 3 * count)
-    for channel in 0..<3 {
-      // There are only 256 bytes.
-      let table = (0..<256).map { byte in
-        Float((Double(byte) * rescaling - mean[channel]) / deviation[channel])
-      }
-      for pixel in 0..<count { result[channel * count + pixel] = table[Int(sized.pixels[3 * pixel + channel])] }
+    let sized = try sized(picture)
+    return Values(width: sized.width, height: sized.height, values: values(ofPlanes: sized.planes))
+  }
+
+  /// The picture in the size that the tower sees, still in bytes.
+  ///
+  /// - Throws: as `values`.
+  package func sized(_ picture: Picture) throws(PictureError) -> Picture { cropped(try resized(picture)) }
+
+  /// - Parameter planes: [3, height, width] of a picture in its size.
+  /// - Returns: [3, height, width]
+  package func values(ofPlanes planes: some RandomAccessCollection<UInt8>) -> [Float] {
+    let count = planes.count / 3
+    var result: [Float] = []
+    result.reserveCapacity(planes.count)
+    // There are only 256 bytes.
+    let tables = (0..<3).map { channel in
+      (0..<256).map { Float((Double($0) * rescaling - mean[channel]) / deviation[channel]) }
     }
-    return Values(width: sized.width, height: sized.height, values: result)
+    for byte in planes { result.append(tables[result.count / count][Int(byte)]) }
+    return result
   }
 
   private func resized(_ picture: Picture) throws(PictureError) -> Picture {

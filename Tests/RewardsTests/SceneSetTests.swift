@@ -69,9 +69,10 @@ import Vision
         #expect(SceneColour.allCases.min { distance($0) < distance($1) } == object.colour)
       }
       let names = scene.objects.sorted { $0.x < $1.x }.map { $0.name(.chinese) }
-      #expect(scene.caption(.chinese) == names.map { "一个" + $0 }.enumerated().reduce("") { text, item in
-        text + (item.offset == 0 ? "" : item.offset == names.count - 1 ? "和" : "、") + item.element
-      } + "。")
+      #expect(
+        scene.caption(.chinese) == names.map { "一个" + $0 }.enumerated().reduce("") { text, item in
+          text + (item.offset == 0 ? "" : item.offset == names.count - 1 ? "和" : "、") + item.element
+        } + "。")
     }
   }
 

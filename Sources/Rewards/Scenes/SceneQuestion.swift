@@ -33,12 +33,15 @@ struct SceneQuestion {
     switch kind {
     case .colour:
       text = random.pick(
-        isEnglish ? ["What colour is the \(shape)?", "Name the colour of the \(shape)."] : ["\(shape)是什么颜色？", "图中\(shape)的颜色是？"])
+        isEnglish
+          ? ["What colour is the \(shape)?", "Name the colour of the \(shape)."]
+          : ["\(shape)是什么颜色？", "图中\(shape)的颜色是？"])
       answer = colour
     case .shape:
       text = random.pick(
         isEnglish
-          ? ["What shape is the \(colour) object?", "Which shape is \(colour)?"] : ["\(colour)的物体是什么形状？", "什么形状是\(colour)的？"])
+          ? ["What shape is the \(colour) object?", "Which shape is \(colour)?"]
+          : ["\(colour)的物体是什么形状？", "什么形状是\(colour)的？"])
       answer = shape
     case .count:
       text = random.pick(

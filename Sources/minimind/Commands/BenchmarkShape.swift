@@ -23,6 +23,9 @@ struct BenchmarkShape {
     var configuration = try modelConfiguration(model)
     if let data {
       let dataset = try TokenShardDataset(directory: data)
+      guard dataset.manifest.pictures == nil else {
+        throw CommandError("\(data) has pictures, and this measures texts. Give data without pictures.")
+      }
       configuration.vocabularySize = dataset.manifest.vocabularySize
       var sequence = try BatchSequence(dataset.training, sequenceLength: sequenceLength, shuffleSeed: 1)
       batches = Self.batches(of: batchTokens, microBatchTokens) { _ = sequence.next(maximumTokens: $0, into: &$1) }

@@ -5,6 +5,7 @@ import ModelFiles
 import Processes
 import Storage
 import Tokenization
+import Vision
 
 /// `minimind data pretrain`: documents become token shards.
 let dataPretrainCommand: Command = {
@@ -30,7 +31,7 @@ let dataPretrainCommand: Command = {
         InputCommandOptions.textKey, InputCommandOptions.wholeFiles, maximum, long, nearDuplicates,
         v1,
       ]
-      + PreparationOptions.lastOptions,
+      + PreparationOptions.pictureOptions + PreparationOptions.lastOptions,
     example: "minimind data pretrain --input novel.txt --tokenizer my-tokenizer --output my-data"
   ) { invocation in
     var filters = invocation[v1] ? PretrainFilters.v1 : defaults
@@ -39,7 +40,7 @@ let dataPretrainCommand: Command = {
     filters.nearDuplicates = invocation[nearDuplicates]
     try prepare(
       invocation, .pretrain(filters), wholeFiles: invocation[InputCommandOptions.wholeFiles],
-      names: FieldNames(text: invocation[InputCommandOptions.textKey]))
+      names: FieldNames(text: invocation[InputCommandOptions.textKey]), usesPictures: true)
   }
 }()
 
@@ -93,7 +94,7 @@ let dataSFTCommand: Command = {
         cjkShare, multiTurn, v1, maximumTokens,
         lastTurn, systemShare, thinkingShare, TemplateOptions.variables,
       ]
-      + PreparationOptions.lastOptions,
+      + PreparationOptions.pictureOptions + PreparationOptions.lastOptions,
     example: "minimind data sft --input questions.jsonl --tokenizer my-tokenizer --output my-chat-data"
   ) { invocation in
     var filters = invocation[v1] ? ConversationFilters.v1 : defaults
@@ -112,7 +113,7 @@ let dataSFTCommand: Command = {
     }
     try prepare(
       invocation, .sft(filters, template),
-      names: FieldNames(question: invocation[questionKey], answer: invocation[answerKey]))
+      names: FieldNames(question: invocation[questionKey], answer: invocation[answerKey]), usesPictures: true)
   }
 }()
 
@@ -180,6 +181,46 @@ private enum PreparationOptions {
   static let firstOptions: [any OptionDescription] = [
     inputs, tokenizer, output, InputCommandOptions.encoding,
   ]
+  static let pictureSize = Option.optionalInteger(
+    "picture-size", in: 8...1024, defaultText: "pictures are not used",
+    help: "Uses the pictures of rows: brings each to N × N pixels, as large as the model's tower sees them.")
+  static let pictureTokens = Option.integer(
+    "picture-tokens", default: 64, in: 1...4096,
+    help: "Tokens that stand for a picture, with --picture-size: as many as the model's projector makes rows of one.")
+  static let pictureToken = Option.text(
+    "picture-token", "TOKEN", default: "<|image_pad|>",
+    help: "The token that stands for them, with --picture-size; it takes the place of <image>.")
+  static let images = Option.optional(
+    "images", "DIR",
+    help: "Where the files of pictures are; otherwise beside the file that names them.")
+  static let pictureOptions: [any OptionDescription] = [pictureSize, pictureTokens, pictureToken, images]
+
+  /// What becomes of pictures; nil where they are not used.
+  static func pictures(_ invocation: Invocation, _ tokenizer: Tokenizer) throws -> PictureSettings? {
+    guard let side = invocation[pictureSize] else {
+      for option in pictureOptions where invocation.isGiven(option) {
+        throw UsageError(
+          "--\(option.name) is for data with pictures: give --\(pictureSize.name) as well.")
+      }
+      return nil
+    }
+    let name = invocation[pictureToken]
+    let tokens = try tokenizer.encode(name, specialTokens: .parsed)
+    guard tokens.count == 1, let token = tokens.first else {
+      throw UsageError(
+        "--\(pictureToken.name): \"\(printable(name))\" is no token of the tokenizer but \(tokens.count). Name one that "
+          + "texts hardly use, such as @.")
+    }
+    // As SigLIP's processor does by default.
+    var processor = PictureProcessor()
+    processor.size = .exact(width: side, height: side)
+    processor.rescaling = 1.0 / 255
+    (processor.mean, processor.deviation) = ([0.5, 0.5, 0.5], [0.5, 0.5, 0.5])
+    return PictureSettings(
+      processor: processor, side: side,
+      placeholder: [Int32](repeating: token, count: invocation[pictureTokens]), directory: invocation[images])
+  }
+
   static let lastOptions: [any OptionDescription] = [
     deduplicate, heldOut, Option.seed, strict, Option.threads, Option.exchangeTimeout,
   ]
@@ -187,7 +228,7 @@ private enum PreparationOptions {
 
 private func prepare(
   _ invocation: Invocation, _ task: DataPreparation.Task, wholeFiles: Bool = false,
-  names: FieldNames = FieldNames()
+  names: FieldNames = FieldNames(), usesPictures: Bool = false
 ) throws {
   try withProcesses(invocation) { exchange in
     let start = monotonicSeconds()
@@ -198,6 +239,7 @@ private func prepare(
       InputCommandOptions.read(invocation, wholeFiles: wholeFiles))
     var preparation = DataPreparation(task: task, files: inputs.files, tokenizer: tokenizer)
     preparation.fieldNames = names
+    if usesPictures { preparation.pictures = try PreparationOptions.pictures(invocation, tokenizer) }
     preparation.dropsDuplicates = invocation[PreparationOptions.deduplicate]
     preparation.heldOutFraction = invocation[PreparationOptions.heldOut]
     preparation.seed = invocation[Option.seed]
@@ -280,6 +322,15 @@ func summary(of manifest: DataManifest) -> [(name: String, value: String)] {
   if unused.count > shownUnusedFields {
     let names = unused.dropFirst(shownUnusedFields).map { "\"\(printable($0.name))\"" }
     pairs.append(("not used", names.joined(separator: ", ")))
+  }
+  if let pictures = manifest.pictures {
+    let bytes = pictures.count * 3 * pictures.side * pictures.side
+    pairs.append(
+      (
+        "pictures",
+        "\(formatCount(pictures.count)) of \(pictures.side) × \(pictures.side) pixels, \(formatBytes(bytes)), "
+          + "\(pictures.placeholder.count) tokens each"
+      ))
   }
   pairs.append(("training", documents(manifest.training)))
   let heldOut = manifest.heldOut

@@ -8,7 +8,9 @@ import Vision
 let dataScenesCommand: Command = {
   let output = Option.required(
     "output", "DIR",
-    help: "Directory for train.jsonl, captions.jsonl, held-out.jsonl and images; scenes that are already there are replaced.")
+    help:
+      "Directory for train.jsonl, captions.jsonl, held-out.jsonl and images; scenes that are already there are replaced."
+  )
   let languages = Option.list(
     "language", "en|zh", help: "Only texts in English (en) or in Chinese (zh). Half of each if left out.")
   let count = Option.integer("count", default: 2000, in: 1...1_000_000, help: "Pictures for training.")

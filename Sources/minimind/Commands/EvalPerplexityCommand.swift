@@ -117,7 +117,11 @@ let evalPerplexityCommand: Command = {
     }
     let start = monotonicSeconds()
     if let path = invocation[data] {
-      try measure(TokenShardDataset(directory: path, tokenizerHash: tokenizer.contentHash), meter)
+      let dataset = try TokenShardDataset(directory: path, tokenizerHash: tokenizer.contentHash)
+      guard dataset.manifest.pictures == nil else {
+        throw CommandError("\(path) has pictures, and this measures texts. For pictures there is: minimind eval pictures")
+      }
+      try measure(dataset, meter)
     } else {
       try measure(documents(invocation, inputs), meter)
     }

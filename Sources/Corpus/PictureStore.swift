@@ -1,0 +1,118 @@
+import Foundation
+import Storage
+
+/// The prepared pictures of a data set while it is made: each one once, on the disk, in a file beside the shards.
+///
+/// Threads add pictures in any order; the file that is left has them in the order in which documents that are kept use them, so
+/// it does not depend on the number of threads.
+///
+/// - Unchecked Sendable: everything that changes is read and written with `lock` held.
+final class PictureStore: @unchecked Sendable {
+  struct Entry: Sendable {
+    /// Its number in the store.
+    let number: Int
+    /// SHA-256 of its bytes.
+    let digest: [UInt8]
+  }
+
+  private let lock = NSLock()
+  private let path: String
+  private let descriptor: Int32
+  let side: Int
+  private var numbers: [[UInt8]: Int] = [:]
+  /// [pictures of the store] their numbers in the file that is left; -1 for those that no document uses so far.
+  private var finalNumbers: [Int] = []
+  /// [pictures of the file]
+  private var order: [Int] = []
+  /// Why a picture could not be written: no row's fault.
+  private var failure: FileError?
+
+  private var pictureBytes: Int { 3 * side * side }
+
+  /// - Parameter directory: one that becomes visible only when everything is in it.
+  init(directory: String, side: Int) throws(FileError) {
+    path = directory + "/pictures.waiting"
+    self.side = side
+    descriptor = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
+    guard descriptor >= 0 else { throw FileError("cannot create", path, errno: errno) }
+    // It lives as long as it is open, and no crash leaves it.
+    unlink(path)
+  }
+
+  deinit { close(descriptor) }
+
+  /// - Parameter planes: [3, side, side]
+  /// - Throws: `RowProblem` when the disk is full.
+  func add(_ planes: [UInt8]) throws(RowProblem) -> Entry {
+    let digest = planes.withUnsafeBytes { SHA256.digest($0) }
+    lock.lock()
+    defer { lock.unlock() }
+    if let number = numbers[digest] { return Entry(number: number, digest: digest) }
+    let number = finalNumbers.count
+    var done = 0
+    while done < planes.count {
+      let count = planes.withUnsafeBytes {
+        pwrite(descriptor, $0.baseAddress! + done, $0.count - done, off_t(number * pictureBytes + done))
+      }
+      if count < 0, errno == EINTR { continue }
+      guard count > 0 else {
+        let error = FileError("cannot write", path, errno: errno)
+        failure = failure ?? error
+        throw RowProblem(error.description)
+      }
+      done += count
+    }
+    numbers[digest] = number
+    finalNumbers.append(-1)
+    return Entry(number: number, digest: digest)
+  }
+
+  /// The number that a picture has in the file, from the first document on that uses it.
+  func finalNumber(_ number: Int) -> Int {
+    lock.lock()
+    defer { lock.unlock() }
+    if finalNumbers[number] < 0 {
+      finalNumbers[number] = order.count
+      order.append(number)
+    }
+    return finalNumbers[number]
+  }
+
+  /// Writes the pictures that documents use. No thread may add others any more.
+  ///
+  /// - Throws: `FileError`, for what could not be written before as well.
+  /// - Returns: how many there are, and SHA-256 of their bytes in hexadecimal.
+  func write(to path: String) throws -> (count: Int, digest: String) {
+    if let failure { throw failure }
+    let file = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644)
+    guard file >= 0 else { throw FileError("cannot create", path, errno: errno) }
+    defer { close(file) }
+    func write(_ bytes: [UInt8]) throws {
+      var done = 0
+      while done < bytes.count {
+        let count = bytes.withUnsafeBytes { Foundation.write(file, $0.baseAddress! + done, $0.count - done) }
+        if count < 0, errno == EINTR { continue }
+        guard count > 0 else { throw FileError("cannot write", path, errno: errno) }
+        done += count
+      }
+    }
+    try write(PictureFile.header(side: side, count: order.count))
+    let hash = SHA256()
+    var planes = [UInt8](repeating: 0, count: pictureBytes)
+    for number in order {
+      var done = 0
+      while done < planes.count {
+        let count = planes.withUnsafeMutableBytes {
+          pread(descriptor, $0.baseAddress! + done, $0.count - done, off_t(number * pictureBytes + done))
+        }
+        if count < 0, errno == EINTR { continue }
+        guard count > 0 else { throw FileError("cannot read", self.path, errno: errno) }
+        done += count
+      }
+      planes.withUnsafeBytes { hash.update($0) }
+      try write(planes)
+    }
+    guard fsync(file) == 0 else { throw FileError("cannot write", path, errno: errno) }
+    return (order.count, SHA256.hexadecimal(hash.finalize()))
+  }
+}
