@@ -30,9 +30,10 @@ struct CPExecutable {
   memset(&name, 0, sizeof name); \
   name.head.size = sizeof name
 
-/// Options for one replica on one device: a CompileOptionsProto
-/// whose field 3, executable_build_options, has 1 in the fields 4 and 5, num_replicas and num_partitions.
+/// Options for a replica on each of some devices: a CompileOptionsProto whose field 3, executable_build_options, has in the
+/// fields 4 and 5 num_replicas, here 1, and num_partitions.
 static const char compileOptions[] = {0x1A, 0x04, 0x20, 0x01, 0x28, 0x01};
+enum { replicasPlace = 3 };
 
 static void describe(CPError *error, int code, const char *message, size_t length) {
   error->code = code;
@@ -161,13 +162,16 @@ static Source stableHLO(const char *text, size_t byteCount) {
   return source;
 }
 
-CPExecutable *cpCompile(CPClient *client, const char *text, size_t byteCount, CPError *error) {
+CPExecutable *cpCompile(CPClient *client, const char *text, size_t byteCount, int replicas, CPError *error) {
   Source source = stableHLO(text, byteCount);
+  char options[sizeof compileOptions];
+  memcpy(options, compileOptions, sizeof options);
+  options[replicasPlace] = (char)replicas;
   ARGUMENTS(ClientCompile, arguments);
   arguments.client = client->client;
   arguments.source = &source;
-  arguments.options = compileOptions;
-  arguments.optionsSize = sizeof compileOptions;
+  arguments.options = options;
+  arguments.optionsSize = sizeof options;
   if (!call(client->interface, clientCompile, &arguments, error)) return NULL;
   return wrap(client->interface, arguments.executable, error);
 }
@@ -278,14 +282,15 @@ void cpFreeExecutable(CPExecutable *executable) {
   free(executable);
 }
 
-CPBuffer *cpUpload(CPClient *client, const void *data, int type, const int64_t *shape, size_t axes, CPError *error) {
+CPBuffer *cpUpload(CPClient *client, int device, const void *data, int type, const int64_t *shape, size_t axes,
+                   CPError *error) {
   ARGUMENTS(ClientBufferFromHostBuffer, arguments);
   arguments.client = client->client;
   arguments.data = data;
   arguments.type = type;
   arguments.shape = shape;
   arguments.axes = axes;
-  arguments.device = client->devices[0];
+  arguments.device = client->devices[device];
   if (!call(client->interface, clientBufferFromHostBuffer, &arguments, error)) return NULL;
   if (!await(client->interface, arguments.event, error)) {
     release(client->interface, bufferDestroy, arguments.buffer);
@@ -305,19 +310,27 @@ int cpDownload(CPClient *client, CPBuffer *buffer, void *data, size_t byteCount,
 
 void cpFreeBuffer(CPClient *client, CPBuffer *buffer) { release(client->interface, bufferDestroy, buffer); }
 
-int cpRun(CPExecutable *executable, CPBuffer *const *inputs, size_t inputCount, CPBuffer **outputs, CPError *error) {
+int cpRun(CPExecutable *executable, int replicas, CPBuffer *const *inputs, size_t inputCount, CPBuffer **outputs,
+          size_t outputCount, CPError *error) {
   ARGUMENTS(ExecuteOptions, options);
   ARGUMENTS(LoadedExecutableExecute, arguments);
-  void *const *inputList = (void *const *)inputs;
-  void **outputList = (void **)outputs;
-  void *event = NULL;
+  void *const *inputLists[cpMostReplicas];
+  void **outputLists[cpMostReplicas];
+  void *events[cpMostReplicas] = {NULL};
+  for (int replica = 0; replica < replicas; replica++) {
+    inputLists[replica] = (void *const *)inputs + replica * inputCount;
+    outputLists[replica] = (void **)outputs + replica * outputCount;
+  }
   arguments.executable = executable->executable;
   arguments.options = &options;
-  arguments.inputs = &inputList;
-  arguments.deviceCount = 1;
+  arguments.inputs = inputLists;
+  arguments.deviceCount = (size_t)replicas;
   arguments.inputCount = inputCount;
-  arguments.outputs = &outputList;
-  arguments.events = &event;
-  return call(executable->interface, loadedExecutableExecute, &arguments, error) &&
-      await(executable->interface, event, error);
+  arguments.outputs = outputLists;
+  arguments.events = events;
+  int isDone = call(executable->interface, loadedExecutableExecute, &arguments, error);
+  // All of them, whatever becomes of one.
+  for (int replica = 0; replica < replicas; replica++)
+    if (!await(executable->interface, events[replica], error)) isDone = 0;
+  return isDone;
 }

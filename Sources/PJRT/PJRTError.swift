@@ -5,6 +5,7 @@ package enum PJRTError: Error, Equatable, CustomStringConvertible {
   /// - Parameter searched: the places where a plugin could have been.
   case noPlugin(searched: [String])
   case cannotOpen(path: String, reason: String)
+  case devices(found: Int, asked: Int)
   case outOfMemory(reason: String)
   case failed(step: String, reason: String)
 
@@ -16,6 +17,8 @@ package enum PJRTError: Error, Equatable, CustomStringConvertible {
     case .cannotOpen(let path, let reason):
       "the plugin \(path) cannot be used: \(reason). Check that the GPU's driver is installed and new enough, or name "
         + "another plugin in MINIMIND_PJRT_PLUGIN."
+    case .devices(let found, let asked):
+      "--devices \(asked): the plugin has \(found == 1 ? "one device" : "\(found) devices")."
     case .outOfMemory(let reason):
       "the device has not enough memory (\(reason)). Choose a smaller --micro-batch-tokens, or --recompute-activations."
     case .failed(let step, let reason): "the device's plugin could not \(step): \(reason)."

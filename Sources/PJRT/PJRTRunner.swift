@@ -5,7 +5,7 @@ import Programs
 import Storage
 import Synchronization
 
-/// Runs programs on the first device of a PJRT plugin, which compiles them: a GPU, or a processor in tests.
+/// Runs programs on the first devices of a PJRT plugin, which compiles them: GPUs, or processors in tests.
 package final class PJRTRunner: ProgramRunner {
   package static var fastestPrecision: ElementType { .bfloat16 }
 
@@ -30,20 +30,21 @@ package final class PJRTRunner: ProgramRunner {
     deinit { cpFreeExecutable(executable) }
   }
 
-  /// A tensor on the device.
+  /// A tensor on each of the devices.
   package final class Memory {
-    fileprivate let buffer: OpaquePointer
+    /// [replicas]
+    fileprivate let buffers: [OpaquePointer]
     fileprivate let type: TensorType
     /// Keeps the device open.
     private let runner: PJRTRunner
 
-    fileprivate init(_ buffer: OpaquePointer, _ type: TensorType, _ runner: PJRTRunner) {
-      self.buffer = buffer
+    fileprivate init(_ buffers: [OpaquePointer], _ type: TensorType, _ runner: PJRTRunner) {
+      self.buffers = buffers
       self.type = type
       self.runner = runner
     }
 
-    deinit { cpFreeBuffer(runner.client, buffer) }
+    deinit { for buffer in buffers { cpFreeBuffer(runner.client, buffer) } }
   }
 
   /// Such as "cuda", and the plugin's version in its own words.
@@ -51,17 +52,23 @@ package final class PJRTRunner: ProgramRunner {
   /// The interface's version: 0.`minor`.
   package let minorVersion: Int
   package let devices: [Device]
+  /// How many of the devices programs run on.
+  package let replicas: Int
   /// Lives as long as the process: plugins cannot be unloaded.
   private let client: OpaquePointer
   private let cache: ProgramCache?
   /// By their keys: a run asks what its programs take before it has an engine, and DPO's reference has some of them too.
   private let loaded = Mutex<[String: Loaded]>([:])
+  /// Held while a program runs on several devices: two that wait for their other replicas behind one another would wait for
+  /// ever.
+  private let turn = Mutex(())
 
   /// - Parameters:
   ///   - path: the plugin's file.
   ///   - cache: where compiled programs are kept; nil for nowhere.
+  ///   - replicas: how many devices to use.
   /// - Throws: `PJRTError`.
-  package init(plugin path: String, cache: ProgramCache?) throws {
+  package init(plugin path: String, cache: ProgramCache?, replicas: Int = 1) throws {
     var error = CPError()
     guard let client = cpOpen(path, &error) else { throw PJRTError.cannotOpen(path: path, reason: error.reason) }
     var (name, version) = (CText(), CText())
@@ -76,8 +83,12 @@ package final class PJRTRunner: ProgramRunner {
       }
       devices.append(Device(kind: kind.text, memory: memory > 0 ? Int(memory) : nil))
     }
+    guard (1...min(devices.count, Int(cpMostReplicas))).contains(replicas) else {
+      throw PJRTError.devices(found: devices.count, asked: replicas)
+    }
     self.client = client
     self.cache = cache
+    self.replicas = replicas
     (platform, self.version, self.devices) = (name.text, version.text, devices)
     minorVersion = Int(cpMinorVersion(client))
   }
@@ -105,7 +116,7 @@ package final class PJRTRunner: ProgramRunner {
     {
       return Loaded(executable, program.outputTypes)
     }
-    guard let executable = cpCompile(client, text, text.utf8.count, &error) else {
+    guard let executable = cpCompile(client, text, text.utf8.count, Int32(replicas), &error) else {
       throw PJRTError("compile a program", error)
     }
     let loaded = Loaded(executable, program.outputTypes)
@@ -117,7 +128,8 @@ package final class PJRTRunner: ProgramRunner {
   /// A program's text, and all that decides what it is compiled to.
   private func cacheKey(_ text: String) -> String {
     let flags = ProcessInfo.processInfo.environment["XLA_FLAGS"] ?? ""
-    let source = [platform, version, "\(minorVersion)", devices[0].kind, flags, text].joined(separator: "\n")
+    let source = [platform, version, "\(minorVersion)", devices[0].kind, "\(replicas)", flags, text]
+      .joined(separator: "\n")
     return Array(source.utf8).withUnsafeBytes { SHA256.hexadecimalDigest($0) }
   }
 
@@ -144,26 +156,41 @@ package final class PJRTRunner: ProgramRunner {
 
   package func run(_ loaded: Loaded, _ inputs: [Memory]) throws -> [Memory] {
     var error = CPError()
-    let buffers: [OpaquePointer?] = inputs.map(\.buffer)
-    var outputs = [OpaquePointer?](repeating: nil, count: loaded.outputTypes.count)
-    guard cpRun(loaded.executable, buffers, buffers.count, &outputs, &error) != 0 else {
-      throw PJRTError("run a program", error)
+    let buffers: [OpaquePointer?] = (0..<replicas).flatMap { replica in inputs.map { $0.buffers[replica] } }
+    let count = loaded.outputTypes.count
+    var outputs = [OpaquePointer?](repeating: nil, count: replicas * count)
+    func run() -> Bool {
+      cpRun(loaded.executable, Int32(replicas), buffers, inputs.count, &outputs, count, &error) != 0
     }
-    return zip(outputs, loaded.outputTypes).map { Memory($0!, $1, self) }
+    guard replicas == 1 ? run() : turn.withLock({ _ in run() }) else { throw PJRTError("run a program", error) }
+    return loaded.outputTypes.enumerated().map { place, type in
+      Memory((0..<replicas).map { outputs[$0 * count + place]! }, type, self)
+    }
   }
 
   // MARK: - Numbers
 
-  package func upload(_ tensor: HostTensor) throws -> Memory {
+  package func upload(_ tensors: [HostTensor]) throws -> Memory {
+    var buffers: [OpaquePointer] = []
+    do {
+      for (device, tensor) in tensors.enumerated() { buffers.append(try upload(tensor, device)) }
+    } catch {
+      for buffer in buffers { cpFreeBuffer(client, buffer) }
+      throw error
+    }
+    return Memory(buffers, tensors[0].type, self)
+  }
+
+  private func upload(_ tensor: HostTensor, _ device: Int) throws -> OpaquePointer {
     let shape = tensor.type.shape.map(Int64.init)
     var error = CPError()
-    func copy<Number>(_ numbers: [Number]) throws -> Memory {
-      guard
-        let buffer = numbers.withUnsafeBytes({
-          cpUpload(client, $0.baseAddress!, tensor.type.element.pjrtType, shape, shape.count, &error)
-        })
-      else { throw PJRTError("copy numbers to the device", error) }
-      return Memory(buffer, tensor.type, self)
+    func copy<Number>(_ numbers: [Number]) throws -> OpaquePointer {
+      let buffer = numbers.withUnsafeBytes {
+        cpUpload(
+          client, Int32(device), $0.baseAddress!, tensor.type.element.pjrtType, shape, shape.count, &error)
+      }
+      guard let buffer else { throw PJRTError("copy numbers to the device", error) }
+      return buffer
     }
     switch tensor.values {
     case .floats(let numbers):
@@ -173,13 +200,14 @@ package final class PJRTRunner: ProgramRunner {
     }
   }
 
-  package func download(_ memory: Memory) throws -> HostTensor {
+  package func download(_ memory: Memory, replica: Int) throws -> HostTensor {
     var error = CPError()
     func copy<Number>(_ zero: Number) throws -> [Number] {
       var numbers = [Number](repeating: zero, count: memory.type.count)
-      guard
-        numbers.withUnsafeMutableBytes({ cpDownload(client, memory.buffer, $0.baseAddress!, $0.count, &error) }) != 0
-      else { throw PJRTError("copy numbers from the device", error) }
+      let isDone = numbers.withUnsafeMutableBytes {
+        cpDownload(client, memory.buffers[replica], $0.baseAddress!, $0.count, &error)
+      }
+      guard isDone != 0 else { throw PJRTError("copy numbers from the device", error) }
       return numbers
     }
     let values: HostTensor.Values =

@@ -11,7 +11,7 @@ struct ModelPrograms {
   /// - Inputs: of `TransformerPass`. Outputs: [loss rows].
   /// - Parameter drops: whether dropout leaves anything out.
   func losses(_ pass: PassShape, drops: Bool = false) -> Program {
-    let builder = ProgramBuilder()
+    let builder = makeBuilder()
     let transformer = TransformerPass(builder, model, pass, drops: drops)
     return builder.program([outputLayer(transformer, isTrained: false).losses])
   }
@@ -20,7 +20,7 @@ struct ModelPrograms {
   ///
   /// - Inputs: of `TransformerPass`, and int32, [count] the rows. Outputs: [count, vocabulary].
   func logits(_ pass: PassShape, count: Int) -> Program {
-    let builder = ProgramBuilder()
+    let builder = makeBuilder()
     let transformer = TransformerPass(builder, model, pass, drops: false)
     let rows = transformer.output.rows(builder.input("logit rows", TensorType(.int32, [count])))
     let weights = transformer.weights
@@ -32,7 +32,7 @@ struct ModelPrograms {
   /// - Inputs: of `TransformerPass` with dropout, and the gradients, whose memory is taken. Outputs: the gradients, [loss rows]
   ///   the losses, and in a mixture `TransformerPass.expertUse`.
   func gradients(_ pass: PassShape) -> Program {
-    let builder = ProgramBuilder()
+    let builder = makeBuilder()
     let transformer = TransformerPass(builder, model, pass, drops: true)
     let weights = transformer.weights
     let layer = outputLayer(transformer, isTrained: true)
@@ -45,6 +45,8 @@ struct ModelPrograms {
     return builder.program(sums + [layer.losses] + use, donated: donated(Self.gradientName))
   }
 
+  private func makeBuilder() -> ProgramBuilder { ProgramBuilder(replicas: model.replicas) }
+
   private func outputLayer(_ transformer: TransformerPass, isTrained: Bool) -> OutputLayer {
     OutputLayer(
       transformer.lossRows, transformer.weights[transformer.weights.outputRole], targets: transformer.batch.targets,
@@ -53,42 +55,55 @@ struct ModelPrograms {
 
   // MARK: - Optimizer
 
-  /// - Outputs: a zero for each number of the trained weights.
-  func zeros(_ entries: [ParameterEntry]) -> Program {
-    let builder = ProgramBuilder()
-    return builder.program(entries.map { builder.constant(0, TensorType(.float32, $0.shape)) })
+  /// - Outputs: a zero for each number of these shapes.
+  func zeros(_ shapes: [[Int]]) -> Program {
+    let builder = makeBuilder()
+    return builder.program(shapes.map { builder.constant(0, TensorType(.float32, $0)) })
   }
 
-  /// - Inputs: the gradients. Outputs: [entries] the sum of squares of each.
-  func gradientSquares() -> Program {
-    let builder = ProgramBuilder()
-    return builder.program([
-      .concatenated(
-        model.trained.entries.map { entry in
-          let gradient = builder.input(Self.gradientName(entry), TensorType(.float32, entry.shape))
-          let squares = gradient * gradient
-          return entry.shape.indices.reduce(squares) { $0.sum($1) }.reshaped([1])
-        }, 0)
-    ])
+  /// The gradients of all replicas together, and how large they are.
+  ///
+  /// - Inputs: the gradients. Outputs: where there are several replicas, of each gradient what the replica's step takes
+  ///   (`OptimizerShare`); last [entries] the sums of squares, in any order.
+  func gradientSums(_ optimizer: OptimizerKind) -> Program {
+    let builder = makeBuilder()
+    let entries = model.trained.entries
+    let shares = entries.map { OptimizerShare($0, optimizer, replicas: model.replicas) }
+    let sums = zip(entries, shares).map { entry, share in
+      share.ofSum(builder.input(Self.gradientName(entry), TensorType(.float32, entry.shape)))
+    }
+    func squares(isPart: Bool) -> Tensor? {
+      let squares = zip(sums, shares).filter { $1.isPart == isPart }.map { sum, _ in
+        sum.shape.indices.reduce(sum * sum) { $0.sum($1) }.reshaped([1])
+      }
+      return squares.isEmpty ? nil : .concatenated(squares, 0)
+    }
+    let all = [squares(isPart: false), squares(isPart: true)?.exchanged(.sum)].compactMap { $0 }
+    return builder.program((model.replicas > 1 ? sums : []) + [.concatenated(all, 0)])
   }
 
   /// One step of the optimizer.
   ///
-  /// - Inputs: weights, first moments, second moments of those that keep them, whose memory is taken; gradients;
-  ///   `StepNumbers`. Outputs: the weights and moments after the step.
+  /// - Inputs: weights, first moments, second moments of those that keep them, whose memory is taken; gradients, and like the
+  ///   moments of each only the replica's `OptimizerShare`; `StepNumbers`. Outputs: the weights and moments after the step.
   func step(_ optimizer: OptimizerKind) -> Program {
-    let builder = ProgramBuilder()
+    let builder = makeBuilder()
     let entries = model.trained.entries
     let twice = Self.withSecondMoment(model.trained, optimizer)
-    func inputs(_ entries: [ParameterEntry], _ name: (ParameterEntry) -> String) -> [String: Tensor] {
+    func share(_ entry: ParameterEntry) -> OptimizerShare {
+      OptimizerShare(entry, optimizer, replicas: model.replicas)
+    }
+    func inputs(
+      _ entries: [ParameterEntry], _ name: (ParameterEntry) -> String, _ shape: (ParameterEntry) -> [Int]
+    ) -> [String: Tensor] {
       var result: [String: Tensor] = [:]
-      for entry in entries { result[entry.key] = builder.input(name(entry), TensorType(.float32, entry.shape)) }
+      for entry in entries { result[entry.key] = builder.input(name(entry), TensorType(.float32, shape(entry))) }
       return result
     }
-    let (weights, first, second) = (
-      inputs(entries, \.key), inputs(entries, Self.firstName), inputs(twice, Self.secondName)
-    )
-    let gradients = inputs(entries, Self.gradientName)
+    let weights = inputs(entries, \.key, \.shape)
+    let first = inputs(entries, Self.firstName) { share($0).shape }
+    let second = inputs(twice, Self.secondName) { share($0).shape }
+    let gradients = inputs(entries, Self.gradientName) { share($0).shape }
     let numbers = StepNumbers(builder.input("step", StepNumbers.type))
     var (newWeights, newFirst, newSecond): ([Tensor], [Tensor], [Tensor]) = ([], [], [])
     for entry in entries {
@@ -98,10 +113,11 @@ struct ModelPrograms {
         newWeights.append(step.weight)
         newFirst.append(step.momentum)
       } else {
+        let share = share(entry)
         let step = AdamW(
-          weight: weight, gradient: gradient, firstMoment: moment, secondMoment: second[entry.key]!, numbers,
+          weight: share.own(weight), gradient: gradient, firstMoment: moment, secondMoment: second[entry.key]!, numbers,
           isDecayed: entry.role.isDecayed)
-        newWeights.append(step.weight)
+        newWeights.append(share.whole(step.weight))
         newFirst.append(step.firstMoment)
         newSecond.append(step.secondMoment)
       }

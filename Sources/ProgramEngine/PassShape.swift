@@ -19,19 +19,25 @@ struct PassShape: Hashable {
 
   var rows: Int { blockCount * blockLength }
 
-  /// The least shape that holds a batch.
+  /// The least shape that holds each part of a batch.
   ///
   /// - Parameters:
-  ///   - maximumTokens: of any batch.
-  ///   - lossWeights: [tokens] 0 where no loss is asked for; nil for a pass without losses.
-  init(_ batch: Batch, maximumTokens: Int, lossWeights: [Float]?) {
-    let longest = (0..<batch.documentCount).reduce(1) { max($0, batch.rows(ofDocument: $1).count) }
+  ///   - maximumTokens: of any part.
+  ///   - lossWeights: [tokens] of the batch, 0 where no loss is asked for; nil for a pass without losses.
+  init(_ parts: BatchParts, maximumTokens: Int, lossWeights: [Float]?) {
+    let longest = parts.parts.flatMap { part in (0..<part.documentCount).map { part.rows(ofDocument: $0).count } }
     self.init(
-      tokens: batch.tokenCount, longestDocument: longest, maximumTokens: maximumTokens,
-      hasEmbedded: !batch.embedded.isEmpty)
+      tokens: parts.rows.map(\.count).max()!, longestDocument: longest.max() ?? 1, maximumTokens: maximumTokens,
+      hasEmbedded: parts.parts.contains { !$0.embedded.isEmpty })
     guard let lossWeights else { return }
-    let asked = lossWeights.count { $0 != 0 }
+    let asked = parts.rows.map { lossWeights[$0].count { $0 != 0 } }.max()!
     while (lossRows + 1) / 2 >= asked && lossRows > (rows + 7) / 8 { lossRows = (lossRows + 1) / 2 }
+  }
+
+  /// The most tokens of a replica's part of a batch: a document that reaches into the next part makes it longer than the
+  /// others.
+  static func mostTokens(of maximumTokens: Int, longestDocument: Int, replicas: Int) -> Int {
+    replicas == 1 ? maximumTokens : min(maximumTokens, (maximumTokens + replicas - 1) / replicas + longestDocument)
   }
 
   init(tokens: Int, longestDocument: Int, maximumTokens: Int, hasEmbedded: Bool = false) {

@@ -43,7 +43,7 @@ package struct ProgramEngineProvider<Runner: ProgramRunner>: TrainingEngineProvi
     try check(model.configuration, settings)
     let description = ProgramModel(
       model.configuration, table: table, trained: model.trained.table, adapter: adapter, settings, lossRows: lossRows,
-      expertRows: expertRows)
+      expertRows: expertRows, replicas: device.runner.replicas)
     return try ProgramTrainingEngine(model, description, settings, device)
   }
 
@@ -75,7 +75,9 @@ package struct ProgramEngineProvider<Runner: ProgramRunner>: TrainingEngineProvi
   private func memory(
     _ configuration: ModelConfiguration, _ lora: LoRAConfiguration?, _ settings: EngineSettings
   ) throws -> DeviceMemory {
-    try StepPrograms(configuration, lora: lora, settings, lossRows: lossRows, expertRows: expertRows)
-      .memory(on: device.runner)
+    try StepPrograms(
+      configuration, lora: lora, settings, lossRows: lossRows, expertRows: expertRows,
+      replicas: device.runner.replicas
+    ).memory(on: device.runner)
   }
 }

@@ -17,17 +17,19 @@ struct ProgramModel {
   /// Rows of logits that are there at a time, and the most rows of a block of an expert.
   var lossRows: Int
   var expertRows: Int
+  /// How many devices share each batch.
+  var replicas: Int
 
   init(
     _ configuration: ModelConfiguration, table: ParameterTable, trained: ParameterTable, adapter: LoRAConfiguration?,
-    _ settings: EngineSettings, lossRows: Int, expertRows: Int
+    _ settings: EngineSettings, lossRows: Int, expertRows: Int, replicas: Int
   ) {
     shape = configuration
     if let scaling = settings.rotaryScaling { shape.rotaryScaling = scaling }
     (self.table, self.trained, self.adapter) = (table, trained, adapter)
     precision = TensorElement(settings.precision)
     recomputes = settings.recomputesActivations
-    (self.lossRows, self.expertRows) = (lossRows, expertRows)
+    (self.lossRows, self.expertRows, self.replicas) = (lossRows, expertRows, replicas)
   }
 
   /// What a training pass leaves out; nil for nothing.

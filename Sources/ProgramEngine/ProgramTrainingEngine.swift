@@ -3,7 +3,8 @@ import Programs
 
 /// Training by programs: weights, gradients and moments live where the programs run, and each call of the engine runs one.
 ///
-/// A program is made and loaded when a batch of its shape first comes. When the device has failed, all numbers are none
+/// A program is made and loaded when a batch of its shape first comes. Where the runner has several devices, each computes the
+/// gradients of a part of every batch, and moves its share of the weights (`OptimizerShare`). When a device has failed, all numbers are none
 /// (NaN), and nothing changes: `ProgramEngineProvider.failure` says why.
 package final class ProgramTrainingEngine<Runner: ProgramRunner>: TrainingEngine {
   package let configuration: ModelConfiguration
@@ -20,7 +21,10 @@ package final class ProgramTrainingEngine<Runner: ProgramRunner>: TrainingEngine
   /// In the order of `trained`, those of a base in that of `table`.
   private var weights: [Runner.Memory]
   private let frozen: [Runner.Memory]
+  /// Of each replica's part of the batches.
   private var gradients: [Runner.Memory] = []
+  /// Of all of them: each replica's shares; nil where gradients have come since.
+  private var summedGradients: [Runner.Memory]?
   private var firstMoments: [Runner.Memory] = []
   /// Of `withSecond`.
   private var secondMoments: [Runner.Memory] = []
@@ -33,7 +37,7 @@ package final class ProgramTrainingEngine<Runner: ProgramRunner>: TrainingEngine
     case losses(PassShape, drops: Bool)
     case logits(PassShape, count: Int)
     case gradients(PassShape)
-    case zeros, squares, step
+    case zeros, moments, secondMoments, sums, step
   }
 
   init(
@@ -63,8 +67,8 @@ package final class ProgramTrainingEngine<Runner: ProgramRunner>: TrainingEngine
     expertSums = Self.noExpertSums(model.shape)
     if optimizer != nil {
       gradients = try run(.zeros, [])
-      firstMoments = try run(.zeros, [])
-      secondMoments = try runner.run(try runner.load(programs.zeros(withSecond)), [])
+      firstMoments = try run(.moments, [])
+      secondMoments = try run(.secondMoments, [])
     }
   }
 
@@ -77,13 +81,24 @@ package final class ProgramTrainingEngine<Runner: ProgramRunner>: TrainingEngine
         case .losses(let pass, let drops): programs.losses(pass, drops: drops)
         case .logits(let pass, let count): programs.logits(pass, count: count)
         case .gradients(let pass): programs.gradients(pass)
-        case .zeros: programs.zeros(trained.entries)
-        case .squares: programs.gradientSquares()
+        case .zeros: programs.zeros(trained.entries.map(\.shape))
+        case .moments: programs.zeros(trained.entries.map { share($0).shape })
+        case .secondMoments: programs.zeros(withSecond.map { share($0).shape })
+        case .sums: programs.gradientSums(optimizer!)
         case .step: programs.step(optimizer!)
         }
       loaded[purpose] = try runner.load(program)
     }
     return try runner.run(loaded[purpose]!, inputs)
+  }
+
+  private func share(_ entry: ParameterEntry) -> OptimizerShare {
+    OptimizerShare(entry, optimizer!, replicas: runner.replicas)
+  }
+
+  /// What each replica has of a tensor.
+  private func downloadAll(_ memory: Runner.Memory) throws -> [[Float]] {
+    try (0..<runner.replicas).map { try runner.download(memory, replica: $0).floats }
   }
 
   // MARK: - Losses and gradients
@@ -98,17 +113,26 @@ package final class ProgramTrainingEngine<Runner: ProgramRunner>: TrainingEngine
 
   /// - Parameter tokensBefore: where dropout leaves out what it does there; nil for without.
   private func losses(_ batch: Batch, _ lossWeights: [Float], tokensBefore: Int?) throws -> TokenLosses {
-    let pass = PassShape(batch, maximumTokens: maximumTokens, lossWeights: lossWeights)
+    let (parts, pass) = share(batch, lossWeights)
     let drops = tokensBefore != nil && dropout != nil
     let losses = try run(
       .losses(pass, drops: drops),
-      inputs(batch, pass, lossWeights: lossWeights, mean: .tokens, tokensBefore: tokensBefore))
-    return try tokenLosses(losses[0], batch, pass, lossWeights)
+      inputs(parts, pass, lossWeights: lossWeights, mean: .tokens, tokensBefore: tokensBefore))
+    return try tokenLosses(losses[0], parts, pass, lossWeights)
   }
 
+  private func share(_ batch: Batch, _ lossWeights: [Float]) -> (BatchParts, PassShape) {
+    let parts = BatchParts(batch, replicas: runner.replicas)
+    let longest = (0..<batch.documentCount).map { batch.rows(ofDocument: $0).count }.max() ?? 1
+    let most = PassShape.mostTokens(of: maximumTokens, longestDocument: longest, replicas: runner.replicas)
+    return (parts, PassShape(parts, maximumTokens: most, lossWeights: lossWeights))
+  }
+
+  /// Every replica computes them: they are asked for a few rows at a time.
   package func logits(_ batch: Batch, rows: [Int]) -> [Float] {
     guard !rows.isEmpty else { return [] }
-    let pass = PassShape(batch, maximumTokens: maximumTokens, lossWeights: nil)
+    let parts = BatchParts(copies: runner.replicas, of: batch)
+    let pass = PassShape(parts, maximumTokens: maximumTokens, lossWeights: nil)
     var count = 1
     while count < rows.count { count *= 2 }
     let padded = rows.map(Int32.init) + [Int32](repeating: 0, count: count - rows.count)
@@ -116,7 +140,7 @@ package final class ProgramTrainingEngine<Runner: ProgramRunner>: TrainingEngine
       try runner.download(
         run(
           .logits(pass, count: count),
-          inputs(batch, pass, lossWeights: batch.lossWeights, mean: .tokens, tokensBefore: nil)
+          inputs(parts, pass, lossWeights: batch.lossWeights, mean: .tokens, tokensBefore: nil)
             + [runner.upload(HostTensor(integers: padded, [count]))])[0])
     }
     let numbers = rows.count * configuration.vocabularySize
@@ -125,7 +149,7 @@ package final class ProgramTrainingEngine<Runner: ProgramRunner>: TrainingEngine
 
   package func zeroGradients() {
     // Gone before others take their place.
-    gradients = []
+    (gradients, summedGradients) = ([], nil)
     gradients = device.attempt { try run(.zeros, []) } ?? []
     expertSums = Self.noExpertSums(configuration)
   }
@@ -148,26 +172,34 @@ package final class ProgramTrainingEngine<Runner: ProgramRunner>: TrainingEngine
   private func addGradients(
     _ batch: Batch, _ lossWeights: [Float], _ mean: LossMean, _ tokensBefore: Int
   ) throws -> TokenLosses {
-    let pass = PassShape(batch, maximumTokens: maximumTokens, lossWeights: lossWeights)
+    let (parts, pass) = share(batch, lossWeights)
+    summedGradients = nil
     var outputs = try run(
       .gradients(pass),
-      inputs(batch, pass, lossWeights: lossWeights, mean: mean, tokensBefore: tokensBefore) + gradients)
+      inputs(parts, pass, lossWeights: lossWeights, mean: mean, tokensBefore: tokensBefore) + gradients)
     gradients = Array(outputs.prefix(trained.entries.count))
     outputs.removeFirst(trained.entries.count)
     if configuration.isMixture {
-      addExpertSums(
-        balance: try runner.download(outputs[1]).floats[0], choices: try runner.download(outputs[2]).floats,
-        documentWeights(batch, lossWeights, mean))
+      let (balances, choices) = (try downloadAll(outputs[1]), try downloadAll(outputs[2]))
+      for (replica, part) in parts.parts.enumerated() where part.documentCount > 0 {
+        addExpertSums(
+          balance: balances[replica][0], choices: choices[replica],
+          documentWeights(part, parts.own(lossWeights, replica), mean))
+      }
     }
-    return try tokenLosses(outputs[0], batch, pass, lossWeights)
+    return try tokenLosses(outputs[0], parts, pass, lossWeights)
   }
 
   private func tokenLosses(
-    _ losses: Runner.Memory, _ batch: Batch, _ pass: PassShape, _ lossWeights: [Float]
+    _ losses: Runner.Memory, _ parts: BatchParts, _ pass: PassShape, _ lossWeights: [Float]
   ) throws -> TokenLosses {
-    var values = [Float](repeating: 0, count: batch.tokenCount)
-    for (row, loss) in zip(pass.rowsWithLoss(lossWeights), try runner.download(losses).floats)
-    where row < values.count { values[row] = loss }
+    var values = [Float](repeating: 0, count: lossWeights.count)
+    for (replica, losses) in try downloadAll(losses).enumerated() {
+      let rows = parts.rows[replica]
+      for (row, loss) in zip(pass.rowsWithLoss(parts.own(lossWeights, replica)), losses) where row < rows.count {
+        values[rows.lowerBound + row] = loss
+      }
+    }
     return TokenLosses(values)
   }
 
@@ -177,32 +209,33 @@ package final class ProgramTrainingEngine<Runner: ProgramRunner>: TrainingEngine
   ///
   /// - Parameter tokensBefore: as in `losses`.
   private func inputs(
-    _ batch: Batch, _ pass: PassShape, lossWeights: [Float], mean: LossMean, tokensBefore: Int?
+    _ parts: BatchParts, _ pass: PassShape, lossWeights: [Float], mean: LossMean, tokensBefore: Int?
   ) throws -> [Runner.Memory] {
     let settings = configuration.rotarySettings()
-    let documents = (0..<batch.documentCount).map(batch.rows(ofDocument:))
-    let rotaryRows: [Int32]
-    let tables: [Runner.Memory]
-    if documents.contains(where: { settings.dependsOnLength($0.count) }) {
-      rotaryRows = (0..<batch.tokenCount).map(Int32.init)
-      tables = try upload(RotaryAngles(settings, batch, rows: pass.rows))
-    } else {
-      rotaryRows = documents.flatMap { (0..<$0.count).map(Int32.init) }
-      if angles[pass.rows] == nil { angles[pass.rows] = try upload(RotaryAngles(settings, positions: pass.rows)) }
-      tables = angles[pass.rows]!
+    let documents = parts.parts.map { part in (0..<part.documentCount).map { part.rows(ofDocument: $0) } }
+    let ownTables = documents.joined().contains { settings.dependsOnLength($0.count) }
+    if !ownTables && angles[pass.rows] == nil {
+      let table = RotaryAngles(settings, positions: pass.rows)
+      angles[pass.rows] = [try runner.upload(table.cosines), try runner.upload(table.sines)]
     }
-    let values = PassBatch(
-      batch, pass, lossWeights: lossWeights, documentWeights: documentWeights(batch, lossWeights, mean),
-      rotaryRows: rotaryRows, configuration)
-    var keys: [Runner.Memory] = []
-    if let tokensBefore, let dropout {
-      keys = [try runner.upload(dropout.values(rows: pass.rows, firstRow: tokensBefore, seed: seed))]
+    // [replicas] what each has of its own.
+    var (keys, values): ([HostTensor], [[HostTensor]]) = ([], [])
+    for (replica, part) in parts.parts.enumerated() {
+      let (ownWeights, rows) = (parts.own(lossWeights, replica), parts.rows[replica])
+      let numbers = PassBatch(
+        part, pass, lossWeights: ownWeights, documentWeights: documentWeights(part, ownWeights, mean),
+        rotaryRows: ownTables
+          ? (0..<part.tokenCount).map(Int32.init) : documents[replica].flatMap { (0..<$0.count).map(Int32.init) },
+        configuration)
+      let table = ownTables ? RotaryAngles(settings, part, rows: pass.rows) : nil
+      values.append(numbers.tensors + (table.map { [$0.cosines, $0.sines] } ?? []))
+      if let tokensBefore, let dropout {
+        keys.append(dropout.values(rows: pass.rows, firstRow: tokensBefore + rows.lowerBound, seed: seed))
+      }
     }
-    return try keys + weights + frozen + values.tensors.map(runner.upload) + tables
-  }
-
-  private func upload(_ angles: RotaryAngles) throws -> [Runner.Memory] {
-    [try runner.upload(angles.cosines), try runner.upload(angles.sines)]
+    let uploaded = try values[0].indices.map { place in try runner.upload(values.map { $0[place] }) }
+    return try (keys.isEmpty ? [] : [runner.upload(keys)]) + weights + frozen + uploaded
+      + (ownTables ? [] : angles[pass.rows]!)
   }
 
   /// [documents] how much each counts in the balance of experts.
@@ -245,15 +278,26 @@ package final class ProgramTrainingEngine<Runner: ProgramRunner>: TrainingEngine
   // MARK: - Optimizer
 
   package func gradientNorm() -> Double {
-    let squares = device.attempt { try runner.download(run(.squares, gradients)[0]) }
+    let squares = device.attempt { try runner.download(sumGradients()) }
     return squares.map { $0.floats.reduce(0) { $0 + Double($1) }.squareRoot() } ?? .nan
+  }
+
+  /// Gives each replica its shares of all replicas' gradients.
+  ///
+  /// - Returns: the sums of squares.
+  private func sumGradients() throws -> Runner.Memory {
+    var outputs = try run(.sums, gradients)
+    let squares = outputs.removeLast()
+    summedGradients = runner.replicas > 1 ? outputs : gradients
+    return squares
   }
 
   package func step(_ step: OptimizerStep) {
     precondition(optimizer != nil, "an engine that only computes losses")
     let outputs = device.attempt {
-      try run(
-        .step, weights + firstMoments + secondMoments + gradients + [runner.upload(StepNumbers.values(step))])
+      if summedGradients == nil { _ = try sumGradients() }
+      return try run(
+        .step, weights + firstMoments + secondMoments + summedGradients! + [runner.upload(StepNumbers.values(step))])
     }
     guard let outputs else { return }
     let count = trained.entries.count
@@ -264,7 +308,7 @@ package final class ProgramTrainingEngine<Runner: ProgramRunner>: TrainingEngine
 
   package var momentBytes: Int {
     guard optimizer != nil else { return 0 }
-    return 4 * (trained.entries + withSecond).reduce(0) { $0 + $1.count }
+    return 4 * runner.replicas * (trained.entries + withSecond).reduce(0) { $0 + share($1).count }
   }
 
   // MARK: - Values
@@ -281,26 +325,32 @@ package final class ProgramTrainingEngine<Runner: ProgramRunner>: TrainingEngine
     let place = place(values, entry)
     return numbers(entry) {
       switch values {
-      case .weights: weights[place]
-      case .gradients: gradients[place]
-      case .firstMoment: firstMoments[place]
-      case .secondMoment: secondMoments[place]
+      case .weights: try runner.download(weights[place]).floats
+      case .gradients:
+        try downloadAll(gradients[place]).reduce([Float](repeating: 0, count: entry.count)) { zip($0, $1).map(+) }
+      case .firstMoment: share(entry).whole(try downloadAll(firstMoments[place]))
+      case .secondMoment: share(entry).whole(try downloadAll(secondMoments[place]))
       }
     }
   }
 
-  private func numbers(_ entry: ParameterEntry, of memory: () -> Runner.Memory) -> [Float] {
-    device.attempt { try runner.download(memory()).floats } ?? [Float](repeating: .nan, count: entry.count)
+  private func numbers(_ entry: ParameterEntry, _ read: () throws -> [Float]) -> [Float] {
+    device.attempt(read) ?? [Float](repeating: .nan, count: entry.count)
   }
 
   package func write(_ values: EngineValues, of entry: ParameterEntry, _ numbers: [Float]) {
-    guard let memory = device.attempt({ try runner.upload(HostTensor(numbers, entry.shape)) }) else { return }
     let place = place(values, entry)
-    switch values {
-    case .weights: weights[place] = memory
-    case .gradients: gradients[place] = memory
-    case .firstMoment: firstMoments[place] = memory
-    case .secondMoment: secondMoments[place] = memory
+    let tensor = HostTensor(numbers, entry.shape)
+    device.attempt {
+      switch values {
+      case .weights: weights[place] = try runner.upload(tensor)
+      case .gradients:
+        let others = [HostTensor](
+          repeating: HostTensor([Float](repeating: 0, count: numbers.count), entry.shape), count: runner.replicas - 1)
+        (gradients[place], summedGradients) = (try runner.upload([tensor] + others), nil)
+      case .firstMoment: firstMoments[place] = try runner.upload(share(entry).shares(of: numbers))
+      case .secondMoment: secondMoments[place] = try runner.upload(share(entry).shares(of: numbers))
+      }
     }
   }
 
@@ -313,7 +363,7 @@ package final class ProgramTrainingEngine<Runner: ProgramRunner>: TrainingEngine
 
   package func modelWeight(_ entry: ParameterEntry) -> [Float] {
     guard let adapter = programs.model.adapter else { return read(.weights, of: entry) }
-    var values = numbers(entry) { frozen[table.entries.firstIndex(of: entry)!] }
+    var values = numbers(entry) { try runner.download(frozen[table.entries.firstIndex(of: entry)!]).floats }
     guard let a = trained.entry(LoRAKey.a(entry.key)), let b = trained.entry(LoRAKey.b(entry.key)) else {
       return values
     }

@@ -6,31 +6,63 @@ import Model
 /// Movement of elements is a list of places to read from; what is computed is a loop over elements. Floats are added up in
 /// fp32, in order.
 package struct Interpreter {
-  package init() {}
+  /// Of the programs that engines have it run.
+  package let replicas: Int
 
-  /// What the program makes of these inputs.
+  package init(replicas: Int = 1) { self.replicas = replicas }
+
+  /// What a program of one replica makes of these inputs.
   ///
   /// - Precondition: the inputs are of the program's types.
   package func run(_ program: Program, _ inputs: [HostTensor]) -> [HostTensor] {
+    run(program, inputs.map { [$0] }).map { $0[0] }
+  }
+
+  /// What the replicas of a program make of these inputs, of which each has its own.
+  ///
+  /// - Parameter inputs: [inputs] of [replicas], of the program's types.
+  /// - Returns: [outputs] of [replicas].
+  package func run(_ program: Program, _ inputs: [[HostTensor]]) -> [[HostTensor]] {
     precondition(
-      inputs.map(\.type) == program.inputs.map(\.type), "inputs of other types than the program's")
-    var results = [HostTensor?](repeating: nil, count: program.instructions.count)
+      zip(inputs, program.inputs).allSatisfy { tensors, input in
+        tensors.count == program.replicas && tensors.allSatisfy { $0.type == input.type }
+      } && inputs.count == program.inputs.count, "inputs of other types than the program's")
+    var results = [[HostTensor]](repeating: [], count: program.instructions.count)
     for ((index, instruction), ended) in zip(program.instructions.enumerated(), program.lastUses) {
-      if case .input(let place) = instruction.operation {
-        results[index] = inputs[place]
-      } else {
-        let operands = instruction.operands.map { results[$0]! }
-        results[index] = HostTensor(
-          instruction.type, evaluate(instruction.operation, operands, instruction.type))
-      }
-      for index in ended { results[index] = nil }
+      let operands = instruction.operands.map { results[$0] }
+      let values: [HostTensor.Values] =
+        switch instruction.operation {
+        case .input(let place): inputs[place].map(\.values)
+        case .exchange(let kind, _): exchange(kind, operands[0].map(\.floats)).map { .floats($0) }
+        default:
+          (0..<program.replicas).map { replica in
+            evaluate(instruction.operation, operands.map { $0[replica] }, instruction.type)
+          }
+        }
+      results[index] = values.map { HostTensor(instruction.type, $0) }
+      for index in ended { results[index] = [] }
     }
-    return program.outputs.map { results[$0]! }
+    return program.outputs.map { results[$0] }
+  }
+
+  /// What each replica gets of all replicas' operands.
+  private func exchange(_ kind: Operation.Exchange, _ operands: [[Float]]) -> [[Float]] {
+    let (replicas, count) = (operands.count, operands[0].count)
+    func part(_ replica: Int, of numbers: [Float]) -> [Float] {
+      Array(numbers[replica * count / replicas..<(replica + 1) * count / replicas])
+    }
+    switch kind {
+    case .all: return Array(repeating: Array(operands.joined()), count: replicas)
+    case .part: return operands.enumerated().map { part($0, of: $1) }
+    case .sum, .partOfSum:
+      let sum = operands.dropFirst().reduce(operands[0]) { zip($0, $1).map(+) }
+      return (0..<replicas).map { kind == .sum ? sum : part($0, of: sum) }
+    }
   }
 
   private func evaluate(_ operation: Operation, _ operands: [HostTensor], _ type: TensorType) -> HostTensor.Values {
     switch operation {
-    case .input: preconditionFailure("an input is not computed")
+    case .input, .exchange: preconditionFailure("not computed by a replica alone")
     case .constant(let value):
       return type.element == .int32
         ? .integers([Int32](repeating: Int32(value), count: type.count))

@@ -148,6 +148,16 @@ extension Operation {
     case .barrier:
       try count(2)
       return operands[0]
+    case .exchange(let kind, let replicas):
+      try count(1)
+      let operand = operands[0]
+      try check(operand.element == .float32, "not of float32")
+      try check(replicas > 0, "\(replicas) replicas")
+      if kind == .sum { return operand }
+      try check(operand.shape.count == 1, "no list")
+      if kind == .all { return TensorType(.float32, [replicas * operand.count]) }
+      try check(operand.count % replicas == 0, "no whole part for each of \(replicas) replicas")
+      return TensorType(.float32, [operand.count / replicas])
     }
   }
 }

@@ -39,6 +39,8 @@ package enum Operation: Hashable, Sendable {
   /// The first operand, not to be computed before the second: keeps a compiler from merging what is computed twice on
   /// purpose, to save memory, into one.
   case barrier
+  /// What goes from replica to replica, float32: see `Program.replicas`.
+  case exchange(Exchange, replicas: Int)
 
   package enum Unary: String, Sendable, CaseIterable {
     case negate, exponential, log, logistic, rsqrt, sqrt
@@ -62,6 +64,18 @@ package enum Operation: Hashable, Sendable {
   package enum Reduction: String, Sendable, CaseIterable {
     case sum = "add"
     case maximum, minimum
+  }
+
+  /// Of all but the first, operand and result are lists, [count], and a part is one of as many equal ones as there are replicas.
+  package enum Exchange: String, Sendable, CaseIterable {
+    /// The sum of all replicas' operands.
+    case sum = "all_reduce"
+    /// Of that sum the replica's own part.
+    case partOfSum = "reduce_scatter"
+    /// All replicas' operands one after another.
+    case all = "all_gather"
+    /// Of the operand the replica's own part.
+    case part
   }
 }
 

@@ -7,7 +7,8 @@ extension Program {
     }
     let results = outputTypes.map(\.description).joined(separator: ", ")
     var lines = [
-      "module @program {", "  func.func public @main(\(arguments.joined(separator: ", "))) -> (\(results)) {",
+      "module @program\(replicas > 1 ? " attributes {mhlo.num_replicas = \(replicas) : i32}" : "") {",
+      "  func.func public @main(\(arguments.joined(separator: ", "))) -> (\(results)) {",
     ]
     for index in instructions.indices {
       if case .input = instructions[index].operation { continue }
@@ -79,13 +80,34 @@ extension Program {
         "\"stablehlo.scatter\"(\(operands[0]), \(numbers), \(operands[2])) <{scatter_dimension_numbers = "
           + "#stablehlo.scatter<update_window_dims = \(Array(types[0].shape.dropFirst().indices)), "
           + "inserted_window_dims = [0], scatter_dims_to_operand_dims = [0], index_vector_dim = 1>, "
-          + "indices_are_sorted = false, unique_indices = false}> ({ ^bb0(%left: \(scalar), %right: \(scalar)): "
-          + "%sum = stablehlo.add %left, %right : \(scalar) stablehlo.return %sum : \(scalar) }) : "
+          + "indices_are_sorted = false, unique_indices = false}> \(sum(scalar)) : "
           + "(\(types[0]), \(type), \(types[2])) -> \(instruction.type)"
       }
     case .barrier:
       return ["%\(index):2 = stablehlo.optimization_barrier \(list) : \(typeList)"]
+    case .exchange(.part, _):
+      let number = TensorType(.int32, [])
+      return [
+        "%replica\(index) = stablehlo.replica_id : tensor<ui32>",
+        "%number\(index) = stablehlo.convert %replica\(index) : (tensor<ui32>) -> \(number)",
+        "%length\(index) = stablehlo.constant dense<\(instruction.type.count)> : \(number)",
+        "%start\(index) = stablehlo.multiply %number\(index), %length\(index) : \(number)",
+        "%\(index) = stablehlo.dynamic_slice \(list), %start\(index), sizes = [\(instruction.type.count)] : "
+          + "(\(types[0]), \(number)) -> \(instruction.type)",
+      ]
+    case .exchange(let kind, let replicas):
+      let all = "[[\((0..<replicas).map(String.init).joined(separator: ", "))]]"
+      let axis = [.all: "all_gather_dim = 0 : i64, ", .partOfSum: "scatter_dimension = 0 : i64, "][kind, default: ""]
+      return one(
+        "\"stablehlo.\(kind.rawValue)\"(\(list)) <{\(axis)replica_groups = dense<\(all)> : tensor<1x\(replicas)xi64>}> "
+          + (kind == .all ? "" : sum(TensorType(.float32, [])) + " ") + ": \(function)")
     }
+  }
+
+  /// The region of an operation that adds elements up.
+  private func sum(_ scalar: TensorType) -> String {
+    "({ ^bb0(%left: \(scalar), %right: \(scalar)): "
+      + "%sum = stablehlo.add %left, %right : \(scalar) stablehlo.return %sum : \(scalar) })"
   }
 
   /// Gather and scatter take numbers of rows as vectors of one: [count, 1].

@@ -16,6 +16,8 @@ package struct Program: Hashable, Sendable {
     package var output: Int?
   }
 
+  /// How many devices run it at the same time, each with inputs of its own; only `Operation.exchange` sees the others.
+  package let replicas: Int
   package let inputs: [Input]
   package let instructions: [Instruction]
   /// Instructions whose results the program gives.

@@ -4,8 +4,10 @@
 package final class ProgramBuilder {
   private var inputs: [Program.Input] = []
   private var instructions: [Program.Instruction] = []
+  /// Of the program.
+  let replicas: Int
 
-  package init() {}
+  package init(replicas: Int = 1) { self.replicas = replicas }
 
   /// A tensor from outside.
   package func input(_ name: String, _ type: TensorType) -> Tensor {
@@ -52,6 +54,7 @@ package final class ProgramBuilder {
       places[index] = kept.count
       kept.append(instruction)
     }
-    return Program(inputs: inputs, instructions: kept, outputs: outputs.map { places[$0.index] })
+    return Program(
+      replicas: replicas, inputs: inputs, instructions: kept, outputs: outputs.map { places[$0.index] })
   }
 }

@@ -19,20 +19,35 @@ package protocol ProgramRunner: ProgramMeter {
   /// What it multiplies fastest.
   static var fastestPrecision: ElementType { get }
 
+  /// How many devices run each program, whose replicas they are.
+  var replicas: Int { get }
+
   /// Whether what it keeps is in the memory of the host.
   var usesHostMemory: Bool { get }
 
   /// Makes a program ready to be run many times.
   func load(_ program: Program) throws -> Loaded
 
-  /// A copy of the numbers in the device's memory.
-  func upload(_ tensor: HostTensor) throws -> Memory
+  /// A copy of the numbers in the memory of each device.
+  ///
+  /// - Parameter tensors: [replicas] of one type.
+  func upload(_ tensors: [HostTensor]) throws -> Memory
 
-  /// A copy of the numbers in the host's memory.
-  func download(_ memory: Memory) throws -> HostTensor
+  /// A copy of one device's numbers in the host's memory.
+  func download(_ memory: Memory, replica: Int) throws -> HostTensor
 
   /// The outputs of a program. Inputs that it may take the memory of are gone.
   func run(_ loaded: Loaded, _ inputs: [Memory]) throws -> [Memory]
+}
+
+extension ProgramRunner {
+  /// A copy of the same numbers in the memory of each device.
+  package func upload(_ tensor: HostTensor) throws -> Memory {
+    try upload([HostTensor](repeating: tensor, count: replicas))
+  }
+
+  /// A copy of numbers that all devices have.
+  package func download(_ memory: Memory) throws -> HostTensor { try download(memory, replica: 0) }
 }
 
 extension Interpreter: ProgramRunner {
@@ -41,6 +56,6 @@ extension Interpreter: ProgramRunner {
   package var memoryBytes: Int? { nil }
   package func temporaryBytes(_ program: Program) -> Int { max(0, program.peakBytes - program.argumentBytes) }
   package func load(_ program: Program) -> Program { program }
-  package func upload(_ tensor: HostTensor) -> HostTensor { tensor }
-  package func download(_ memory: HostTensor) -> HostTensor { memory }
+  package func upload(_ tensors: [HostTensor]) -> [HostTensor] { tensors }
+  package func download(_ memory: [HostTensor], replica: Int) -> HostTensor { memory[replica] }
 }

@@ -146,6 +146,13 @@ package struct Tensor {
   package func maximum(_ axis: Int) -> Tensor { reduced(.maximum, axis) }
   package func minimum(_ axis: Int) -> Tensor { reduced(.minimum, axis) }
 
+  // MARK: - Replicas
+
+  /// What an exchange with all other replicas gives.
+  package func exchanged(_ kind: Operation.Exchange) -> Tensor {
+    builder.append(.exchange(kind, replicas: builder.replicas), [self])
+  }
+
   // MARK: - Products and rows
 
   /// Sums of products, float32: see `Operation.product`.

@@ -71,6 +71,9 @@ package struct SettingList: Sendable {
   package let device = Setting(
     "device", default: TrainingDevice.cpu, mayDiffer: .onResume, inOlderRuns: .cpu,
     help: "Where the run computes: cpu, or gpu, which has not been tried on one (docs/gpu.md).")
+  package let devices = Setting(
+    "devices", default: 1, in: 1...64, mayDiffer: .onResume,
+    help: "With --device gpu, the GPUs of this machine that share each micro-batch and the optimizer's moments.")
   package let precision = Setting<ElementType>(
     "precision", help: "Number type of the matrix products' inputs; weights are kept in fp32.",
     standard: { $0.defaultPrecision })
@@ -147,6 +150,7 @@ extension Stage {
   /// The options of its runs, in the order of the help page.
   package var settings: [SettingDescription] {
     let list = SettingList.shared
+    let place = [list.device.description, list.devices.description]
     return startSettings + [
       list.data.description, list.epochs.description,
       list.steps.description,
@@ -156,7 +160,8 @@ extension Stage {
     ] + ownSettings + [
       list.schedule.description, list.warmupSteps.description, list.beta1.description, list.beta2.description,
       list.epsilon.description, list.weightDecay.description, list.gradientClip.description,
-      list.device.description, list.precision.description, list.recomputeActivations.description, list.seed.description,
+    ] + place + [
+      list.precision.description, list.recomputeActivations.description, list.seed.description,
       list.threads.description, list.evalInterval.description, list.evalTokens.description,
       list.checkpointInterval.description, list.keepCheckpoints.description, list.logInterval.description,
     ] + (scores ? [] : [list.samplePrompt.description]) + [

@@ -8,4 +8,12 @@ enum SharedPlugin {
     ProcessInfo.processInfo.environment[PJRTPlugin.variable].map { path in
       do { return try PJRTRunner(plugin: path, cache: nil) } catch { fatalError("\(error)") }
     }
+  /// Two devices of it; nil where it has one.
+  nonisolated(unsafe) static let pair: PJRTRunner? =
+    runner.flatMap { found in
+      guard found.devices.count > 1, let path = ProcessInfo.processInfo.environment[PJRTPlugin.variable] else {
+        return nil
+      }
+      do { return try PJRTRunner(plugin: path, cache: nil, replicas: 2) } catch { fatalError("\(error)") }
+    }
 }

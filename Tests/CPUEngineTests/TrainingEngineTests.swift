@@ -12,12 +12,15 @@ import Testing
 @Suite("Training engines")
 struct TrainingEngineTests {
   enum Kind: String, CaseIterable, CustomTestStringConvertible {
-    case reference, cpu, recomputing, program, plugin
+    case reference, cpu, recomputing, program, replicas, plugin, pluginReplicas
 
     /// The last one where `MINIMIND_PJRT_PLUGIN` names a plugin.
     static var allCases: [Kind] {
-      [.reference, .cpu, .recomputing, .program] + (SharedPlugin.runner == nil ? [] : [.plugin])
+      [.reference, .cpu, .recomputing, .program, .replicas] + (SharedPlugin.runner == nil ? [] : [.plugin])
     }
+
+    /// And two devices where the plugin has them, whose programs take long to compile.
+    static var withPairs: [Kind] { allCases + (SharedPlugin.pair == nil ? [] : [.pluginReplicas]) }
 
     var testDescription: String { rawValue }
 
@@ -27,7 +30,9 @@ struct TrainingEngineTests {
       case .cpu, .recomputing: CPUEngineProvider(threads: 2)
       // Small, so that losses come in several chunks and experts have several blocks.
       case .program: ProgramEngineProvider(Interpreter(), lossRows: 32, expertRows: 8)
+      case .replicas: ProgramEngineProvider(Interpreter(replicas: 3), lossRows: 32, expertRows: 8)
       case .plugin: ProgramEngineProvider(SharedPlugin.runner!, lossRows: 32, expertRows: 8)
+      case .pluginReplicas: ProgramEngineProvider(SharedPlugin.pair!, lossRows: 32, expertRows: 8)
       }
     }
 
@@ -38,8 +43,8 @@ struct TrainingEngineTests {
     /// The same of logits and of the first gradients, which no step has made larger.
     var firstTolerance: Double {
       switch self {
-      case .reference, .cpu, .recomputing, .program: 1e-4
-      case .plugin: 2e-6
+      case .reference, .cpu, .recomputing, .program, .replicas: 1e-4
+      case .plugin, .pluginReplicas: 2e-6
       }
     }
 
@@ -59,7 +64,7 @@ struct TrainingEngineTests {
   }
 
   @Test(
-    "logits, losses, gradients, norms and five Adam steps are PyTorch's", arguments: Kind.allCases,
+    "logits, losses, gradients, norms and five Adam steps are PyTorch's", arguments: Kind.withPairs,
     GoldenFixture.Name.allCases)
   func golden(kind: Kind, name: GoldenFixture.Name) throws {
     let fixture = try GoldenFixture(name)

@@ -13,6 +13,9 @@ from conftest import REPOSITORY, wait_until
 
 pytestmark = pytest.mark.heavy
 
+#: Has the plugin take the processor for two devices.
+TWO_DEVICES = "--xla_force_host_platform_device_count=2"
+
 
 @pytest.fixture(scope="module")
 def plugin():
@@ -25,13 +28,13 @@ def plugin():
 def test_the_tests_of_engines_pass_on_a_plugin(plugin):
     completed = subprocess.run(
         ["swift", "test", "-c", "release", "--skip-build", "--filter", "PJRTTests|TrainingEngineTests"], cwd=REPOSITORY,
-        env=os.environ | {"MINIMIND_PJRT_PLUGIN": plugin}, capture_output=True, text=True)
+        env=os.environ | {"MINIMIND_PJRT_PLUGIN": plugin, "XLA_FLAGS": TWO_DEVICES}, capture_output=True, text=True)
     output = completed.stdout + completed.stderr
     assert completed.returncode == 0, output[-4000:]
     # Not skipped for want of a plugin: golden data on it are among the cases.
     assert "skipped" not in output, output[-4000:]
     assert re.search(r'"each operation gives what the interpreter gives" passed', output), output[-4000:]
-    assert re.search(r'five Adam steps are PyTorch\'s" with 10 test cases passed', output), output[-4000:]
+    assert re.search(r'five Adam steps are PyTorch\'s" with 14 test cases passed', output), output[-4000:]
 
 
 @pytest.fixture(scope="module")
@@ -53,13 +56,14 @@ def folder(tmp_path_factory, minimind, tokenizer_directory):
 
 @pytest.fixture(scope="module")
 def device(plugin, binary, tmp_path_factory):
-    """Runs the program with the plugin as its GPU: `device("pretrain", …)`; the process that has ended."""
+    """Runs the program with the plugin as its GPU: `device("pretrain", …)`; the process that has ended. What is named
+    besides is in its environment."""
     environment = os.environ | {
         "MINIMIND_PJRT_PLUGIN": plugin, "XDG_CACHE_HOME": str(tmp_path_factory.mktemp("cache"))}
 
-    def run(*arguments, check=True):
+    def run(*arguments, check=True, **more):
         completed = subprocess.run(
-            [binary, *map(str, arguments)], env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+            [binary, *map(str, arguments)], env=environment | more, capture_output=True, text=True, stdin=subprocess.DEVNULL)
         assert not check or completed.returncode == 0, completed.stderr
         return completed
 
@@ -74,6 +78,20 @@ def losses(run):
 
 
 SMALL = ["--batch-tokens", "512", "--micro-batch-tokens", "256", "--precision", "fp32"]
+
+
+@pytest.mark.parametrize("optimizer, rate", [("adamw", "0.001"), ("muon", "0.003")])
+def test_two_devices_equal_one(folder, device, optimizer, rate):
+    options = ["pretrain", "--model", "tiny", "--data", folder / "pretrain", "--steps", 10, "--optimizer", optimizer,
+               "--learning-rate", rate, "--device", "gpu", *SMALL]
+    device(*options, "--output", folder / f"one-{optimizer}")
+    for copy in "ab":
+        device(*options, "--devices", 2, "--output", folder / f"two-{optimizer}-{copy}", XLA_FLAGS=TWO_DEVICES)
+    expected, found = losses(folder / f"one-{optimizer}"), losses(folder / f"two-{optimizer}-a")
+    assert expected.keys() == found.keys()
+    assert all(abs(found[step] - loss) <= 1e-5 * loss for step, loss in expected.items())
+    first, second = ((folder / f"two-{optimizer}-{copy}/model/model.safetensors").read_bytes() for copy in "ab")
+    assert first == second
 
 
 @pytest.mark.parametrize("optimizer, rate", [("adamw", "0.001"), ("muon", "0.003")])
@@ -104,12 +122,15 @@ def test_a_killed_run_goes_on_to_the_same_weights(folder, device, binary):
 
 def test_a_run_moves_between_devices(folder, minimind, device):
     options = ["pretrain", "--model", "tiny", "--data", folder / "pretrain", "--schedule", "constant", *SMALL]
-    minimind(*options, "--steps", 6, "--output", folder / "stays")
+    minimind(*options, "--steps", 10, "--output", folder / "stays")
     device(*options, "--steps", 2, "--device", "gpu", "--output", folder / "moves")
     assert '"device"' in (folder / "moves/training.json").read_text()
     resumed = minimind("pretrain", "--resume", folder / "moves", "--device", "cpu", "--steps", 4)
     assert "begun on" in resumed.stdout and "PJRT 0." in resumed.stdout
     device("pretrain", "--resume", folder / "moves", "--device", "gpu", "--steps", 6)
+    two = device("pretrain", "--resume", folder / "moves", "--device", "gpu", "--devices", 2, "--steps", 8, XLA_FLAGS=TWO_DEVICES)
+    assert "2 ×" in two.stdout
+    device("pretrain", "--resume", folder / "moves", "--devices", 1, "--steps", 10)
     expected, found = losses(folder / "stays"), losses(folder / "moves")
     assert expected.keys() == found.keys()
     assert all(abs(found[step] - loss) <= 1e-3 * loss for step, loss in expected.items())
@@ -152,6 +173,9 @@ def test_a_model_is_measured_on_the_device(folder, base, minimind, device):
     options = ["eval", "perplexity", "--model", base, "--data", folder / "pretrain", "--precision", "fp32", "--json"]
     expected, found = json.loads(minimind(*options).stdout), json.loads(device(*options, "--device", "gpu").stdout)
     assert found["tokens"] == expected["tokens"] and abs(found["loss"] - expected["loss"]) <= 1e-5 * expected["loss"]
+    for extra, words in ((["--device", "gpu", "--devices", "3"], "one device"), (["--devices", "2"], "--device gpu")):
+        refused = device("pretrain", "--model", "tiny", "--data", folder / "pretrain", "--output", folder / "none", *extra, check=False)
+        assert refused.returncode == 1 and words in refused.stderr
     refused = device(*options[:-3], "--type", "q8", "--device", "gpu", check=False)
     assert refused.returncode != 0 and "--device" in refused.stderr
 

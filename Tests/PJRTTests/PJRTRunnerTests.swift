@@ -101,4 +101,23 @@ struct PJRTRunnerTests {
     #expect(!runner.platform.isEmpty && !runner.devices.isEmpty && !runner.devices[0].kind.isEmpty)
     #expect(try runner.temporaryBytes(everything().program) >= 0)
   }
+
+  @Test("two devices give each other what the interpreter's replicas do; more than there are is refused")
+  func replicas() throws {
+    let count = try Self.runner().devices.count
+    let path = try PJRTPlugin.find()
+    let error = #expect(throws: PJRTError.self) { try PJRTRunner(plugin: path, cache: nil, replicas: count + 1) }
+    #expect(error?.description.contains("--devices \(count + 1)") == true)
+    guard count > 1 else { return }
+    let runner = try PJRTRunner(plugin: path, cache: nil, replicas: 2)
+    let builder = ProgramBuilder(replicas: 2)
+    let x = builder.input("x", TensorType(.float32, [6]))
+    let program = builder.program(Operation.Exchange.allCases.map { x.exchanged($0) })
+    let inputs = [[1, 2, 3, 4, 5, 6], [10, 20, 30, 40, 50, 60]].map { HostTensor($0.map(Float.init), [6]) }
+    let outputs = try runner.run(try runner.load(program), [try runner.upload(inputs)])
+    let expected = Interpreter(replicas: 2).run(program, [inputs])
+    for (output, expected) in zip(outputs, expected) {
+      #expect(try (0..<2).map { try runner.download(output, replica: $0) } == expected)
+    }
+  }
 }

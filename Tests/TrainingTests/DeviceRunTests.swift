@@ -17,6 +17,7 @@ struct DeviceRunTests {
   final class FailingDevice: ProgramRunner {
     static var fastestPrecision: ElementType { .float32 }
     let usesHostMemory = false
+    let replicas = 1
     let memoryBytes: Int?
     /// Runs until it fails.
     private var runsLeft: Int
@@ -26,8 +27,8 @@ struct DeviceRunTests {
 
     func temporaryBytes(_ program: Program) -> Int { 1000 }
     func load(_ program: Program) -> Program { program }
-    func upload(_ tensor: HostTensor) -> HostTensor { tensor }
-    func download(_ memory: HostTensor) -> HostTensor { memory }
+    func upload(_ tensors: [HostTensor]) -> HostTensor { tensors[0] }
+    func download(_ memory: HostTensor, replica: Int) -> HostTensor { memory }
     func run(_ program: Program, _ inputs: [HostTensor]) throws -> [HostTensor] {
       guard runsLeft > 0 else { throw DeviceLost() }
       (runsLeft, runs) = (runsLeft - 1, runs + 1)

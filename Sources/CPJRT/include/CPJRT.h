@@ -28,6 +28,9 @@ typedef struct {
 /// `RESOURCE_EXHAUSTED`: the device has not enough memory.
 enum { cpResourceExhausted = 8 };
 
+/// More devices than a machine has.
+enum { cpMostReplicas = 64 };
+
 /// The types of elements, by PJRT's numbers.
 enum { cpBoolean = 1, cpInt32 = 4, cpFloat32 = 11, cpBFloat16 = 13 };
 
@@ -47,9 +50,9 @@ int cpDeviceCount(const CPClient *CP_NONNULL client);
 int cpDevice(CPClient *CP_NONNULL client, int device, char kind[CP_NONNULL 256], int64_t *CP_NONNULL memory,
              CPError *CP_NONNULL error);
 
-/// Compiles StableHLO for the client's first device. NULL after an error.
+/// Compiles StableHLO for the client's first devices, a replica on each, at most `cpMostReplicas`. NULL after an error.
 CPExecutable *CP_NULLABLE cpCompile(CPClient *CP_NONNULL client, const char *CP_NONNULL text, size_t byteCount,
-                                    CPError *CP_NONNULL error);
+                                    int replicas, CPError *CP_NONNULL error);
 
 /// Calls `write` with the bytes of a compiled program, which `cpLoad` takes. 0 after an error.
 int cpSerialize(CPExecutable *CP_NONNULL executable, void *CP_NULLABLE context,
@@ -75,8 +78,8 @@ int cpCompileForTarget(CPTarget *CP_NONNULL target, const char *CP_NONNULL text,
 
 void cpFreeExecutable(CPExecutable *CP_NONNULL executable);
 
-/// A copy of a host's array in the memory of the client's first device. NULL after an error.
-CPBuffer *CP_NULLABLE cpUpload(CPClient *CP_NONNULL client, const void *CP_NONNULL data, int type,
+/// A copy of a host's array in the memory of one of the client's devices. NULL after an error.
+CPBuffer *CP_NULLABLE cpUpload(CPClient *CP_NONNULL client, int device, const void *CP_NONNULL data, int type,
                                const int64_t *CP_NONNULL shape, size_t axes, CPError *CP_NONNULL error);
 
 /// Copies a tensor into the host's memory. 0 after an error.
@@ -88,6 +91,7 @@ void cpFreeBuffer(CPClient *CP_NONNULL client, CPBuffer *CP_NONNULL buffer);
 /// Runs a program and waits for its end. Inputs whose memory it takes are empty afterwards, but must be freed all the same.
 /// 0 after an error.
 ///
-/// `outputs` has room for as many as the program has.
-int cpRun(CPExecutable *CP_NONNULL executable, CPBuffer *CP_NULLABLE const *CP_NONNULL inputs, size_t inputCount,
-          CPBuffer *CP_NULLABLE *CP_NONNULL outputs, CPError *CP_NONNULL error);
+/// `inputs` are those of the first replica, then those of the second, and so on; `outputs` likewise, with room for
+/// `outputCount` of each, as many as the program has.
+int cpRun(CPExecutable *CP_NONNULL executable, int replicas, CPBuffer *CP_NULLABLE const *CP_NONNULL inputs,
+          size_t inputCount, CPBuffer *CP_NULLABLE *CP_NONNULL outputs, size_t outputCount, CPError *CP_NONNULL error);

@@ -59,7 +59,8 @@ private func begin(
 ) throws {
   if exchange.isFirst { try RunDirectory.checkIsFree(output) }
   let plan = try TrainingPlan(stage.computed(by: (settings.device ?? .cpu).engines), settings)
-  let engines = try TrainingEngines(plan.settings.device, threads: plan.settings.threads)
+  let engines = try TrainingEngines(
+    plan.settings.device, count: plan.settings.devices, threads: plan.settings.threads)
   let panel = trainingPanel(
     plan, memoryBytes: try memoryBytes(plan, engines.provider, exchange), output: output, device: engines.device,
     deviceMemory: try plan.deviceMemory(engines.provider), processes: exchange.count)
@@ -84,7 +85,8 @@ private func resume(
   // As where a run begins on a device, whose memory is not the processor's.
   if settings.device == .gpu { settings.recomputeActivations = true }
   let plan = try TrainingPlan(resuming: run, record: record, stage, settings)
-  let engines = try TrainingEngines(plan.settings.device, threads: plan.settings.threads)
+  let engines = try TrainingEngines(
+    plan.settings.device, count: plan.settings.devices, threads: plan.settings.threads)
   let panel = trainingPanel(
     plan, memoryBytes: try memoryBytes(plan, engines.provider, exchange), output: run.path, device: engines.device,
     deviceMemory: try plan.deviceMemory(engines.provider), resumed: record.options,

@@ -23,15 +23,21 @@ struct TrainingEngines {
   /// - Throws: why the device has failed, if it has.
   func check() throws { if let failure = provider.failure { throw failure } }
 
-  /// - Throws: `PJRTError` for a device that is not there.
-  init(_ device: TrainingDevice, threads: Int) throws {
+  /// - Parameter count: of the device's kind, to share the work.
+  /// - Throws: `PJRTError` for a device that is not there, `TrainingError` for several processors.
+  init(_ device: TrainingDevice, count: Int = 1, threads: Int) throws {
     processor = CPUEngineProvider(threads: threads)
     switch device {
     case .cpu:
+      guard count == 1 else {
+        throw TrainingError(
+          "--devices \(count) is for GPUs. Add --device gpu, or leave it out: several processes share the work by mpirun."
+        )
+      }
       provider = processor
       (self.device, recordedDevice, kind) = (nil, nil, nil)
     case .gpu:
-      let runner = try PJRTRunner(plugin: try PJRTPlugin.find(), cache: .ofUser)
+      let runner = try PJRTRunner(plugin: try PJRTPlugin.find(), cache: .ofUser, replicas: count)
       provider = ProgramEngineProvider(runner)
       (self.device, recordedDevice, kind) = (runner.description, runner.identity, runner.devices[0].kind)
     }
@@ -52,12 +58,15 @@ extension PJRTRunner {
   /// What decides a run's bits: "NVIDIA H200 by PJRT 0.116, cuda, …" with the plugin's own words.
   fileprivate var identity: String {
     let words = version.split(whereSeparator: \.isNewline).joined(separator: ", ")
-    return "\(devices[0].kind) by PJRT 0.\(minorVersion), \(platform), \(words)"
+    return (replicas > 1 ? "\(replicas) × " : "")
+      + "\(devices[0].kind) by PJRT 0.\(minorVersion), \(platform), \(words)"
   }
 
-  /// "NVIDIA H200 (105 GiB for programs), the first of 8, by PJRT 0.116, cuda".
+  /// "NVIDIA H200 (105 GiB for programs), the first of 8, by PJRT 0.116, cuda"; or "4 × NVIDIA H200 (105 GiB for programs
+  /// each), the first of 8, …".
   var description: String {
-    devices[0].kind + (devices[0].memory.map { " (\(formatBytes($0)) for programs)" } ?? "")
-      + (devices.count > 1 ? ", the first of \(devices.count)," : "") + " by PJRT 0.\(minorVersion), \(platform)"
+    let memory = devices[0].memory.map { " (\(formatBytes($0)) for programs\(replicas > 1 ? " each" : ""))" } ?? ""
+    return (replicas > 1 ? "\(replicas) × " : "") + devices[0].kind + memory
+      + (devices.count > replicas ? ", the first of \(devices.count)," : "") + " by PJRT 0.\(minorVersion), \(platform)"
   }
 }
