@@ -124,7 +124,7 @@ let package = Package(
     tests(of: "Tokenization", imports: ["TestSupport", "Storage", "Templates"]),
     tests(of: "Templates", imports: ["TestSupport", "Storage"]),
     tests(of: "Vision", imports: ["TestSupport"]),
-    tests(of: "ModelFiles", imports: ["TestSupport", "Storage", "Model", "Tokenization"]),
+    tests(of: "ModelFiles", imports: ["TestSupport", "Storage", "Model", "Tokenization", "Vision"]),
     tests(of: "Corpus", imports: ["TestSupport", "Storage", "Model", "Processes", "Vision", "Tokenization"]),
     tests(
       of: "Training",

@@ -27,9 +27,11 @@ package final class CPUEngineProvider: TrainingEngineProvider {
     let table = if let lora { ParameterTable(lora, configuration) } else { try ParameterTable(configuration) }
     let passBytes = TrainingPass.memoryBytes(
       configuration, precision: settings.precision, maximumTokens: settings.maximumTokens, workers: threads,
-      trains: settings.optimizer != nil, recomputes: settings.recomputesActivations, lora: lora)
+      trains: settings.optimizer != nil, recomputes: settings.recomputesActivations, lora: lora,
+      learning: settings.learning)
+    let learned = table.learned(configuration, settings.learning)
     let optimizerBytes = settings.optimizer.map {
-      Optimizer.byteCount(table, $0, precision: settings.precision, workers: threads, ranks: settings.ranks)
+      Optimizer.byteCount(learned, $0, precision: settings.precision, workers: threads, ranks: settings.ranks)
     }
     let weightCount = lora?.parameterCount(configuration) ?? configuration.parameterCount
     return passBytes + weightCount * 4 + (optimizerBytes ?? 0) + MatrixProducts.codeBytes

@@ -10,6 +10,8 @@ package final class CPUTrainingEngine: SharedTrainingEngine, DistillingEngine {
   /// Nil for an engine that only computes losses.
   private let optimizer: Optimizer?
   private let team: WorkerTeam
+  /// What of the trained block the optimizer changes: all, except in a model that sees.
+  private let learned: ParameterTable
 
   init(_ model: TrainedModel, _ settings: EngineSettings, team: WorkerTeam) throws {
     self.model = model
@@ -17,12 +19,13 @@ package final class CPUTrainingEngine: SharedTrainingEngine, DistillingEngine {
     pass = try TrainingPass(
       model, precision: settings.precision, maximumTokens: settings.maximumTokens, team: team,
       trains: settings.optimizer != nil, recomputes: settings.recomputesActivations,
-      rotaryScaling: settings.rotaryScaling, seed: settings.seed)
+      rotaryScaling: settings.rotaryScaling, seed: settings.seed, learning: settings.learning)
     var isWhole = true
     if case .adapter = model { isWhole = false }
-    optimizer = try settings.optimizer.map {
+    learned = model.trained.table.learned(model.configuration, settings.learning)
+    optimizer = try settings.optimizer.map { [learned] in
       try Optimizer(
-        model.trained.table, $0, precision: settings.precision, workers: team.count, rank: settings.rank,
+        learned, $0, precision: settings.precision, workers: team.count, rank: settings.rank,
         ranks: settings.ranks, byLayer: isWhole)
     }
   }
@@ -85,7 +88,7 @@ package final class CPUTrainingEngine: SharedTrainingEngine, DistillingEngine {
     switch values {
     case .weights: true
     case .gradients: pass.gradients != nil
-    case .firstMoment, .secondMoment: optimizer?.keeps(values, of: entry) ?? false
+    case .firstMoment, .secondMoment: learned.entry(entry.key) != nil && optimizer?.keeps(values, of: entry) ?? false
     }
   }
 

@@ -2,24 +2,21 @@ import Compute
 import Machine
 import Model
 
-/// The weights of a model that training does not change: matrices in one block of either type, norms,
-/// biases and routers in fp32.
+/// The weights of a model that training does not change.
 ///
 /// The training of an adapter reads them. In bfloat16 there is no second, longer copy of a matrix.
 package final class FrozenWeights {
   package let configuration: ModelConfiguration
-  package let type: ElementType
-  package let table: ParameterTable
+  package let values: FrozenValues
   package let views: WeightViews
   /// [experts, n] of each layer; none for a dense model.
   package let routers: [MatrixView]
-  /// The places in `exactValues` of what is kept in fp32 whatever the type: norms, biases and routers.
-  package let exactTable: ParameterTable
-  private let block: AlignedBuffer
-  private let exact: AlignedBuffer
 
+  package var type: ElementType { values.type }
+  package var table: ParameterTable { values.table }
+  package var exactTable: ParameterTable { values.exactTable }
   /// Valid while this object lives.
-  package var exactValues: UnsafePointer<Float> { UnsafePointer(exact.base.assumingMemoryBound(to: Float.self)) }
+  package var exactValues: UnsafePointer<Float> { UnsafePointer(values.exactValues) }
 
   /// - Parameter read: writes the fp32 values of a weight to an address.
   /// - Throws: `OutOfMemoryError`, and what `read` throws.
@@ -28,44 +25,11 @@ package final class FrozenWeights {
     read: (ParameterEntry, UnsafeMutablePointer<Float>) throws -> Void
   ) throws {
     self.configuration = configuration
-    self.type = type
-    self.table = table
-    block = try AlignedBuffer(byteCount: table.totalCount * type.byteCount)
-    views = WeightViews(block.base, type, table, configuration)
-    var end = 0
-    exactTable = ParameterTable(
-      table.entries.filter(\.role.keptInFloat32).map { entry in
-        var entry = entry
-        entry.offset = end.roundedUp(to: cacheLineFloats)
-        end = entry.range.upperBound
-        return entry
-      })
-    exact = try AlignedBuffer(byteCount: exactTable.totalCount * 4)
-    let exactValues = exact.base.bindMemory(to: Float.self, capacity: exactTable.totalCount)
-    routers = WeightViews.routers(exactValues, exactTable, configuration)
-    let matrices = table.entries.filter { !$0.role.keptInFloat32 }
-    let room = try AlignedBuffer(byteCount: matrices.map(\.count).max()! * 4)
-    for entry in matrices {
-      let values = room.base.assumingMemoryBound(to: Float.self)
-      try read(entry, values)
-      convert(MatrixView(values, rows: 1, columns: entry.count), to: row(entry))
-    }
-    for entry in table.entries where entry.role.keptInFloat32 {
-      try read(entry, exactValues + exactTable.offset(entry.key))
-    }
+    values = try FrozenValues(table, type: type, read: read)
+    views = WeightViews(values.base, type, table, configuration)
+    routers = WeightViews.routers(values.exactValues, values.exactTable, configuration)
   }
 
   /// Writes the fp32 values of a weight to an address.
-  func copy(_ entry: ParameterEntry, to target: UnsafeMutablePointer<Float>) {
-    if let exact = exactTable.entry(entry.key) {
-      target.update(from: exactValues + exact.offset, count: entry.count)
-    } else {
-      convert(row(entry), to: MatrixView(target, rows: 1, columns: entry.count))
-    }
-  }
-
-  /// The values of a matrix, as one row.
-  private func row(_ entry: ParameterEntry) -> MatrixView {
-    MatrixView(block.base + entry.offset * type.byteCount, rows: 1, columns: entry.count, type: type)
-  }
+  func copy(_ entry: ParameterEntry, to target: UnsafeMutablePointer<Float>) { values.copy(entry, to: target) }
 }

@@ -58,7 +58,8 @@ package final class InferenceWeights {
   ) throws {
     self.configuration = configuration
     self.type = type
-    var layout = try Layout(table, type)
+    // What sees is a picture encoder's.
+    var layout = try Layout(table.withoutSight, type)
     let hidden = configuration.hiddenSize
     embedding = layout.matrix(ParameterKey.embedding)
     output = configuration.tiesEmbeddings ? embedding : layout.matrix(ParameterKey.output)

@@ -22,6 +22,8 @@ final class PassBatch {
   private let documentOffsets: UnsafeMutablePointer<Int32>
   /// Rows whose values do not come from the embedding table.
   private(set) var embedded: [EmbeddedSpan] = []
+  /// Rows that are pictures', each of rowsPerPicture.
+  private(set) var pictures: [Range<Int>] = []
   /// [documents] how much each document counts, in what is not a loss of its tokens; the padding's 0.
   let documentWeights: UnsafeMutablePointer<Float>
   /// [lossCount] the rows that have a loss, then as many -1 as make the number even for the workers.
@@ -95,6 +97,10 @@ final class PassBatch {
       precondition(span.columns == shape.hiddenSize, "embedded rows of \(span.columns), expected \(shape.hiddenSize)")
     }
     embedded = batch.embedded
+    for picture in batch.pictures {
+      precondition(picture.rows.count == shape.sight?.rowsPerPicture, "a picture of \(picture.rows.count) rows")
+    }
+    pictures = batch.pictures.map(\.rows)
     tokenCount = tokens.count
     rows = Self.padded(tokenCount, workers)
     lossCount = 0
@@ -143,9 +149,16 @@ final class PassBatch {
   /// Calls `body` with each stretch of rows that come from the embedding table, the padding's included.
   func forEachTokenRange(_ body: (Range<Int>) -> Void) {
     var start = 0
-    for span in embedded {
-      if start < span.rows.lowerBound { body(start..<span.rows.lowerBound) }
-      start = span.rows.upperBound
+    var (span, picture) = (0, 0)
+    // Both rise, and none overlaps another.
+    while span < embedded.count || picture < pictures.count {
+      let isSpan =
+        picture == pictures.count
+        || span < embedded.count && embedded[span].rows.lowerBound < pictures[picture].lowerBound
+      let outside = isSpan ? embedded[span].rows : pictures[picture]
+      if isSpan { span += 1 } else { picture += 1 }
+      if start < outside.lowerBound { body(start..<outside.lowerBound) }
+      start = outside.upperBound
     }
     if start < rows { body(start..<rows) }
   }

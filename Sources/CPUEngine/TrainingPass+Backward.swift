@@ -38,7 +38,7 @@ extension TrainingPass {
       // Here all rows are complete up to attention: what sums over tokens can be summed.
       attendBackward(layer, worker)
       normalizeAttentionInput(layer, worker, rows)
-      if let gradients = weightGradients?.layers[layer] {
+      if let gradients = weightGradients?.layers[layer], learns(layer) {
         addWeightGradient(worker, view(plan.dFeedForwardOutput), view(plan.activated), gradients.down)
         addWeightGradient(worker, view(activations(layer).gateUp), view(plan.feedForwardInput), gradients.gateUp)
         if shape.isMixture { addExpertWeightGradients(layer, worker) }
@@ -46,7 +46,7 @@ extension TrainingPass {
           worker, view(plan.dAttentionOutput), view(activations(layer).attended), gradients.attentionOutput)
       }
       meet(worker)
-      if let gradients = weightGradients?.layers[layer] {
+      if let gradients = weightGradients?.layers[layer], learns(layer) {
         addWeightGradient(
           worker, view(plan.dQueriesKeysValues), view(plan.attentionInput), gradients.queriesKeysValues)
       }
@@ -55,6 +55,7 @@ extension TrainingPass {
     guard let weightGradients else { return }
     meet(worker)
     complete(0, worker)
+    guard learning.trainsOutsideLayers else { return }
     // x = E[token]: each worker adds all tokens for its own columns.
     let columns = team.share(of: shape.hiddenSize, worker: worker, multiple: 16)
     batch.forEachTokenRange { rows in
@@ -67,7 +68,7 @@ extension TrainingPass {
 
   /// When all workers have left a layer: adds up the gradients of its norms and biases, the last ones that are missing.
   private func complete(_ layer: Int, _ worker: Int) {
-    guard worker == 0, lora == nil, let gradients, let vectorGradients else { return }
+    guard worker == 0, lora == nil, learns(layer), let gradients, let vectorGradients else { return }
     vectorGradients.add(layer, to: gradients, at: vectors.layers[layer])
     onLayerComplete?()
   }

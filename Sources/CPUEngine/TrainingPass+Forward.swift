@@ -30,6 +30,14 @@ extension TrainingPass {
         convert(MatrixView(first, rows: mine.count, columns: span.columns), to: input.rows(mine))
       }
     }
+    if let pictureRows {
+      for (picture, place) in batch.pictures.enumerated() {
+        let mine = place.clamped(to: rows)
+        guard !mine.isEmpty else { continue }
+        let first = picture * place.count + mine.lowerBound - place.lowerBound
+        convert(pictureRows.rows(first..<first + mine.count), to: input.rows(mine))
+      }
+    }
     lap(.copies, worker)
   }
 

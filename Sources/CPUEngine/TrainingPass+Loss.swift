@@ -29,7 +29,7 @@ extension TrainingPass {
       chunkLoss(worker, start: start, rows: mine, findsGradients: findsGradients, teacher: teacher)
       // A smaller last chunk is divided in another way, in places of the logits that others may still be reading.
       meet(worker)
-      guard findsGradients, let weightGradients else { continue }
+      guard findsGradients, let weightGradients, learning.trainsOutsideLayers else { continue }
       // Wout += dLogitsᵀ·h over all rows of the chunk, each worker for its part of the vocabulary.
       let vocabulary = team.share(of: shape.outputSize, worker: worker, multiple: PassBatch.rowMultiple)
       if !vocabulary.isEmpty {

@@ -41,6 +41,14 @@ package final class TrainingPass {
   let routerGradients: [MatrixView]
   /// The adapter, if that is what is trained.
   let lora: LoRAPass?
+  /// What learns, in a model that sees; everything in others.
+  let learning: SightTraining
+  /// Only of a model that sees.
+  private let sight: SightPass?
+  /// [pictures · rowsPerPicture, n] what the current batch's pictures became, until the next.
+  private(set) var pictureRows: MatrixView?
+  /// What of the gradients is summed up: that of the weights that learn.
+  private let learnedRanges: [Range<Int>]
   let rotaryTable: RotaryTable
   let attentionShape: AttentionShape
   let attentionScratch: [AttentionScratch]
@@ -74,11 +82,14 @@ package final class TrainingPass {
   /// - Parameters:
   ///   - model: frozen weights are of the type `precision`.
   ///   - seed: of an adapter's dropout.
+  ///   - learning: what has gradients, in a model that sees.
   package init(
     _ model: TrainedModel, precision: ElementType, maximumTokens: Int, team: WorkerTeam, trains: Bool = true,
-    recomputes: Bool = false, rotaryScaling: RotaryScaling? = nil, seed: UInt64 = 0
+    recomputes: Bool = false, rotaryScaling: RotaryScaling? = nil, seed: UInt64 = 0,
+    learning: SightTraining = .everything
   ) throws(OutOfMemoryError) {
     self.model = model
+    self.learning = model.configuration.sight == nil ? .everything : learning
     parameters = model.trained
     self.precision = precision
     self.team = team
@@ -132,22 +143,55 @@ package final class TrainingPass {
       scratch.append(try AttentionScratch(shape: attentionShape, maximumSequenceLength: batch.capacity))
     }
     attentionScratch = scratch
+    learnedRanges = parameters.table.learnedRanges(model.configuration, learning)
+    let trainsTower = gradients != nil && self.learning.trainsTower
+    sight = try Self.sight(
+      model, precision: precision, weights: trained, gradients: gradients, trainsTower: trainsTower,
+      maximumTokens: batch.capacity, team: team)
     refreshWorkingWeights()
+  }
+
+  /// What encodes pictures for a model; nil for one that does not see.
+  private static func sight(
+    _ model: TrainedModel, precision: ElementType, weights: UnsafeMutableRawPointer,
+    gradients: UnsafeMutablePointer<Float>?, trainsTower: Bool, maximumTokens: Int, team: WorkerTeam
+  ) throws(OutOfMemoryError) -> SightPass? {
+    guard let sight = model.configuration.sight else { return nil }
+    guard case .whole(let parameters) = model else { preconditionFailure("an adapter on a model that sees") }
+    return try SightPass(
+      sight, width: parameters.configuration.hiddenSize, precision: precision, weights: weights,
+      table: parameters.table, exact: SightVectors(base: parameters.values, table: parameters.table),
+      gradients: gradients, trainsTower: trainsTower, pictures: max(1, maximumTokens / sight.rowsPerPicture), team: team
+    )
   }
 
   /// Bytes that a pass holds in addition to the parameters: activations, gradients, the parameters' working copy, and frozen
   /// weights.
   ///
-  /// - Parameter lora: the adapter that is trained; nil for the whole model.
+  /// - Parameters:
+  ///   - lora: the adapter that is trained; nil for the whole model.
+  ///   - learning: what has gradients, in a model that sees.
   package static func memoryBytes(
     _ configuration: ModelConfiguration, precision: ElementType, maximumTokens: Int, workers: Int, trains: Bool = true,
-    recomputes: Bool = false, lora: LoRAConfiguration? = nil
+    recomputes: Bool = false, lora: LoRAConfiguration? = nil, learning: SightTraining = .everything
   ) -> Int {
     let rows = PassBatch.padded(maximumTokens, workers)
     let plan = ActivationPlan(
       configuration, rows: rows, precision: precision, workers: workers, trains: trains, recomputes: recomputes)
     let perParameter = (trains ? 4 : 0) + (precision == .bfloat16 ? 2 : 0)
-    guard let lora else { return plan.byteCount + configuration.parameterCount * perParameter }
+    let sightBytes = configuration.sight.map {
+      SightPass.memoryBytes(
+        $0, width: configuration.hiddenSize, precision: precision, pictures: max(1, rows / $0.rowsPerPicture),
+        workers: workers, trains: trains, trainsTower: trains && learning.trainsTower)
+    }
+    guard let lora else {
+      let unlearned = (try? ParameterTable(configuration)).map { table in
+        table.entries.reduce(0) { $0 + $1.count }
+          - table.learned(configuration, learning).entries.reduce(0) { $0 + $1.count }
+      }
+      return plan.byteCount + (sightBytes ?? 0) + configuration.parameterCount * perParameter
+        - (trains ? 4 * (unlearned ?? 0) : 0)
+    }
     return plan.byteCount + lora.parameterCount(configuration) * perParameter
       + configuration.parameterCount * precision.byteCount
       + LoRAPass.memoryBytes(lora, configuration, precision: precision, rows: rows, workers: workers)
@@ -169,8 +213,10 @@ package final class TrainingPass {
     guard let gradients else { preconditionFailure("this pass has no gradients") }
     expertUse?.reset()
     team.run { worker in
-      let range = team.share(of: parameters.table.totalCount, worker: worker, multiple: 16)
-      (gradients + range.lowerBound).update(repeating: 0, count: range.count)
+      for learned in learnedRanges {
+        let range = team.share(of: learned.count, worker: worker, multiple: 16)
+        (gradients + learned.lowerBound + range.lowerBound).update(repeating: 0, count: range.count)
+      }
     }
   }
 
@@ -227,7 +273,14 @@ package final class TrainingPass {
       lap(.copies, worker)
     }
     // Frozen vectors have no use for theirs.
-    if lora == nil { vectorGradients.addOutput(to: gradients + vectors.output) }
+    if lora == nil && learning.trainsOutsideLayers { vectorGradients.addOutput(to: gradients + vectors.output) }
+    if let sight, let rowsPerPicture = shape.sight?.rowsPerPicture {
+      let pictures = self.batch.pictures
+      sight.backward { row, target in
+        let source = pictures[row / rowsPerPicture].lowerBound + row % rowsPerPicture
+        convert(view(plan.dResidual).rows(source..<source + 1), to: target)
+      }
+    }
     expertUse?.addBatch(weight: self.batch.documentWeightSum)
     return lossSum()
   }
@@ -247,6 +300,8 @@ package final class TrainingPass {
   func fill(_ batch: Batch, lossWeights: [Float]?, mean: LossMean = .tokens) {
     self.batch.fill(
       batch, lossWeights: lossWeights ?? batch.lossWeights, shape: shape, rotaryTable: rotaryTable, mean: mean)
+    guard let sight else { return precondition(batch.pictures.isEmpty, "pictures for a model that does not see") }
+    pictureRows = sight.forward(batch.pictures.map(\.values))
   }
 
   private func lossSum() -> LossSum { batch.lossSum(ofRows: 0..<batch.lossCount, tokens: batch.tokenCount) }
@@ -304,6 +359,9 @@ package final class TrainingPass {
   func residualAfter(_ layer: Int) -> MatrixView {
     view(layer + 1 < shape.layerCount ? activations(layer + 1).input : plan.output)
   }
+
+  /// Whether the weights of a layer learn.
+  func learns(_ layer: Int) -> Bool { learning.trains(layer: layer, of: shape.layerCount) }
 
   /// The values of a norm or bias.
   func vectorValues(_ offset: Int) -> UnsafePointer<Float> { vectorBase + offset }

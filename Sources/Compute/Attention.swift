@@ -1,7 +1,7 @@
 import CKernels
 import Model
 
-/// The shape of causal grouped-query attention on a fused matrix.
+/// The shape of grouped-query attention on a fused matrix.
 ///
 /// A row of queries, keys and values holds the queries of all heads, then the keys, then the values of all key/value
 /// heads, each `headSize` elements. `headCount / keyValueHeadCount` query heads next to each other share a key/value head.
@@ -9,14 +9,17 @@ package struct AttentionShape: Sendable, Equatable {
   package var headCount: Int
   package var keyValueHeadCount: Int
   package var headSize: Int
+  /// Whether a token sees itself and those before it, rather than its whole document.
+  package var isCausal: Bool
 
-  package init(headCount: Int, keyValueHeadCount: Int, headSize: Int) {
+  package init(headCount: Int, keyValueHeadCount: Int, headSize: Int, isCausal: Bool = true) {
     precondition(
       keyValueHeadCount > 0 && headCount > 0 && headCount % keyValueHeadCount == 0 && headSize > 0 && headSize % 2 == 0,
       "attention with \(headCount) heads over \(keyValueHeadCount), each of \(headSize)")
     self.headCount = headCount
     self.keyValueHeadCount = keyValueHeadCount
     self.headSize = headSize
+    self.isCausal = isCausal
   }
 
   /// Query heads that share a key/value head.
@@ -133,7 +136,7 @@ struct QueryTile {
     self.group = group
     pieces = min(maximumPieces, (group.length - first + 15) / 16)
     vectors = pieces * group.shape.groupSize
-    keyEnd = min(group.length, first + 16 * pieces)
+    keyEnd = group.shape.isCausal ? min(group.length, first + 16 * pieces) : group.length
   }
 
   /// The position of a vector's first query in the document.
@@ -143,13 +146,16 @@ struct QueryTile {
   func queryCount(_ vector: Int) -> Int { min(16, group.length - query(vector)) }
 
   /// The end of the keys within a block that a vector reaches.
-  func keyEnd(_ vector: Int, in block: Range<Int>) -> Int { min(block.upperBound, query(vector) + 16) }
+  func keyEnd(_ vector: Int, in block: Range<Int>) -> Int {
+    group.shape.isCausal ? min(block.upperBound, query(vector) + 16) : block.upperBound
+  }
 
   /// Calls `body` with ranges of keys that together make up the block, each with the first vector that reaches them.
   ///
   /// Before the tile's own queries every vector reaches every key; within them, 16 keys at a time, ever fewer do.
   @inline(__always)
   func forEachStep(of block: Range<Int>, _ body: (_ keys: Range<Int>, _ firstVector: Int) -> Void) {
+    if !group.shape.isCausal { return body(block, 0) }
     var start = block.lowerBound
     for piece in 0..<pieces {
       let end = min(block.upperBound, first + 16 * (piece + 1))

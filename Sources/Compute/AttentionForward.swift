@@ -1,8 +1,8 @@
 import CKernels
 import VectorMath
 
-/// Packed causal grouped-query attention of one document and one key/value head:
-/// output = softmax(queries·keysᵀ / √headSize)·values, each query over the keys up to its own.
+/// Packed grouped-query attention of one document and one key/value head: output = softmax(queries·keysᵀ / √headSize)·values,
+/// each query over the keys up to its own, or over all of them if the shape is not causal.
 ///
 /// The online softmax of Milakov & Gimelshein 2018 (arXiv 1805.02867), by blocks of keys as in Dao et al. 2022 (arXiv
 /// 2205.14135): no more than a tile of scores exists at a time, and tiles beyond the diagonal are never computed.
@@ -56,7 +56,8 @@ extension QueryTile {
     for vector in 0..<vectors {
       let scores = scratch.scores + 16 * vector
       let query = query(vector)
-      for key in query..<max(query, keyEnd(vector, in: block)) {
+      let masked = group.shape.isCausal ? query..<max(query, keyEnd(vector, in: block)) : query..<query
+      for key in masked {
         ckStoreFloats(SIMD16(repeating: -1e30), scores + (key - block.lowerBound) * lanes, key - query)
       }
       if block.count % 2 == 1 { Float.store(SIMD16(repeating: -1e30), to: scores + block.count * lanes, 16) }

@@ -5,9 +5,10 @@ extension InferenceEngine {
   /// How well the model predicts the tokens of some documents, each read by itself as a prompt is.
   ///
   /// - Parameters:
-  ///   - batch: no document is longer than the context.
+  ///   - batch: no document is longer than the context; pictures are rows already (`EmbeddedSpan`).
   ///   - pool: of this engine, with free pages for the longest document.
   func lossSum(_ batch: Batch, _ pool: KeyValuePool) -> LossSum {
+    precondition(batch.pictures.isEmpty, "pictures that are not encoded")
     var sum = LossSum(tokens: batch.tokenCount)
     for number in 0..<batch.documentCount {
       let document = batch.rows(ofDocument: number)

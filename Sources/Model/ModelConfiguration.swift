@@ -88,7 +88,12 @@ public struct ModelConfiguration: Sendable, Equatable {
     let feedForwards = 3 * hiddenSize * (sharedIntermediateSize + expertCount * intermediateSize)
     let router = expertCount * hiddenSize
     return embedding + (tiesEmbeddings ? 0 : outputSize * hiddenSize)
-      + layerCount * (attention + feedForwards + router + 2 * hiddenSize) + hiddenSize
+      + layerCount * (attention + feedForwards + router + 2 * hiddenSize) + hiddenSize + sightParameterCount
+  }
+
+  /// The learned values of projector and tower; 0 for a model that does not see.
+  package var sightParameterCount: Int {
+    sight?.weights(width: hiddenSize).reduce(0) { $0 + $1.shape.reduce(1, *) } ?? 0
   }
 
   /// The learned values that one token meets: all except those of the experts that it is not routed to.

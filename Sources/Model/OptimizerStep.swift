@@ -50,13 +50,15 @@ package struct OptimizerStep: Sendable {
 extension ParameterEntry {
   /// Whether Muon moves this matrix: one that turns one vector inside a layer into another, attention's and
   /// feed-forward's projections. A router's is not, since its outputs are compared with each other.
-  /// A's and B's product is such a matrix, but neither of them is; embedding and output are tables by token.
+  /// A's and B's product is such a matrix, but neither of them is; embedding and output are tables by token. What sees is
+  /// left to AdamW.
   package func isMovedByMuon(_ kind: OptimizerKind) -> Bool {
     guard kind == .muon else { return false }
     return switch role {
     case .query, .key, .value, .attentionOutput, .gate, .up, .down: true
     case .embedding, .output, .attentionNorm, .feedForwardNorm, .finalNorm, .queryNorm, .keyNorm, .queryBias, .keyBias,
-      .valueBias, .attentionOutputBias, .router, .loraA, .loraB:
+      .valueBias, .attentionOutputBias, .router, .loraA, .loraB,
+      .projector, .tower:
       false
     }
   }

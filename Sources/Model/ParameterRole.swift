@@ -29,6 +29,10 @@ package enum ParameterRole: Hashable, Sendable {
   /// A [rank, inputs] and B [outputs, rank] of an adapter on a linear layer.
   case loraA(LoRATarget, of: FeedForwardBlock = .dense)
   case loraB(LoRATarget, of: FeedForwardBlock = .dense)
+  /// Of what lies between a tower and the model.
+  case projector(ProjectorPart)
+  /// Of a tower that sees; of one of its layers, from 0, or outside of them.
+  case tower(TowerPart, block: Int? = nil)
 }
 
 /// How a weight begins.
@@ -52,6 +56,8 @@ extension ParameterRole {
   package var isNorm: Bool {
     switch self {
     case .attentionNorm, .feedForwardNorm, .finalNorm, .queryNorm, .keyNorm: true
+    case .projector(let part): part == .norm
+    case .tower(let part, _): part.isNorm
     case .queryBias, .keyBias, .valueBias, .attentionOutputBias, .embedding, .output, .query, .key, .value,
       .attentionOutput, .router, .gate, .up, .down, .loraA, .loraB:
       false
@@ -61,6 +67,8 @@ extension ParameterRole {
   package var isBias: Bool {
     switch self {
     case .queryBias, .keyBias, .valueBias, .attentionOutputBias: true
+    case .projector(let part): part == .normBias || part == .firstBias || part == .secondBias
+    case .tower(let part, _): part.isBias
     case .attentionNorm, .feedForwardNorm, .finalNorm, .queryNorm, .keyNorm, .embedding, .output, .query, .key, .value,
       .attentionOutput, .router, .gate, .up, .down, .loraA, .loraB:
       false
@@ -70,9 +78,11 @@ extension ParameterRole {
   /// Whether the optimizer's weight decay applies: to every matrix, and to no norm or bias.
   package var isDecayed: Bool { !isNorm && !isBias }
 
-  /// Whether an engine keeps the weight in fp32 whatever the precision of the others: norms and biases are small, and a
-  /// router's rounding would send tokens to other experts.
-  package var keptInFloat32: Bool { isNorm || isBias || self == .router }
+  /// Whether an engine keeps the weight in fp32 whatever the precision of the others: norms and biases are small, a router's
+  /// rounding would send tokens to other experts, and a tower's class token and positions enter no product.
+  package var keptInFloat32: Bool {
+    isNorm || isBias || self == .router || self == .tower(.classToken) || self == .tower(.position)
+  }
 
   /// What a new weight is.
   ///
@@ -87,6 +97,7 @@ extension ParameterRole {
     case .queryBias, .keyBias, .valueBias, .attentionOutputBias: .all(0)
     case .attentionOutput, .up: .normal(deviation: 0.02 / (2 * Double(layerCount)).squareRoot())
     case .embedding, .output, .query, .key, .value, .router, .gate, .down: .normal(deviation: 0.02)
+    case .projector, .tower: isNorm ? .all(1) : isBias ? .all(0) : .normal(deviation: 0.02)
     case .loraA, .loraB: preconditionFailure("an adapter's weights have no normal deviation")
     }
   }
@@ -98,7 +109,7 @@ extension ParameterRole {
     case .query, .key, .queryBias, .keyBias, .loraB(.query, _), .loraB(.key, _): true
     case .valueBias, .attentionOutputBias, .embedding, .output, .attentionNorm, .feedForwardNorm, .finalNorm,
       .queryNorm, .keyNorm, .value,
-      .attentionOutput, .router, .gate, .up, .down, .loraA, .loraB:
+      .attentionOutput, .router, .gate, .up, .down, .loraA, .loraB, .projector, .tower:
       false
     }
   }

@@ -7,7 +7,8 @@ public struct ParameterEntry: Sendable, Equatable {
   package var role: ParameterRole
   /// From 0; nil outside the layers.
   package var layer: Int?
-  /// [rows, columns] of a matrix stored by rows (outputs by inputs), or [count] of a vector.
+  /// [rows, columns] of a matrix stored by rows (outputs by inputs), or [count] of a vector; [outputs, 3, rows, columns] of
+  /// a tower's patches.
   public var shape: [Int]
   /// Elements before this weight in the block.
   public var offset: Int
@@ -20,7 +21,7 @@ public struct ParameterEntry: Sendable, Equatable {
 /// Where each weight of a model lies in one block: the single table that pairs checkpoint key, role, shape and place.
 ///
 /// Order: embedding; for each layer, norm, queries, keys, values, (their biases), (query norm, key norm), output, (its
-/// bias), norm, gate, up, down; final norm; output matrix if untied. In a mixture of experts, router and then gate, up, down of each
+/// bias), norm, gate, up, down; final norm; output matrix if untied; projector and tower of a model that sees. In a mixture of experts, router and then gate, up, down of each
 /// expert, those of the shared experts as one last. Queries, keys and values lie without gaps, as one
 /// [query + 2·keyValue, hidden] matrix, and so do gate and up, [2·intermediate, hidden]. Apart from the inner members of
 /// these two groups every weight begins at a multiple of 16 elements (64 bytes).
@@ -41,6 +42,9 @@ public struct ParameterTable: Sendable, Equatable {
     var entries: [ParameterEntry] = []
     var end = 0
     func add(_ key: String, _ role: ParameterRole, _ layer: Int?, _ shape: Int..., joined: Bool = false) {
+      place(key, role, layer, shape, joined: joined)
+    }
+    func place(_ key: String, _ role: ParameterRole, _ layer: Int?, _ shape: [Int], joined: Bool) {
       if !joined { end = end.roundedUp(to: cacheLineFloats) }
       entries.append(
         ParameterEntry(key: key, role: role, layer: layer, shape: shape, offset: end, count: shape.reduce(1, *)))
@@ -88,8 +92,26 @@ public struct ParameterTable: Sendable, Equatable {
     if !configuration.tiesEmbeddings {
       add(ParameterKey.output(configuration), .output, nil, configuration.outputSize, hidden)
     }
+    for weight in configuration.sight?.weights(width: hidden) ?? [] {
+      place(weight.key, weight.role, nil, weight.shape, joined: weight.isJoined)
+    }
 
     self.init(entries)
+  }
+
+  /// Projector and tower alone.
+  ///
+  /// - Parameter width: the language model's hiddenSize.
+  package init(_ sight: SightConfiguration, width: Int) {
+    var end = 0
+    self.init(
+      sight.weights(width: width).map { weight in
+        let offset = weight.isJoined ? end : end.roundedUp(to: cacheLineFloats)
+        let count = weight.shape.reduce(1, *)
+        end = offset + count
+        return ParameterEntry(
+          key: weight.key, role: weight.role, layer: nil, shape: weight.shape, offset: offset, count: count)
+      })
   }
 
   /// - Parameter entries: weights that are laid out already, one after the other.
@@ -99,6 +121,17 @@ public struct ParameterTable: Sendable, Equatable {
     indices = Dictionary(uniqueKeysWithValues: entries.enumerated().map { ($1.key, $0) })
     places = Dictionary(
       uniqueKeysWithValues: entries.enumerated().map { (Place(role: $1.role, layer: $1.layer), $0) })
+  }
+
+  /// The weights of the language model alone, where they lie in this table.
+  package var withoutSight: ParameterTable {
+    let language = entries.filter { entry in
+      switch entry.role {
+      case .projector, .tower: false
+      default: true
+      }
+    }
+    return language.count == entries.count ? self : ParameterTable(language)
   }
 
   /// The entry with this checkpoint key; nil when the model has no such weight.

@@ -1,3 +1,5 @@
+import Storage
+
 /// What lies between a tower and a language model: a row of the tower becomes a row of the model's width.
 package struct ProjectorConfiguration: Sendable, Equatable {
   package enum Kind: String, Sendable {
@@ -30,11 +32,18 @@ package struct SightConfiguration: Sendable, Equatable {
   package var projector: ProjectorConfiguration
   /// Tokens that stand for a picture, each of them as often as the others, one after the other: one of them, or v1's two.
   package var placeholderIDs: [Int]
+  /// What a picture goes through before the tower sees it: the object of a `preprocessor_config.json`, kept whole. Nil: what
+  /// towers of the kind have by default, at this one's size.
+  package var preprocessing: JSON?
 
-  package init(tower: VisionTowerConfiguration, projector: ProjectorConfiguration, placeholderIDs: [Int]) {
+  package init(
+    tower: VisionTowerConfiguration, projector: ProjectorConfiguration, placeholderIDs: [Int],
+    preprocessing: JSON? = nil
+  ) {
     self.tower = tower
     self.projector = projector
     self.placeholderIDs = placeholderIDs
+    self.preprocessing = preprocessing
   }
 
   /// Rows of the language model that a picture fills.
@@ -52,7 +61,8 @@ package struct SightConfiguration: Sendable, Equatable {
     func refuse(_ fault: String) -> ConfigurationError { .invalid(source: source, fault: fault) }
     guard (1...4).contains(projector.unshuffle), tower.patchesPerSide % projector.unshuffle == 0 else {
       throw refuse(
-        "\(tower.patchesPerSide) patches of a side are not a multiple of \(projector.unshuffle), of which one row is made")
+        "\(tower.patchesPerSide) patches of a side are not a multiple of \(projector.unshuffle), of which one row is made"
+      )
     }
     guard projector.unshuffle == 1 || tower.featureRows == tower.patchCount else {
       throw refuse("patches that become one row, and a row of the class token among them")

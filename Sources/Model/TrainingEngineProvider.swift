@@ -15,13 +15,16 @@ package struct EngineSettings: Sendable {
   package var rotaryScaling: RotaryScaling?
   /// Of an adapter's dropout.
   package var seed: UInt64
+  /// What of a model that sees is trained; without meaning for others.
+  package var learning: SightTraining
   /// This process among those that share the work; above one only for a `SharedTrainingEngine`.
   package var rank = 0
   package var ranks = 1
 
   package init(
     precision: ElementType, maximumTokens: Int, longestDocument: Int? = nil, recomputesActivations: Bool = false,
-    optimizer: OptimizerKind?, rotaryScaling: RotaryScaling? = nil, seed: UInt64 = 0, rank: Int = 0, ranks: Int = 1
+    optimizer: OptimizerKind?, rotaryScaling: RotaryScaling? = nil, seed: UInt64 = 0,
+    learning: SightTraining = .everything, rank: Int = 0, ranks: Int = 1
   ) {
     self.precision = precision
     self.maximumTokens = maximumTokens
@@ -30,6 +33,7 @@ package struct EngineSettings: Sendable {
     self.optimizer = optimizer
     self.rotaryScaling = rotaryScaling
     self.seed = seed
+    self.learning = learning
     self.rank = rank
     self.ranks = ranks
   }

@@ -47,6 +47,7 @@ struct PassBatch {
       }
       tensors.append(HostTensor(padded(scales, with: 0), [rows]))
     }
+    precondition(batch.pictures.isEmpty, "pictures for a model that does not see")
     if pass.hasEmbedded {
       var isEmbedded = [Bool](repeating: false, count: rows)
       var values = [Float](repeating: 0, count: rows * shape.hiddenSize)

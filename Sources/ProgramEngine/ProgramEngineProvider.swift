@@ -5,10 +5,12 @@ import Programs
 package enum ProgramEngineError: Error, Equatable, CustomStringConvertible {
   case ranks(Int)
   case score
+  case sight
 
   package var description: String {
     switch self {
     case .ranks(let count): "this device trains in one process, not in \(count). Start the program without mpirun."
+    case .sight: "a model that sees is not trained on this device. Choose --device cpu."
     case .score: "a reward model is not trained on this device. Choose --device cpu."
     }
   }
@@ -49,6 +51,7 @@ package struct ProgramEngineProvider<Runner: ProgramRunner>: TrainingEngineProvi
 
   private func check(_ model: ModelConfiguration, _ settings: EngineSettings) throws(ProgramEngineError) {
     guard !model.scoresTexts else { throw .score }
+    guard model.sight == nil else { throw .sight }
     guard settings.ranks == 1 else { throw .ranks(settings.ranks) }
   }
 

@@ -1,5 +1,5 @@
 extension Reference {
-  /// The shape of packed causal grouped-query attention on a fused matrix.
+  /// The shape of packed grouped-query attention on a fused matrix.
   ///
   /// A row of `queriesKeysValues` holds the queries of all heads, then the keys, then the values of all key/value heads.
   /// Document d is the rows `documentOffsets[d] ..< documentOffsets[d + 1]`; no token looks beyond its own document.
@@ -8,13 +8,21 @@ extension Reference {
     package var keyValueHeadCount: Int
     package var headSize: Int
     package var documentOffsets: [Int]
+    /// Whether a token sees itself and those before it, rather than its whole document.
+    package var isCausal: Bool
 
-    package init(headCount: Int, keyValueHeadCount: Int, headSize: Int, documentOffsets: [Int]) {
+    package init(
+      headCount: Int, keyValueHeadCount: Int, headSize: Int, documentOffsets: [Int], isCausal: Bool = true
+    ) {
       self.headCount = headCount
       self.keyValueHeadCount = keyValueHeadCount
       self.headSize = headSize
       self.documentOffsets = documentOffsets
+      self.isCausal = isCausal
     }
+
+    /// What a token of the document from `first` to `end` sees.
+    package func seen(by token: Int, first: Int, end: Int) -> Range<Int> { first..<(isCausal ? token + 1 : end) }
 
     package var tokenCount: Int { documentOffsets[documentOffsets.count - 1] }
     /// The columns of the fused matrix, and of the output.
@@ -29,15 +37,15 @@ extension Reference {
     package func output(_ token: Int, head: Int) -> Int { token * outputWidth + head * headSize }
   }
 
-  /// The attention weights of one query: softmax of q·k / √headSize over the tokens from `first` to its own.
+  /// The attention weights of one query: softmax of q·k / √headSize over the tokens that it sees.
   @inlinable
   @specialized(where Scalar == Double)
   package static func attentionWeights<Scalar: BinaryFloatingPoint>(
-    _ fused: [Scalar], _ shape: AttentionShape, token: Int, first: Int, head: Int
+    _ fused: [Scalar], _ shape: AttentionShape, token: Int, seen: Range<Int>, head: Int
   ) -> [Scalar] {
     let scale = 1 / Scalar(shape.headSize).squareRoot()
     var scores: [Scalar] = []
-    for other in first...token {
+    for other in seen {
       var score: Scalar = 0
       for index in 0..<shape.headSize {
         score += fused[shape.query(token, head: head) + index] * fused[shape.key(other, head: head) + index]
@@ -66,8 +74,9 @@ extension Reference {
     for (first, end) in zip(shape.documentOffsets, shape.documentOffsets.dropFirst()) {
       for token in first..<end {
         for head in 0..<shape.headCount {
-          let weights = attentionWeights(fused, shape, token: token, first: first, head: head)
-          for other in first...token {
+          let seen = shape.seen(by: token, first: first, end: end)
+          let weights = attentionWeights(fused, shape, token: token, seen: seen, head: head)
+          for other in seen {
             for index in 0..<shape.headSize {
               output[shape.output(token, head: head) + index] +=
                 weights[other - first] * fused[shape.value(other, head: head) + index]
@@ -93,12 +102,13 @@ extension Reference {
     for (first, end) in zip(shape.documentOffsets, shape.documentOffsets.dropFirst()) {
       for token in first..<end {
         for head in 0..<shape.headCount {
-          let weights = attentionWeights(fused, shape, token: token, first: first, head: head)
+          let seen = shape.seen(by: token, first: first, end: end)
+          let weights = attentionWeights(fused, shape, token: token, seen: seen, head: head)
           let query = shape.query(token, head: head)
           let output = shape.output(token, head: head)
           var dWeights = weights
           var average: Scalar = 0
-          for other in first...token {
+          for other in seen {
             let value = shape.value(other, head: head)
             var dWeight: Scalar = 0
             for index in 0..<shape.headSize {
@@ -108,7 +118,7 @@ extension Reference {
             dWeights[other - first] = dWeight
             average += weights[other - first] * dWeight
           }
-          for other in first...token {
+          for other in seen {
             let key = shape.key(other, head: head)
             let dScore = weights[other - first] * (dWeights[other - first] - average) * scale
             for index in 0..<shape.headSize {

@@ -101,7 +101,10 @@ package struct ReferenceModel {
   }
 
   /// The same of a batch, whose embedded rows (of an image, say) take the place of E[token].
+  ///
+  /// - Precondition: no pictures, which a `ReferenceSight` makes rows of.
   package func forward(_ batch: Batch) -> Activations {
+    precondition(batch.pictures.isEmpty, "pictures for a model that does not see")
     var tokens = batch.tokens.map(Int.init)
     var x = Reference.embeddingForward(tokens: tokens, table: weight(ParameterKey.embedding), width: shape.hiddenSize)
     for span in batch.embedded {

@@ -32,6 +32,8 @@ package struct ResolvedSettings: Sendable {
   package let threads: Int
   /// The adapter that is trained; nil for the whole model.
   package let lora: LoRAConfiguration?
+  /// What is trained of a model that sees; everything of another.
+  package let learning: SightTraining
   /// Optimizer steps of the whole run.
   package let totalSteps: Int
   /// Of the schedule.
@@ -70,6 +72,9 @@ package struct ResolvedSettings: Sendable {
     threads = asked.threads ?? CoreShare.own.threads
     wandb = asked.wandb
     lora = Self.adapter(asked, stage, configuration)
+    learning =
+      configuration.sight == nil
+      ? .everything : asked.train ?? .usual(in: stage, towerIsNew: asked.tower == NewSight.newTower)
 
     sizes = try BatchSizes(asked, stage, configuration, dataset, data: data)
     length = asked.steps.map { .steps($0) } ?? .epochs(asked.epochs ?? stage.defaultEpochs)
@@ -106,6 +111,9 @@ package struct ResolvedSettings: Sendable {
     recorded.warmupSteps = warmupSteps
     recorded.evalInterval = evalInterval
     recorded.checkpointInterval = checkpointInterval
+    if configuration.sight != nil, stage.ownSettings.contains(where: { $0.name == "train" }) {
+      recorded.train = learning
+    }
     if asked.teacher != nil {
       let distillation = Distillation(asked)
       recorded.distillAlpha = distillation.textShare

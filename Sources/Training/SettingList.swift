@@ -117,6 +117,23 @@ package struct SettingList: Sendable {
     "wandb", "PROJECT", mayDiffer: .onResume,
     help: "Also sends the metrics to Weights & Biases, through its Python package.")
 
+  // MARK: - A model that sees
+
+  package let tower = OpenSetting<String>(
+    "tower", "DIR", mayDiffer: .betweenProcesses,
+    help:
+      "Lets the model see: the directory of a CLIP or SigLIP model, or of one that sees, whose vision tower it gets "
+      + "with a new projector; or new, for a small tower with random weights.")
+  package let train = OpenSetting<SightTraining>(
+    "train",
+    help: "What of a model that sees is trained: the projector, the projector and the language model's first and last "
+      + "layer, everything except the vision tower, or everything.",
+    defaultText: { stage in
+      "everything with --tower new, otherwise \(SightTraining.usual(in: stage, towerIsNew: false).rawValue)"
+    })
+
+  package var sightSettings: [SettingDescription] { [tower.description, train.description] }
+
   // MARK: - An adapter
 
   package let loraRank = Setting<Int>(
@@ -192,3 +209,12 @@ extension OptimizerKind: SettingChoice {}
 extension ElementType: SettingChoice {}
 extension LearningRateSchedule.Shape: SettingChoice {}
 extension LoRATarget: SettingChoice {}
+extension SightTraining: SettingChoice {}
+
+extension SightTraining {
+  /// As MiniMind-V and LLaVA have it: captions teach the projector, conversations the language model as well. A tower of random
+  /// weights has to learn, too.
+  static func usual(in stage: Stage, towerIsNew: Bool) -> SightTraining {
+    towerIsNew ? .everything : stage.modelsAnswer ? .allButTower : .projector
+  }
+}

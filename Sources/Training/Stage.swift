@@ -43,6 +43,8 @@ package struct Stage: Sendable, Equatable {
   package var modelsAnswer: Bool { dataKind != .pretrain }
   /// Whether it reads documents that are prepared, rather than what the model writes.
   package var readsDocuments: Bool { dataKind != .grpo }
+  /// Whether its models may see: of an adapter, and of what is learned from pairs, rewards and answers, they may not.
+  package var trainsSight: Bool { defaultLoRARank == 0 && (dataKind == .pretrain || dataKind == .sft) }
   /// Whether a run may begin with random weights, rather than with a model.
   package var canMakeModel: Bool { !modelsAnswer }
 
@@ -51,11 +53,13 @@ package struct Stage: Sendable, Equatable {
   /// From nothing or from another model, on plain documents. Optimizer and rate are those that learned most: docs/LOG.md.
   package static let pretrain = Stage(
     name: "pretrain", dataKind: .pretrain, defaultEpochs: 1, defaultOptimizer: .muon, defaultLearningRate: 3e-3,
-    ownSettings: SettingList.shared.distillationSettings, metrics: DistillationObjective.metrics)
+    ownSettings: SettingList.shared.sightSettings + SettingList.shared.distillationSettings,
+    metrics: DistillationObjective.metrics)
   /// From a pretrained model, on conversations. Lower, so that what was learned stays.
   package static let sft = Stage(
     name: "sft", dataKind: .sft, defaultEpochs: 3, defaultOptimizer: .adamW, defaultLearningRate: 3e-4,
-    ownSettings: [SettingList.shared.thinkWeight.description] + SettingList.shared.distillationSettings)
+    ownSettings: SettingList.shared.sightSettings + [SettingList.shared.thinkWeight.description]
+      + SettingList.shared.distillationSettings)
   /// The same with an adapter. Higher, as an adapter begins at nothing and moves few values.
   package static let lora = Stage(
     name: "lora", dataKind: .sft, defaultEpochs: 3, defaultOptimizer: .adamW, defaultLearningRate: 3e-3,

@@ -30,6 +30,8 @@ package struct TrainingPlan {
   package let tokenizer: Tokenizer
   package let tokenizerDirectory: String
   private let source: ModelSource
+  /// The tower that the model gets, if it learns to see in this run.
+  private let newSight: NewSight?
 
   /// Where the first weights come from.
   private enum ModelSource {
@@ -90,7 +92,11 @@ package struct TrainingPlan {
       guard let hash = record.startModelHash else {
         throw TrainingError("\(run.path) was begun with random weights, and with no other model. Leave out --from.")
       }
-      if try Self.modelHash(from) != hash { throw Self.otherStartModel(settings) }
+      let found = try Self.modelHash(from)
+      // That of a tower may follow.
+      guard hash == found || record.options.tower != nil && hash.hasPrefix(found + "+") else {
+        throw Self.otherStartModel(settings)
+      }
     }
     let data = try Self.dataDirectory(settings)
     guard FileManager.default.fileExists(atPath: data) else {
@@ -140,9 +146,13 @@ package struct TrainingPlan {
     }
     source = try ModelSource(asked, stage, checkpoint: checkpoint)
     tokenizerDirectory = source.tokenizerDirectory ?? data
-    let stored =
+    tokenizer = try Tokenizer(TokenizerFiles(tokenizerDirectory))
+    var stored =
       try source.directory.map { try ModelConfiguration(modelDirectory: $0) }
       ?? Self.newModel(asked, data, manifest)
+    newSight = checkpoint == nil ? try NewSight(asked, model: stored, tokenizer) : nil
+    if let newSight { stored.sight = newSight.configuration }
+    try asked.checkSight(of: stored, stage)
     if !stage.scores { try stored.requireLogits(asked.modelName) }
     guard !stage.scores || Architecture(stored).scoringName != nil else {
       throw TrainingError(
@@ -151,14 +161,13 @@ package struct TrainingPlan {
     }
     configuration = stage.scores ? stored.scoring : stored
     // The model that a checkpoint's run began with does not follow from its weights.
-    startModelHash = checkpoint != nil ? record?.startModelHash : try asked.from.map(Self.modelHash)
+    startModelHash = checkpoint != nil ? record?.startModelHash : try newSight.startHash(asked.from.map(Self.modelHash))
     if let expected = record?.startModelHash, expected != startModelHash { throw Self.otherStartModel(asked) }
     if let length = asked.sequenceLength, length > configuration.contextLength {
       throw TrainingError(
         "--sequence-length \(length) is longer than the model's \(configuration.contextLength) "
           + "(\(configuration.contextSetting)). Lower it.")
     }
-    tokenizer = try Tokenizer(TokenizerFiles(tokenizerDirectory))
     dataManifestHash = try Self.manifestHash(data)
     // Before the vocabulary's size, which differs where the tokenizer is another one.
     dataset = try TokenShardDataset(directory: data, tokenizerHash: tokenizer.contentHash)
@@ -192,8 +201,8 @@ package struct TrainingPlan {
     guard let pictures else { return }
     guard let sight = configuration.sight else {
       throw TrainingError(
-        "\(data) has pictures, and \(asked.modelName) is a model of text alone: it has no vision tower. Choose one that "
-          + "sees, or prepare the data without pictures.")
+        "\(data) has pictures, and \(asked.modelName) is a model of text alone: it has no vision tower. Give it one by "
+          + "--tower, choose a model that sees, or prepare the data without pictures.")
     }
     guard pictures.side == sight.tower.imageSize, pictures.placeholder == sight.placeholder else {
       throw TrainingError(
@@ -286,17 +295,22 @@ package struct TrainingPlan {
   func makeModel() throws -> TrainableModel {
     let seed = UInt64(truncatingIfNeeded: settings.seed)
     switch source {
-    case .random: return .whole(try Parameters(configuration: configuration, seed: seed))
+    case .random:
+      let parameters = try Parameters(configuration: configuration, seed: seed)
+      try newSight?.readTower(into: parameters)
+      return .whole(parameters)
     case .directory(let directory):
       let stored = try Parameters(modelDirectory: directory)
       guard configuration != stored.configuration else { return .whole(stored) }
-      // A model that writes becomes one that scores: all except its output matrix stays.
-      let scoring = try Parameters(configuration: configuration, seed: seed)
-      for entry in scoring.table.entries where entry.role != .output {
-        (scoring.values + entry.offset).update(
+      // A model that writes becomes one that scores: all except its output matrix stays. One that learns to see gets a
+      // projector and a tower.
+      let changed = try Parameters(configuration: configuration, seed: seed)
+      for entry in changed.table.entries where stored.table.entry(entry.key) != nil {
+        (changed.values + entry.offset).update(
           from: stored[entry.key].baseAddress!, count: entry.count)
       }
-      return .whole(scoring)
+      try newSight?.readTower(into: changed)
+      return .whole(changed)
     case .base(let directory, let saved):
       guard let lora = settings.lora else { preconditionFailure("an adapter without a rank") }
       let base = LoRABase(path: directory, contentHash: try ModelWeights(directory: directory).contentHash())
@@ -313,7 +327,8 @@ package struct TrainingPlan {
 
   /// Values that the optimizer changes.
   package var trainedParameterCount: Int {
-    settings.lora?.parameterCount(configuration) ?? configuration.parameterCount
+    settings.lora?.parameterCount(configuration)
+      ?? trained.learned(configuration, settings.learning).entries.reduce(0) { $0 + $1.count }
   }
 
   /// The weights that the run began with, whatever its checkpoints have become.
@@ -367,7 +382,7 @@ package struct TrainingPlan {
     EngineSettings(
       precision: settings.precision, maximumTokens: microBatchTokens, longestDocument: sequenceLength,
       recomputesActivations: settings.recomputeActivations, optimizer: optimizer,
-      seed: UInt64(truncatingIfNeeded: settings.seed), rank: rank, ranks: ranks)
+      seed: UInt64(truncatingIfNeeded: settings.seed), learning: settings.learning, rank: rank, ranks: ranks)
   }
 
   /// What the run will hold in the memory of its device; nil where that is the machine's.

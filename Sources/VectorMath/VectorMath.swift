@@ -64,3 +64,31 @@ package func logarithm(_ x: SIMD16<Float>) -> SIMD16<Float> {
   sum = SIMD16<Float>(repeating: 1).addingProduct(square, sum)
   return (2 * ratio * sum).addingProduct(power, SIMD16(repeating: 0.693147181)) + x * 0
 }
+
+/// Φ(x), the share of the standard normal distribution below x, and its density, for each lane; Φ with a relative error of some
+/// 1e-6 far below zero and 2e-7 elsewhere.
+///
+/// With z = |x| / √2 and t = 1 / (1 + z / 2), Φ(-|x|) = ½·erfc(z) = ½·e^(-z²)·t·Q(t). Q is smooth from 0.282 at t = 0 to 1;
+/// the polynomial is the one of its degree with the least relative error, 5e-9, on ⅛ ≤ t ≤ 1 (Remez). Below that
+/// e^(-z²) is zero.
+@inlinable
+@inline(__always)
+package func normalDistribution(_ x: SIMD16<Float>) -> (share: SIMD16<Float>, density: SIMD16<Float>) {
+  let isNegative = x .< 0
+  let size = x.replacing(with: -x, where: isNegative)
+  let t = 1 / SIMD16<Float>(repeating: 1).addingProduct(size, SIMD16(repeating: 0.35355339))
+  var sum = SIMD16<Float>(repeating: 0.04048403187472796)
+  sum = SIMD16(repeating: -0.21865222306020887).addingProduct(sum, t)
+  sum = SIMD16(repeating: 0.4521727796614181).addingProduct(sum, t)
+  sum = SIMD16(repeating: -0.3937556745685497).addingProduct(sum, t)
+  sum = SIMD16(repeating: 0.07536513468433442).addingProduct(sum, t)
+  sum = SIMD16(repeating: -0.024719416962542397).addingProduct(sum, t)
+  sum = SIMD16(repeating: 0.07967219633740104).addingProduct(sum, t)
+  sum = SIMD16(repeating: 0.17887688040002525).addingProduct(sum, t)
+  sum = SIMD16(repeating: 0.24632033763127342).addingProduct(sum, t)
+  sum = SIMD16(repeating: 0.28214294573298654).addingProduct(sum, t)
+  sum = SIMD16(repeating: 0.28209301325737446).addingProduct(sum, t)
+  let power = exponential(-0.5 * x * x)
+  let below = 0.5 * power * t * sum
+  return ((1 - below).replacing(with: below, where: isNegative), power * 0.39894228)
+}

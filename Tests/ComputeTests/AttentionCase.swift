@@ -14,10 +14,11 @@ struct AttentionCase {
   var dOutput: [Float]
 
   init(
-    heads: Int = 4, keyValueHeads: Int = 2, headSize: Int, type: ElementType, lengths: [Int], seed: UInt64 = 1,
-    spread: Float = 1
+    heads: Int = 4, keyValueHeads: Int = 2, headSize: Int, isCausal: Bool = true, type: ElementType, lengths: [Int],
+    seed: UInt64 = 1, spread: Float = 1
   ) {
-    shape = AttentionShape(headCount: heads, keyValueHeadCount: keyValueHeads, headSize: headSize)
+    shape = AttentionShape(
+      headCount: heads, keyValueHeadCount: keyValueHeads, headSize: headSize, isCausal: isCausal)
     self.type = type
     self.lengths = lengths
     var generator = SeededGenerator(seed: seed)
@@ -38,7 +39,7 @@ struct AttentionCase {
   var reference: Reference.AttentionShape {
     Reference.AttentionShape(
       headCount: shape.headCount, keyValueHeadCount: shape.keyValueHeadCount, headSize: shape.headSize,
-      documentOffsets: offsets.map(Int.init))
+      documentOffsets: offsets.map(Int.init), isCausal: shape.isCausal)
   }
 
   struct Result: Equatable {
@@ -96,12 +97,13 @@ extension AttentionCase {
     let scale = 1 / Double(shape.headSize).squareRoot()
     for (first, end) in zip(shape.documentOffsets, shape.documentOffsets.dropFirst()) {
       for token in first..<end {
+        let seen = shape.seen(by: token, first: first, end: end)
         for head in 0..<shape.headCount {
-          let weights = Reference.attentionWeights(fused, shape, token: token, first: first, head: head)
+          let weights = Reference.attentionWeights(fused, shape, token: token, seen: seen, head: head)
           let query = shape.query(token, head: head)
           let place = shape.output(token, head: head)
           var products = weights
-          for other in first...token {
+          for other in seen {
             var product = 0.0
             for index in 0..<shape.headSize {
               let value = fused[shape.value(other, head: head) + index].magnitude
@@ -113,7 +115,7 @@ extension AttentionCase {
             products[other - first] = product
           }
           let delta = zip(weights, products).reduce(0) { $0 + $1.0 * $1.1 }
-          for other in first...token {
+          for other in seen {
             let key = shape.key(other, head: head)
             let dScore = weights[other - first] * (products[other - first] + delta) * scale
             for index in 0..<shape.headSize {
@@ -135,10 +137,11 @@ extension AttentionCase {
     var magnitudes: [Double] = []
     for (first, end) in zip(shape.documentOffsets, shape.documentOffsets.dropFirst()) {
       for token in first..<end {
+        let seen = shape.seen(by: token, first: first, end: end)
         for head in 0..<shape.headCount {
           var scores: [Double] = []
           var largest = 0.0
-          for other in first...token {
+          for other in seen {
             var score = 0.0
             var magnitude = 0.0
             for index in 0..<shape.headSize {

@@ -27,6 +27,17 @@ struct AttentionTests {
     ).expectAgreement()
   }
 
+  @Test("agrees with the plain twin where every token sees the whole document", arguments: ElementType.allCases)
+  func withoutMask(type: ElementType) throws {
+    for (heads, headSize) in [(4, 32), (2, 16), (12, 64)] {
+      try AttentionCase(
+        heads: heads, keyValueHeads: heads, headSize: headSize, isCausal: false, type: type, lengths: Self.lengths,
+        seed: 8
+      ).expectAgreement()
+    }
+    try AttentionCase(headSize: 20, isCausal: false, type: type, lengths: [197, 50], seed: 9).expectAgreement()
+  }
+
   @Test("takes documents without tokens", arguments: ElementType.allCases)
   func emptyDocuments(type: ElementType) throws {
     try AttentionCase(headSize: 16, type: type, lengths: [0, 5, 0, 40, 0]).expectAgreement()
@@ -124,7 +135,7 @@ struct AttentionIsolationTests {
     var wrong = 0
     for token in 0..<100 {
       for head in 0..<data.shape.headCount {
-        let weights = Reference.attentionWeights(fused, reference, token: token, first: 0, head: head)
+        let weights = Reference.attentionWeights(fused, reference, token: token, seen: 0..<token + 1, head: head)
         guard let best = weights.firstIndex(where: { $0 > 0.9999 }) else { continue }
         checked += 1
         for index in 0..<32 {

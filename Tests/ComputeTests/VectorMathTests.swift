@@ -44,6 +44,23 @@ struct VectorMathTests {
     #expect(exponential(88.7).isFinite)
   }
 
+  @Test("the normal distribution is right to a few units in the last place, and to some millionths far below zero")
+  func normal() {
+    var (worst, worstBelow) = (0.0, 0.0)
+    for step in stride(from: -12, through: 12, by: 0.01) {
+      let x = Float(step)
+      let (share, density) = normalDistribution(SIMD16(repeating: x))
+      let exact = 0.5 * erfc(-Double(x) / 2.0.squareRoot())
+      let error = abs(Double(share[5]) - exact) / exact
+      if x < -2 { worstBelow = max(worstBelow, error) } else { worst = max(worst, error) }
+      #expect(abs(Double(density[5]) - exp(-Double(x) * Double(x) / 2) / (2 * Double.pi).squareRoot()) < 1e-7)
+    }
+    #expect(worst < 5e-7 && worstBelow < 1e-5, "\(worst), \(worstBelow)")
+    #expect(normalDistribution(SIMD16(repeating: -100)).share[0] == 0)
+    #expect(normalDistribution(SIMD16(repeating: 100)).share[0] == 1)
+    #expect(normalDistribution(SIMD16(repeating: .nan)).share[0].isNaN)
+  }
+
   @Test("the sigmoid is near 0 and 1 at the ends, never NaN for a number")
   func sigmoidEnds() {
     for (x, expected) in [(-Float.infinity, Float(0)), (-1e30, 0), (0, 0.5), (1e30, 1), (.infinity, 1)] {

@@ -25,6 +25,8 @@ import Training
 ///     interop-probe structured TOKENIZER CASES.json
 ///     interop-probe templates
 ///     interop-probe pictures CONFIG.json FILE...
+///     interop-probe sight MODEL CASE.json OUTPUT.safetensors
+///     interop-probe tower DIRECTORY CASE.json OUTPUT.safetensors
 ///
 /// DOCUMENTS.json holds arrays of token ids, which are packed into one batch; the output has one tensor `logits`,
 /// [tokens, vocabulary]. `gradients` writes a directory like MODEL's, a model's or an adapter's, that holds in place of
@@ -48,6 +50,7 @@ import Training
 /// `templates` reads a chat `template`, its `values` and `now`, what its clock tells, from each line of its input, and prints
 /// the pieces of the text, each with whether it is content, and the ranges of its generation blocks; or what refuses it.
 /// `pictures` prints for each file its pixels, and what a tower sees of them by a preprocessor_config.json; or what refuses it.
+/// `sight` and `tower` are described in Sight.swift.
 func run(_ arguments: [String]) throws {
   switch (arguments.first, arguments.count) {
   case ("logits", 4): try writeLogits(model: arguments[1], documents: arguments[2], output: arguments[3])
@@ -66,6 +69,8 @@ func run(_ arguments: [String]) throws {
   case ("distributions", 2): try printDistributions(arguments[1])
   case ("structured", 3): try printStructured(tokenizer: arguments[1], cases: arguments[2])
   case ("templates", 1): try printTemplates()
+  case ("sight", 4): try writeSight(model: arguments[1], case: arguments[2], output: arguments[3])
+  case ("tower", 4): try writeTower(directory: arguments[1], case: arguments[2], output: arguments[3])
   case ("pictures", 3...): try printPictures(config: arguments[1], files: Array(arguments[2...]))
   default: throw ProbeError(description: "usage: see Tests/InteropProbe/main.swift")
   }

@@ -1,3 +1,4 @@
+import Model
 import Reference
 import TestSupport
 import Testing
@@ -61,6 +62,43 @@ struct ReferenceKernelTests {
     let gradient = Reference.attentionBackward(dOutput: dOutput, queriesKeysValues: fused, shape)
     expectGradient(gradient, at: fused, "queries, keys and values") {
       dot(Reference.attentionForward(queriesKeysValues: $0, shape), dOutput)
+    }
+  }
+
+  @Test("without a mask, too")
+  func attentionWithoutMask() {
+    let shape = Reference.AttentionShape(
+      headCount: 2, keyValueHeadCount: 2, headSize: 3, documentOffsets: [0, 4, 5, 8], isCausal: false)
+    let fused = random(shape.tokenCount * shape.fusedWidth, seed: 26)
+    let dOutput = random(shape.tokenCount * shape.outputWidth, seed: 27)
+    let gradient = Reference.attentionBackward(dOutput: dOutput, queriesKeysValues: fused, shape)
+    expectGradient(gradient, at: fused, "queries, keys and values") {
+      dot(Reference.attentionForward(queriesKeysValues: $0, shape), dOutput)
+    }
+  }
+
+  @Test("LayerNorm's gradients are those of its forward pass", arguments: [2, 3, 7, 17])
+  func layerNorm(width: Int) {
+    let input = random(3 * width, seed: 20)
+    let (weight, bias) = (random(width, seed: 21), random(width, seed: 22))
+    let dOutput = random(3 * width, seed: 23)
+    func loss(_ input: [Double], _ weight: [Double], _ bias: [Double]) -> Double {
+      dot(Reference.layerNormForward(input: input, weight: weight, bias: bias, epsilon: 0.1).output, dOutput)
+    }
+    let forward = Reference.layerNormForward(input: input, weight: weight, bias: bias, epsilon: 0.1)
+    let gradients = Reference.layerNormBackward(
+      dOutput: dOutput, input: input, weight: weight, means: forward.means, reciprocals: forward.reciprocals)
+    expectGradient(gradients.dInput, at: input, "dInput") { loss($0, weight, bias) }
+    expectGradient(gradients.dWeight, at: weight, "dWeight") { loss(input, $0, bias) }
+    expectGradient(gradients.dBias, at: bias, "dBias") { loss(input, weight, $0) }
+  }
+
+  @Test("GELU's gradients are those of its forward pass", arguments: GELU.allCases)
+  func gelu(kind: GELU) {
+    let input = random(20, seed: 24) + [-6, -3.1, 3.1, 6]
+    let dOutput = random(24, seed: 25)
+    expectGradient(Reference.geluBackward(kind, input: input, dOutput: dOutput), at: input, kind.rawValue) {
+      dot(Reference.geluForward(kind, input: $0), dOutput)
     }
   }
 

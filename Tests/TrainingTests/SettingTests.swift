@@ -115,11 +115,12 @@ struct SettingTests {
     let common = names.reduce(names[0]) { $0.intersection($1) }
     let ofTeacher: Set = ["teacher", "distill-alpha", "distill-temperature", "distill-beta"]
     let ofAdapter: Set = ["lora-rank", "lora-alpha", "lora-dropout", "lora-targets"]
-    #expect(names[0].subtracting(common) == ofTeacher.union(["model", "batch-tokens", "sample-prompt"]))
+    let ofSight: Set = ["tower", "train"]
+    #expect(names[0].subtracting(common) == ofTeacher.union(ofSight).union(["model", "batch-tokens", "sample-prompt"]))
     #expect(
-      names[1] == names[2]
+      names[1] == names[2].union(ofSight)
         && names[1].subtracting(common)
-          == ofAdapter.union(ofTeacher).union(["batch-tokens", "sample-prompt", "think-weight"])
+          == ofAdapter.union(ofTeacher).union(ofSight).union(["batch-tokens", "sample-prompt", "think-weight"])
     )
     #expect(
       Stage.all.map { $0.startSettings.map(\.name) }

@@ -53,6 +53,7 @@ extension ParameterRole {
     case .up(let block): "ffn_up" + block.ggufSuffix
     case .down(let block): "ffn_down" + block.ggufSuffix
     case .loraA, .loraB: preconditionFailure("an adapter is merged before it is written as GGUF")
+    case .projector, .tower: preconditionFailure("a GGUF file of a language model has no \(self)")
     }
   }
 }

@@ -52,6 +52,10 @@ extension ModelConfiguration {
       (normalizesQueriesAndKeys && attentionBias != .none, "biases beside norms of queries and keys"),
       (!normalizesExpertWeights, "weights of experts that are not divided by their sum"),
     ]
+    guard sight == nil else {
+      throw .unsupported(
+        path: path, feature: "the model sees, and a GGUF file of it is not written; choose --format hf")
+    }
     if let difference = differences.first(where: \.isOther) {
       throw .unsupported(path: path, feature: "llama.cpp does not read \(difference.text); choose --format hf")
     }

@@ -11,7 +11,11 @@ extension ModelConfiguration {
   ///
   /// - Throws: `FileError`, `ModelFileError` or `ConfigurationError`, each naming the file.
   public init(huggingFaceConfig path: String) throws {
-    try self.init(HuggingFaceConfig(path: path, json: JSON(contentsOf: path)))
+    let config = try HuggingFaceConfig(path: path, json: JSON(contentsOf: path))
+    try self.init(config.describesSight ? config.textModel() : config)
+    guard config.describesSight else { return }
+    sight = try config.sight(preprocessing: .preprocessing(besideConfig: path))
+    try validate(source: path)
   }
 
   /// The configuration of the model in a directory or file, or of the base of the adapter in a directory. The tokens that
@@ -26,6 +30,7 @@ extension ModelConfiguration {
   ///
   /// - Parameter weightType: the element type of the weights beside it, as "float32".
   public func huggingFaceConfig(weightType: String = "float32") -> JSON {
+    if let sight { return huggingFaceConfig(of: sight, weightType: weightType) }
     let architecture = Architecture(self)
     let endTokens = endTokenIDs.map(JSON.integer)
     var members: [(String, JSON)] = [

@@ -63,6 +63,7 @@ extension ParameterTable {
     let routerBiases = Set(configuration.routerBiases)
     for name in weights.names.sorted() where entry(name) == nil {
       if Self.tables.contains(where: name.hasSuffix) { continue }
+      if configuration.sight != nil, VisionTowerConfiguration.isUnused(name) { continue }
       if name == ParameterKey.output, weights.tensor(name)?.shape == weights.tensor(ParameterKey.embedding)?.shape,
         try !weights.hasOutputOfItsOwn()
       {
@@ -108,6 +109,8 @@ extension ParameterTable {
       case .expert: return "moe_num_experts or num_experts, moe_intermediate_size, \(layer)"
       }
     case .loraA, .loraB: return "the architecture"
+    case .projector: return "hidden_size of both parts, vision_feature_layer, projector_hidden_act"
+    case .tower: return "vision_config"
     }
   }
 
@@ -152,6 +155,7 @@ extension Parameters {
   ) throws {
     let typeNames: [TensorType: String] = [.float32: "float32", .bfloat16: "bfloat16", .float16: "float16"]
     guard let typeName = typeNames[type] else { preconditionFailure("weights cannot be saved as \(type)") }
+    try configuration.sight?.checkHuggingFace(path: modelDirectory)
     try AtomicDirectory.write(modelDirectory) { directory in
       let original = try origin.flatMap { try JSON(ifPresentAt: $0 + "/config.json") }
       let config = configuration.huggingFaceConfig(weightType: typeName).adding(unknownSettingsOf: original)
@@ -161,11 +165,13 @@ extension Parameters {
         ?? configuration.huggingFaceGenerationConfig()
       try AtomicFile.write(generation.text() + "\n", to: directory + "/generation_config.json")
       if let tokenizerDirectory { try TokenizerFiles(tokenizerDirectory).write(into: directory) }
+      try configuration.sight?.writeProcessor(into: directory, hasTokenizer: tokenizerDirectory != nil)
       let biases = configuration.routerBiases
       let writer = try ModelWeightsWriter(
         directory: directory,
         tensors: table.entries.map {
-          SafetensorsWriter.Plan(name: $0.key, type: $0.role == .router ? .float32 : type, shape: $0.shape)
+          SafetensorsWriter.Plan(
+            name: configuration.storedName(of: $0), type: $0.role == .router ? .float32 : type, shape: $0.shape)
         } + biases.map { SafetensorsWriter.Plan(name: $0, type: .float32, shape: [1, configuration.expertCount]) },
         shardByteCount: shardByteCount, metadata: metadata)
       for entry in table.entries { try append(entry, to: writer) }
@@ -212,6 +218,8 @@ extension JSON {
   /// of `transformers`, belong to other programs. Left out are other spellings of what is written here.
   fileprivate func adding(unknownSettingsOf original: JSON?) -> JSON {
     guard case .object(let members) = self, case .object(let originals)? = original else { return self }
+    // The settings of a language model lie deeper in those of one that sees.
+    guard (original?["text_config"] == nil) == (self["text_config"] == nil) else { return self }
     let respelled = ["dtype", "rope_parameters", "num_local_experts"]
     return .object(
       members + originals.filter { original in self[original.key] == nil && !respelled.contains(original.key) })

@@ -1,3 +1,4 @@
+import Model
 import Storage
 import Vision
 
@@ -6,7 +7,20 @@ extension PictureProcessor {
   ///
   /// - Throws: `FileError`; `ConfigurationError` for values of another kind; `ModelFileError` for what is not supported.
   package init(preprocessorConfig path: String) throws {
-    let config = try HuggingFaceConfig(path: path, json: JSON(contentsOf: path))
+    try self.init(HuggingFaceConfig(path: path, json: JSON(contentsOf: path)))
+  }
+
+  /// What a model's tower is given.
+  ///
+  /// - Parameter path: of the model, for messages.
+  /// - Throws: `ConfigurationError` or `ModelFileError`.
+  package init(_ sight: SightConfiguration, path: String) throws {
+    try self.init(
+      HuggingFaceConfig(path: path + "/preprocessor_config.json", json: sight.huggingFacePreprocessing))
+  }
+
+  private init(_ config: HuggingFaceConfig) throws {
+    let path = config.path
     func refuse(_ text: String) -> ModelFileError { .unsupported(path: path, feature: text) }
     let name = (config.value("image_processor_type") ?? config.value("feature_extractor_type"))?.stringValue
     let kinds = [

@@ -120,7 +120,25 @@ extension StoredTensors {
   private static func weightName(_ stored: String, isBare: Bool) -> String {
     var name = withoutWrappers(stored)
     while name.hasPrefix("model.model.") { name = String(name.dropFirst("model.".count)) }
+    if let name = sightName(name) { return name }
     return isBare && name != ParameterKey.output ? "model." + name : name
+  }
+
+  /// The name of a weight of a model that sees: `transformers` 4 has `language_model.model.…` in its files, 5 in memory
+  /// `model.language_model.…`, and leaves "vision_model." out of a tower's. Nil for other weights.
+  private static func sightName(_ stored: String) -> String? {
+    let name = stored.hasPrefix("model.") ? String(stored.dropFirst("model.".count)) : stored
+    func rest(_ prefix: String) -> String? { name.hasPrefix(prefix) ? String(name.dropFirst(prefix.count)) : nil }
+    if let rest = rest("language_model.model.") ?? rest("language_model.layers.").map({ "layers." + $0 }) {
+      return "model." + rest
+    }
+    if let rest = rest("language_model.") {
+      return rest == ParameterKey.output ? rest : "model." + rest
+    }
+    if let rest = rest(VisionTowerConfiguration.prefix) ?? rest("vision_tower.") {
+      return VisionTowerConfiguration.prefix + rest
+    }
+    return name.hasPrefix("multi_modal_projector.") ? name : nil
   }
 
   /// `stored` without the names under which `torch.compile` and data-parallel training hold a model.

@@ -50,6 +50,7 @@ enum MiniMindVersion: String, CaseIterable {
   func check(_ configuration: ModelConfiguration, path: String) throws(ModelFileError) {
     let headSize = configuration.headSize
     let differences: [(isOther: Bool, text: String)] = [
+      (configuration.sight != nil, "eyes: a projector and a vision tower"),
       (!configuration.tiesEmbeddings, "an output matrix of its own"),
       (configuration.attentionBias != .none, "biases"), (configuration.slidingWindow != nil, "a sliding window"),
       (

@@ -45,7 +45,8 @@ extension ParameterRole {
     case .gate(let block): block.miniMindV1Name + ".w1"
     case .down(let block): block.miniMindV1Name + ".w2"
     case .up(let block): block.miniMindV1Name + ".w3"
-    case .output, .queryNorm, .keyNorm, .queryBias, .keyBias, .valueBias, .attentionOutputBias, .loraA, .loraB:
+    case .output, .queryNorm, .keyNorm, .queryBias, .keyBias, .valueBias, .attentionOutputBias, .loraA, .loraB,
+      .projector, .tower:
       preconditionFailure("MiniMind v1 has no \(self)")
     }
   }

@@ -1,5 +1,6 @@
 import Foundation
 import Generation
+import Model
 import Tokenization
 
 /// `minimind generate`: continues a text.
@@ -8,19 +9,34 @@ let generateCommand: Command = {
     "prompt", "TEXT",
     help: "The text to continue, after an <s> as in pretraining; <s> and </s> in it are control tokens. "
       + "\"-\" or nothing: standard input.")
+  let image = Option.list(
+    "image", "FILE",
+    help:
+      "A picture in PNG, JPEG or WebP, for a model that sees; may be given several times. <image> in the prompt stands "
+      + "for each in turn; without it they come first.")
   return Command(
     "generate", summary: "continues a text with a model, or answers the questions of a file",
-    options: [GenerateOptions.model, prompt] + BulkGeneration.options + GenerateOptions.all + [Option.json],
+    options: [GenerateOptions.model, prompt, image] + BulkGeneration.options + GenerateOptions.all + [Option.json],
     example: "minimind generate --model my-chat --input questions.jsonl --output answers.jsonl --max-tokens 200"
   ) { invocation in
-    if let bulk = try BulkGeneration(invocation, otherwise: [prompt, Option.json]) { return try bulk.run() }
+    if let bulk = try BulkGeneration(invocation, otherwise: [prompt, image, Option.json]) { return try bulk.run() }
     let text = try promptText(invocation[prompt])
     let loaded = try LoadedModel(invocation)
-    let tokens = try promptTokens(text, loaded.tokenizer)
+    var tokens = try promptTokens(text, loaded.tokenizer)
+    var embedded: [EmbeddedSpan] = []
+    if invocation.isGiven(image) {
+      let input = try PictureInput(
+        modelDirectory: loaded.directory, type: invocation[GenerateOptions.type], team: loaded.team)
+      let prompt = try PicturePrompt(
+        text, rows: input.rows(files: invocation[image]), input, begin: loaded.tokenizer.beginTokens
+      ) { try loaded.tokenizer.encode($0) }
+      (tokens, embedded) = (prompt.tokens, prompt.embedded)
+    }
     guard tokens.count < loaded.model.contextLength else {
       throw InferenceError.messageTooLong(tokens: tokens.count, contextLength: loaded.model.contextLength)
     }
     var request = GenerationRequest(prompt: tokens)
+    request.embedded = embedded
     request.sampling = GenerateOptions.sampling(invocation, loaded.defaults)
     request.maximumTokens = invocation[GenerateOptions.maximumTokens] ?? loaded.defaults.maximumTokens
     request.thinking = try invocation[GenerateOptions.thinkingTokens].map {

@@ -124,11 +124,14 @@ struct ModelFacts: Encodable {
         case .expert: "experts"
         }
       case .loraA, .loraB: "adapter"
+      case .projector: "projector"
+      case .tower: "vision tower"
       }
     }
     let counts = Dictionary(table.entries.map { (part($0.role), $0.count) }, uniquingKeysWith: +)
     return [
       "embedding", "attention", "feed-forward", "routers", "experts", "shared experts", "norms", "output", "adapter",
+      "projector", "vision tower",
     ].compactMap { name in counts[name].map { (name, $0) } }
   }
 
@@ -221,7 +224,17 @@ extension ModelFacts {
       ("rope_theta", configuration.ropeTheta), ("rms_norm_eps", Double("\(configuration.rmsNormEpsilon)") ?? 0),
     ]
       + (configuration.slidingWindow.map { [("sliding_window", Double($0))] } ?? [])
+      + sight
       + (configuration.isMixture ? experts + [("router_aux_loss_coef", configuration.balanceLossWeight)] : [])
+  }
+
+  /// What a picture becomes.
+  private var sight: [(key: String, value: Double)] {
+    guard let sight = configuration.sight else { return [] }
+    return [
+      ("image_size", Double(sight.tower.imageSize)), ("patch_size", Double(sight.tower.patchSize)),
+      ("image_seq_length", Double(sight.rowsPerPicture)), ("image_token_index", Double(sight.placeholderIDs[0])),
+    ]
   }
 
   /// Qwen's mixtures and Ernie's have other names for the same.
@@ -249,6 +262,7 @@ extension ModelFacts {
       configuration.normalizesQueriesAndKeys ? "query/key norms" : nil,
       configuration.attentionBias == .none ? nil : "biases",
       configuration.slidingWindow.map { "a sliding window of \($0)" },
+      configuration.sight.map { $0.tower.kind == .clip ? "a CLIP tower" : "a SigLIP tower" },
       configuration.tiesEmbeddings ? "output tied to the embedding" : "own output matrix",
     ].compactMap { $0 }
     var result =

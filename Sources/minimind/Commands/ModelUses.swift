@@ -40,7 +40,14 @@ struct ModelUses: Encodable {
     if scores { add(["eval reward"], needing: [.weights, .tokenizer, .chatTemplate], writing: false) }
     add(["data pretrain"], needing: [.tokenizer], writing: false)
     add(["data sft", "data dpo", "data kto", "data grpo"], needing: [.tokenizer, .chatTemplate], writing: false)
-    for stage in Stage.all { add([stage.name], needing: [.weights], writing: !stage.scores) }
+    let sees = stored?.configuration.sight != nil
+    for stage in Stage.all {
+      if sees && !stage.trainsSight {
+        fails.append((stage.name, "the model sees, and this trains models of text alone"))
+      } else {
+        add([stage.name], needing: [.weights], writing: !stage.scores)
+      }
+    }
     for format in ModelFormats.written {
       let use = Self.convert + format.name
       let needed: [Part] = format.tokenizer == .inside ? [.weights, .tokenizer] : [.weights]

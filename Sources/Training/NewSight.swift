@@ -1,0 +1,102 @@
+import Model
+import ModelFiles
+import Storage
+import Tokenization
+
+/// The tower and the new projector of a model that learns to see in a run.
+struct NewSight {
+  /// The value of `--tower` for a tower with random weights.
+  static let newTower = "new"
+  /// Tokens by which tokenizers mark pictures.
+  private static let placeholders = ["<|image_pad|>", "<image>"]
+
+  let configuration: SightConfiguration
+  /// Nil for random weights.
+  private let stored: StoredTower?
+  private let towerHash: String?
+
+  /// - Parameters:
+  ///   - model: which does not see yet.
+  ///   - tokenizer: of the model.
+  /// - Returns: nil where no tower is asked for.
+  /// - Throws: `TrainingError` for a model that sees, or a tokenizer without a placeholder; what reading the tower throws.
+  init?(_ asked: TrainingSettings, model: ModelConfiguration, _ tokenizer: Tokenizer) throws {
+    guard let tower = asked.tower else { return nil }
+    guard model.sight == nil else {
+      throw TrainingError("\(asked.modelName) has a vision tower already. Leave out --tower.")
+    }
+    let placeholder = Self.placeholders.lazy.compactMap { text -> Int? in
+      guard let ids = try? tokenizer.encode(text), ids.count == 1, tokenizer.isSpecial(ids[0]) else { return nil }
+      return Int(ids[0])
+    }.first
+    guard let placeholder else {
+      throw TrainingError(
+        "the tokenizer of \(asked.modelName) has no token that stands for a picture "
+          + "(\(Self.placeholders.joined(separator: " or "))). Train it with one that has: "
+          + "minimind tokenizer train --template minimind-3")
+    }
+    var (shape, preprocessing): (VisionTowerConfiguration, JSON?)
+    if tower == Self.newTower {
+      (shape, preprocessing, stored, towerHash) = (Self.small, nil, nil, nil)
+    } else {
+      let directory = try StoredTower(directory: tower)
+      (shape, preprocessing, stored) = (directory.configuration, directory.preprocessing, directory)
+      towerHash = try directory.contentHash()
+    }
+    // LLaVA's choice: the layer before the last, without a class token.
+    shape.feature = .init(
+      layer: shape.layerCount - 1, isNormalized: false, dropsClassToken: shape.hasClassToken)
+    configuration = SightConfiguration(
+      tower: shape, projector: ProjectorConfiguration(kind: .mlp), placeholderIDs: [placeholder],
+      preprocessing: preprocessing)
+    try configuration.validate(source: "--tower \(tower)", vocabularySize: model.vocabularySize)
+  }
+
+  /// A tower for pictures of 64 × 64 pixels in 64 patches. Of its five layers four are used, as LLaVA leaves out the last one.
+  private static let small = VisionTowerConfiguration(
+    kind: .siglip, hiddenSize: 192, intermediateSize: 768, layerCount: 5, headCount: 6, imageSize: 64, patchSize: 8)
+
+  /// Reads the tower's weights, if they are not random.
+  ///
+  /// - Throws: `ModelFileError`.
+  func readTower(into parameters: Parameters) throws {
+    guard let stored else { return }
+    for entry in parameters.table.entries {
+      if case .tower = entry.role { try stored.read(entry, parameters.values + entry.offset) }
+    }
+  }
+
+  /// The hash of what a run begins with: of the language model, and of a tower that is read.
+  fileprivate func startHash(_ model: String?) -> String? {
+    let parts = [model, towerHash].compactMap { $0 }
+    return parts.isEmpty ? nil : parts.joined(separator: "+")
+  }
+}
+
+extension NewSight? {
+  /// The hash of what a run begins with; nil for random weights.
+  ///
+  /// - Parameter model: that of the language model, if it is read.
+  func startHash(_ model: String?) -> String? { map { $0.startHash(model) } ?? model }
+}
+
+extension TrainingSettings {
+  /// - Throws: `TrainingError` where a model that sees, or one that does not, does not go with the stage or its options.
+  func checkSight(of model: ModelConfiguration, _ stage: Stage) throws(TrainingError) {
+    guard model.sight != nil else {
+      guard self.train == nil else {
+        throw TrainingError(
+          "--train says what of a model that sees is trained. Give it a tower by --tower, or leave it out.")
+      }
+      return
+    }
+    guard stage.trainsSight, !hasAdapter(in: stage) else {
+      let what = stage.trainsSight ? "an adapter is trained on" : "minimind \(stage.name) trains"
+      throw TrainingError(
+        "\(modelName) sees, and \(what) models of text alone. Use minimind sft, or choose another --from.")
+    }
+    guard self.teacher == nil else {
+      throw TrainingError("a model that sees does not learn from a teacher. Leave out --teacher.")
+    }
+  }
+}
