@@ -78,16 +78,19 @@ let package = Package(
     room(
       "Training",
       imports: [
-        "Storage", "Machine", "Model", "Processes", "Tokenization", "ModelFiles", "Rewards", "Corpus", "Plotting",
+        "Storage", "Machine", "Model", "Processes", "Vision", "Tokenization", "ModelFiles", "Rewards", "Corpus",
+        "Plotting",
       ],
       resources: [.embedInCode("Bridge")]),
     room(
-      "Generation", imports: ["Storage", "Machine", "Model", "VectorMath", "Tokenization", "StructuredOutput"]),
+      "Generation",
+      imports: ["Storage", "Machine", "Model", "VectorMath", "Vision", "Tokenization", "StructuredOutput"]),
     room(
       "Evaluation",
-      imports: ["Machine", "Model", "VectorMath", "Tokenization", "Rewards", "Corpus", "Plotting"]),
+      imports: ["Storage", "Machine", "Model", "VectorMath", "Tokenization", "Rewards", "Corpus", "Plotting"]),
     room(
-      "Serving", imports: ["Storage", "Machine", "Tokenization", "StructuredOutput", "Generation", "CMicroHTTPD"],
+      "Serving",
+      imports: ["Storage", "Machine", "Vision", "Tokenization", "StructuredOutput", "Generation", "CMicroHTTPD"],
       resources: [.embedInCode("Page")]),
     .executableTarget(
       name: "minimind",
@@ -145,7 +148,8 @@ let package = Package(
     tests(
       of: "Serving",
       imports: [
-        "TestSupport", "Storage", "Model", "Compute", "CPUEngine", "Generation", "StructuredOutput", "Tokenization",
+        "TestSupport", "Storage", "Model", "Compute", "CPUEngine", "Vision", "Generation", "StructuredOutput",
+        "Tokenization",
       ]),
     tests(
       of: "minimind",

@@ -79,6 +79,11 @@ extension DataManifest {
     /// SHA-256 of the bytes of all pictures.
     package var digest: String
 
+    /// Whether a tower gets the same values by another processor, once a picture has its size.
+    package func isNormalized(as processor: PictureProcessor) -> Bool {
+      rescaling == processor.rescaling && mean == processor.mean && deviation == processor.deviation
+    }
+
     init(_ settings: PictureSettings, count: Int, digest: String) {
       file = PictureFile.name
       self.count = count

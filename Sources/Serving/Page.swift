@@ -10,7 +10,7 @@ package struct PageFile: Sendable {
 
   /// The one policy for all files: everything from this server, nothing inline, and no other page may frame this one.
   private static let contentSecurityPolicy =
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     + "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
   var response: HTTPResponse {
@@ -44,6 +44,7 @@ package enum Page {
     "/math.js": PageFile(PackageResources.math_js, script),
     "/math-symbols.js": PageFile(PackageResources.math_symbols_js, script),
     "/messages.js": PageFile(PackageResources.messages_js, script),
+    "/picture.js": PageFile(PackageResources.picture_js, script),
     "/settings.js": PageFile(PackageResources.settings_js, script),
     "/shortcuts.js": PageFile(PackageResources.shortcuts_js, script),
     "/sidebar.js": PageFile(PackageResources.sidebar_js, script),

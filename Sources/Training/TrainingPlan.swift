@@ -5,6 +5,7 @@ import Model
 import ModelFiles
 import Storage
 import Tokenization
+import Vision
 
 /// Everything about a run that is known before its first step, checked against the data, the model and the machine.
 package struct TrainingPlan {
@@ -197,7 +198,7 @@ package struct TrainingPlan {
   /// - Throws: `TrainingError` for pictures that the model does not see, or sees otherwise than they were prepared.
   private static func check(
     _ pictures: DataManifest.Pictures?, _ data: String, _ configuration: ModelConfiguration, _ asked: TrainingSettings
-  ) throws(TrainingError) {
+  ) throws {
     guard let pictures else { return }
     guard let sight = configuration.sight else {
       throw TrainingError(
@@ -209,6 +210,11 @@ package struct TrainingPlan {
         "\(data) has pictures of \(pictures.side) × \(pictures.side) pixels and \(pictures.placeholder.count) tokens, and "
           + "\(asked.modelName) sees \(sight.tower.imageSize) × \(sight.tower.imageSize) in \(sight.rowsPerPicture), perhaps "
           + "with another placeholder. Prepare the data for this model.")
+    }
+    guard pictures.isNormalized(as: try PictureProcessor(sight, path: asked.modelName)) else {
+      throw TrainingError(
+        "the pictures of \(data) are normalised otherwise than \(asked.modelName) sees them. Prepare the data with --sight "
+          + "\(asked.modelName).")
     }
   }
 

@@ -74,6 +74,69 @@ import Tokenization
     #expect((1..<6).contains(conversation.turnCount))
   }
 
+  @Test("pictures of earlier questions stay in the conversation, by either kind of template", arguments: [false, true])
+  func pictures(isJinja: Bool) throws {
+    let tokenizer = GeneratorTests.tokenizer
+    let template = try withTemporaryDirectory { directory in
+      try tokenizer.save(to: directory)
+      if isJinja {
+        try "{% for m in messages %}<s>{{ m.role }}:{{ m.content }}</s>{% endfor %}<s>a:"
+          .write(toFile: directory + "/chat_template.jinja", atomically: true, encoding: .utf8)
+      }
+      return try isJinja ? ChatTemplate(tokenizerDirectory: directory) : ChatTemplate()
+    }
+    let model = try GeneratorTests.model(contextLength: 400)
+    let width = model.configuration.hiddenSize
+    let placeholder: [Int32] = [7, 7, 8]
+    let rows: [[Float]] = (0..<3).map { picture in
+      (0..<3 * width).map { (index: Int) -> Float in Float(index * (picture + 3) % 11 - 5) / 4 }
+    }
+    let conversation = try Conversation(model, tokenizer, template, system: "a world", placeholder: placeholder)
+    var messages = [ChatMessage(role: .system, content: "a world")]
+    var layout = template
+    layout.pictureTokens = placeholder
+    // By v1's template an answer stays the tokens that were chosen.
+    var built = PicturedTokens(ids: try tokenizer.encode("a world", specialTokens: .asText))
+    for (index, pictures) in [[0], [], [1, 2], [0]].enumerated() {
+      var answer: [Int32] = []
+      try conversation.ask(
+        "hello", pictures: pictures.map { rows[$0] }, sampling: GeneratorTests.sampling(), maximumTokens: 8
+      ) { event in
+        if case .token(let token, _, _) = event { answer.append(token) }
+        return true
+      }
+      let before = [0, 1, 1, 3][index]
+      let marks = pictures.indices.map { PictureMark.text(before + $0) + "\n" }.joined()
+      messages.append(ChatMessage(role: .user, content: marks + "hello"))
+      var prompt = try layout.prompt(messages, with: tokenizer)
+      if !isJinja {
+        built.append(
+          PicturedTokens(
+            try layout.encode(
+              [ChatMessage(role: .user, content: marks + "hello")], with: tokenizer, addGenerationPrompt: true)))
+        prompt = ChatPrompt(tokens: built.ids, opensReasoning: false, pictures: built.pictures)
+        built.ids +=
+          answer
+          + (try layout.encode(
+            [ChatMessage(role: .assistant, content: "")], with: tokenizer, addGenerationPrompt: true
+          ).flatMap(\.ids))
+      }
+      #expect(prompt.pictures.map(\.number) == Array(0..<before + pictures.count))
+      var request = GenerationRequest(prompt: prompt.tokens)
+      request.embedded = Sight.spans(
+        prompt.pictures, rows: [rows[0], rows[1], rows[2], rows[0]], rowsPerPicture: 3)
+      for span in request.embedded { #expect(Array(prompt.tokens[span.rows]) == placeholder) }
+      request.sampling = GeneratorTests.sampling(seed: 1 + UInt64(index))
+      request.maximumTokens = 8
+      var expected: [Int32] = []
+      for event in Generator(try BatchEngine(model, tokenizer), request) {
+        if case .token(let token, _, _) = event { expected.append(token) }
+      }
+      #expect(answer == expected, "question \(index)")
+      messages.append(try #require(conversation.lastAnswer))
+    }
+  }
+
   @Test("an answer that was broken off stays in the conversation as far as it came")
   func interrupted() throws {
     let model = try GeneratorTests.model(contextLength: 400)

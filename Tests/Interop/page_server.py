@@ -94,11 +94,15 @@ class Handler(BaseHTTPRequestHandler):
         for name, value in {"Content-Type": "text/event-stream", **self.server.headers}.items():
             self.send_header(name, value)
         self.end_headers()
-        pieces = self.server.answers.get(body["messages"][-1]["content"], ["An ", "answer."])
+        pieces = self.server.answers.get(self.question(), ["An ", "answer."])
         try:
             self.stream(pieces)
         except OSError:
             self.server.disconnected.set()
+
+    def question(self):
+        content = self.server.asked[-1]["messages"][-1]["content"]
+        return content[-1]["text"] if isinstance(content, list) else content
 
     def stream(self, pieces):
         def send(**chunk):
@@ -122,7 +126,7 @@ class Handler(BaseHTTPRequestHandler):
             else:
                 delta({"content": piece})
                 count += 1
-        delta({}, self.server.endings.get(self.server.asked[-1]["messages"][-1]["content"], "stop"))
+        delta({}, self.server.endings.get(self.question(), "stop"))
         timings = {"timings": self.server.timings} if self.server.timings else {}
         send(choices=[], usage={"prompt_tokens": 5, "completion_tokens": count, "total_tokens": 5 + count}, **timings)
         self.wfile.write(b"data: [DONE]\n\n")

@@ -210,7 +210,9 @@ def test_text_files_are_put_into_the_question(server, visit, tmp_path):
     expected = "Read this\nnotes.md:\n````md\nA ``` fence\n````\ncode.py:\n```py\nprint(1)\n```\n"
     assert page.run(field) == expected and page.run("document.activeElement.id") == "question"
     page.choose_files("#files", tmp_path / "picture.png", tmp_path / "latin.txt", tmp_path / "long.txt")
-    page.wait("document.querySelector('#note').innerText.endsWith('picture.png, latin.txt, long.txt')")
+    page.wait("document.querySelector('#note').innerText.includes('at most 1 MiB: latin.txt, long.txt')")
+    # A model that reads text only.
+    assert page.text("#note").endswith("this model reads text only: picture.png") and page.count("#attached img") == 0
     assert page.run(field) == expected
     (tmp_path / "ticks.txt").write_text("` `` " * 100_000)
     page.choose_files("#files", tmp_path / "ticks.txt")

@@ -1,6 +1,15 @@
 import Storage
 import StructuredOutput
 import Tokenization
+import Vision
+
+/// A picture of a request, not yet looked at.
+package struct RequestPicture: Sendable {
+  /// A `data:` URL.
+  let url: String
+  /// The field that it is in.
+  let place: String
+}
 
 /// Reads the messages of a request as a model's chat template takes them.
 struct ChatMessageReader {
@@ -8,6 +17,8 @@ struct ChatMessageReader {
   /// Whether instructions after other messages become part of a user's message, and a conversation of instructions
   /// only one of a user's: for a template that has a place for them at its beginning only.
   var foldsInstructions: Bool
+  /// The pictures of the messages that were read last, by their marks.
+  private(set) var pictures: [RequestPicture] = []
 
   init(template: ChatTemplate) {
     self.template = template
@@ -27,7 +38,8 @@ struct ChatMessageReader {
   }
 
   /// - Parameter list: of a request, or the rest of it when it was shortened.
-  func messages(_ list: [JSON]) throws(APIError) -> [ChatMessage] {
+  mutating func messages(_ list: [JSON]) throws(APIError) -> [ChatMessage] {
+    pictures = []
     var messages: [ChatMessage] = []
     /// Instructions that wait for the next message of a user.
     var late: [String] = []
@@ -80,9 +92,9 @@ struct ChatMessageReader {
 
   private static func isToolResult(_ message: JSON) -> Bool { message["role"] == .string("tool") }
 
-  private func message(_ value: JSON, _ place: String) throws(APIError) -> ChatMessage {
+  private mutating func message(_ value: JSON, _ place: String) throws(APIError) -> ChatMessage {
     func content(_ isNeeded: Bool = true) throws(APIError) -> String {
-      try Self.content(value["content"], isNeeded: isNeeded, place)
+      try self.content(value["content"], isNeeded: isNeeded, place, isUser: value["role"] == .string("user"))
     }
     switch value["role"]?.stringValue {
     case "system": return ChatMessage(role: .system, content: try content())
@@ -150,28 +162,57 @@ struct ChatMessageReader {
     return texts
   }
 
-  /// A string, or parts of type text.
-  private static func content(_ value: JSON?, isNeeded: Bool, _ place: String) throws(APIError) -> String {
+  /// A string, or parts of type text, and of a user pictures.
+  private mutating func content(
+    _ value: JSON?, isNeeded: Bool, _ place: String, isUser: Bool
+  ) throws(APIError) -> String {
     let name = place + ".content"
+    let sees = !template.pictureTokens.isEmpty
     switch value {
-    case .string(let text): return text
+    case .string(let text): return sees ? PictureMark.cleaned(text) : text
     case .array(let parts):
       var texts: [String] = []
       for part in parts {
         let kind = part["type"]?.stringValue
+        if sees, kind == "image_url" {
+          texts.append(try mark(part, name, isUser: isUser))
+          continue
+        }
         guard kind == "text" || kind == "refusal" else {
           throw APIError.invalid(
-            name, "'\(name)' has a part that is not text; this model reads text only.",
+            name,
+            "'\(name)' has a part that is not text; this model reads text \(sees ? "and pictures " : "")only.",
             code: "unsupported_content_type")
         }
         guard let piece = part["text"]?.stringValue ?? part["refusal"]?.stringValue else {
           throw APIError.invalid(name, "a text part of '\(name)' must have a string 'text'.")
         }
-        texts.append(piece)
+        texts.append(sees ? PictureMark.cleaned(piece) : piece)
       }
       return texts.joined(separator: "\n")
     case nil where !isNeeded, .null where !isNeeded: return ""
     default: throw APIError.invalid(name, "'\(name)' must be a string or a list of parts.")
     }
+  }
+
+  /// What stands for a picture in the text of its message.
+  private mutating func mark(_ part: JSON, _ name: String, isUser: Bool) throws(APIError) -> String {
+    guard isUser else {
+      throw APIError.unsupported(name, "'\(name)' has a picture; only messages of a user can have pictures.")
+    }
+    guard let url = part["image_url"]?["url"]?.stringValue ?? part["image_url"]?.stringValue else {
+      throw APIError.invalid(name, "a picture of '\(name)' must have 'image_url' with a string 'url'.")
+    }
+    guard DataURL.isOne(url) else {
+      throw APIError.unsupported(
+        name,
+        "'\(name)' has a picture that is not in the request; this server fetches none. Send it as a data: URL, such as "
+          + "data:image/png;base64,…")
+    }
+    guard pictures.count < PictureMark.limit else {
+      throw APIError.invalid("messages", "'messages' has more than \(PictureMark.limit) pictures.")
+    }
+    pictures.append(RequestPicture(url: url, place: name))
+    return PictureMark.text(pictures.count - 1)
   }
 }

@@ -24,6 +24,8 @@ extension GenerationCall {
     guard (top ?? 0) == 0 || wantsLogProbabilities else {
       throw APIError.invalid("top_logprobs", "'top_logprobs' needs 'logprobs': true.")
     }
+    pictures = conversation.pictures
+    pictureTokens = conversation.pictureTokens
     tools = conversation.form.tools
     opensReasoning = conversation.opensReasoning
     droppedMessages = conversation.droppedMessages

@@ -6,6 +6,9 @@ import Tokenization
 /// A conversation of a request as the model reads it, and the form that the answer is to have.
 struct ConversationPrompt {
   let tokens: [Int32]
+  /// The pictures, and where among the tokens they are.
+  let pictures: [RequestPicture]
+  let pictureTokens: [PlacedPicture]
   let opensReasoning: Bool
   let form: AnswerForm
   /// Messages that were left out so that the rest fits.
@@ -19,12 +22,13 @@ struct ConversationPrompt {
     _ fields: RequestFields, _ reader: TextInputReader, _ template: Result<ChatTemplate, any Error>,
     _ vocabulary: TokenVocabulary, isLimited: Bool = true
   ) throws(APIError) {
-    let layout: ChatTemplate
+    var layout: ChatTemplate
     switch template {
     case .success(let template): layout = template
     case .failure(let reason):
       throw APIError.invalid(nil, "This model only continues texts, at /v1/completions. \(reason)")
     }
+    layout.pictureTokens = reader.placeholder
     let form = try AnswerForm(fields, vocabulary)
     let isJSON = form.constraint is JSONConstraint
     let variables = try TemplateRequest(fields, layout, isJSON: isJSON).variables
@@ -38,7 +42,7 @@ struct ConversationPrompt {
     if isLimited, shortens {
       let room = try Self.room(fields, reader)
       if prompt.tokens.count + room > reader.contextLength {
-        let shortened = try turns.shorten { list throws(APIError) -> ChatPrompt? in
+        let shortened = try turns.shorten { list throws(APIError) -> PicturedPrompt? in
           let prompt = try writer.prompt(list)
           return prompt.tokens.count + room <= reader.contextLength ? prompt : nil
         }
@@ -51,7 +55,9 @@ struct ConversationPrompt {
         limit: reader.contextLength)
     }
     tokens = prompt.tokens
-    opensReasoning = prompt.opensReasoning && !isJSON
+    pictures = prompt.pictures
+    pictureTokens = prompt.prompt.pictures
+    opensReasoning = prompt.prompt.opensReasoning && !isJSON
     self.form = form
     droppedMessages = turns.droppedMessages
   }
@@ -76,6 +82,12 @@ struct ConversationPrompt {
     }
   }
 
+  private struct PicturedPrompt {
+    var prompt: ChatPrompt
+    var pictures: [RequestPicture]
+    var tokens: [Int32] { prompt.tokens }
+  }
+
   /// Lays out messages by the model's template.
   private struct Writer {
     let layout: ChatTemplate
@@ -84,16 +96,18 @@ struct ConversationPrompt {
     let tools: [JSON]
     let tokenizer: Tokenizer
 
-    func prompt(_ list: [JSON]) throws(APIError) -> ChatPrompt {
+    func prompt(_ list: [JSON]) throws(APIError) -> PicturedPrompt {
       var reader = ChatMessageReader(template: layout)
       let messages = try reader.messages(list)
-      do { return try prompt(messages, knowsTools: reader.knowsTools) } catch {
+      do {
+        return PicturedPrompt(prompt: try prompt(messages, knowsTools: reader.knowsTools), pictures: reader.pictures)
+      } catch {
         // Some templates have a place for instructions at the beginning only, or want a user to speak.
         reader.foldsInstructions = true
         if let folded = try? reader.messages(list), folded != messages,
           let prompt = try? prompt(folded, knowsTools: reader.knowsTools)
         {
-          return prompt
+          return PicturedPrompt(prompt: prompt, pictures: reader.pictures)
         }
         throw APIError.invalid("messages", "\(error).")
       }

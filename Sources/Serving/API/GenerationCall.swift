@@ -26,6 +26,11 @@ package struct GenerationCall: Sendable {
   package var opensReasoning = false
   /// Messages of the conversation that were left out so that the rest fits.
   package var droppedMessages = 0
+  /// The pictures of the conversation, still to be encoded, and where they are in the prompt.
+  var pictures: [RequestPicture] = []
+  var pictureTokens: [PlacedPicture] = []
+  /// What an error about a picture becomes in the words of the client's API.
+  var renamed: @Sendable (APIError) -> APIError = { $0 }
   /// Everything except the prompt.
   package var request: GenerationRequest
 

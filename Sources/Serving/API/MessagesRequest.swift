@@ -48,6 +48,7 @@ extension TranslatedRequest {
         others = [.init("reasoning_content", block["thinking"] ?? .null)]
       // What was hidden from the client cannot be read here, and came from another model.
       case "redacted_thinking" where role == "assistant": break
+      case "image": texts.append(try Self.picture(block["source"], place))
       default: texts.append(block)
       }
     }
@@ -59,6 +60,24 @@ extension TranslatedRequest {
       }
       addCall(id: id, name: name, arguments: .string(input.compactText), from: place)
     }
+  }
+
+  /// A picture as chat completions have it.
+  private static func picture(_ source: JSON?, _ place: String) throws(APIError) -> JSON {
+    let url: JSON
+    switch source?["type"]?.stringValue {
+    case "base64":
+      guard let kind = source?["media_type"]?.stringValue, let data = source?["data"]?.stringValue else {
+        throw APIError.invalid(
+          place + ".content", "the source of a picture of '\(place).content' must have 'media_type' and 'data'.")
+      }
+      url = .string("data:\(kind);base64,\(data)")
+    case "url": url = source?["url"] ?? .null
+    default:
+      throw APIError.unsupported(
+        place + ".content", "the source of a picture of '\(place).content' must have the type base64.")
+    }
+    return .object([.init("type", .string("image_url")), .init("image_url", .object([.init("url", url)]))])
   }
 
   private mutating func readChoice(_ fields: RequestFields) throws(APIError) {

@@ -21,7 +21,7 @@ extension ModelServer {
       let fields = try server.fields(request)
       let translated = try TranslatedRequest(ollama: fields)
       if fields["messages"] == .array([]) { return reply.send(server.nothing(isChat: true)) }
-      let call = try translated.perform(server.chatCall)
+      let call = try translated.call(server.chatCall)
       try server.answer(call, OllamaFormat(isChat: true, model: server.model.name), reply)
     },
     Route(method: "POST", path: "/api/generate", style: .ollama) { server, request, _, reply throws(APIError) in

@@ -14,7 +14,7 @@ extension ModelServer {
     },
     Route(method: "POST", path: "/responses") { server, request, _, reply throws(APIError) in
       let fields = try server.fields(request)
-      let call = try TranslatedRequest(responses: fields).perform(server.chatCall)
+      let call = try TranslatedRequest(responses: fields).call(server.chatCall)
       let format = ResponsesFormat(
         call, fields, tokenizer: server.model.tokenizer, created: Int(Date().timeIntervalSince1970),
         model: server.model.name)
@@ -50,7 +50,7 @@ extension ModelServer {
       reply.send(HTTPResponse(.object([.init("status", .string("ok"))])))
     },
     Route(method: "GET", path: "/metrics") { server, _, _, reply throws(APIError) in
-      let text = server.metrics.text(server.scheduler.statistics)
+      let text = server.metrics.text(server.scheduler.statistics, server.model.sight?.statistics)
       reply.send(HTTPResponse(contentType: "text/plain; version=0.0.4; charset=utf-8", text: text))
     },
   ]
@@ -58,7 +58,7 @@ extension ModelServer {
   private static let anthropic: [Route<ModelServer>] = [
     Route(method: "POST", path: "/messages", style: .anthropic) { server, request, _, reply throws(APIError) in
       let fields = try server.fields(request)
-      let call = try TranslatedRequest(messages: fields).perform(server.chatCall)
+      let call = try TranslatedRequest(messages: fields).call(server.chatCall)
       try server.answer(call, MessagesFormat(call, model: server.model.name), reply)
     },
     Route(method: "POST", path: "/messages/count_tokens", style: .anthropic) {

@@ -71,7 +71,7 @@ extension ModelServer {
       .init("default_generation_settings", settings), .init("total_slots", .integer(width)),
       .init("model_alias", .string(model.name)), .init("chat_template", template),
       .init("bos_token", text(model.tokenizer.beginTokens)), .init("eos_token", text([model.tokenizer.endToken])),
-      .init("modalities", .object([.init("vision", .bool(false)), .init("audio", .bool(false))])),
+      .init("modalities", .object([.init("vision", .bool(model.sight != nil)), .init("audio", .bool(false))])),
       .init("build_info", .string("minimind " + model.fingerprint)),
     ])
   }

@@ -4,6 +4,7 @@ import Storage
 import StructuredOutput
 import Synchronization
 import Tokenization
+import Vision
 
 /// A model that clients of OpenAI's API can use.
 package final class ModelServer: Sendable {
@@ -22,6 +23,8 @@ package final class ModelServer: Sendable {
     package var defaults: GenerationDefaults
     /// Whether the oldest turns of a conversation that is too long are left out, where a request does not say.
     package var shortensConversations: Bool
+    /// Nil for a model that reads text only.
+    package var sight: Sight?
     /// Changes with anything that changes answers.
     package var fingerprint: String
 
@@ -34,8 +37,9 @@ package final class ModelServer: Sendable {
     package init(
       name: String, tokenizer: Tokenizer, template: Result<ChatTemplate, any Error>, contextLength: Int,
       hiddenSize: Int, endTokens: [Int32], defaults: GenerationDefaults = GenerationDefaults(),
-      shortensConversations: Bool = false, fingerprint: String
+      shortensConversations: Bool = false, sight: Sight? = nil, fingerprint: String
     ) {
+      self.sight = sight
       self.shortensConversations = shortensConversations
       self.defaults = defaults
       self.name = name
@@ -60,6 +64,8 @@ package final class ModelServer: Sendable {
   let width: Int
   private let created = Int(Date().timeIntervalSince1970)
   private let stopping = Atomic<Bool>(false)
+  /// Where pictures are encoded, one after another: the thread that receives requests has other clients to serve.
+  private let pictureQueue = DispatchQueue(label: "pictures")
 
   package init(
     _ model: Model, _ scheduler: BatchScheduler, policy: AccessPolicy, isNameStrict: Bool = false, width: Int
@@ -115,6 +121,32 @@ package final class ModelServer: Sendable {
   }
 
   func answer(_ call: GenerationCall, _ format: any AnswerFormat, _ reply: Reply) throws(APIError) {
+    guard !call.pictures.isEmpty, let sight = model.sight else { return try start(call, format, reply) }
+    pictureQueue.async { [self] in
+      do throws(APIError) {
+        var call = call
+        var rows: [[Float]] = []
+        for picture in call.pictures {
+          if reply.isClosed { throw APIError.stopping }
+          rows.append(try Self.rows(picture, sight))
+        }
+        call.request.embedded = Sight.spans(
+          call.pictureTokens, rows: rows, rowsPerPicture: sight.placeholder.count)
+        try start(call, format, reply)
+      } catch {
+        reply.fail(call.renamed(error))
+      }
+    }
+  }
+
+  private static func rows(_ picture: RequestPicture, _ sight: Sight) throws(APIError) -> [Float] {
+    do { return try sight.rows(try DataURL.bytes(picture.url, limit: sight.byteLimit)) } catch {
+      throw APIError.invalid(
+        picture.place, "a picture of '\(picture.place)' \(error)", code: "invalid_image")
+    }
+  }
+
+  private func start(_ call: GenerationCall, _ format: any AnswerFormat, _ reply: Reply) throws(APIError) {
     if call.droppedMessages > 0 { reply.add("x-dropped-messages", String(call.droppedMessages)) }
     let answer = Answer(call, format, model.tokenizer, reply, metrics)
     try run(call.parts, reply, onFailure: answer.fail) { [scheduler] part, continues, ended in
@@ -170,7 +202,7 @@ package final class ModelServer: Sendable {
   var reader: TextInputReader {
     TextInputReader(
       tokenizer: model.tokenizer, contextLength: model.contextLength, defaults: model.defaults,
-      shortens: model.shortensConversations)
+      shortens: model.shortensConversations, placeholder: model.sight?.placeholder ?? [])
   }
 
   var description: JSON {
@@ -180,6 +212,7 @@ package final class ModelServer: Sendable {
       .init("max_model_len", .integer(model.contextLength)),
       .init("end_tokens", .array(model.endTokens.map { .integer(Int($0)) })),
       .init("default_sampling", model.defaults.json), .init("thinking", .bool(model.thinks)),
+      .init("vision", .bool(model.sight != nil)),
     ])
   }
 

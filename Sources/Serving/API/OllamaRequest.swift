@@ -26,14 +26,29 @@ extension TranslatedRequest {
     }
     for (index, message) in (try fields.list("messages", limit: 4096) ?? []).enumerated() {
       let place = "messages[\(index)]"
+      var content = message["content"]
       if let images = message["images"], !images.isNull, images != .array([]) {
-        throw APIError.unsupported(place + ".images", "'\(place).images' is not supported: the model reads text only.")
+        content = try Self.content(images, content, place)
       }
       let others = [("tool_calls", "tool_calls"), ("thinking", "reasoning_content"), ("tool_name", "name")].compactMap {
         theirs, own in message[theirs].map { JSON.Member(own, $0) }
       }
-      add(message["role"]?.stringValue ?? "", message["content"], from: place, others)
+      add(message["role"]?.stringValue ?? "", content, from: place, others)
     }
+  }
+
+  /// Pictures before a text, in the form of chat completions. Ollama does not say what kind they are, and the files do.
+  private static func content(_ images: JSON, _ text: JSON?, _ place: String) throws(APIError) -> JSON {
+    let files = images.arrayValue?.compactMap(\.stringValue) ?? []
+    guard !files.isEmpty, files.count == images.arrayValue?.count else {
+      throw APIError.invalid(place + ".images", "'\(place).images' must be a list of texts in base64.")
+    }
+    var parts = files.map { file in
+      let url = JSON.object([.init("url", .string("data:image/any;base64," + file))])
+      return JSON.object([.init("type", .string("image_url")), .init("image_url", url)])
+    }
+    parts.append(.object([.init("type", .string("text")), .init("text", text ?? .string(""))]))
+    return .array(parts)
   }
 
   /// −1 and −2 are Ollama's words for no limit but the context.

@@ -56,6 +56,9 @@ package final class Reply: Sendable {
     sink.startStream(head)
   }
 
+  /// Whether the client has gone.
+  var isClosed: Bool { sink.isClosed }
+
   func write(_ bytes: [UInt8]) { sink.write(bytes) }
 
   func end() { sink.end() }

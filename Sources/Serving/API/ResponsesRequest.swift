@@ -62,6 +62,12 @@ extension TranslatedRequest {
     guard let parts = content?.arrayValue else { return content }
     return .array(
       parts.map { part in
+        if part["type"]?.stringValue == "input_image" {
+          return .object([
+            .init("type", .string("image_url")),
+            .init("image_url", .object([.init("url", part["image_url"] ?? .null)])),
+          ])
+        }
         guard ["input_text", "output_text"].contains(part["type"]?.stringValue), case .object(var members) = part else {
           return part
         }

@@ -54,7 +54,9 @@ final class ServingMetrics: Sendable {
   func observeTokenGap(_ seconds: Double) { state.withLock { $0.tokenGap.observe(seconds) } }
 
   /// All metrics, in Prometheus' text format 0.0.4.
-  func text(_ scheduler: SchedulerStatistics) -> String {
+  ///
+  /// - Parameter sight: of a model that sees.
+  func text(_ scheduler: SchedulerStatistics, _ sight: Sight.Statistics? = nil) -> String {
     var text = ""
     func add(_ name: String, _ type: String, _ help: String, _ lines: String) {
       text += "# HELP minimind_\(name) \(help)\n# TYPE minimind_\(name) \(type)\n\(lines)"
@@ -89,6 +91,12 @@ final class ServingMetrics: Sendable {
     add(
       "time_per_output_token_seconds", "histogram", "From one token of an answer to the next.",
       state.tokenGap.lines("minimind_time_per_output_token_seconds"))
+    if let sight {
+      add("pictures_encoded_total", "counter", "Pictures encoded; those that come again are not.", sight.pictures)
+      add(
+        "picture_seconds_total", "counter", "Seconds in which pictures were read and encoded.",
+        "minimind_picture_seconds_total \(sight.seconds)\n")
+    }
     add("resident_memory_bytes", "gauge", "Memory of the process at the moment.", MachineMemory.residentBytes)
     add("peak_memory_bytes", "gauge", "The most memory that the process has had.", MachineMemory.peakBytes)
     return text

@@ -23,13 +23,16 @@ package struct TextInputReader: Sendable {
   let defaults: GenerationDefaults
   /// Whether the oldest turns of a conversation that is too long are left out, where a request does not say.
   let shortens: Bool
+  /// The tokens that stand for a picture; empty for a model that does not see.
+  let placeholder: [Int32]
   /// How many texts a request may have.
   static let limit = 2048
 
   package init(
     tokenizer: Tokenizer, contextLength: Int, defaults: GenerationDefaults = GenerationDefaults(),
-    shortens: Bool = false
+    shortens: Bool = false, placeholder: [Int32] = []
   ) {
+    self.placeholder = placeholder
     self.shortens = shortens
     self.tokenizer = tokenizer
     self.contextLength = contextLength

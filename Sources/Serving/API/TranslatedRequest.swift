@@ -54,7 +54,14 @@ package struct TranslatedRequest: Sendable {
     do throws(APIError) { return try action(fields) } catch { throw renamed(error) }
   }
 
-  private func renamed(_ error: APIError) -> APIError {
+  /// The request as a conversation that is to be answered.
+  package func call(_ make: (RequestFields) throws(APIError) -> GenerationCall) throws(APIError) -> GenerationCall {
+    var call = try perform(make)
+    call.renamed = renamed
+    return call
+  }
+
+  @Sendable private func renamed(_ error: APIError) -> APIError {
     guard let parameter = error.parameter else { return error }
     var error = error
     for (index, place) in places.enumerated() {

@@ -10,8 +10,10 @@ import { answer } from "./client.js";
 export async function receive({ system, asked, message, model, sampling, signal, onPiece }) {
   const isContinued = asked.at(-1) === message;
   const first = system ? [{ role: "system", content: system }] : [];
-  const messages = [...first, ...asked].map(({ role, content, reasoning }) =>
-    reasoning ? { role, content, reasoning_content: reasoning } : { role, content });
+  const messages = [...first, ...asked].map(({ role, content, reasoning, pictures }) => {
+    if (pictures) return { role, content: [...pictures.map(picturePart), { type: "text", text: content }] };
+    return reasoning ? { role, content, reasoning_content: reasoning } : { role, content };
+  });
   const before = isContinued ? message.tokens ?? 0 : 0;
   const began = performance.now();
   let pieces = 0, own = 0, rate;
@@ -33,5 +35,7 @@ export async function receive({ system, asked, message, model, sampling, signal,
     onPiece();
   }
 }
+
+function picturePart(url) { return { type: "image_url", image_url: { url } }; }
 
 function seconds(began) { return Math.max(1, performance.now() - began) / 1000; }

@@ -3,7 +3,7 @@
 
 import { receive } from "./asking.js";
 import { ServerError, models } from "./client.js";
-import { clearDraft, openDraft, useComposer } from "./composer.js";
+import { allowPictures, clearDraft, openDraft, useComposer } from "./composer.js";
 import {
   editorElement, errorElement, fit, messageElement, noticeElement, runningElement, updateRunning, welcomeElement,
 } from "./messages.js";
@@ -124,9 +124,9 @@ function keep(conversation) {
 
 // MARK: Asking
 
-function ask(content, parent = current.at) {
+function ask(content, pictures = [], parent = current.at) {
   editing = null;
-  tree.add(current, { role: "user", content }, parent);
+  tree.add(current, { role: "user", content, ...(pictures.length > 0 ? { pictures } : {}) }, parent);
   if (!current.title) current.title = content.split("\n")[0].slice(0, 60);
   all = [current, ...all.filter(conversation => conversation !== current)];
   store.save("current", current.id);
@@ -163,7 +163,7 @@ function cancelEditing() {
 function sendEdited() {
   const { message, text } = editing;
   if (text.trim() === "" || runs.has(current)) return;
-  ask(text.trim(), message.parent);
+  ask(text.trim(), message.pictures, message.parent);
   question.focus();
 }
 
@@ -230,6 +230,7 @@ async function loadModels() {
     part("model").replaceChildren(...list.map(({ name }) => new Option(name, name)));
     part("model").disabled = list.length < 2;
     part("thinking").hidden = !list.some(({ thinks }) => thinks);
+    allowPictures(list[0]?.sees ?? false);
     contextLength = list[0]?.contextLength ?? 0;
     showDefaults(list[0]?.defaults ?? {});
     errors.delete(null);
@@ -266,7 +267,9 @@ const create = () => open(current.messages.length === 0 ? current : store.newCon
 const hideList = () => document.body.classList.remove("listing");
 const showList = () => document.body.classList.add("listing");
 
-useComposer({ ask: content => { if (!runs.has(current)) { clearDraft(); ask(content); } }, editLast });
+useComposer({
+  ask: (content, pictures) => { if (!runs.has(current)) { clearDraft(); ask(content, pictures); } }, editLast,
+});
 useShortcuts({
   escape: () => { if (document.body.classList.contains("listing")) hideList(); else stop(); },
   search: () => { showList(); part("search").focus(); },

@@ -40,13 +40,13 @@ async function refusal(response) {
   return new ServerError(error?.message ? "refused" : "badAnswer", details);
 }
 
-/// The models that the server has: the name, whether the model can be asked to think, the tokens that it can read and
+/// The models that the server has: the name, whether the model can be asked to think, whether it sees, the tokens that it can read and
 /// write together (0: the server does not say), and what it takes for fields of sampling that a request does not have.
 export async function models() {
   const list = await (await request("v1/models")).json().catch(() => null);
   if (!Array.isArray(list?.data)) throw new ServerError("badAnswer", { status: 200 });
   return list.data.map(model => ({
-    name: String(model.id), thinks: model.thinking === true,
+    name: String(model.id), thinks: model.thinking === true, sees: model.vision === true,
     contextLength: Number(model.context_length ?? model.max_model_len) || 0, defaults: model.default_sampling ?? {},
   }));
 }

@@ -2,6 +2,7 @@
 
 import { button, copy, element } from "./dom.js";
 import { render } from "./markdown.js";
+import { picturesElement } from "./picture.js";
 import { text } from "./words.js";
 
 function copyButton(source) {
@@ -28,6 +29,7 @@ export function messageElement(message, { again, goOn, edit, versions = [], choo
   const result = element("article", {
     class: "message " + message.role, "aria-label": text(isAnswer ? "answer" : "you"), "data-id": message.id,
   }, content, below);
+  if (message.pictures) result.prepend(picturesElement(message.pictures));
   if (!isAnswer) content.textContent = message.content;
   else if (message.content.trim() !== "") render(content, message.content, copyButton);
   else if (message.ending !== "stopped") content.append(element("p", { class: "quiet" }, text("answeredNothing")));

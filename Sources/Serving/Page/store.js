@@ -1,7 +1,7 @@
 // What the browser keeps: each conversation under a key of its own, so that two tabs do not overwrite each other's.
 //
-// A conversation is {id, title, system, updated, messages, at}; a message {id, parent, role, content} (tree.js) and, for an
-// answer, what the page shows of it: {reasoning, tokens, rate, first, ending, forgot}.
+// A conversation is {id, title, system, updated, messages, at}; a message {id, parent, role, content} (tree.js), for a
+// question with pictures {pictures}, data: URLs, and for an answer what the page shows of it: {reasoning, tokens, rate, first, ending, forgot}.
 
 import { fromList, isTree } from "./tree.js";
 

@@ -2,6 +2,7 @@
 
 import { download } from "./dom.js";
 import { isConversation, newConversation } from "./store.js";
+import { isPictureURL } from "./picture.js";
 import { branch, fromList } from "./tree.js";
 import { text } from "./words.js";
 
@@ -49,7 +50,8 @@ function markdown(conversation) {
   const part = (heading, content) => `## ${heading}\n\n${content}\n`;
   return [
     `# ${conversation.title}\n`, ...(conversation.system ? [part(text("system"), conversation.system)] : []),
-    ...branch(conversation).map(({ role, content }) => part(text(role === "user" ? "you" : "answer"), content)),
+    ...branch(conversation).map(({ role, content, pictures = [] }) => part(text(role === "user" ? "you" : "answer"),
+      [...pictures.map(url => `![](${url})`), content].join("\n\n"))),
   ].join("\n");
 }
 
@@ -82,6 +84,8 @@ function known({ title, system, messages, at }) { return { title, system, messag
 function knownMessage(message) {
   const { id, parent, role, content } = message;
   const result = { id, parent, role, content };
+  const pictures = Array.isArray(message.pictures) ? message.pictures.filter(isPictureURL) : [];
+  if (role === "user" && pictures.length > 0) result.pictures = pictures;
   for (const name of ["tokens", "rate", "first"]) if (message[name] > 0) result[name] = Number(message[name]);
   if (typeof message.reasoning === "string") result.reasoning = message.reasoning;
   if (["stop", "length", "stopped"].includes(message.ending)) result.ending = message.ending;

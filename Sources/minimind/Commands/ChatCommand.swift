@@ -11,7 +11,8 @@ let chatCommand: Command = {
   ) { invocation in
     let loaded = try LoadedModel(invocation)
     let session = try ChatSession(
-      loaded, try TemplateOptions.template(invocation, of: loaded.directory), system: invocation[system],
+      loaded, try loaded.sight(invocation), try TemplateOptions.template(invocation, of: loaded.directory),
+      system: invocation[system],
       parameters: ChatParameters(
         sampling: GenerateOptions.sampling(invocation, loaded.defaults),
         maximumTokens: invocation[GenerateOptions.maximumTokens] ?? loaded.defaults.maximumTokens,

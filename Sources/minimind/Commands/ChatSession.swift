@@ -12,26 +12,45 @@ final class ChatSession {
   private var conversation: Conversation
   private var parameters: ChatParameters
   private var system: String?
+  /// Nil for a model that reads text only.
+  private let sight: Sight?
+  /// The pictures of the next question: their files, and the rows that the model reads for each.
+  private var waiting: [(path: String, rows: [Float])] = []
   /// What was said, for `/save`.
   private var messages: [ChatMessage] = []
+  /// The files of all pictures in `messages`.
+  private var images: [String] = []
   /// The file of the last `/save`, which another one may replace.
   private var savedPath: String?
 
   init(
-    _ loaded: LoadedModel, _ template: ChatTemplate, system: String?, parameters: ChatParameters, stops: [String]
+    _ loaded: LoadedModel, _ sight: Sight?, _ template: ChatTemplate, system: String?, parameters: ChatParameters,
+    stops: [String]
   ) throws {
     self.loaded = loaded
+    self.sight = sight
     self.template = template
     self.system = system
     self.parameters = parameters
     self.stops = stops
-    conversation = try Conversation(loaded.model, loaded.tokenizer, template, system: system)
+    conversation = try Self.conversation(loaded, sight, template, system: system)
   }
 
-  /// Each line of standard input is a question; only the answers are printed.
+  private static func conversation(
+    _ loaded: LoadedModel, _ sight: Sight?, _ template: ChatTemplate, system: String?
+  ) throws -> Conversation {
+    try Conversation(
+      loaded.model, loaded.tokenizer, template, system: system, placeholder: sight?.placeholder ?? [])
+  }
+
+  /// Each line of standard input is a question, or `/image FILE` for the next one; only the answers are printed.
   func answerLines() throws {
     while let line = readLine() {
-      if !line.isEmpty { _ = try answer(line) }
+      if line.hasPrefix("/image ") {
+        try show(line.dropFirst(7).trimmingCharacters(in: .whitespaces))
+      } else if !line.isEmpty {
+        _ = try answer(line)
+      }
     }
   }
 
@@ -67,13 +86,16 @@ final class ChatSession {
   private static let help = renderPairs([
     (name: "/reset", value: "forgets the conversation"),
     (name: "/system [TEXT]", value: "shows the system message, or starts again with another; \"off\" for none"),
+    (
+      name: "/image FILE", value: "shows a picture with the next question, for a model that sees; several come in order"
+    ),
     (name: "/params [NAME VALUE …]", value: "shows or sets how the next words are chosen"),
     (name: "/save FILE", value: "writes the conversation as a line of JSON, as minimind data sft reads it"),
     (name: "/help", value: "shows this"), (name: "/exit", value: "ends, as does Ctrl-D"),
     (name: "keys", value: "arrows edit and recall messages, Ctrl-R searches them, Ctrl-C stops an answer"),
     (name: "lines", value: "Alt-Enter, or \\ at the end of a line, begins another line; pasted lines are one message"),
   ])
-  private static let commands = ["/reset", "/system", "/params", "/save", "/help", "/exit"]
+  private static let commands = ["/reset", "/system", "/image", "/params", "/save", "/help", "/exit"]
 
   private func obey(_ line: String) throws {
     let parts = line.split(separator: " ", maxSplits: 1)
@@ -82,14 +104,18 @@ final class ChatSession {
     case ("/help", _): try console.write(Self.help)
     case ("/reset", _):
       conversation.reset()
-      messages = []
+      forgetMessages()
       try note("The conversation starts again.")
     case ("/system", ""): try note(system.map { "The system message is: \($0)" } ?? "There is no system message.")
     case ("/system", _):
       system = argument == "off" ? nil : argument
-      conversation = try Conversation(loaded.model, loaded.tokenizer, template, system: system)
-      messages = []
+      conversation = try Self.conversation(loaded, sight, template, system: system)
+      forgetMessages()
       try note("The conversation starts again, \(system == nil ? "without a" : "with this") system message.")
+    case ("/image", ""): throw UsageError("/image needs the name of a file: /image photo.jpg")
+    case ("/image", _):
+      try show(argument)
+      try note("\(argument) comes with the next question.")
     case ("/params", _):
       try parameters.set(argument.split(separator: " "))
       try console.write(parameters.text)
@@ -107,10 +133,22 @@ final class ChatSession {
       throw CommandError("\(path) exists. Choose another name.")
     }
     let all = (system.map { [ChatMessage(role: .system, content: $0)] } ?? []) + messages
-    try AtomicFile.write(
-      JSON.object([JSON.Member("messages", .array(all.map(\.json)))]).compactText + "\n", to: path)
+    var row = [JSON.Member("messages", .array(all.map(\.json)))]
+    if !images.isEmpty { row.insert(.init("images", .array(images.map(JSON.string))), at: 0) }
+    try AtomicFile.write(JSON.object(row).compactText + "\n", to: path)
     savedPath = path
     try note("Saved \(all.count) messages in \(path).")
+  }
+
+  private func forgetMessages() { (messages, images, waiting) = ([], [], []) }
+
+  /// Keeps a picture for the next question.
+  private func show(_ path: String) throws {
+    guard let sight else { throw CommandError("this model reads text only: it has no tower.") }
+    guard waiting.count < PictureMark.limit else {
+      throw CommandError("a question can have \(PictureMark.limit) pictures at most.")
+    }
+    waiting.append((path, try sight.rows(ofFile: path)))
   }
 
   private func note(_ text: String) throws { try console.print(console.dim(text)) }
@@ -131,9 +169,10 @@ final class ChatSession {
     var clock = GenerationClock()
     var isFirst = true
     let turns = conversation.turnCount
+    let shown = waiting
     try conversation.ask(
-      question, sampling: parameters.sampling, maximumTokens: parameters.maximumTokens,
-      thinkingTokens: parameters.thinkingTokens, stops: stops
+      question, pictures: shown.map(\.rows), sampling: parameters.sampling,
+      maximumTokens: parameters.maximumTokens, thinkingTokens: parameters.thinkingTokens, stops: stops
     ) { event in
       clock.count(event)
       // A prompt that ends in <think> is no part of the answer, but without it the answer's </think> would stand alone.
@@ -142,7 +181,12 @@ final class ChatSession {
       try console.write(event.text)
       return !Interruption.isRequested
     }
-    if let answer = conversation.lastAnswer { messages += [ChatMessage(role: .user, content: question), answer] }
+    waiting = []
+    if let answer = conversation.lastAnswer {
+      let marks = String(repeating: PictureMark.placeholder + "\n", count: shown.count)
+      messages += [ChatMessage(role: .user, content: marks + question), answer]
+      images += shown.map(\.path)
+    }
     try console.print()
     let forgotten = turns + 1 - conversation.turnCount
     if forgotten > 0 {

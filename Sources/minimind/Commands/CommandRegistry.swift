@@ -1,12 +1,14 @@
 /// Every command of the program, in the order of the help page: the order of the work.
 package let allCommands: [Command] = [
   tokenizerTrainCommand, tokenizerEncodeCommand, tokenizerDecodeCommand, tokenizerRenderCommand,
-  dataTasksCommand, dataScenesCommand, dataPretrainCommand, dataSFTCommand, dataDPOCommand, dataKTOCommand, dataGRPOCommand,
+  dataTasksCommand, dataScenesCommand, dataPretrainCommand, dataSFTCommand, dataDPOCommand, dataKTOCommand,
+  dataGRPOCommand,
   dataInspectCommand,
   pretrainCommand, sftCommand, loraCommand, dpoCommand, ktoCommand, rewardCommand, grpoCommand, mergeCommand,
   runsListCommand, runsCompareCommand, watchCommand,
   generateCommand, chatCommand, serveCommand,
-  evalPerplexityCommand, evalChoicesCommand, evalTasksCommand, evalRewardCommand, convertCommand, infoCommand,
+  evalPerplexityCommand, evalChoicesCommand, evalTasksCommand, evalPicturesCommand, evalRewardCommand, convertCommand,
+  infoCommand,
   benchTrainCommand, benchPlanCommand, benchPrefillCommand, benchDecodeCommand, benchProductsCommand,
   benchTokenizerCommand,
 ]

@@ -193,14 +193,26 @@ private enum PreparationOptions {
   static let images = Option.optional(
     "images", "DIR",
     help: "Where the files of pictures are; otherwise beside the file that names them.")
-  static let pictureOptions: [any OptionDescription] = [pictureSize, pictureTokens, pictureToken, images]
+  static let sight = Option.optional(
+    "sight", "MODEL",
+    help:
+      "Uses the pictures of rows, as this model sees them: in the size, with the processor and with the placeholder of its "
+      + "directory.")
+  static let pictureOptions: [any OptionDescription] = [sight, pictureSize, pictureTokens, pictureToken, images]
 
   /// What becomes of pictures; nil where they are not used.
   static func pictures(_ invocation: Invocation, _ tokenizer: Tokenizer) throws -> PictureSettings? {
+    if let model = invocation[sight] {
+      for option in [pictureSize, pictureTokens, pictureToken] as [any OptionDescription]
+      where invocation.isGiven(option) {
+        throw UsageError("--\(option.name) is what --\(sight.name) says of the model. Leave one of them out.")
+      }
+      return try pictureSettings(ofModel: model, directory: invocation[images])
+    }
     guard let side = invocation[pictureSize] else {
       for option in pictureOptions where invocation.isGiven(option) {
         throw UsageError(
-          "--\(option.name) is for data with pictures: give --\(pictureSize.name) as well.")
+          "--\(option.name) is for data with pictures: give --\(sight.name) or --\(pictureSize.name) as well.")
       }
       return nil
     }

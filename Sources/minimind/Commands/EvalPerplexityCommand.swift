@@ -119,7 +119,8 @@ let evalPerplexityCommand: Command = {
     if let path = invocation[data] {
       let dataset = try TokenShardDataset(directory: path, tokenizerHash: tokenizer.contentHash)
       guard dataset.manifest.pictures == nil else {
-        throw CommandError("\(path) has pictures, and this measures texts. For pictures there is: minimind eval pictures")
+        throw CommandError(
+          "\(path) has pictures, and this measures texts. For pictures there is: minimind eval pictures")
       }
       try measure(dataset, meter)
     } else {

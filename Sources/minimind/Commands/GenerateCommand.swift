@@ -25,10 +25,10 @@ let generateCommand: Command = {
     var tokens = try promptTokens(text, loaded.tokenizer)
     var embedded: [EmbeddedSpan] = []
     if invocation.isGiven(image) {
-      let input = try PictureInput(
-        modelDirectory: loaded.directory, type: invocation[GenerateOptions.type], team: loaded.team)
+      let sight = try loaded.requireSight(invocation)
       let prompt = try PicturePrompt(
-        text, rows: input.rows(files: invocation[image]), input, begin: loaded.tokenizer.beginTokens
+        text, rows: invocation[image].map(sight.rows(ofFile:)), placeholder: sight.placeholder,
+        begin: loaded.tokenizer.beginTokens
       ) { try loaded.tokenizer.encode($0) }
       (tokens, embedded) = (prompt.tokens, prompt.embedded)
     }

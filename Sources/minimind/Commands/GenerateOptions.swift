@@ -83,8 +83,6 @@ package enum GenerateOptions {
 struct LoadedModel {
   let directory: String
   let model: any InferenceEngine
-  /// The threads that the model computes with.
-  let team: WorkerTeam
   let tokenizer: Tokenizer
   /// What requests and options leave out.
   let defaults: GenerationDefaults
@@ -99,12 +97,11 @@ struct LoadedModel {
     try configuration.requireLogits(directory)
     let scaling = try RotaryOptions.scaling(invocation, configuration)
     let growth = scaling == nil || scaling == RotaryScaling.none ? 1 : invocation[RotaryOptions.factor]
-    team = WorkerTeam(count: threadCount(invocation))
     model = try loadInferenceEngine(
       modelDirectory: directory, type: invocation[GenerateOptions.type],
       contextLength: invocation[GenerateOptions.context]
         ?? Int(Double(configuration.contextLength) * growth),
-      rotaryScaling: scaling, team: team)
+      rotaryScaling: scaling, team: WorkerTeam(count: threadCount(invocation)))
     try checkVocabulary(tokenizer, model.configuration.vocabularySize, directory)
     let generation = try GenerationConfiguration(modelDirectory: directory)
     defaults = GenerationDefaults(generation)

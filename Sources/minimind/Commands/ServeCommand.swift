@@ -65,7 +65,7 @@ let serveCommand: Command = {
       name: name, tokenizer: loaded.tokenizer, template: template, contextLength: contextLength,
       hiddenSize: configuration.hiddenSize, endTokens: loaded.model.endTokens(loaded.tokenizer),
       defaults: loaded.defaults, shortensConversations: invocation[shorten] == .oldest,
-      fingerprint: try fingerprint(loaded, type: type))
+      sight: try loaded.sight(invocation), fingerprint: try fingerprint(loaded, type: type))
     let freeBytes = MachineMemory.availableBytes ?? MachineMemory.totalBytes
     let keptTokens =
       invocation[cacheTokens].map { max(contextLength, $0) }
