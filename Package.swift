@@ -153,7 +153,11 @@ let package = Package(
       ]),
     tests(
       of: "minimind",
-      imports: ["TestSupport", "Storage", "Model", "Compute", "ModelFiles", "Generation", "Serving"]),
+      imports: [
+        "TestSupport", "Storage", "Model", "Compute", "CPUEngine", "Tokenization", "StructuredOutput", "Rewards",
+        "ModelFiles",
+        "Generation", "Serving",
+      ]),
   ],
   swiftLanguageModes: [.v6],
   cxxLanguageStandard: .cxx17

@@ -42,7 +42,7 @@ package struct TaskPreparation: Sendable {
           manifest.rowsDropped[DropReason.promptTooLong.rawValue, default: 0] += 1
           continue
         }
-        prompts.append(Prompt(task: task, chat: prompt))
+        prompts.append(Prompt(task: task, chat: prompt, turn: try task.session(template, tokenizer)?.turn))
       }
     }
     guard !prompts.isEmpty else {
@@ -80,10 +80,16 @@ package struct TaskPreparation: Sendable {
   private struct Prompt {
     var task: VerifiableTask
     var chat: ChatPrompt
+    var turn: ToolTurn?
 
     var line: String {
-      guard case .object(let members) = task.json, chat.opensReasoning else { return task.json.compactText }
-      return JSON.object(members + [.init(TaskDocuments.opensReasoning, .bool(true))]).compactText
+      guard case .object(var members) = task.json else { return task.json.compactText }
+      if chat.opensReasoning { members.append(.init(TaskDocuments.opensReasoning, .bool(true))) }
+      if let turn {
+        let texts = JSON.object([.init("before", .string(turn.before)), .init("after", .string(turn.after))])
+        members.append(.init(TaskDocuments.toolTurn, texts))
+      }
+      return JSON.object(members).compactText
     }
   }
 
@@ -107,12 +113,15 @@ package struct TaskDocuments: Sendable {
     package var task: VerifiableTask
     /// Whether the prompt has begun the reasoning of the answer.
     package var opensReasoning: Bool
+    /// Nil for a task whose tools are not run.
+    package var tools: ToolSession?
   }
 
   package let training: [Entry]
   package let heldOut: [Entry]
 
   static let opensReasoning = "opens_reasoning"
+  static let toolTurn = "tool_turn"
   static let fileSuffix = "-tasks.jsonl"
 
   static func fileName(isHeldOut: Bool) -> String { (isHeldOut ? "held-out" : "train") + fileSuffix }
@@ -132,7 +141,12 @@ package struct TaskDocuments: Sendable {
       }
       let entries = try text.split(separator: "\n").map { line in
         let row = try JSON(parsing: String(line))
-        return Entry(task: try VerifiableTask(row), opensReasoning: row[Self.opensReasoning]?.boolValue ?? false)
+        let task = try VerifiableTask(row)
+        let turn = row[Self.toolTurn].map {
+          ToolTurn(before: $0["before"]?.stringValue ?? "", after: $0["after"]?.stringValue ?? "")
+        }
+        return Entry(
+          task: task, opensReasoning: row[Self.opensReasoning]?.boolValue ?? false, tools: ToolSession(task, turn))
       }
       guard entries.count == split.documentCount else {
         throw CorpusError("\(path) and the shards contradict each other. Prepare the data again.")

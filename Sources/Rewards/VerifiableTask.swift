@@ -11,6 +11,10 @@ import Tokenization
 /// The last message may be an answer that shows the form; `data sft` learns it, and whoever asks the question leaves it
 /// out. `tools` are descriptions of tools, as in the API. `image` names a picture's file, or several with commas between
 /// them, each for an `<image>` in the messages; `chance` is the share that guessing gets right.
+///
+/// With `"turns": 3` the program runs the tools (`BuiltInTool`) that an answer calls, as often as that, and the model goes on
+/// with their results. All messages after the last question then show the form, calls and results included, and `table` is what
+/// `look_up` looks into.
 package struct VerifiableTask: Sendable, Equatable {
   /// What kind of question it is: a line of the table of `eval tasks`.
   package var name: String
@@ -18,7 +22,12 @@ package struct VerifiableTask: Sendable, Equatable {
   package var messages: [ChatMessage]
   /// An answer in the right form; nil where the row has none.
   package var demonstration: String?
+  /// Calls and results that lead to the demonstration.
+  package var shownSteps: [ChatMessage] = []
   package var tools: [JSON] = []
+  /// How often tools may be called and are run; 0: never.
+  package var turns = 0
+  package var table: [JSON.Member] = []
   package var check: AnswerCheck
   /// Files of pictures, below the directory of the file that the task is in.
   package var images: [String] = []
@@ -47,8 +56,10 @@ package struct VerifiableTask: Sendable, Equatable {
     var members = [JSON.Member("task", .string(name))]
     if !images.isEmpty { members.append(.init("image", .string(images.joined(separator: ",")))) }
     let answer = demonstration.map { [ChatMessage(role: .assistant, content: $0).json] } ?? []
-    members.append(.init("messages", .array(messages.map(\.json) + answer)))
+    members.append(.init("messages", .array((messages + shownSteps).map(\.json) + answer)))
     if !tools.isEmpty { members.append(.init("tools", .array(tools))) }
+    if turns > 0 { members.append(.init("turns", .integer(turns))) }
+    if !table.isEmpty { members.append(.init("table", .object(table))) }
     members.append(.init("check", check.json))
     if let chance { members.append(.init("chance", .number(chance))) }
     return .object(members)
@@ -80,9 +91,6 @@ package struct VerifiableTask: Sendable, Equatable {
       demonstration = last.content
       messages.removeLast()
     }
-    guard messages.last?.role == .user || messages.last?.role == .tool else {
-      throw TaskProblem("there is no question before the answer")
-    }
     tools = row["tools"]?.arrayValue ?? []
     if let image = row["image"], !image.isNull {
       guard let names = image.stringValue else { throw TaskProblem("its \"image\" is no text") }
@@ -97,6 +105,36 @@ package struct VerifiableTask: Sendable, Equatable {
     guard let check = row["check"] else { throw TaskProblem("it has no \"check\"") }
     self.check = try AnswerCheck(check)
     name = row["task"]?.stringValue ?? self.check.kind
+    try readTurns(row)
+    guard messages.last?.role == .user || messages.last?.role == .tool else {
+      throw TaskProblem("there is no question before the answer")
+    }
+  }
+
+  /// The most that a task may ask for.
+  private static let mostTurns = 8
+
+  private mutating func readTurns(_ row: JSON) throws(TaskProblem) {
+    if let table = row["table"] {
+      guard case .object(let members) = table else { throw TaskProblem("its \"table\" is no object") }
+      self.table = members
+    }
+    guard let value = row["turns"] else { return }
+    guard let turns = value.integerValue, (1...Self.mostTurns).contains(turns) else {
+      throw TaskProblem("its \"turns\" is no whole number from 1 to \(Self.mostTurns)")
+    }
+    let known = BuiltInTool.allCases.map(\.rawValue)
+    let names = tools.map { $0["function"]?["name"]?.stringValue ?? "" }
+    guard !names.isEmpty else { throw TaskProblem("it has \"turns\" and no \"tools\" to call") }
+    if let other = names.first(where: { !known.contains($0) }) {
+      throw TaskProblem(
+        "it has \"turns\", and a tool \(JSON.quoted(other)) that the program cannot run; there are "
+          + known.joined(separator: ", "))
+    }
+    self.turns = turns
+    let question = messages.lastIndex { $0.role == .user } ?? messages.count - 1
+    shownSteps = Array(messages[(question + 1)...])
+    messages.removeSubrange((question + 1)...)
   }
 
   /// The tasks of a JSONL file, one a line; blank lines are passed over.

@@ -7,12 +7,17 @@ import Rewards
 /// An answer of the model in training, and what it is worth.
 struct ScoredAnswer {
   var tokens: [Int32] = []
+  /// Places in `tokens` that the model did not choose.
+  var inserted: [Range<Int>] = []
   /// [tokens] when each was written.
   var logProbabilities: [Float] = []
   var isTruncated = false
   var reward = 0.0
   /// [rewards] without their weights.
   var parts: [Double] = []
+
+  /// Tokens that the model chose.
+  var chosenCount: Int { tokens.count - inserted.reduce(0) { $0 + $1.count } }
 }
 
 /// Has the model in training write answers, and scores them; several processes share both.
@@ -50,17 +55,18 @@ final class AnswerScorer {
       : try writer.write(own.map { requests[$0] }, with: engine) { [isWanted] _ in
         if !isWanted() { throw Stopped() }
       }
-    texts = Dictionary(uniqueKeysWithValues: zip(own, written.map(\.text)))
+    texts = Dictionary(uniqueKeysWithValues: zip(own, written.map { $0.earlierText + $0.text }))
     let (totals, parts) = try rewards.scores(
       zip(own, written).map { index, answer in
         AnswerToScore(
           tasks[index].task, text: answer.text, opensReasoning: tasks[index].opensReasoning,
-          tokenCount: answer.tokens.count, tokenLimit: requests[index].maximumTokens, isTruncated: answer.isTruncated)
+          tokenCount: answer.chosenCount, tokenLimit: requests[index].maximumTokens, isTruncated: answer.isTruncated)
       })
     var scored = [ScoredAnswer](repeating: ScoredAnswer(), count: requests.count)
     for (place, index) in own.enumerated() {
       scored[index] = ScoredAnswer(
-        tokens: written[place].tokens, logProbabilities: written[place].logProbabilities,
+        tokens: written[place].tokens, inserted: written[place].inserted,
+        logProbabilities: written[place].logProbabilities,
         isTruncated: written[place].isTruncated, reward: totals[place], parts: parts.map { $0[place] })
     }
     return exchange.isAlone ? scored : share(scored, requests)
@@ -69,7 +75,7 @@ final class AnswerScorer {
   /// Gives all processes all answers: a row of numbers each, 0 in the processes that have not written it.
   private func share(_ scored: [ScoredAnswer], _ requests: [AnswerRequest]) -> [ScoredAnswer] {
     let room = requests.map(\.maximumTokens).max() ?? 0
-    let width = 3 + names.count + 2 * room
+    let width = 3 + names.count + 3 * room
     var numbers = [Double](repeating: 0, count: width * scored.count)
     for (index, answer) in scored.enumerated() where !answer.tokens.isEmpty {
       let row =
@@ -79,6 +85,7 @@ final class AnswerScorer {
       let probabilities = answer.logProbabilities.map(Double.init)
       let start = index * width + 3 + names.count + room
       numbers.replaceSubrange(start..<start + probabilities.count, with: probabilities)
+      for place in answer.inserted.joined() { numbers[start + room + place] = 1 }
     }
     numbers = exchange.sum(numbers)
     return scored.indices.map { index in
@@ -87,6 +94,7 @@ final class AnswerScorer {
       let tokens = 3 + names.count
       return ScoredAnswer(
         tokens: row[tokens..<tokens + count].map { Int32($0) },
+        inserted: (0..<count).filter { row[tokens + 2 * room + $0] > 0 }.map { $0..<$0 + 1 },
         logProbabilities: row[tokens + room..<tokens + room + count].map { Float($0) }, isTruncated: row[1] > 0,
         reward: row[2], parts: Array(row[3..<tokens]))
     }
@@ -109,13 +117,14 @@ final class HeldOutRewards: HeldOutEvaluator {
     exchange = context.exchange
     scorer = try AnswerScorer(context)
     let heldOut = plan.dataset.heldOut
-    tasks = Array(try TaskDocuments(plan.dataset).heldOut.prefix(Self.mostPrompts))
+    let tasks = Array(try TaskDocuments(plan.dataset).heldOut.prefix(Self.mostPrompts))
+    self.tasks = tasks
     requests = tasks.indices.map { number in
       let (shard, document) = heldOut.locate(number)
       return AnswerRequest(
         prompt: shard.tokenRange(ofDocument: document).map(shard.token),
         maximumTokens: context.plan.settings.answerTokens,
-        temperature: 0, topK: 0, topP: 1, seed: 0)
+        temperature: 0, topK: 0, topP: 1, seed: 0, tools: tasks[number].tools)
     }
   }
 
@@ -136,7 +145,7 @@ final class HeldOutRewards: HeldOutEvaluator {
     var sums = MetricSums()
     sums.add(Metric.loss.name, -sum(\.reward), weight: count)
     sums.add("reward", sum(\.reward), weight: count)
-    sums.add("completions/mean_length", sum { Double($0.tokens.count) }, weight: count)
+    sums.add("completions/mean_length", sum { Double($0.chosenCount) }, weight: count)
     sums.add("completions/clipped_ratio", sum { $0.isTruncated ? 1 : 0 }, weight: count)
     for (place, name) in scorer.names.enumerated() {
       sums.add(PolicyObjective.metricName(name), sum { $0.parts[place] }, weight: count)

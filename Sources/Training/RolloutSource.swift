@@ -75,7 +75,7 @@ package final class RolloutSource: BatchSource {
         requests.append(
           AnswerRequest(
             prompt: prompt, maximumTokens: settings.answerTokens, temperature: settings.temperature,
-            topK: settings.topK, topP: settings.topP, seed: random.next()))
+            topK: settings.topK, topP: settings.topP, seed: random.next(), tools: tasks[number].tools))
       }
     }
     let scored = try scorer.write(requests, tasks: numbers.map { tasks[$0] }, with: engine)
@@ -95,7 +95,9 @@ package final class RolloutSource: BatchSource {
       let tokens = prompt + answer.tokens
       if batch.tokenCount + tokens.count - 1 > settings.microBatchTokens { close() }
       let counts = !(settings.maskTruncated && answer.isTruncated)
-      batch.append(document: tokens, number: numbers[index]) { counts && $0 >= prompt.count }
+      batch.append(document: tokens, number: numbers[index]) { place in
+        counts && place >= prompt.count && !answer.inserted.contains { $0.contains(place - prompt.count) }
+      }
       members.append(index)
     }
     close()
@@ -120,7 +122,7 @@ package final class RolloutSource: BatchSource {
     batch[.totalReward] = answers.map { Float($0.reward) }
     batch[.groupDeviation] = groups.map { Float(deviations[$0]) }
     batch[.isGroupEqual] = groups.map { deviations[$0] == 0 ? 1 : 0 }
-    batch[.answerLength] = answers.map { Float($0.tokens.count) }
+    batch[.answerLength] = answers.map { Float($0.chosenCount) }
     batch[.isTruncated] = answers.map { $0.isTruncated ? 1 : 0 }
     for (place, name) in scorer.names.enumerated() { batch[.reward(name)] = answers.map { Float($0.parts[place]) } }
   }

@@ -1,4 +1,5 @@
 import Model
+import Rewards
 
 /// Writes answers with the weights in training. The program has one; training knows no engine that writes.
 package protocol RolloutWriter: AnyObject {
@@ -14,6 +15,7 @@ package protocol RolloutWriter: AnyObject {
 /// A prompt to answer, and how.
 package struct AnswerRequest: Sendable, Equatable {
   package var prompt: [Int32]
+  /// Of all answers, with what is inserted between them.
   package var maximumTokens: Int
   /// 0 takes the likeliest token always.
   package var temperature: Double
@@ -21,6 +23,8 @@ package struct AnswerRequest: Sendable, Equatable {
   package var topK: Int
   package var topP: Double
   package var seed: UInt64
+  /// What is run between answers; nil for one answer.
+  package var tools: ToolSession?
 }
 
 /// The number type of the weights that write.

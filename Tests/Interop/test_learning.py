@@ -1,4 +1,4 @@
-"""`minimind grpo` as a process that is killed among its own answers. By several processes: test_processes.py.
+"""`minimind grpo` as a process that is killed among its own answers, and with tools. By several processes: test_processes.py.
 
 What a run learns, and that it goes on to the bit where it was asked to stop, is tested in
 Tests/TrainingTests/PolicyRunTests.swift; the losses are trl's in test_grpo.py.
@@ -81,3 +81,44 @@ for line in lines:
     assert process.returncode == 0 and kills >= 2
     assert weights(run) == weights(tmp_path / "whole")
     assert losses(run) == losses(tmp_path / "whole")
+
+
+def test_tools_are_run_between_answers(minimind, tmp_path):
+    """Tasks with calls of tools, from the rows over conversations and prompts to a run and an evaluation."""
+    minimind("data", "tasks", "--tasks", "errands", "--count", 60, "--held-out-count", 20, "--output", tmp_path / "tasks")
+    rows = [json.loads(line) for line in (tmp_path / "tasks/train.jsonl").read_text().splitlines()]
+    assert all(row["turns"] == 4 and row["messages"][-2]["role"] == "tool" for row in rows)
+    # Whole rows, so that the descriptions of the tools are few tokens.
+    (tmp_path / "text.txt").write_text("\n".join(map(json.dumps, rows)))
+    minimind("tokenizer", "train", "--input", tmp_path / "text.txt", "--output", tmp_path / "tokenizer", "--vocab-size", 640,
+             "--template", "minimind-3", "--split", "qwen2")
+    minimind("data", "pretrain", "--input", tmp_path / "text.txt", "--tokenizer", tmp_path / "tokenizer", "--output",
+             tmp_path / "text")
+    for kind in ("sft", "grpo"):
+        minimind("data", kind, "--input", tmp_path / "tasks/train.jsonl", "--tokenizer", tmp_path / "tokenizer", "--output",
+                 tmp_path / kind, "--max-tokens", 1024)
+    (tmp_path / "model.json").write_text(json.dumps({
+        "architectures": ["LlamaForCausalLM"], "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2,
+        "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 640, "max_position_embeddings": 2048,
+        "rms_norm_eps": 1e-5, "tie_word_embeddings": True}))
+    options = ["--micro-batch-tokens", 2048, "--threads", 1]
+    minimind("pretrain", "--model", tmp_path / "model.json", "--data", tmp_path / "text", "--output", tmp_path / "base",
+             "--steps", 2, *options)
+    # A few examples by heart, so that it calls tools at all.
+    minimind("sft", "--from", tmp_path / "base", "--data", tmp_path / "sft", "--output", tmp_path / "chat", "--sequence-length",
+             1024, "--learning-rate", 0.01, "--epochs", 20, *options)
+    evaluation = json.loads(minimind(
+        "eval", "tasks", "--model", tmp_path / "chat", "--data", tmp_path / "tasks/held-out.jsonl", "--max-tokens", 400, "--json",
+        "--answers", tmp_path / "answers.jsonl", "--threads", 1).stdout)
+    assert evaluation["total"] == 20
+    texts = [json.loads(line)["text"] for line in (tmp_path / "answers.jsonl").read_text().splitlines()]
+    assert any('"result":' in text or '"error":' in text for text in texts), texts[0]
+    minimind("grpo", "--from", tmp_path / "chat", "--data", tmp_path / "grpo", "--output", tmp_path / "run", "--steps", 2,
+             "--prompts-per-step", 4, "--answers", 4, "--answer-tokens", 400, "--sequence-length", 1024, *options)
+    rows = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
+    # What the tools said has no log-probability of the model's, and does not count.
+    assert all(row["train/sampling/sampling_logp_difference/mean"] < 0.1 for row in rows if "train/loss" in row)
+    minimind("tokenizer", "train", "--input", tmp_path / "text.txt", "--output", tmp_path / "v1", "--vocab-size", 300)
+    refused = minimind("data", "grpo", "--input", tmp_path / "tasks/train.jsonl", "--tokenizer", tmp_path / "v1", "--output",
+                       tmp_path / "none", check=False)
+    assert refused.returncode == 1 and "has no place for tools" in refused.stderr, refused.stderr

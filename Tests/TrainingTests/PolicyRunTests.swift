@@ -76,6 +76,29 @@ struct PolicyRunTests {
     }
   }
 
+  @Test("what tools have said is read, and not learned: neither its tokens' loss nor their number counts")
+  func insertedTokens() throws {
+    try TinyRun.inFolder { tiny in
+      let model = try chatModel(tiny)
+      var settings = learning(tiny, from: model, steps: 1)
+      settings.evalInterval = 1
+      var lengths: [Double] = []
+      for inserted in [0, 9] {
+        var run = tiny
+        run.insertedTokens = inserted
+        let events = EventList()
+        try run.train(settings, stage: .grpo, output: "run-\(inserted)", sinks: [events])
+        let sums = try #require(events.steps.first).sums
+        // Token sums are over those that the model chose.
+        #expect(sums.weight("entropy") == sums.sum("completions/mean_length"))
+        lengths.append(try #require(sums.mean("completions/mean_length")))
+        // The place of what follows is not the one at which it was written, so only the first tokens agree.
+        if inserted == 0 { #expect(sums.mean("sampling/sampling_logp_difference/mean")! < 1e-4) }
+      }
+      #expect(lengths[0] == lengths[1])
+    }
+  }
+
   @Test("a reward program that fails stops the run, which goes on when it is mended")
   func failingProgram() throws {
     try TinyRun.inFolder { tiny in

@@ -53,6 +53,8 @@ private let tinyJudged: [String] = (0..<100).map { number in
 /// A folder with prepared data for every stage and the configuration of a model with 3000 weights.
 struct TinyRun {
   let folder: String
+  /// Tokens that stand in each answer, after its second, as results of tools do.
+  var insertedTokens = 0
   var pretrainData: String { folder + "/pretrain" }
   var conversations: String { folder + "/sft" }
   var preferences: String { folder + "/dpo" }
@@ -194,7 +196,7 @@ struct TinyRun {
   ) throws -> TrainingSummary {
     let trainer = try Trainer(
       plan, run: run, engines: engines ?? CPUEngineProvider(threads: plan.settings.threads), sinks: sinks,
-      continuations: sampler, writer: TinyWriter(threads: plan.settings.threads))
+      continuations: sampler, writer: TinyWriter(threads: plan.settings.threads, insertedTokens: insertedTokens))
     return try trainer.train { isStopRequested(trainer.state.step) }
   }
 }
@@ -203,14 +205,19 @@ struct TinyRun {
 final class TinyWriter: RolloutWriter {
   private let team: WorkerTeam
 
-  init(threads: Int) { team = WorkerTeam(count: threads) }
+  private let insertedTokens: Int
+
+  init(threads: Int, insertedTokens: Int = 0) {
+    team = WorkerTeam(count: threads)
+    self.insertedTokens = insertedTokens
+  }
 
   func write(
     _ requests: [AnswerRequest], with engine: any TrainingEngine, progress: (_ ended: Int) throws -> Void
   ) throws -> [AnswerTokens] {
     let model = try CPUInferenceEngine(engine, type: .float32, team: team)
     let writer = try BatchEngine(model, tinyTokenizer, answers: requests.count, longest: 128)
-    return try writer.answers(
+    let answers = try writer.answers(
       to: requests.map { asked in
         var request = GenerationRequest(prompt: asked.prompt)
         request.maximumTokens = asked.maximumTokens
@@ -219,6 +226,14 @@ final class TinyWriter: RolloutWriter {
         request.sampling.seed = asked.seed
         return request
       }, progress: progress)
+    return answers.map { answer in
+      guard insertedTokens > 0, answer.tokens.count > 2 else { return answer }
+      var answer = answer
+      answer.tokens.insert(contentsOf: repeatElement(7, count: insertedTokens), at: 2)
+      answer.logProbabilities.insert(contentsOf: repeatElement(0, count: insertedTokens), at: 2)
+      answer.inserted = [2..<2 + insertedTokens]
+      return answer
+    }
   }
 }
 

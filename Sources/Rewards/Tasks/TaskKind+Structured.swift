@@ -1,5 +1,6 @@
 import Storage
 import StructuredOutput
+import Tokenization
 
 extension TaskKind {
   static func extraction(_ language: TaskLanguage, _ random: inout SplitMix64) -> TaskInstance {
@@ -79,29 +80,73 @@ extension TaskKind {
   }
 
   private static let toolsOfCalls: [Tool] = {
-    func tool(_ name: String, _ parameters: [(name: String, type: String)]) -> JSON {
-      let properties = parameters.map { JSON.Member($0.name, .object([.init("type", .string($0.type))])) }
-      return .object([
-        .init("type", .string("function")),
-        .init(
-          "function",
-          .object([
-            .init("name", .string(name)),
-            .init(
-              "parameters",
-              .object([
-                .init("type", .string("object")), .init("properties", .object(properties)),
-                .init("required", .array(parameters.map { .string($0.name) })),
-              ])),
-          ])),
-      ])
-    }
-    let list = JSON.array([
-      tool("calculate", [("expression", "string")]),
-      tool("convert", [("value", "number"), ("from", "string"), ("to", "string")]),
-      tool("add_days", [("date", "string"), ("days", "integer")]),
-    ])
+    let list = JSON.array([BuiltInTool.calculate, .convert, .addDays].map(\.json))
     guard let tools = try? Tool.list(list) else { preconditionFailure("the tools are not valid") }
     return tools
   }()
+
+  /// A question that takes several calls: entries of a table, or a conversion, and what they make together.
+  static func errand(_ language: TaskLanguage, digits: Int, _ random: inout SplitMix64) -> TaskInstance {
+    let isEnglish = language == .english
+    var errand = Errand()
+    let question: String
+    let key: String
+    if random.next(below: 2) == 0 {
+      let names =
+        isEnglish ? ["Anna", "Ben", "Clara", "David", "Emma", "Felix"] : ["小明", "小红", "李华", "王芳", "张伟", "刘洋"]
+      errand.table = names.map { JSON.Member($0, .integer(random.number(digits: digits))) }
+      let one = random.pick(names)
+      let other = random.pick(names.filter { $0 != one })
+      let counts = [one, other].map { errand.call(.lookUp, [.init("key", .string($0))]) }
+      errand.call(.calculate, [.init("expression", .string("\(counts[0]) + \(counts[1])"))])
+      question =
+        isEnglish
+        ? "How many stamps have \(one) and \(other) together? The table has a number for each."
+        : "\(one)和\(other)一共有多少张邮票？表里有每个人的数目。"
+      // Who has how many is in the table alone.
+      key = "\(one) \(other) \(errand.last)"
+    } else {
+      let unit = random.pick(UnitTable.all)
+      let (from, to) = (unit.from.english, unit.to.english)
+      let (count, more) = (1 + random.number(digits: digits), 1 + random.number(digits: digits))
+      let value = errand.call(
+        .convert, [.init("value", .integer(count)), .init("from", .string(from)), .init("to", .string(to))])
+      errand.call(.calculate, [.init("expression", .string("\(value) + \(more)"))])
+      question =
+        isEnglish
+        ? "How many \(to) are \(count) \(from) and \(more) \(to)?"
+        : "\(count) \(from) 加 \(more) \(to) 一共是多少 \(to)？"
+      key = "\(from) \(count) \(more)"
+    }
+    var instance = TaskInstance(
+      key: key, question: question, answer: "#### \(errand.last)", check: .number(Double(errand.last)))
+    instance.errand = errand
+    return instance
+  }
+}
+
+/// The calls that lead to an answer, and what the tools said.
+struct Errand {
+  static let tools: [BuiltInTool] = [.lookUp, .convert, .calculate]
+  /// One more than any question takes, so that a mistake can be mended.
+  static let turns = 4
+  var table: [JSON.Member] = []
+  private(set) var steps: [ChatMessage] = []
+  /// The last result.
+  private(set) var last = 0
+
+  /// Calls a tool whose result is a whole number.
+  @discardableResult
+  mutating func call(_ tool: BuiltInTool, _ arguments: [JSON.Member]) -> Int {
+    let said = tool.run(.object(arguments), table: table)
+    guard let result = said["result"]?.integerValue else { preconditionFailure("\(tool) said \(said.compactText)") }
+    let function = JSON.object([.init("name", .string(tool.rawValue)), .init("arguments", .object(arguments))])
+    let call = JSON.object([.init("type", .string("function")), .init("function", function)])
+    steps += [
+      ChatMessage(role: .assistant, content: "", fields: [.init("tool_calls", .array([call]))]),
+      ChatMessage(role: .tool, content: said.compactText),
+    ]
+    last = result
+    return result
+  }
 }

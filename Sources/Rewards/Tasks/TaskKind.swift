@@ -14,6 +14,11 @@ package enum TaskKind: String, CaseIterable, Sendable {
   case extraction
   /// The call of the right tool.
   case calls
+  /// Several calls, whose results lead to the answer.
+  case errands
+
+  /// Those that every chat template has a place for.
+  package static let usual = allCases.filter { $0 != .errands }
 
   /// A question of this kind.
   ///
@@ -27,6 +32,7 @@ package enum TaskKind: String, CaseIterable, Sendable {
     case .units: Self.conversion(language, digits: digits, &random)
     case .extraction: Self.extraction(language, &random)
     case .calls: Self.call(language, digits: digits, &random)
+    case .errands: Self.errand(language, digits: digits, &random)
     }
   }
 }
@@ -44,6 +50,7 @@ struct TaskInstance {
   var question: String
   var answer: String
   var check: AnswerCheck
+  var errand: Errand?
 }
 
 /// Tasks of several kinds, half of each kind's in either language, or all in one: for training, and others held out from it.
@@ -79,8 +86,12 @@ package struct TaskSet: Sendable {
         }
         var messages = [ChatMessage(role: .user, content: instance.question)]
         if let system = instance.system { messages.insert(ChatMessage(role: .system, content: system), at: 0) }
-        let task = VerifiableTask(
+        var task = VerifiableTask(
           name: kind.rawValue, messages: messages, demonstration: instance.answer, check: instance.check)
+        if let errand = instance.errand {
+          (task.tools, task.turns) = (Errand.tools.map(\.json), Errand.turns)
+          (task.shownSteps, task.table) = (errand.steps, errand.table)
+        }
         if keys.count <= heldOutCount { heldOut.append(task) } else { training.append(task) }
       }
     }

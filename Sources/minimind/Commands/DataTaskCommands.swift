@@ -10,7 +10,9 @@ let dataTasksCommand: Command = {
     "output", "DIR", help: "Directory for train.jsonl and held-out.jsonl, which share no question.")
   let names = TaskKind.allCases.map(\.rawValue)
   let tasks = Option.list(
-    "tasks", "NAME", help: "Only these kinds of tasks: \(names.joined(separator: ", ")). All if left out.")
+    "tasks", "NAME",
+    help: "Only these kinds of tasks: \(names.joined(separator: ", ")). All except errands if left out, which need a "
+      + "chat template with a place for tools.")
   let languages = Option.list(
     "language", "en|zh", help: "Only questions in English (en) or in Chinese (zh). Both in turn if left out.")
   let count = Option.integer("count", default: 1000, in: 1...10_000_000, help: "Tasks of each kind for training.")
@@ -21,7 +23,9 @@ let dataTasksCommand: Command = {
     options: [output, tasks, languages, count, heldOut, digits, Option.seed],
     example: "minimind data tasks --tasks addition letters calls --count 2000 --output my-tasks"
   ) { invocation in
-    let kinds = try choices(invocation[tasks], of: TaskKind.self, option: tasks.name)
+    let kinds =
+      invocation[tasks].isEmpty
+      ? TaskKind.usual : try choices(invocation[tasks], of: TaskKind.self, option: tasks.name)
     let spoken = try choices(invocation[languages], of: TaskLanguage.self, option: languages.name)
     let set = try TaskSet(
       kinds, spoken, count: invocation[count], heldOutCount: invocation[heldOut], digits: invocation[digits],

@@ -41,6 +41,7 @@ let evalTasksCommand: Command = {
     let template = try TemplateOptions.template(invocation, of: loaded.directory)
     let file = try invocation[answers].map { try AtomicFile($0) }
     let prompts = try tasks.map { try $0.prompt(template, loaded.tokenizer) }
+    let sessions = try tasks.map { try $0.session(template, loaded.tokenizer) }
     let context = loaded.model.contextLength
     if let place = prompts.firstIndex(where: { $0.tokens.count >= context }) {
       throw CommandError(
@@ -60,24 +61,25 @@ let evalTasksCommand: Command = {
         requests.append(request)
       }
     }
-    let written = try write(requests, loaded, most: invocation[maximum])
+    let tools = sessions.flatMap { Array(repeating: $0, count: invocation[samples]) }
+    let written = try write(requests, tools, loaded, most: invocation[maximum])
     let scored = written.enumerated().map { index, answer in
       let place = index / invocation[samples]
       return AnswerToScore(
         tasks[place], text: answer.text, opensReasoning: prompts[place].opensReasoning,
-        tokenCount: answer.tokens.count, tokenLimit: invocation[maximum], isTruncated: answer.isTruncated)
+        tokenCount: answer.chosenCount, tokenLimit: invocation[maximum], isTruncated: answer.isTruncated)
     }
     let isRight = CheckReward().scores(scored).map { $0 > 0 }
-    let lines = zip(scored, isRight).map { answer, isRight in
+    let lines = scored.indices.map { index in
       JSON.object([
-        .init("task", answer.task.json), .init("text", .string(answer.text)), .init("right", .bool(isRight)),
-        .init("truncated", .bool(answer.isTruncated)),
+        .init("task", scored[index].task.json), .init("text", .string(written[index].earlierText + scored[index].text)),
+        .init("right", .bool(isRight[index])), .init("truncated", .bool(scored[index].isTruncated)),
       ]).compactText + "\n"
     }
     try file?.write(lines.joined())
     try file?.commit()
     let scores = TaskScores(scored, isRight: isRight)
-    let tokens = written.reduce(0) { $0 + $1.tokens.count }
+    let tokens = written.reduce(0) { $0 + $1.chosenCount }
     if invocation[Option.json] {
       try Console.standardOutput.print(json(scores, seconds: monotonicSeconds() - start).compactText)
     } else {
@@ -89,14 +91,16 @@ let evalTasksCommand: Command = {
   }
 }()
 
-private func write(_ requests: [GenerationRequest], _ loaded: LoadedModel, most: Int) throws -> [AnswerTokens] {
+private func write(
+  _ requests: [GenerationRequest], _ tools: [ToolSession?], _ loaded: LoadedModel, most: Int
+) throws -> [AnswerTokens] {
   let longest = (requests.map(\.prompt.count).max() ?? 1) + most
   let engine = try BatchEngine(loaded.model, loaded.tokenizer, answers: requests.count, longest: longest)
   let progress = ProgressLine(
     "answering", total: requests.count, unit: .things("answers"), console: .standardError)
   defer { progress.finish() }
   Interruption.watch()
-  return try engine.answers(to: requests) { ended in
+  return try TaskAnswers.write(requests, tools: tools, by: engine) { ended in
     try Interruption.check()
     progress.update(completed: ended)
   }

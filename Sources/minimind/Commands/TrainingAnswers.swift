@@ -38,7 +38,8 @@ final class TrainingAnswers: RolloutWriter {
     let model = try CPUInferenceEngine(engine, type: type, team: team)
     let longest = requests.map { $0.prompt.count + $0.maximumTokens }.max() ?? 1
     let writer = try BatchEngine(model, tokenizer, answers: requests.count, longest: longest)
-    return try writer.answers(to: requests.map(Self.generation), progress: progress)
+    return try TaskAnswers.write(
+      requests.map(Self.generation), tools: requests.map(\.tools), by: writer, progress: progress)
   }
 
   private static func generation(_ asked: AnswerRequest) -> GenerationRequest {
