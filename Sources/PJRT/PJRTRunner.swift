@@ -59,8 +59,7 @@ package final class PJRTRunner: ProgramRunner {
   private let cache: ProgramCache?
   /// By their keys: a run asks what its programs take before it has an engine, and DPO's reference has some of them too.
   private let loaded = Mutex<[String: Loaded]>([:])
-  /// Held while a program runs on several devices: two that wait for their other replicas behind one another would wait for
-  /// ever.
+  /// Held while a program runs on several devices: of two at the same time each could hold a device that the other waits for.
   private let turn = Mutex(())
 
   /// - Parameters:

@@ -66,7 +66,7 @@ package enum Operation: Hashable, Sendable {
     case maximum, minimum
   }
 
-  /// Of all but the first, operand and result are lists, [count], and a part is one of as many equal ones as there are replicas.
+  /// Operand and result are lists, [count], except those of `sum`. A part is one of as many equal ones as there are replicas.
   package enum Exchange: String, Sendable, CaseIterable {
     /// The sum of all replicas' operands.
     case sum = "all_reduce"

@@ -67,8 +67,10 @@ def test_prepared_pictures_and_tokens_are_those_of_other_libraries(minimind, sce
     ids = np.frombuffer(shard[128:128 + 2 * tokens], np.uint16).tolist()
     expected = []
     for row in source:
-        question, answer = (message["content"] for message in row["conversations"])
-        text = library.encode(f"<s>user\n{question}</s>\n<s>assistant\n", add_special_tokens=False).ids
-        text += library.encode(answer, add_special_tokens=False).ids + [library.token_to_id("</s>")]
+        contents, text = [message["content"] for message in row["conversations"]], []
+        for question, answer in zip(contents[::2], contents[1::2]):
+            before = "\n" if text else ""
+            text += library.encode(f"{before}<s>user\n{question}</s>\n<s>assistant\n", add_special_tokens=False).ids
+            text += library.encode(answer, add_special_tokens=False).ids + [library.token_to_id("</s>")]
         expected += [part for token in text for part in ([mark] * count if token == image else [token])]
     assert documents == len(source) and ids == expected
