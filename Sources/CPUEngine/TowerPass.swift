@@ -6,7 +6,7 @@ import Model
 ///
 /// As in `TrainingPass`, every worker owns a block of rows and takes them through a layer alone, except for attention,
 /// where pictures and heads are divided, and the gradients of weights, where each worker sums its own rows of a matrix.
-final class TowerPass {
+package final class TowerPass {
   let shape: VisionTowerConfiguration
   /// The most pictures at once.
   let capacity: Int
@@ -26,7 +26,7 @@ final class TowerPass {
   private let offsets: [Int32]
 
   /// Rows that keep a team busy, and whose activations are not too many.
-  static func capacity(_ tower: VisionTowerConfiguration, workers: Int) -> Int {
+  package static func capacity(_ tower: VisionTowerConfiguration, workers: Int) -> Int {
     max(1, 512 * workers / tower.rowCount)
   }
 

@@ -9,8 +9,9 @@
 ///     pictures   absent except in data with pictures: (documentCount + 1) × UInt32: where each document's begin, and the end;
 ///                then, in a section of its own, for each picture the first of the document's tokens that stand for it and its
 ///                number in the file of pictures, UInt32 each
-struct ShardHeader: Equatable {
-  static let byteCount = 128
+package struct ShardHeader: Equatable {
+  /// Of a header.
+  package static let byteCount = 128
   static let magic = Array("MMTOKENS".utf8)
   static let version: UInt32 = 1
 
@@ -27,7 +28,8 @@ struct ShardHeader: Equatable {
   var textByteCount: Int
   /// SHA-256 of the tokenizer, in hexadecimal.
   var tokenizerHash: String
-  var payloadChecksum: UInt64
+  /// `Checksum` of everything after the header.
+  package var payloadChecksum: UInt64
 
   /// Bytes of one token in a shard of a vocabulary of that size.
   static func tokenByteCount(vocabularySize: Int) -> Int { vocabularySize < 65536 ? 2 : 4 }
@@ -41,11 +43,14 @@ struct ShardHeader: Equatable {
   var textBytesOffset: Int { offsetsOffset + Self.padded((documentCount + 1) * 8) }
   var labelsOffset: Int { textBytesOffset + Self.padded(documentCount * 4) }
   var pictureOffsetsOffset: Int { labelsOffset + (hasLabels ? Self.padded(documentCount) : 0) }
-  var picturesOffset: Int { pictureOffsetsOffset + (pictureCount == nil ? 0 : Self.padded((documentCount + 1) * 4)) }
+  /// Where the table of pictures begins in the file.
+  package var picturesOffset: Int {
+    pictureOffsetsOffset + (pictureCount == nil ? 0 : Self.padded((documentCount + 1) * 4))
+  }
   var fileByteCount: Int { picturesOffset + Self.padded((pictureCount ?? 0) * 8) }
 
   /// The 128 bytes, which end with a checksum of those before.
-  func encoded() -> [UInt8] {
+  package func encoded() -> [UInt8] {
     var bytes = Self.magic
     func append<Integer: FixedWidthInteger>(_ value: Integer) {
       withUnsafeBytes(of: value.littleEndian) { bytes.append(contentsOf: $0) }
@@ -64,7 +69,7 @@ struct ShardHeader: Equatable {
   }
 
   /// Reads the header of a file whose whole content is `file`, and checks that the sections fit it exactly.
-  init(_ file: UnsafeRawBufferPointer, path: String) throws(CorpusError) {
+  package init(_ file: UnsafeRawBufferPointer, path: String) throws(CorpusError) {
     func broken(_ what: String) -> CorpusError { CorpusError("\(path): \(what). Prepare the data again.") }
     guard file.count >= Self.byteCount else {
       throw broken("the file is cut off (\(file.count) bytes, less than its header)")
@@ -165,7 +170,7 @@ func bytesOfHexadecimal(_ text: String) -> [UInt8]? {
 /// A fast checksum against damage (not against forgery): eight lanes of 64 bits, each multiplied and rotated.
 ///
 /// Every step is invertible, so a change of any one 8-byte word always changes the result.
-struct Checksum {
+package struct Checksum {
   private var lanes = SIMD8<UInt64>(1, 2, 3, 4, 5, 6, 7, 8)
   private var byteCount = 0
 
@@ -198,7 +203,8 @@ struct Checksum {
     return result
   }
 
-  static func of(_ bytes: UnsafeRawBufferPointer) -> UInt64 {
+  /// Of some bytes at once.
+  package static func of(_ bytes: UnsafeRawBufferPointer) -> UInt64 {
     var checksum = Checksum()
     checksum.update(bytes)
     return checksum.value

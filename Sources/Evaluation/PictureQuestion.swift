@@ -34,6 +34,17 @@ package struct PictureQuestion: Sendable {
   /// `file:line`.
   package var place: String
 
+  package init(
+    kind: String, messages: [ChatMessage], pictures: [Source], check: Check, chance: Double?, place: String
+  ) {
+    self.kind = kind
+    self.messages = messages
+    self.pictures = pictures
+    self.check = check
+    self.chance = chance
+    self.place = place
+  }
+
   /// Whether an answer, its reasoning left out, is right.
   package func isMet(by answer: String) -> Bool {
     switch check {

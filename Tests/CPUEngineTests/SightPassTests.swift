@@ -4,7 +4,7 @@ import Reference
 import TestSupport
 import Testing
 
-@testable import CPUEngine
+import CPUEngine
 
 /// A small tower and projector with random weights, and what the pass and the plain twin make of pictures.
 private struct SightCase {

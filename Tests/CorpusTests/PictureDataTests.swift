@@ -4,7 +4,7 @@ import TestSupport
 import Testing
 import Vision
 
-@testable import Corpus
+import Corpus
 
 @Suite("Pictures in prepared data")
 struct PictureDataTests {

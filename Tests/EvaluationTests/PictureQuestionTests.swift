@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 import Tokenization
 
-@testable import Evaluation
+import Evaluation
 
 @Suite struct PictureQuestionTests {
   private func read(_ content: String, _ name: String) throws -> [PictureQuestion] {

@@ -2,7 +2,7 @@ import Storage
 import Testing
 import Vision
 
-@testable import Rewards
+import Rewards
 
 @Suite struct SceneSetTests {
   private static func set(_ count: Int, isHeldOut: Bool = false, seed: Int = 3) -> SceneSet {

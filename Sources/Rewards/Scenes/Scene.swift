@@ -2,18 +2,18 @@ import Storage
 import Vision
 
 /// One to four coloured shapes on a plain ground.
-struct Scene: Equatable, Sendable {
+package struct Scene: Equatable, Sendable {
   /// The first is the one that is asked about: no other has its colour or its shape.
-  var objects: [SceneObject]
+  package var objects: [SceneObject]
   /// The light of the ground, 0 to 255.
-  var ground: Double
+  package var ground: Double
 
   /// Whether the scene is one of those that training never sees, in any set: a quarter of all arrangements of colours and
   /// shapes on a grid of four by four.
-  var isHeldOut: Bool { objects.reduce(0) { $0 + $1.share } % 4 == 0 }
+  package var isHeldOut: Bool { objects.reduce(0) { $0 + $1.share } % 4 == 0 }
 
   /// A scene of `count` objects, of which the first is given and the others are drawn.
-  init(
+  package init(
     count: Int, colour: SceneColour, shape: SceneShape, quarter: SceneQuarter, isHeldOut: Bool,
     _ random: inout SplitMix64
   ) {
@@ -57,7 +57,7 @@ struct Scene: Equatable, Sendable {
   }
 
   /// The objects in words, from left to right.
-  func caption(_ language: TaskLanguage) -> String {
+  package func caption(_ language: TaskLanguage) -> String {
     let names = objects.sorted { $0.x < $1.x }.map { object in
       let name = object.name(language)
       return language == .chinese ? "一个" + name : (object.colour == .orange ? "an " : "a ") + name
@@ -71,7 +71,7 @@ struct Scene: Equatable, Sendable {
   /// Draws the scene, each pixel from four by four places in it. Objects differ a little in their light, and pixels have noise.
   ///
   /// - Parameter side: pixels of the picture's width and height.
-  func picture(side: Int, _ random: inout SplitMix64) -> Picture {
+  package func picture(side: Int, _ random: inout SplitMix64) -> Picture {
     var light = [Double](repeating: ground, count: 3 * side * side)
     for object in objects {
       let colour = object.colour.light.map { $0 + 30 * (random.nextUniform() - 0.5) }

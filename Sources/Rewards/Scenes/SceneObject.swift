@@ -4,7 +4,8 @@ import Storage
 package enum SceneColour: Int, CaseIterable, Sendable {
   case red, green, blue, yellow, purple, orange
 
-  func name(_ language: TaskLanguage) -> String {
+  /// In words.
+  package func name(_ language: TaskLanguage) -> String {
     switch language {
     case .english: ["red", "green", "blue", "yellow", "purple", "orange"][rawValue]
     case .chinese: ["红色", "绿色", "蓝色", "黄色", "紫色", "橙色"][rawValue]
@@ -12,7 +13,7 @@ package enum SceneColour: Int, CaseIterable, Sendable {
   }
 
   /// Red, green, blue.
-  var light: [Double] {
+  package var light: [Double] {
     [[215, 40, 45], [45, 160, 60], [45, 85, 220], [240, 205, 40], [145, 60, 190], [240, 130, 30]][rawValue]
   }
 }
@@ -21,7 +22,8 @@ package enum SceneColour: Int, CaseIterable, Sendable {
 package enum SceneShape: Int, CaseIterable, Sendable {
   case circle, square, triangle, star, cross
 
-  func name(_ language: TaskLanguage) -> String {
+  /// In words.
+  package func name(_ language: TaskLanguage) -> String {
     switch language {
     case .english: ["circle", "square", "triangle", "star", "cross"][rawValue]
     case .chinese: ["圆形", "正方形", "三角形", "五角星", "十字形"][rawValue]
@@ -64,7 +66,8 @@ package enum SceneShape: Int, CaseIterable, Sendable {
 package enum SceneQuarter: Int, CaseIterable, Sendable {
   case topLeft, topRight, bottomLeft, bottomRight
 
-  func name(_ language: TaskLanguage) -> String {
+  /// In words.
+  package func name(_ language: TaskLanguage) -> String {
     switch language {
     case .english: ["top left", "top right", "bottom left", "bottom right"][rawValue]
     case .chinese: ["左上", "右上", "左下", "右下"][rawValue]
@@ -76,14 +79,14 @@ package enum SceneQuarter: Int, CaseIterable, Sendable {
 }
 
 /// A coloured shape in a scene. Lengths are parts of the picture's side.
-struct SceneObject: Equatable, Sendable {
-  var colour: SceneColour
-  var shape: SceneShape
+package struct SceneObject: Equatable, Sendable {
+  package var colour: SceneColour
+  package var shape: SceneShape
   /// The centre, from the left and from the top.
-  var x: Double
-  var y: Double
+  package var x: Double
+  package var y: Double
   /// Of the circle that it fits into.
-  var radius: Double
+  package var radius: Double
 
   var quarter: SceneQuarter { SceneQuarter(rawValue: (x < 0.5 ? 0 : 1) + (y < 0.5 ? 0 : 2))! }
 
@@ -98,7 +101,8 @@ struct SceneObject: Equatable, Sendable {
     return place + Int(mixed.next() % 4)
   }
 
-  func name(_ language: TaskLanguage) -> String {
+  /// In words.
+  package func name(_ language: TaskLanguage) -> String {
     switch language {
     case .english: "\(colour.name(language)) \(shape.name(language))"
     case .chinese: "\(colour.name(language))的\(shape.name(language))"

@@ -10,7 +10,8 @@ extension SplitMix64 {
 
   private static func power(_ exponent: Int) -> Int { (0..<exponent).reduce(1) { value, _ in value * 10 } }
 
-  mutating func pick<Element>(_ list: [Element]) -> Element { list[next(below: list.count)] }
+  /// One of a list's elements, each as likely as any other.
+  package mutating func pick<Element>(_ list: [Element]) -> Element { list[next(below: list.count)] }
 }
 
 extension TaskKind {
