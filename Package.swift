@@ -138,7 +138,7 @@ let package = Package(
         "Tokenization", "ModelFiles", "Rewards", "Generation",
       ]),
     tests(of: "StructuredOutput", imports: ["TestSupport", "Storage", "Tokenization"]),
-    tests(of: "Rewards", imports: ["Storage", "Vision"]),
+    tests(of: "Rewards", imports: ["Storage", "Tokenization", "Vision"]),
     tests(
       of: "Generation",
       imports: ["TestSupport", "Model", "Compute", "CPUEngine", "Reference", "Tokenization", "StructuredOutput"]),

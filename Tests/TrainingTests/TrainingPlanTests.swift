@@ -143,7 +143,7 @@ struct TrainingPlanTests {
           "learning-rate",
           "schedule",
           "warmup-steps", "beta1", "beta2", "epsilon", "weight-decay", "gradient-clip", "precision",
-          "recompute-activations", "device", "seed", "threads",
+          "recompute-activations", "device", "devices", "seed", "threads",
           "eval-interval", "eval-tokens", "checkpoint-interval", "keep-checkpoints", "log-interval", "sample-prompt",
           "tensorboard",
         ])
