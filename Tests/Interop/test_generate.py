@@ -108,11 +108,11 @@ def test_chat_on_a_terminal(binary, tmp_path, tokenizer):
     # At the prompt Ctrl-C gives up the line; wide characters are edited whole.
     enter("nonsense\x03", "nonsense")
     terminal.read_until(b"\r\n")
-    enter("/params max-tokens 5 temperature 0\n", "temperature         0\r\n")
-    terminal.read_until(b"max-tokens          5\r\n")
+    enter("/params max-tokens 5 temperature 0\n", "temperature          0\r\n")
+    terminal.read_until(b"max-tokens           5\r\n")
     enter("/params temprature 1\n", "Did you mean temperature?")
     enter("/params temperature 2 top-p 7\n", "--top-p is 7; it must be between 0 and 1.")
-    enter("/params\n", "temperature         0\r\n")
+    enter("/params\n", "temperature          0\r\n")
     saved = tmp_path / "talk.jsonl"
     enter("/reset\n", "starts again")
     enter(f"/save {saved}\n", "nothing to save")
