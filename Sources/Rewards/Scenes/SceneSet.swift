@@ -33,17 +33,6 @@ package struct SceneSet: Sendable {
     package var picture: Picture
     package var caption: (prompt: String, text: String)
     package var questions: [(kind: SceneKind, text: String, answer: String)]
-
-    /// What is learned from: conversations of which no message answers a later question, as "Which shape is red?" would answer what
-    /// colour it has.
-    package var conversations: [[(question: String, answer: String)]] {
-      func asked(_ kinds: [SceneKind]) -> [(question: String, answer: String)] {
-        questions.filter { kinds.contains($0.kind) }.map { ($0.text, $0.answer) }
-      }
-      return [
-        asked([.colour, .count, .position]) + [(caption.prompt, caption.text)], asked([.shape, .relation]),
-      ]
-    }
   }
 
   /// Calls `body` with each scene, in order.

@@ -46,8 +46,8 @@ let dataScenesCommand: Command = {
             held += entry.questions.map { line(ofTask: $0, image) }.joined()
             questionCounts.heldOut += entry.questions.count
           } else {
-            captions += line(image, [(entry.caption.prompt, entry.caption.text)])
-            training += entry.conversations.map { line(image, $0) }.joined()
+            captions += line(image, entry.caption.prompt, entry.caption.text)
+            training += entry.questions.map { line(image, $0.text, $0.answer) }.joined()
             questionCounts.training += entry.questions.count
           }
           progress.update(completed: index + (isHeldOut ? invocation[count] : 0) + 1)
@@ -86,13 +86,10 @@ private func checkHoldsScenesOnly(_ directory: String) throws {
 }
 
 /// A row as MiniMind-V's data have it.
-private func line(_ image: String, _ conversation: [(question: String, answer: String)]) -> String {
-  let messages = conversation.enumerated().flatMap { number, turn in
-    [
-      ChatMessage(role: .user, content: (number == 0 ? "<image>\n" : "") + turn.question),
-      ChatMessage(role: .assistant, content: turn.answer),
-    ]
-  }
+private func line(_ image: String, _ question: String, _ answer: String) -> String {
+  let messages = [
+    ChatMessage(role: .user, content: "<image>\n" + question), ChatMessage(role: .assistant, content: answer),
+  ]
   return JSON.object([
     .init("image", .string(image)), .init("conversations", .array(messages.map(\.json))),
   ]).compactText + "\n"
