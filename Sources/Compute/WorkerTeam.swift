@@ -1,5 +1,4 @@
 import Foundation
-import Machine
 import Synchronization
 
 /// A fixed team of threads that do the same work side by side, each on its own part.
@@ -110,12 +109,9 @@ private final class SharedState: @unchecked Sendable {
   /// stops the program if the closure is still held when `finish` returns.
   @inline(never)
   private func takePart(as worker: Int, after seen: inout Int) -> Bool {
-    // The next run mostly follows at once, or when a token has been chosen and sent: to wake a core that sleeps takes longer
-    // than that.
+    // The next run mostly follows at once: poll for some microseconds before sleeping.
     var looks = 0
     while announced.load(ordering: .acquiring) == seen && looks < 1 << 14 { looks += 1 }
-    let sleepTime = monotonicSeconds() + 200e-6
-    while announced.load(ordering: .acquiring) == seen && monotonicSeconds() < sleepTime { sched_yield() }
     condition.lock()
     while generation == seen && !isStopping { condition.wait() }
     seen = generation

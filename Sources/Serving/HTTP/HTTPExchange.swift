@@ -1,5 +1,4 @@
 import CMicroHTTPD
-import Dispatch
 import Machine
 import Synchronization
 
@@ -28,10 +27,6 @@ final class HTTPExchange: ResponseSink {
     var isClosed = false
     var isSuspended = false
     var lastWrite = 0.0
-    /// When the connection was last woken.
-    var lastWake = 0.0
-    /// It will be woken soon for what has been written meanwhile.
-    var isWakePlanned = false
     var onDisconnect: (@Sendable () -> Void)?
   }
 
@@ -77,7 +72,7 @@ final class HTTPExchange: ResponseSink {
       // A client that does not read must not fill the memory. One piece, such as an echoed prompt with its
       // probabilities, may be larger than the limit by itself.
       if state.unsent.count - state.sent > server.limits.unsent + state.largestWrite { return close(&state) }
-      wakeInTime(&state)
+      wake(&state)
       return nil
     }
     abandoned?()
@@ -109,23 +104,7 @@ final class HTTPExchange: ResponseSink {
   private func wake(_ state: inout State) {
     guard state.isSuspended else { return }
     state.isSuspended = false
-    state.lastWake = monotonicSeconds()
     connection.resume()
-  }
-
-  /// Wakes the connection at once, or, if it was woken a moment ago, when that moment is over: to send and to read each token
-  /// of a fast model by itself takes a tenth of the time of the cores that compute them.
-  private func wakeInTime(_ state: inout State) {
-    guard state.isSuspended, !state.isWakePlanned else { return }
-    let wait = state.lastWake + server.limits.pause - state.lastWrite
-    guard wait > 0 else { return wake(&state) }
-    state.isWakePlanned = true
-    DispatchQueue.global().asyncAfter(deadline: .now() + wait) { [self] in
-      self.state.withLock { state in
-        state.isWakePlanned = false
-        if state.unsent.count > state.sent { wake(&state) }
-      }
-    }
   }
 
   /// - Returns: what to do outside the lock.

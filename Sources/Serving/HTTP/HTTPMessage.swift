@@ -88,8 +88,6 @@ package struct HTTPLimits: Sendable {
   package var patience = 60.0
   /// Seconds of silence in a stream after which a comment is sent, so that no proxy closes the connection as idle.
   package var silence = 15.0
-  /// Seconds between two sendings of a stream; what is written meanwhile leaves together.
-  package var pause = 0.004
 
   package init() {}
 }
