@@ -49,18 +49,15 @@ final class PictureStore: @unchecked Sendable {
     defer { lock.unlock() }
     if let number = numbers[digest] { return Entry(number: number, digest: digest) }
     let number = finalNumbers.count
-    var done = 0
-    while done < planes.count {
-      let count = planes.withUnsafeBytes {
-        pwrite(descriptor, $0.baseAddress! + done, $0.count - done, off_t(number * pictureBytes + done))
+    let isWritten = planes.withUnsafeBytes { bytes in
+      transfer(bytes.count) {
+        pwrite(descriptor, bytes.baseAddress! + $0, bytes.count - $0, off_t(number * pictureBytes + $0))
       }
-      if count < 0, errno == EINTR { continue }
-      guard count > 0 else {
-        let error = FileError("cannot write", path, errno: errno)
-        failure = failure ?? error
-        throw RowProblem(error.description)
-      }
-      done += count
+    }
+    guard isWritten else {
+      let error = FileError("cannot write", path, errno: errno)
+      failure = failure ?? error
+      throw RowProblem(error.description)
     }
     numbers[digest] = number
     finalNumbers.append(-1)
@@ -88,31 +85,40 @@ final class PictureStore: @unchecked Sendable {
     guard file >= 0 else { throw FileError("cannot create", path, errno: errno) }
     defer { close(file) }
     func write(_ bytes: [UInt8]) throws {
-      var done = 0
-      while done < bytes.count {
-        let count = bytes.withUnsafeBytes { Foundation.write(file, $0.baseAddress! + done, $0.count - done) }
-        if count < 0, errno == EINTR { continue }
-        guard count > 0 else { throw FileError("cannot write", path, errno: errno) }
-        done += count
+      let isWritten = bytes.withUnsafeBytes { bytes in
+        transfer(bytes.count) { Foundation.write(file, bytes.baseAddress! + $0, bytes.count - $0) }
       }
+      guard isWritten else { throw FileError("cannot write", path, errno: errno) }
     }
     try write(PictureFile.header(side: side, count: order.count))
     let hash = SHA256()
     var planes = [UInt8](repeating: 0, count: pictureBytes)
     for number in order {
-      var done = 0
-      while done < planes.count {
-        let count = planes.withUnsafeMutableBytes {
-          pread(descriptor, $0.baseAddress! + done, $0.count - done, off_t(number * pictureBytes + done))
+      let isRead = planes.withUnsafeMutableBytes { bytes in
+        transfer(bytes.count) {
+          pread(descriptor, bytes.baseAddress! + $0, bytes.count - $0, off_t(number * pictureBytes + $0))
         }
-        if count < 0, errno == EINTR { continue }
-        guard count > 0 else { throw FileError("cannot read", self.path, errno: errno) }
-        done += count
       }
+      guard isRead else { throw FileError("cannot read", self.path, errno: errno) }
       planes.withUnsafeBytes { hash.update($0) }
       try write(planes)
     }
     guard fsync(file) == 0 else { throw FileError("cannot write", path, errno: errno) }
     return (order.count, SHA256.hexadecimal(hash.finalize()))
   }
+}
+
+/// Calls `move` until it has moved all bytes.
+///
+/// - Parameter move: moves some of the rest, as `read` and `write` do; gets how many are done.
+/// - Returns: false where it has failed, with the reason in `errno`.
+private func transfer(_ count: Int, _ move: (_ done: Int) -> Int) -> Bool {
+  var done = 0
+  while done < count {
+    let moved = move(done)
+    if moved < 0, errno == EINTR { continue }
+    guard moved > 0 else { return false }
+    done += moved
+  }
+  return true
 }

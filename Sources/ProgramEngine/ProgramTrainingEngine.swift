@@ -113,7 +113,7 @@ package final class ProgramTrainingEngine<Runner: ProgramRunner>: TrainingEngine
 
   /// - Parameter tokensBefore: where dropout leaves out what it does there; nil for without.
   private func losses(_ batch: Batch, _ lossWeights: [Float], tokensBefore: Int?) throws -> TokenLosses {
-    let (parts, pass) = share(batch, lossWeights)
+    let (parts, pass) = divide(batch, lossWeights)
     let drops = tokensBefore != nil && dropout != nil
     let losses = try run(
       .losses(pass, drops: drops),
@@ -121,7 +121,7 @@ package final class ProgramTrainingEngine<Runner: ProgramRunner>: TrainingEngine
     return try tokenLosses(losses[0], parts, pass, lossWeights)
   }
 
-  private func share(_ batch: Batch, _ lossWeights: [Float]) -> (BatchParts, PassShape) {
+  private func divide(_ batch: Batch, _ lossWeights: [Float]) -> (BatchParts, PassShape) {
     let parts = BatchParts(batch, replicas: runner.replicas)
     let longest = (0..<batch.documentCount).map { batch.rows(ofDocument: $0).count }.max() ?? 1
     let most = PassShape.mostTokens(of: maximumTokens, longestDocument: longest, replicas: runner.replicas)
@@ -172,7 +172,7 @@ package final class ProgramTrainingEngine<Runner: ProgramRunner>: TrainingEngine
   private func addGradients(
     _ batch: Batch, _ lossWeights: [Float], _ mean: LossMean, _ tokensBefore: Int
   ) throws -> TokenLosses {
-    let (parts, pass) = share(batch, lossWeights)
+    let (parts, pass) = divide(batch, lossWeights)
     summedGradients = nil
     var outputs = try run(
       .gradients(pass),
