@@ -87,6 +87,9 @@ class BrowserPage:
         #: Console errors and warnings, uncaught exceptions, and violations of the content security policy.
         self.problems = []
         self.dialogs = []
+        #: Files that the page has the browser save: the name of each by the browser's number for it, and what is whole.
+        self._downloads = {}
+        self.saved = set()
         #: Requests answered with an error status, which the console also complains about.
         self.allowed_statuses = set()
         self.context = browser.call("Target.createBrowserContext")["browserContextId"]
@@ -116,6 +119,10 @@ class BrowserPage:
                 self.problems.append(text)
         elif method == "Page.javascriptDialogOpening":
             self.dialogs.append(parameters["message"])
+        elif method == "Page.downloadWillBegin":
+            self._downloads[parameters["guid"]] = parameters["suggestedFilename"]
+        elif method == "Page.downloadProgress" and parameters["state"] == "completed":
+            self.saved.add(self._downloads[parameters["guid"]])
 
     def appear(self, width, height, dark=False, scale=1):
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=scale,
@@ -182,6 +189,13 @@ class BrowserPage:
     def save_files_in(self, folder):
         self.browser.call("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(folder),
                           browserContextId=self.context)
+
+    def wait_for_file(self, name):
+        """Waits until a file is saved, to its last byte."""
+        end = time.monotonic() + PATIENCE
+        while name not in self.saved:
+            assert time.monotonic() < end, f"{name} is not saved, but {self.saved}; {self.problems}"
+            self.browser.receive(0.02)
 
     def type(self, text):
         self.call("Input.insertText", text=text)

@@ -3,7 +3,6 @@
 import json
 
 import pytest
-from conftest import wait_until
 from page import answers, ask, browser, server, visit  # noqa: F401
 
 pytestmark = pytest.mark.heavy
@@ -138,9 +137,8 @@ def test_conversations_are_saved_and_read(server, visit, tmp_path):
 
     def save(button, name):
         page.run(f"document.querySelector('{button}').click()")
-        path = tmp_path / name
-        wait_until(path.exists, f"no {name}")
-        return path
+        page.wait_for_file(name)
+        return tmp_path / name
 
     page.click("#open-transfer")
     whole = save("#save-all", "minimind.json")
