@@ -76,7 +76,16 @@ struct PrefixCache {
   }
 
   /// Releases unused pages until the pool has `count` free ones, or none is left to release.
-  mutating func makeRoom(_ count: Int) { evict(count - pool.freeCount) }
+  ///
+  /// Beyond half of the pool they also go before memory is touched that never was: it grows so far with the answers
+  /// that are being written only. What would be kept beside so many of them is evicted before it is asked for again.
+  mutating func makeRoom(_ count: Int) {
+    let growth = max(0, max(limit, pool.pageCount / 2) - pool.touchedCount)
+    let untouched = pool.pageCount - pool.touchedCount
+    let missing = count - (pool.freeCount - untouched + min(growth, untouched))
+    // Some more than necessary, as above.
+    if missing > 0 { evict(missing + limit / 8) }
+  }
 
   private func key(_ cache: KeyValueCache, _ page: Int, _ parent: Int) -> Key {
     key(cache.tokens[page * pool.pageTokens..<(page + 1) * pool.pageTokens], cache.embedded, parent)

@@ -33,12 +33,16 @@ package final class KeyValuePool {
 
   package var freeCount: Int { free.count }
 
+  /// Pages that have been allocated at some time, whose memory the system has given.
+  package private(set) var touchedCount = 0
+
   /// A page for one holder.
   ///
   /// - Precondition: there is a free one.
   package func allocate() -> Int32 {
     let page = free.removeLast()
     holders[Int(page)] = 1
+    touchedCount = max(touchedCount, Int(page) + 1)
     return page
   }
 

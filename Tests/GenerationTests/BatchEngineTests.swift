@@ -215,6 +215,32 @@ import Tokenization
     #expect(model.cacheTokens(sequences: 4, byteLimit: 0) == 64)
   }
 
+  @Test("kept pages make way for answers before these touch more than half of the pool")
+  func growth() throws {
+    // Two pages each; of the pool's 16 four may be kept.
+    let model = try Self.model(Self.shapes[0], type: .float32, contextLength: 64)
+    let engine = try BatchEngine(model, GeneratorTests.tokenizer, maximumSequences: 8)
+    var request = GeneratorTests.request(maximumTokens: nil)
+    request.ignoresEndTokens = true
+    /// The most pages that were kept while `count` answers had all of theirs.
+    func kept(beside count: Int, from first: Int32) -> Int {
+      for id in 0..<count {
+        request.prompt = [Int32](repeating: first + Int32(id), count: 2)
+        engine.generate(request, id: id) { _ in }
+      }
+      var most = 0
+      while engine.hasWork {
+        engine.step()
+        if engine.statistics.usedPages >= 2 * count { most = max(most, engine.statistics.keptPages) }
+      }
+      return most
+    }
+    for id in 0..<4 { _ = kept(beside: 1, from: Int32(10 + id)) }
+    #expect(engine.statistics.keptPages == 4)
+    #expect(kept(beside: 2, from: 20) == 4)
+    #expect(kept(beside: 5, from: 30) == 0)
+  }
+
   @Test("a sequence waits until the pages that it can come to need are free")
   func admission() throws {
     let model = try Self.model(Self.shapes[0], type: .float32)
