@@ -39,11 +39,15 @@ final class StepMemory {
     // Integers, as wide as floats.
     let integers = plan.reserve(rows: 2, columns: rows)
     let stream = plan.reserve(rows: rows, columns: configuration.hiddenSize)
+    // Attention, the feed-forward blocks and the logits take turns.
+    let shared = plan.end
     let queriesKeysValues = plan.reserve(rows: rows, columns: configuration.querySize + 2 * configuration.keyValueSize)
     let attended = plan.reserve(rows: rows, columns: configuration.querySize)
+    plan.reuse(from: shared)
     let activated = plan.reserve(rows: rows, columns: configuration.sharedIntermediateSize)
     let expertActivated = plan.reserve(
       rows: rows * configuration.expertsPerToken, columns: configuration.isMixture ? configuration.intermediateSize : 0)
+    plan.reuse(from: shared)
     let final = plan.reserve(rows: Self.logitRows, columns: configuration.hiddenSize)
     let logits = plan.reserve(rows: Self.logitRows, columns: configuration.vocabularySize)
     buffer = try AlignedBuffer(plan)

@@ -14,14 +14,23 @@ package struct ArenaSlot: Sendable {
 /// Lays matrices out one after another in one block of memory, before there is any.
 package struct ArenaPlan {
   package private(set) var byteCount = 0
+  /// Where the next matrix goes.
+  package private(set) var end = 0
 
   package init() {}
 
   /// Reserves `rows` rows of `columns` elements at a multiple of 64 bytes: a cache line, and a vector of 16 floats.
   package mutating func reserve(rows: Int, columns: Int, _ type: ElementType = .float32) -> ArenaSlot {
-    let slot = ArenaSlot(offset: byteCount, rows: rows, columns: columns, type: type)
-    byteCount += (rows * columns * type.byteCount).roundedUp(to: 4 * cacheLineFloats)
+    let slot = ArenaSlot(offset: end, rows: rows, columns: columns, type: type)
+    end += (rows * columns * type.byteCount).roundedUp(to: 4 * cacheLineFloats)
+    byteCount = max(byteCount, end)
     return slot
+  }
+
+  /// Goes back to an earlier `end`: what is reserved next is never in use at the same time as what lies there.
+  package mutating func reuse(from end: Int) {
+    precondition(end <= self.end, "memory from \(end) on, before \(self.end)")
+    self.end = end
   }
 }
 
