@@ -6,7 +6,7 @@
 
 Both answer as many requests side by side as there are streams (continuous batching). Prints, for each number of streams, the
 median of each server's tokens a second over all streams, the median and the 99th percentile of the time to the first token, and
-the median of the rounds' ratios; at the end the most memory that each has had. The client reads what has come and looks for
+the median of the rounds' ratios; at the end the most memory that each has had. The client reads 16 KiB at a time and looks for
 the first and the last piece of an answer only, since it shares the processor. With `--schema`, the rivals are answers in chat that
 keep to a JSON Schema and answers that do not, both of `minimind serve`.
 """
@@ -74,6 +74,8 @@ def race(port, schema, streams, tokens):
             found = data.count(b"data: {")
             if pieces[number] < first <= pieces[number] + found:
                 times.append(time.monotonic() - start)
+                # From here on it is woken for many pieces at once: it shares the processor with who answers.
+                key.fileobj.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1 << 14)
             pieces[number] += found
             tails[number] = (tails[number] + data)[-4096:]
             if not data:
@@ -101,11 +103,22 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def compare(sides, streams, arguments):
+def rest(processes):
+    """Waits until no server computes: threads of llama-server go on a while after an answer, at the cost of who comes next."""
+    def spent():
+        return [Path(f"/proc/{process.pid}/stat").read_text().rsplit(")", 1)[1].split()[11:13] for process in processes]
+
+    before = None
+    while before != (before := spent()):
+        time.sleep(0.1)
+
+
+def compare(sides, streams, arguments, processes):
     """Prints what two sides, each a name and the arguments of `race`, get in turns, and the ratio of the first to the second."""
     rates, times = {name: [] for name in sides}, {name: [] for name in sides}
     for turn in range(arguments.rounds + 1):
         for name in sides if turn % 2 == 0 else reversed(sides):
+            rest(processes)
             rate, first = race(*sides[name], streams=streams, tokens=arguments.tokens)
             if turn > 0:  # the first one warms up
                 rates[name].append(rate)
@@ -131,7 +144,8 @@ def compare_with_llama(ours, arguments):
         try:
             wait_until(lambda: is_ready(port), "llama-server does not answer", theirs)
             for streams in arguments.streams:
-                compare({"minimind": (ours.port, None), "llama.cpp": (port, None)}, streams, arguments)
+                compare({"minimind": (ours.port, None), "llama.cpp": (port, None)}, streams, arguments,
+                        (ours.process, theirs))
             peaks = [memory_so_far(process.pid) / 2**20 for process in (ours.process, theirs)]
             print(f"most memory: minimind {peaks[0]:.0f} MiB, llama.cpp {peaks[1]:.0f} MiB, {peaks[0] / peaks[1]:.2f}")
         finally:
@@ -155,7 +169,8 @@ def main():
         if not arguments.schema:
             return compare_with_llama(ours, arguments)
         for streams in arguments.streams:
-            compare({"with schema": (ours.port, SCHEMA), "without schema": (ours.port, {})}, streams, arguments)
+            compare({"with schema": (ours.port, SCHEMA), "without schema": (ours.port, {})}, streams, arguments,
+                    (ours.process,))
 
 
 if __name__ == "__main__":
