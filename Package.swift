@@ -65,7 +65,7 @@ let package = Package(
     // Computations as values: a graph of operations, its text for compilers, and an interpreter.
     room("Programs", imports: ["Model"]),
     // The transformer as such computations, forward and backward, and an engine for training that runs them.
-    room("ProgramEngine", imports: ["Model", "Programs"]),
+    room("ProgramEngine", imports: ["Machine", "Model", "Programs"]),
     // What compiles and runs them on a device.
     room("PJRT", imports: ["Storage", "Model", "Programs", "CPJRT"]),
     room("StructuredOutput", imports: ["Storage", "Tokenization"]),

@@ -34,6 +34,9 @@ package final class CPUEngineProvider: TrainingEngineProvider {
       Optimizer.byteCount(learned, $0, precision: settings.precision, workers: threads, ranks: settings.ranks)
     }
     let weightCount = lora?.parameterCount(configuration) ?? configuration.parameterCount
-    return passBytes + weightCount * 4 + (optimizerBytes ?? 0) + MatrixProducts.codeBytes
+    let teacherBytes = try settings.teaching.map {
+      try memoryBytes($0.configuration, lora: nil, settings.withoutTraining)
+    }
+    return passBytes + weightCount * 4 + (optimizerBytes ?? 0) + (teacherBytes ?? 0) + MatrixProducts.codeBytes
   }
 }

@@ -14,4 +14,11 @@ package struct DeviceMemory: Sendable, Equatable {
   }
 
   package var neededBytes: Int { keptBytes + temporaryBytes }
+
+  /// That of two engines of a device, of which one computes at a time.
+  package func beside(_ other: DeviceMemory) -> DeviceMemory {
+    DeviceMemory(
+      keptBytes: keptBytes + other.keptBytes, temporaryBytes: max(temporaryBytes, other.temporaryBytes),
+      availableBytes: availableBytes)
+  }
 }

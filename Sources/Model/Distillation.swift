@@ -6,7 +6,7 @@
 /// (Hinton et al. 2015, arXiv 1503.02531, section 2.1). D is the generalised Jensen-Shannon divergence with the coefficient β
 /// (Agarwal et al. 2023, arXiv 2306.13649, equation 1), at β = 0 the Kullback-Leibler divergence of the teacher from the
 /// student, Σ q·log(q/s), and at β = 1 the reverse one, Σ s·log(s/q).
-package struct Distillation: Sendable, Equatable {
+package struct Distillation: Sendable, Hashable {
   /// α: the share of the text itself.
   package var textShare: Double
   package var temperature: Double
@@ -19,6 +19,18 @@ package struct Distillation: Sendable, Equatable {
     self.textShare = textShare
     self.temperature = temperature
     self.mixture = mixture
+  }
+}
+
+/// How a model is to learn from another one.
+package struct Teaching: Sendable {
+  package var distillation: Distillation
+  /// Of the teacher.
+  package var configuration: ModelConfiguration
+
+  package init(_ distillation: Distillation, _ configuration: ModelConfiguration) {
+    self.distillation = distillation
+    self.configuration = configuration
   }
 }
 

@@ -24,6 +24,17 @@ extension ParameterBlock {
   /// Whether all values are finite numbers.
   package var areFinite: Bool { (0..<table.totalCount).allSatisfy { values[$0].isFinite } }
 
+  /// [entry.count] the values of an entry of the table.
+  package func read(_ entry: ParameterEntry) -> [Float] {
+    Array(UnsafeBufferPointer(start: values + entry.offset, count: entry.count))
+  }
+
+  /// - Parameter numbers: [entry.count].
+  package func write(_ numbers: [Float], to entry: ParameterEntry) {
+    precondition(numbers.count == entry.count, "\(numbers.count) numbers for \(entry.key)")
+    numbers.withUnsafeBufferPointer { (values + entry.offset).update(from: $0.baseAddress!, count: entry.count) }
+  }
+
   package func withBytes<Result>(_ body: (UnsafeRawBufferPointer) throws -> Result) rethrows -> Result {
     try body(UnsafeRawBufferPointer(start: values, count: table.totalCount * 4))
   }

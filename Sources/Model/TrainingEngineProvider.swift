@@ -17,6 +17,8 @@ package struct EngineSettings: Sendable {
   package var seed: UInt64
   /// What of a model that sees is trained; without meaning for others.
   package var learning: SightTraining
+  /// What the engine is to learn from, by which memory is counted, the teacher's own included.
+  package var teaching: Teaching?
   /// This process among those that share the work; above one only for a `SharedTrainingEngine`.
   package var rank = 0
   package var ranks = 1
@@ -36,6 +38,13 @@ package struct EngineSettings: Sendable {
     self.learning = learning
     self.rank = rank
     self.ranks = ranks
+  }
+
+  /// The same of an engine that only computes losses.
+  package var withoutTraining: EngineSettings {
+    var settings = self
+    (settings.optimizer, settings.teaching, settings.rank, settings.ranks) = (nil, nil, 0, 1)
+    return settings
   }
 }
 

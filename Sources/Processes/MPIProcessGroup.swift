@@ -88,6 +88,9 @@ package enum Launcher {
 
   /// Processes of the group on this machine, as Open MPI's `mpirun` says; nil where it has not started this one.
   package static var localCount: Int? { integer("OMPI_COMM_WORLD_LOCAL_SIZE").map { max(1, $0) } }
+
+  /// This process's place among those.
+  package static var localRank: Int? { integer("OMPI_COMM_WORLD_LOCAL_RANK") }
 }
 
 /// Why processes cannot work together, in a sentence for the user.

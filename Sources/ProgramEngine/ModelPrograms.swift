@@ -4,6 +4,17 @@ import Programs
 /// The programs that training is made of. Weights, gradients and moments are inputs and outputs, and so stay where the programs
 /// run; only batches, losses and a few sums cross.
 struct ModelPrograms {
+  /// What the programs of a model that has a teacher are made for.
+  struct TeacherShape: Hashable {
+    var distillation: Distillation
+    /// Of the teacher.
+    var hiddenSize: Int
+
+    init(_ teaching: Teaching) {
+      (distillation, hiddenSize) = (teaching.distillation, teaching.configuration.hiddenSize)
+    }
+  }
+
   let model: ProgramModel
 
   /// The loss of each row of which one is asked for.
@@ -27,30 +38,52 @@ struct ModelPrograms {
     return builder.program([Linear(rows, LinearWeight(matrix: weights[weights.outputRole]), model.precision).output])
   }
 
+  /// What the output layer reads of the rows of which a loss is asked for.
+  ///
+  /// - Inputs: of `TransformerPass`. Outputs: [loss rows, hidden].
+  func lossRows(_ pass: PassShape) -> Program {
+    let builder = makeBuilder()
+    return builder.program([TransformerPass(builder, model, pass, drops: false).lossRows])
+  }
+
   /// The losses, and the gradients of the trained weights added to what they were.
   ///
-  /// - Inputs: of `TransformerPass` with dropout, and the gradients, whose memory is taken. Outputs: the gradients, [loss rows]
-  ///   the losses, and in a mixture `TransformerPass.expertUse`.
-  func gradients(_ pass: PassShape) -> Program {
+  /// - Inputs: of `TransformerPass` with dropout; of a teacher its `lossRows` and the matrix of its output layer; and the
+  ///   gradients, whose memory is taken. Outputs: the gradients, [loss rows] the losses and with a teacher the
+  ///   cross-entropies, and in a mixture `TransformerPass.expertUse`.
+  func gradients(_ pass: PassShape, _ teacher: TeacherShape? = nil) -> Program {
     let builder = makeBuilder()
     let transformer = TransformerPass(builder, model, pass, drops: true)
     let weights = transformer.weights
-    let layer = outputLayer(transformer, isTrained: true)
+    let layer = outputLayer(
+      transformer,
+      teacher.map { shape in
+        .distillation(
+          shape.distillation, targets: transformer.batch.targets,
+          OutputLoss.Teacher(
+            rows: builder.input("teacher's rows", TensorType(.float32, [pass.lossRows, shape.hiddenSize])),
+            matrix: builder.input(
+              "teacher's output", TensorType(.float32, [model.shape.vocabularySize, shape.hiddenSize]))))
+      }, isTrained: true)
     weights.add(layer.dMatrix, weights.outputRole)
     transformer.backward(transformer.lossRowsBackward(layer.dInput))
     let sums = zip(model.trained.entries, weights.trainedGradients).map { entry, gradient in
       builder.input(Self.gradientName(entry), gradient.type) + gradient
     }
     let use = transformer.expertUse.map { [$0.balance, $0.choices] } ?? []
-    return builder.program(sums + [layer.losses] + use, donated: donated(Self.gradientName))
+    return builder.program(
+      sums + [layer.losses] + (layer.crossEntropies.map { [$0] } ?? []) + use,
+      donated: donated(Self.gradientName, of: model.trained.entries))
   }
 
   private func makeBuilder() -> ProgramBuilder { ProgramBuilder(replicas: model.replicas) }
 
-  private func outputLayer(_ transformer: TransformerPass, isTrained: Bool) -> OutputLayer {
+  /// - Parameter loss: nil for the model's own.
+  private func outputLayer(_ transformer: TransformerPass, _ loss: OutputLoss? = nil, isTrained: Bool) -> OutputLayer {
     OutputLayer(
-      transformer.lossRows, transformer.weights[transformer.weights.outputRole], targets: transformer.batch.targets,
-      weights: transformer.batch.lossWeights, rows: model.lossRows, model.precision, isTrained: isTrained)
+      transformer.lossRows, transformer.weights[transformer.weights.outputRole],
+      loss ?? (model.shape.scoresTexts ? .score : .crossEntropy(targets: transformer.batch.targets)),
+      weights: transformer.batch.lossWeights, rows: model.sizes.lossRows, model.precision, isTrained: isTrained)
   }
 
   // MARK: - Optimizer
@@ -82,14 +115,14 @@ struct ModelPrograms {
     return builder.program((model.replicas > 1 ? sums : []) + [.concatenated(all, 0)])
   }
 
-  /// One step of the optimizer.
+  /// One step of the optimizer, for the weights that this process moves.
   ///
   /// - Inputs: weights, first moments, second moments of those that keep them, whose memory is taken; gradients, and like the
   ///   moments of each only the replica's `OptimizerShare`; `StepNumbers`. Outputs: the weights and moments after the step.
   func step(_ optimizer: OptimizerKind) -> Program {
     let builder = makeBuilder()
-    let entries = model.trained.entries
-    let twice = Self.withSecondMoment(model.trained, optimizer)
+    let entries = model.moved
+    let twice = Self.withSecondMoment(entries, optimizer)
     func share(_ entry: ParameterEntry) -> OptimizerShare {
       OptimizerShare(entry, optimizer, replicas: model.replicas)
     }
@@ -122,15 +155,15 @@ struct ModelPrograms {
         newSecond.append(step.secondMoment)
       }
     }
-    var taken = donated(\.key)
-    taken.merge(donated(Self.firstName, from: entries.count)) { $1 }
+    var taken = donated(\.key, of: entries)
+    taken.merge(donated(Self.firstName, of: entries, from: entries.count)) { $1 }
     for (place, entry) in twice.enumerated() { taken[Self.secondName(entry)] = 2 * entries.count + place }
     return builder.program(newWeights + newFirst + newSecond, donated: taken)
   }
 
   /// Muon keeps no second moment.
-  static func withSecondMoment(_ table: ParameterTable, _ optimizer: OptimizerKind) -> [ParameterEntry] {
-    table.entries.filter { !$0.isMovedByMuon(optimizer) }
+  static func withSecondMoment(_ entries: [ParameterEntry], _ optimizer: OptimizerKind) -> [ParameterEntry] {
+    entries.filter { !$0.isMovedByMuon(optimizer) }
   }
 
   // MARK: - Names of inputs
@@ -139,8 +172,10 @@ struct ModelPrograms {
   private static func firstName(_ entry: ParameterEntry) -> String { "first moment of \(entry.key)" }
   private static func secondName(_ entry: ParameterEntry) -> String { "second moment of \(entry.key)" }
 
-  /// The inputs of the trained weights, whose memory outputs in the same order take.
-  private func donated(_ name: (ParameterEntry) -> String, from first: Int = 0) -> [String: Int] {
-    Dictionary(uniqueKeysWithValues: model.trained.entries.enumerated().map { (name($1), first + $0) })
+  /// The inputs of some weights, whose memory outputs in the same order take.
+  private func donated(
+    _ name: (ParameterEntry) -> String, of entries: [ParameterEntry], from first: Int = 0
+  ) -> [String: Int] {
+    Dictionary(uniqueKeysWithValues: entries.enumerated().map { (name($1), first + $0) })
   }
 }

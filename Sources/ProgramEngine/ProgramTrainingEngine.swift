@@ -6,37 +6,42 @@ import Programs
 /// A program is made and loaded when a batch of its shape first comes. Where the runner has several devices, each computes the
 /// gradients of a part of every batch, and moves its share of the weights (`OptimizerShare`). When a device has failed, all numbers are none
 /// (NaN), and nothing changes: `ProgramEngineProvider.failure` says why.
-package final class ProgramTrainingEngine<Runner: ProgramRunner>: TrainingEngine {
+package final class ProgramTrainingEngine<Runner: ProgramRunner>: SharedTrainingEngine, DistillingEngine {
   package let configuration: ModelConfiguration
   package let table: ParameterTable
   package let trained: ParameterTable
-  private let device: Device<Runner>
-  private let programs: ModelPrograms
-  private let optimizer: OptimizerKind?
+  let device: Device<Runner>
+  let programs: ModelPrograms
+  let optimizer: OptimizerKind?
   private let maximumTokens: Int
   /// Of dropout.
   private let seed: UInt64
   private var loaded: [Purpose: Runner.Loaded] = [:]
 
   /// In the order of `trained`, those of a base in that of `table`.
-  private var weights: [Runner.Memory]
-  private let frozen: [Runner.Memory]
+  var weights: [Runner.Memory]
+  let frozen: [Runner.Memory]
   /// Of each replica's part of the batches.
-  private var gradients: [Runner.Memory] = []
+  var gradients: [Runner.Memory] = []
   /// Of all of them: each replica's shares; nil where gradients have come since.
-  private var summedGradients: [Runner.Memory]?
-  private var firstMoments: [Runner.Memory] = []
+  var summedGradients: [Runner.Memory]?
+  /// What several processes exchange, in the host's memory; nil for one process.
+  let exchanged: Exchanged?
+  package var onUnitComplete: (() -> Void)?
+  /// Of `ProgramModel.moved`.
+  var firstMoments: [Runner.Memory] = []
   /// Of `withSecond`.
-  private var secondMoments: [Runner.Memory] = []
-  private let withSecond: [ParameterEntry]
+  var secondMoments: [Runner.Memory] = []
+  let withSecond: [ParameterEntry]
   /// By their rows.
   private var angles: [Int: [Runner.Memory]] = [:]
   private var expertSums: MetricSums
 
   private enum Purpose: Hashable {
     case losses(PassShape, drops: Bool)
+    case lossRows(PassShape)
     case logits(PassShape, count: Int)
-    case gradients(PassShape)
+    case gradients(PassShape, ModelPrograms.TeacherShape? = nil)
     case zeros, moments, secondMoments, sums, step
   }
 
@@ -63,16 +68,19 @@ package final class ProgramTrainingEngine<Runner: ProgramRunner>: TrainingEngine
     } else {
       frozen = []
     }
-    withSecond = settings.optimizer.map { ModelPrograms.withSecondMoment(model.trained, $0) } ?? []
+    withSecond = settings.optimizer.map { ModelPrograms.withSecondMoment(model.moved, $0) } ?? []
+    exchanged = settings.ranks > 1 ? try Exchanged(model.trained) : nil
     expertSums = Self.noExpertSums(model.shape)
     if optimizer != nil {
       gradients = try run(.zeros, [])
-      firstMoments = try run(.moments, [])
-      secondMoments = try run(.secondMoments, [])
+      // Of many processes one may have no such weights.
+      firstMoments = moved.isEmpty ? [] : try run(.moments, [])
+      secondMoments = withSecond.isEmpty ? [] : try run(.secondMoments, [])
     }
   }
 
-  private var runner: Runner { device.runner }
+  var runner: Runner { device.runner }
+  var moved: [ParameterEntry] { programs.model.moved }
 
   private func run(_ purpose: Purpose, _ inputs: [Runner.Memory]) throws -> [Runner.Memory] {
     if loaded[purpose] == nil {
@@ -80,9 +88,10 @@ package final class ProgramTrainingEngine<Runner: ProgramRunner>: TrainingEngine
         switch purpose {
         case .losses(let pass, let drops): programs.losses(pass, drops: drops)
         case .logits(let pass, let count): programs.logits(pass, count: count)
-        case .gradients(let pass): programs.gradients(pass)
+        case .lossRows(let pass): programs.lossRows(pass)
+        case .gradients(let pass, let teacher): programs.gradients(pass, teacher)
         case .zeros: programs.zeros(trained.entries.map(\.shape))
-        case .moments: programs.zeros(trained.entries.map { share($0).shape })
+        case .moments: programs.zeros(moved.map { share($0).shape })
         case .secondMoments: programs.zeros(withSecond.map { share($0).shape })
         case .sums: programs.gradientSums(optimizer!)
         case .step: programs.step(optimizer!)
@@ -92,12 +101,12 @@ package final class ProgramTrainingEngine<Runner: ProgramRunner>: TrainingEngine
     return try runner.run(loaded[purpose]!, inputs)
   }
 
-  private func share(_ entry: ParameterEntry) -> OptimizerShare {
+  func share(_ entry: ParameterEntry) -> OptimizerShare {
     OptimizerShare(entry, optimizer!, replicas: runner.replicas)
   }
 
   /// What each replica has of a tensor.
-  private func downloadAll(_ memory: Runner.Memory) throws -> [[Float]] {
+  func downloadAll(_ memory: Runner.Memory) throws -> [[Float]] {
     try (0..<runner.replicas).map { try runner.download(memory, replica: $0).floats }
   }
 
@@ -143,13 +152,14 @@ package final class ProgramTrainingEngine<Runner: ProgramRunner>: TrainingEngine
           inputs(parts, pass, lossWeights: batch.lossWeights, mean: .tokens, tokensBefore: nil)
             + [runner.upload(HostTensor(integers: padded, [count]))])[0])
     }
-    let numbers = rows.count * configuration.vocabularySize
+    let numbers = rows.count * configuration.outputSize
     return logits.map { Array($0.floats.prefix(numbers)) } ?? [Float](repeating: .nan, count: numbers)
   }
 
   package func zeroGradients() {
     // Gone before others take their place.
-    (gradients, summedGradients) = ([], nil)
+    gradients = []
+    gradientsChanged()
     gradients = device.attempt { try run(.zeros, []) } ?? []
     expertSums = Self.noExpertSums(configuration)
   }
@@ -159,7 +169,7 @@ package final class ProgramTrainingEngine<Runner: ProgramRunner>: TrainingEngine
   ) -> TokenLosses {
     let found = device.attempt {
       switch weights {
-      case .known(let values): return try addGradients(batch, values, mean, tokensBefore)
+      case .known(let values): return try addGradients(batch, values, mean, tokensBefore).losses
       case .afterForward(let function):
         let losses = try self.losses(batch, batch.lossWeights, tokensBefore: tokensBefore)
         _ = try addGradients(batch, function(losses), mean, tokensBefore)
@@ -169,25 +179,52 @@ package final class ProgramTrainingEngine<Runner: ProgramRunner>: TrainingEngine
     return found ?? Self.noLosses(batch)
   }
 
+  package func forwardBackward(
+    _ batch: Batch, lossWeights: [Float], _ distillation: Distillation, teacher: any TrainingEngine, tokensBefore: Int
+  ) -> (losses: TokenLosses, crossEntropies: TokenLosses) {
+    guard let teacher = teacher as? Self, teacher.device === device else {
+      preconditionFailure("a teacher of another device")
+    }
+    let found = device.attempt { try addGradients(batch, lossWeights, .tokens, tokensBefore, (teacher, distillation)) }
+    return found.map { ($0.losses, $0.crossEntropies!) } ?? (Self.noLosses(batch), Self.noLosses(batch))
+  }
+
   private func addGradients(
-    _ batch: Batch, _ lossWeights: [Float], _ mean: LossMean, _ tokensBefore: Int
-  ) throws -> TokenLosses {
+    _ batch: Batch, _ lossWeights: [Float], _ mean: LossMean, _ tokensBefore: Int,
+    _ teaching: (teacher: ProgramTrainingEngine, distillation: Distillation)? = nil
+  ) throws -> (losses: TokenLosses, crossEntropies: TokenLosses?) {
     let (parts, pass) = divide(batch, lossWeights)
-    summedGradients = nil
+    gradientsChanged()
+    let shape = teaching.map {
+      ModelPrograms.TeacherShape(Teaching($0.distillation, $0.teacher.configuration))
+    }
     var outputs = try run(
-      .gradients(pass),
-      inputs(parts, pass, lossWeights: lossWeights, mean: mean, tokensBefore: tokensBefore) + gradients)
+      .gradients(pass, shape),
+      inputs(parts, pass, lossWeights: lossWeights, mean: mean, tokensBefore: tokensBefore)
+        + (teaching?.teacher.answers(parts, pass, lossWeights) ?? []) + gradients)
     gradients = Array(outputs.prefix(trained.entries.count))
     outputs.removeFirst(trained.entries.count)
+    let losses = try tokenLosses(outputs.removeFirst(), parts, pass, lossWeights)
+    let crossEntropies = try teaching.map { _ in try tokenLosses(outputs.removeFirst(), parts, pass, lossWeights) }
     if configuration.isMixture {
-      let (balances, choices) = (try downloadAll(outputs[1]), try downloadAll(outputs[2]))
+      let (balances, choices) = (try downloadAll(outputs[0]), try downloadAll(outputs[1]))
       for (replica, part) in parts.parts.enumerated() where part.documentCount > 0 {
         addExpertSums(
           balance: balances[replica][0], choices: choices[replica],
           documentWeights(part, parts.own(lossWeights, replica), mean))
       }
     }
-    return try tokenLosses(outputs[0], parts, pass, lossWeights)
+    return (losses, crossEntropies)
+  }
+
+  /// What a model that learns from this one takes of it: the rows of which a loss is asked for as its output layer reads them,
+  /// and that layer's matrix.
+  private func answers(_ parts: BatchParts, _ pass: PassShape, _ lossWeights: [Float]) throws -> [Runner.Memory] {
+    precondition(programs.model.adapter == nil, "a teacher with an adapter that is not merged")
+    let rows = try run(
+      .lossRows(pass), inputs(parts, pass, lossWeights: lossWeights, mean: .tokens, tokensBefore: nil))
+    let role: ParameterRole = configuration.tiesEmbeddings ? .embedding : .output
+    return rows + [weights[trained.entries.firstIndex { $0.role == role }!]]
   }
 
   private func tokenLosses(
@@ -285,91 +322,52 @@ package final class ProgramTrainingEngine<Runner: ProgramRunner>: TrainingEngine
   /// Gives each replica its shares of all replicas' gradients.
   ///
   /// - Returns: the sums of squares.
-  private func sumGradients() throws -> Runner.Memory {
+  @discardableResult
+  func sumGradients() throws -> Runner.Memory {
     var outputs = try run(.sums, gradients)
     let squares = outputs.removeLast()
     summedGradients = runner.replicas > 1 ? outputs : gradients
     return squares
   }
 
+  func gradientsChanged() {
+    summedGradients = nil
+    exchanged?.hasGradients = false
+  }
+
   package func step(_ step: OptimizerStep) {
     precondition(optimizer != nil, "an engine that only computes losses")
+    let places = moved.map { place(.weights, $0) }
     let outputs = device.attempt {
-      if summedGradients == nil { _ = try sumGradients() }
-      return try run(
-        .step, weights + firstMoments + secondMoments + summedGradients! + [runner.upload(StepNumbers.values(step))])
+      let gradients = try movedGradients()
+      return moved.isEmpty
+        ? []
+        : try run(
+          .step,
+          places.map { weights[$0] } + firstMoments + secondMoments + gradients + [
+            runner.upload(StepNumbers.values(step))
+          ])
     }
-    guard let outputs else { return }
-    let count = trained.entries.count
-    weights = Array(outputs[..<count])
-    firstMoments = Array(outputs[count..<2 * count])
-    secondMoments = Array(outputs[(2 * count)...])
+    if let outputs {
+      for (place, weight) in zip(places, outputs) { weights[place] = weight }
+      firstMoments = Array(outputs[moved.count..<2 * moved.count])
+      secondMoments = Array(outputs[(2 * moved.count)...])
+    }
+    offerWeights()
+  }
+
+  /// The sums over all replicas and processes of the gradients that this one moves weights by.
+  private func movedGradients() throws -> [Runner.Memory] {
+    if let exchanged {
+      summedGradients = nil
+      return try moved.map { try runner.upload(share($0).shares(of: exchanged.gradients.read($0))) }
+    }
+    if summedGradients == nil { try sumGradients() }
+    return summedGradients!
   }
 
   package var momentBytes: Int {
     guard optimizer != nil else { return 0 }
-    return 4 * runner.replicas * (trained.entries + withSecond).reduce(0) { $0 + share($1).count }
-  }
-
-  // MARK: - Values
-
-  package func keeps(_ values: EngineValues, of entry: ParameterEntry) -> Bool {
-    switch values {
-    case .weights: true
-    case .gradients, .firstMoment: optimizer != nil
-    case .secondMoment: withSecond.contains(entry)
-    }
-  }
-
-  package func read(_ values: EngineValues, of entry: ParameterEntry) -> [Float] {
-    let place = place(values, entry)
-    return numbers(entry) {
-      switch values {
-      case .weights: try runner.download(weights[place]).floats
-      case .gradients:
-        try downloadAll(gradients[place]).reduce([Float](repeating: 0, count: entry.count)) { zip($0, $1).map(+) }
-      case .firstMoment: share(entry).whole(try downloadAll(firstMoments[place]))
-      case .secondMoment: share(entry).whole(try downloadAll(secondMoments[place]))
-      }
-    }
-  }
-
-  private func numbers(_ entry: ParameterEntry, _ read: () throws -> [Float]) -> [Float] {
-    device.attempt(read) ?? [Float](repeating: .nan, count: entry.count)
-  }
-
-  package func write(_ values: EngineValues, of entry: ParameterEntry, _ numbers: [Float]) {
-    let place = place(values, entry)
-    let tensor = HostTensor(numbers, entry.shape)
-    device.attempt {
-      switch values {
-      case .weights: weights[place] = try runner.upload(tensor)
-      case .gradients:
-        let others = [HostTensor](
-          repeating: HostTensor([Float](repeating: 0, count: numbers.count), entry.shape), count: runner.replicas - 1)
-        (gradients[place], summedGradients) = (try runner.upload([tensor] + others), nil)
-      case .firstMoment: firstMoments[place] = try runner.upload(share(entry).shares(of: numbers))
-      case .secondMoment: secondMoments[place] = try runner.upload(share(entry).shares(of: numbers))
-      }
-    }
-  }
-
-  private func place(_ values: EngineValues, _ entry: ParameterEntry) -> Int {
-    guard let place = (values == .secondMoment ? withSecond : trained.entries).firstIndex(of: entry) else {
-      preconditionFailure("no \(values) of \(entry.key) are kept")
-    }
-    return place
-  }
-
-  package func modelWeight(_ entry: ParameterEntry) -> [Float] {
-    guard let adapter = programs.model.adapter else { return read(.weights, of: entry) }
-    var values = numbers(entry) { try runner.download(frozen[table.entries.firstIndex(of: entry)!]).floats }
-    guard let a = trained.entry(LoRAKey.a(entry.key)), let b = trained.entry(LoRAKey.b(entry.key)) else {
-      return values
-    }
-    addLowRankProduct(
-      read(.weights, of: b), read(.weights, of: a), outputs: b.shape[0], rank: a.shape[0], inputs: a.shape[1],
-      scale: adapter.scale, to: &values)
-    return values
+    return 4 * runner.replicas * (moved + withSecond).reduce(0) { $0 + share($1).count }
   }
 }

@@ -5,6 +5,8 @@ import Programs
 package struct StepPrograms {
   /// Of a micro-batch: losses and gradients, or losses alone where nothing is trained.
   package let pass: Program
+  /// What the pass of a model that has a teacher needs of it; nil without one.
+  private let teacher: Teacher?
   /// Of the optimizer; nil where nothing is trained.
   package let step: Program?
   /// Bytes of weights, gradients and moments.
@@ -12,37 +14,52 @@ package struct StepPrograms {
   /// Bytes that a batch brings.
   private let batchBytes: Int
 
+  private struct Teacher {
+    var pass: Program
+    var keptBytes: Int
+    /// Of these, those of the matrix that the other pass reads, too.
+    var outputBytes: Int
+  }
+
   /// - Parameters:
   ///   - lora: the adapter that is trained; nil for the whole model.
-  ///   - lossRows: rows of logits that are there at a time.
-  ///   - expertRows: the most rows that pass an expert's products at a time.
   ///   - replicas: devices that share the batch; bytes are those of one.
   /// - Throws: `ConfigurationError` when the model is not possible.
   package init(
     _ configuration: ModelConfiguration, lora: LoRAConfiguration?, _ settings: EngineSettings,
-    lossRows: Int = 2048, expertRows: Int = 2048, replicas: Int = 1
+    _ sizes: ProgramSizes = ProgramSizes(), replicas: Int = 1
   ) throws {
     let table = try ParameterTable(configuration)
     let model = ProgramModel(
       configuration, table: table, trained: lora.map { ParameterTable($0, configuration) } ?? table, adapter: lora,
-      settings, lossRows: lossRows, expertRows: expertRows, replicas: replicas)
+      settings, sizes, replicas: replicas)
     let programs = ModelPrograms(model: model)
     let tokens = PassShape.mostTokens(
       of: settings.maximumTokens, longestDocument: settings.longestDocument, replicas: replicas)
     let shape = PassShape(tokens: tokens, longestDocument: settings.longestDocument, maximumTokens: tokens)
     let trained = model.trained.entries.reduce(0) { $0 + 4 * $1.count }
     let frozen = model.frozen.reduce(0) { $0 + model.type(ofFrozen: $1).byteCount }
+    teacher = try settings.teaching.map { teaching in
+      let table = try ParameterTable(teaching.configuration)
+      let other = ProgramModel(
+        teaching.configuration, table: table, trained: table, adapter: nil, settings.withoutTraining, sizes,
+        replicas: replicas)
+      return Teacher(
+        pass: ModelPrograms(model: other).lossRows(shape), keptBytes: table.entries.reduce(0) { $0 + 4 * $1.count },
+        outputBytes: 4 * teaching.configuration.vocabularySize * teaching.configuration.hiddenSize)
+    }
     if let optimizer = settings.optimizer {
-      pass = programs.gradients(shape)
+      pass = programs.gradients(shape, settings.teaching.map(ModelPrograms.TeacherShape.init))
       step = programs.step(optimizer)
-      let second = ModelPrograms.withSecondMoment(model.trained, optimizer)
+      let second = ModelPrograms.withSecondMoment(model.moved, optimizer)
       func shared(_ entries: [ParameterEntry]) -> Int {
         entries.reduce(0) { $0 + 4 * OptimizerShare($1, optimizer, replicas: replicas).count }
       }
-      // With several replicas their gradients, too, are summed up to shares.
-      let moments = shared(model.trained.entries) * (replicas > 1 ? 2 : 1) + shared(second)
-      keptBytes = frozen + 2 * trained + moments
-      batchBytes = pass.argumentBytes - frozen - 2 * trained
+      // The sums of several replicas' or processes' gradients are kept beside these.
+      let sums = replicas > 1 ? shared(model.trained.entries) : settings.ranks > 1 ? shared(model.moved) : 0
+      let moments = shared(model.moved) + shared(second)
+      keptBytes = frozen + 2 * trained + moments + sums + (teacher?.keptBytes ?? 0)
+      batchBytes = pass.argumentBytes - frozen - 2 * trained - (teacher?.outputBytes ?? 0)
     } else {
       (pass, step) = (programs.losses(shape), nil)
       keptBytes = frozen + trained
@@ -54,8 +71,8 @@ package struct StepPrograms {
   ///
   /// - Throws: what compiling them throws.
   package func memory(on device: some ProgramMeter) throws -> DeviceMemory {
-    let needed = neededBytes(
-      pass: try device.temporaryBytes(pass), step: try step.map(device.temporaryBytes) ?? 0)
+    let passes = try ([pass] + (teacher.map { [$0.pass] } ?? [])).map(device.temporaryBytes)
+    let needed = neededBytes(pass: passes.max()!, step: try step.map(device.temporaryBytes) ?? 0)
     return DeviceMemory(
       keptBytes: keptBytes, temporaryBytes: needed - keptBytes, availableBytes: device.memoryBytes)
   }

@@ -131,6 +131,6 @@ extension ProgramModel {
   /// Rows of a block of an expert: no more than an expert has on average, so that blocks which are not full waste no more
   /// than what is used.
   func expertBlockRows(tokens: Int) -> Int {
-    min(expertRows, max(1, tokens * shape.expertsPerToken / shape.expertCount))
+    min(sizes.expertRows, max(1, tokens * shape.expertsPerToken / shape.expertCount))
   }
 }

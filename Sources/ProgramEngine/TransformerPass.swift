@@ -39,7 +39,9 @@ struct TransformerPass {
     let angles = TensorType(.float32, [pass.rows, model.shape.headSize / 2])
     context = PassContext(
       model: model, weights: weights, batch: batch,
-      blocks: DocumentBlocks(documents: batch.documents, length: pass.blockLength),
+      blocks: DocumentBlocks(
+        documents: batch.documents, length: model.sizes.attentionBlock(longest: pass.blockLength),
+        longest: pass.blockLength),
       rotary: RotaryEmbedding(
         cosines: builder.input("cosines", angles), sines: builder.input("sines", angles), rows: batch.rotaryRows))
     embedding = Embedding(tokens: batch.tokens, table: weights[.embedding], outside: batch.embedded)

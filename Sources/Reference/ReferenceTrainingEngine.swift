@@ -314,6 +314,9 @@ package struct ReferenceTrainingProvider: TrainingEngineProvider {
     _ configuration: ModelConfiguration, lora: LoRAConfiguration?, _ settings: EngineSettings
   ) throws -> Int {
     let trained = lora?.parameterCount(configuration) ?? configuration.parameterCount
-    return 8 * (3 * configuration.parameterCount + (settings.optimizer == nil ? 1 : 4) * trained)
+    let teacher = try settings.teaching.map {
+      try memoryBytes($0.configuration, lora: nil, settings.withoutTraining)
+    }
+    return (teacher ?? 0) + 8 * (3 * configuration.parameterCount + (settings.optimizer == nil ? 1 : 4) * trained)
   }
 }

@@ -103,9 +103,6 @@ extension TrainingSettings {
     guard self.thinkWeight ?? 1 == 1 else {
       throw TrainingError("--think-weight is for runs without a teacher. Leave out one of the two.")
     }
-    guard self.device ?? .cpu == .cpu else {
-      throw TrainingError("--device gpu computes without a teacher. Leave out --teacher, or train with --device cpu.")
-    }
   }
 }
 
@@ -120,7 +117,7 @@ extension Stage {
       throw TrainingError("this engine computes without a teacher. Leave out --teacher.")
     }
     let engine = try context.engines.makeEngine(
-      .whole(try teacher.parameters()), context.plan.engineSettings(optimizer: nil))
+      .whole(try teacher.parameters()), context.plan.engineSettings().withoutTraining)
     return StageObjectives(
       training: DistillationObjective(Distillation(context.plan.settings.recorded), teacher: engine),
       heldOut: CrossEntropyObjective())

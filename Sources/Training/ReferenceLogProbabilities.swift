@@ -35,7 +35,7 @@ struct ReferenceLogProbabilities: Codable, Equatable {
     let reference =
       plan.checkpoint == nil
       ? context.engine
-      : try context.engines.makeEngine(.whole(plan.makeStartParameters()), plan.engineSettings(optimizer: nil))
+      : try context.engines.makeEngine(.whole(plan.makeStartParameters()), plan.engineSettings().withoutTraining)
     var values = try ReferenceLogProbabilities(plan, engine: reference, exchange: exchange) { share in
       try context.progress("log-probabilities of the model as it is", share)
     }

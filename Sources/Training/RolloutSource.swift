@@ -38,7 +38,7 @@ package final class RolloutSource: BatchSource {
       shuffleSeed: UInt64(truncatingIfNeeded: plan.settings.seed), position: context.position)
     reference =
       plan.settings.divergence > 0
-      ? try context.engines.makeEngine(.whole(plan.makeStartParameters()), plan.engineSettings(optimizer: nil)) : nil
+      ? try context.engines.makeEngine(.whole(plan.makeStartParameters()), plan.engineSettings().withoutTraining) : nil
   }
 
   package func prepareStep() throws -> [Int] {

@@ -96,7 +96,7 @@ package final class Trainer {
   package func train(isStopRequested: () -> Bool = { false }) throws -> TrainingSummary {
     do { return try trainToEnd(isStopRequested) } catch {
       // Whatever was wrong with the numbers, that is why.
-      guard let failure = engines.failure else { throw error }
+      guard let failure = engines.failure ?? (error as? FailureElsewhere) else { throw error }
       throw TrainingError.device(
         failure, step: state.step + 1, checkpoint: run.checkpointSteps.last.map(run.checkpointPath),
         resume: "minimind \(plan.stage.name) --resume \(run.path)")
@@ -104,6 +104,20 @@ package final class Trainer {
   }
 
   private func checkDevice() throws { if let failure = engines.failure { throw failure } }
+
+  /// Why the device of another process computes no more.
+  private struct FailureElsewhere: Error, CustomStringConvertible {
+    let description: String
+  }
+
+  /// The same of all processes, each of which calls this: those whose device is sound learn why another's is not.
+  private func checkDevices() throws {
+    let own = Array((engines.failure.map { "\($0)" } ?? "").utf8)
+    let all = try exchange.exchange([[UInt8]](repeating: own, count: exchange.count), check: {})
+    try checkDevice()
+    guard let rank = all.firstIndex(where: { !$0.isEmpty }) else { return }
+    throw FailureElsewhere(description: "process \(rank): \(String(decoding: all[rank], as: UTF8.self))")
+  }
 
   private func trainToEnd(_ isStopRequested: () -> Bool) throws -> TrainingSummary {
     if !exchange.isAlone { try RunIdentity(plan, state, weights: weightsDigest).check(exchange) }
@@ -147,7 +161,10 @@ package final class Trainer {
     let began = clock.seconds
     let traffic = exchange.traffic
     let (sums, tokens) = try accumulateGradients()
-    guard sums.sum(Metric.loss.name).isFinite else { throw nonFinite("the loss", step: number, rate: rate) }
+    guard sums.sum(Metric.loss.name).isFinite else {
+      try checkDevices()
+      throw nonFinite("the loss", step: number, rate: rate)
+    }
     let norm = try update(step: number, rate: rate, weight: sums.weight(Metric.loss.name))
     clock.lap(\.optimizer)
     try checkDevice()
@@ -301,6 +318,7 @@ package final class Trainer {
     state.lastEvaluation = evaluation
     if let evaluation {
       guard evaluation.loss.isFinite else {
+        try checkDevices()
         throw nonFinite("the held-out loss", step: state.step, rate: schedule.rate(step: max(1, state.step)))
       }
       try record(.evaluation(evaluation, epoch: epoch))

@@ -369,31 +369,33 @@ package struct TrainingPlan {
     try engines.memoryBytes(configuration, lora: settings.lora, engineSettings(ranks: processes))
       + referenceBytes(engines)
       + dataset.training.tokenCount * 2 + Self.programBytes
-      + (teacher.map { try engines.memoryBytes($0.configuration, lora: nil, engineSettings(optimizer: nil)) } ?? 0)
   }
 
   /// Bytes of the model at the start, where a run that learns from its own answers has it in memory.
   private func referenceBytes(_ engines: any TrainingEngineProvider) throws -> Int {
-    guard !stage.readsDocuments, settings.divergence > 0 else { return 0 }
-    return try engines.memoryBytes(configuration, lora: nil, engineSettings(optimizer: nil))
+    guard keepsReference else { return 0 }
+    return try engines.memoryBytes(configuration, lora: nil, engineSettings().withoutTraining)
   }
+
+  private var keepsReference: Bool { !stage.readsDocuments && settings.divergence > 0 }
 
   /// The settings of the run's engine in process `rank` of `ranks`.
   func engineSettings(rank: Int = 0, ranks: Int = 1) -> EngineSettings {
-    engineSettings(optimizer: settings.optimizer, rank: rank, ranks: ranks)
-  }
-
-  /// - Parameter optimizer: nil for an engine that only computes losses.
-  func engineSettings(optimizer: OptimizerKind?, rank: Int = 0, ranks: Int = 1) -> EngineSettings {
-    EngineSettings(
+    var engine = EngineSettings(
       precision: settings.precision, maximumTokens: microBatchTokens, longestDocument: sequenceLength,
-      recomputesActivations: settings.recomputeActivations, optimizer: optimizer,
+      recomputesActivations: settings.recomputeActivations, optimizer: settings.optimizer,
       seed: UInt64(truncatingIfNeeded: settings.seed), learning: settings.learning, rank: rank, ranks: ranks)
+    engine.teaching = teacher.map { Teaching(Distillation(settings.recorded), $0.configuration) }
+    return engine
   }
 
-  /// What the run will hold in the memory of its device; nil where that is the machine's.
-  package func deviceMemory(_ engines: any TrainingEngineProvider) throws -> DeviceMemory? {
-    try engines.deviceMemory(configuration, lora: settings.lora, engineSettings())
+  /// What each process of the run will hold in the memory of its devices; nil where that is the machine's.
+  package func deviceMemory(_ engines: any TrainingEngineProvider, processes: Int = 1) throws -> DeviceMemory? {
+    let own = try engines.deviceMemory(configuration, lora: settings.lora, engineSettings(ranks: processes))
+    guard keepsReference, let own,
+      let reference = try engines.deviceMemory(configuration, lora: nil, engineSettings().withoutTraining)
+    else { return own }
+    return own.beside(reference)
   }
 
   /// - Parameters:
@@ -405,7 +407,9 @@ package struct TrainingPlan {
     availableBytes: Int? = MachineMemory.availableBytes
   ) throws {
     let neededBytes = try memoryBytes(engines, processes: processes) * localProcesses + samplingBytes
-    if let device = try deviceMemory(engines), let available = device.availableBytes, device.neededBytes > available {
+    if let device = try deviceMemory(engines, processes: processes), let available = device.availableBytes,
+      device.neededBytes > available
+    {
       throw TrainingError(
         "this run needs about \(formatBytes(device.neededBytes)) of the device's memory, "
           + "\(formatBytes(device.neededBytes - available)) more than the \(formatBytes(available)) that it lets programs "

@@ -29,10 +29,13 @@ struct TrainingEngineTests {
       case .reference: ReferenceTrainingProvider()
       case .cpu, .recomputing: CPUEngineProvider(threads: 2)
       // Small, so that losses come in several chunks and experts have several blocks.
-      case .program: ProgramEngineProvider(Interpreter(), lossRows: 32, expertRows: 8)
-      case .replicas: ProgramEngineProvider(Interpreter(replicas: 3), lossRows: 32, expertRows: 8)
-      case .plugin: ProgramEngineProvider(SharedPlugin.runner!, lossRows: 32, expertRows: 8)
-      case .pluginReplicas: ProgramEngineProvider(SharedPlugin.pair!, lossRows: 32, expertRows: 8)
+      case .program: ProgramEngineProvider(Interpreter(), ProgramSizes(lossRows: 32, expertRows: 8, attentionRows: 4))
+      case .replicas:
+        ProgramEngineProvider(Interpreter(replicas: 3), ProgramSizes(lossRows: 32, expertRows: 8, attentionRows: 4))
+      case .plugin:
+        ProgramEngineProvider(SharedPlugin.runner!, ProgramSizes(lossRows: 32, expertRows: 8, attentionRows: 4))
+      case .pluginReplicas:
+        ProgramEngineProvider(SharedPlugin.pair!, ProgramSizes(lossRows: 32, expertRows: 8, attentionRows: 4))
       }
     }
 

@@ -27,7 +27,7 @@ def plugin():
 
 def test_the_tests_of_engines_pass_on_a_plugin(plugin):
     completed = subprocess.run(
-        ["swift", "test", "-c", "release", "--skip-build", "--filter", "PJRTTests|TrainingEngineTests"], cwd=REPOSITORY,
+        ["swift", "test", "-c", "release", "--skip-build", "--filter", "PJRTTests|TrainingEngineTests|DistillationEngineTests|ScoringEngineTests"], cwd=REPOSITORY,
         env=os.environ | {"MINIMIND_PJRT_PLUGIN": plugin, "XLA_FLAGS": TWO_DEVICES}, capture_output=True, text=True)
     output = completed.stdout + completed.stderr
     assert completed.returncode == 0, output[-4000:]
@@ -49,7 +49,14 @@ def folder(tmp_path_factory, minimind, tokenizer_directory):
     (folder / "pairs.jsonl").write_text("\n".join(
         json.dumps({"prompt": f"line {number}?", "chosen": line[:80], "rejected": line[80::-1]})
         for number, line in enumerate(lines[:200])))
-    for kind, file in (("pretrain", "text.txt"), ("sft", "rows.jsonl"), ("dpo", "pairs.jsonl")):
+    (folder / "judged.jsonl").write_text("\n".join(
+        json.dumps({"prompt": f"line {number}?", "completion": line[:80], "label": number % 3 == 0})
+        for number, line in enumerate(lines[:200])))
+    (folder / "tasks.jsonl").write_text("\n".join(
+        json.dumps({"messages": [{"role": "user", "content": f"line {number}?"}], "check": {"kind": "pattern", "pattern": "e"}})
+        for number in range(60)))
+    for kind, file in (("pretrain", "text.txt"), ("sft", "rows.jsonl"), ("dpo", "pairs.jsonl"), ("kto", "judged.jsonl"),
+                       ("grpo", "tasks.jsonl")):
         minimind("data", kind, "--input", folder / file, "--tokenizer", tokenizer_directory, "--output", folder / kind)
     return folder
 
@@ -59,11 +66,12 @@ def device(plugin, binary, tmp_path_factory):
     """Runs the program with the plugin as its GPU: `device("pretrain", …)`; the process that has ended. What is named
     besides is in its environment."""
     environment = os.environ | {
-        "MINIMIND_PJRT_PLUGIN": plugin, "XDG_CACHE_HOME": str(tmp_path_factory.mktemp("cache"))}
+        "MINIMIND_PJRT_PLUGIN": plugin, "XDG_CACHE_HOME": str(tmp_path_factory.mktemp("cache")),
+        "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
 
-    def run(*arguments, check=True, **more):
+    def run(*arguments, check=True, launcher=(), **more):
         completed = subprocess.run(
-            [binary, *map(str, arguments)], env=environment | more, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+            [*launcher, binary, *map(str, arguments)], env=environment | more, capture_output=True, text=True, stdin=subprocess.DEVNULL)
         assert not check or completed.returncode == 0, completed.stderr
         return completed
 
@@ -147,13 +155,62 @@ def base(folder, device):
 def test_every_stage_runs(folder, base, device):
     device("pretrain", "--model", "moe", "--data", folder / "pretrain", "--steps", 1, "--device", "gpu", "--precision",
            "bf16", "--micro-batch-tokens", 256, "--batch-tokens", 256, "--eval-tokens", 500, "--output", folder / "moe")
-    for stage, data, extra in (
-            ("sft", "sft", []), ("lora", "sft", ["--lora-rank", "2"]), ("dpo", "dpo", []),
-            ("dpo", "dpo", ["--lora-rank", "4", "--recompute-activations"])):
-        output = folder / f"{stage}-{len(extra)}"
+    teacher = ["--teacher", base, "--distill-beta", "0.5"]
+    for number, (stage, data, extra) in enumerate((
+            ("sft", "sft", []), ("sft", "sft", teacher), ("lora", "sft", ["--lora-rank", "2"]), ("lora", "sft", teacher),
+            ("dpo", "dpo", []), ("dpo", "dpo", ["--lora-rank", "4", "--recompute-activations"]),
+            *(("dpo", "dpo", ["--loss", loss]) for loss in ("simpo", "orpo", "robust", "hinge")), ("kto", "kto", []))):
+        output = folder / f"stage-{number}"
         device(stage, "--from", base, "--data", folder / data, "--steps", 2, "--device", "gpu", *extra, *SMALL,
                "--output", output)
         assert len(losses(output)) == 2
+    for loss, beta in (("dapo", 0), ("gspo", 0.1)):
+        output = folder / f"answers-{loss}"
+        device("grpo", "--from", base, "--data", folder / "grpo", "--steps", 2, "--device", "gpu", "--prompts-per-step", 2,
+               "--answers", 2, "--answer-tokens", 8, "--micro-batch-tokens", 256, "--precision", "fp32", "--eval-tokens", 100,
+               "--loss", loss, "--beta", beta, "--output", output)
+        assert len(losses(output)) == 2
+
+
+def test_a_teacher_and_scores_are_those_of_the_processor(folder, base, minimind, device):
+    # Adam divides a gradient by its size: a higher rate makes roundings of scores, which begin near each other, larger than 1e-3.
+    common = ["--steps", 4, "--learning-rate", "0.0001", *SMALL]
+    runs = {
+        "student": ["pretrain", "--model", "tiny", "--data", folder / "pretrain", "--teacher", base, "--distill-beta", "0.2"],
+        "scorer": ["reward", "--from", base, "--data", folder / "dpo"]}
+    for name, options in runs.items():
+        minimind(*options, *common, "--output", folder / f"{name}-cpu")
+        device(*options, *common, "--device", "gpu", "--output", folder / f"{name}-gpu")
+        expected, found = losses(folder / f"{name}-cpu"), losses(folder / f"{name}-gpu")
+        assert len(expected) == 4 and expected.keys() == found.keys()
+        assert all(abs(found[step] - loss) <= 1e-3 * loss for step, loss in expected.items())
+    options = ["eval", "reward", "--model", folder / "scorer-cpu", "--input", folder / "pairs.jsonl", "--precision", "fp32",
+               "--json"]
+    expected, found = json.loads(minimind(*options).stdout), json.loads(device(*options, "--device", "gpu").stdout)
+    assert found["pairs"] == expected["pairs"] == 200 and abs(found["mean_score"] - expected["mean_score"]) <= 1e-5
+
+
+MPIRUN = ["mpirun", "--oversubscribe", "--bind-to", "none", "-np", "2"]
+
+
+def test_two_processes_equal_one(folder, device):
+    options = ["pretrain", "--model", "tiny", "--data", folder / "pretrain", "--steps", 6, "--learning-rate", "0.003",
+               "--schedule", "constant", "--optimizer", "muon", "--device", "gpu", "--threads", 1, *SMALL]
+    device(*options, "--output", folder / "one-process")
+    for copy in "ab":
+        device(*options, "--output", folder / f"processes-{copy}", launcher=MPIRUN)
+    expected, found = losses(folder / "one-process"), losses(folder / "processes-a")
+    assert expected.keys() == found.keys()
+    assert all(abs(found[step] - loss) <= 1e-5 * loss for step, loss in expected.items())
+    model = "model/model.safetensors"
+    first, second = ((folder / f"processes-{copy}" / model).read_bytes() for copy in "ab")
+    assert first == second
+    # From two to one and back, with devices of their own each.
+    device("pretrain", "--resume", folder / "processes-b", "--steps", 8)
+    device("pretrain", "--resume", folder / "processes-b", "--steps", 10, "--devices", 2, launcher=MPIRUN, XLA_FLAGS=TWO_DEVICES)
+    device("pretrain", "--resume", folder / "one-process", "--steps", 10)
+    expected, found = losses(folder / "one-process"), losses(folder / "processes-b")
+    assert len(found) == 10 and all(abs(found[step] - loss) <= 1e-5 * loss for step, loss in expected.items())
 
 
 def test_what_cannot_be_is_refused_by_name(folder, base, minimind, device):
@@ -184,9 +241,9 @@ def test_a_step_is_compiled_and_not_run(device):
     plan = json.loads(device("bench", "plan", "--model", "tiny", "--micro-batch-tokens", 1024, "--json").stdout)
     attention, feed_forward, embedding = 2 * 256 * 256 + 2 * 128 * 256, 3 * 256 * 704, 6400 * 256
     # Two operations for each weight forward, two again in recomputation, which needs no product with the last matrix, and four
-    # backward; attention has eight products of each token with a window of two blocks.
+    # backward; attention has eight products of each token with a window of 512 and a block of 64.
     weights = 5 * (8 * (attention + feed_forward) - 2 * 256 * 704) + 6 * embedding
-    assert plan["gradients"]["product_operations"] == 1024 * (weights + 5 * 8 * 2 * 1024 * 256)
+    assert plan["gradients"]["product_operations"] == 1024 * (weights + 5 * 8 * 2 * 576 * 256)
     assert plan["kept_bytes"] < plan["needed_bytes"] < plan["kept_bytes"] + (1 << 30)
 
 
@@ -196,9 +253,9 @@ def test_training_compiles_for_a_card_that_is_not_there(binary, tmp_path):
          "--micro-batch-tokens", "8192", "--json", tmp_path / "plan.json", "--no-document"], check=True)
     [plan] = json.loads((tmp_path / "plan.json").read_text())
     # Ceilings a tenth above what they are, so that nothing grows unseen.
-    assert 0 < plan["gradients"]["temporary_bytes"] < 805 << 20
-    assert 0 < plan["gradients"]["kernels"] < 480
-    assert plan["kept_bytes"] < plan["needed_bytes"] < plan["kept_bytes"] + (850 << 20)
+    assert 0 < plan["gradients"]["temporary_bytes"] < 513 << 20
+    assert 0 < plan["gradients"]["kernels"] < 490
+    assert plan["kept_bytes"] < plan["needed_bytes"] < plan["kept_bytes"] + (515 << 20)
 
 
 def test_the_check_of_a_gpu_runs_whole(plugin, device, tmp_path):

@@ -1,3 +1,4 @@
+import Model
 import ProgramEngine
 import Programs
 import Reference
@@ -71,9 +72,10 @@ struct OperationTests {
     }
   }
 
-  /// One block that holds all; blocks in which documents begin and end anywhere.
-  @Test("attention", arguments: [(4, 2, 16), (4, 2, 8), (3, 3, 8), (2, 1, 8)])
-  func attention(heads: Int, groups: Int, blockLength: Int) {
+  /// One block that holds all; blocks in which documents begin and end anywhere; documents over several blocks.
+  @Test("attention", arguments: [(4, 2), (3, 3), (2, 1)], [(16, 16), (8, 8), (4, 8), (2, 7), (1, 7)])
+  func attention(heads: (Int, Int), blocks: (length: Int, longest: Int)) {
+    let (heads, groups) = heads
     // The last two rows are padding, a document of their own.
     let shape = Reference.AttentionShape(
       headCount: heads, keyValueHeadCount: groups, headSize: 3, documentOffsets: [0, 4, 5, 12, 14, 16])
@@ -86,7 +88,8 @@ struct OperationTests {
       let parts = $0[0].split(1, [heads * 3, groups * 3, groups * 3])
       let attention = Attention(
         queries: parts[0].reshaped([16, heads, 3]), keys: parts[1].reshaped([16, groups, 3]),
-        values: parts[2].reshaped([16, groups, 3]), in: DocumentBlocks(documents: $0[2], length: blockLength), .float32)
+        values: parts[2].reshaped([16, groups, 3]),
+        in: DocumentBlocks(documents: $0[2], length: blocks.length, longest: blocks.longest), .float32)
       let (dQueries, dKeys, dValues) = attention.backward($0[1])
       let fused = [(dQueries, heads), (dKeys, groups), (dValues, groups)].map { $0.reshaped([16, $1 * 3]) }
       return [attention.output, .concatenated(fused, 1)]
@@ -124,6 +127,28 @@ struct OperationTests {
       logits: logits, targets: [0, 8, 3, 3], lossWeights: weights, gradientScale: 1, vocabulary: 9)
     expect(found[0], expected.losses, "losses")
     expect(found[1], expected.dLogits, "logits")
+  }
+
+  @Test(
+    "a teacher's loss, at both ends of β and between them, of large logits too",
+    arguments: [(0.3, 1.5, 0.0), (0, 1, 1), (0.25, 0.7, 0.5), (0, 3, 0.1), (1, 2, 0)], [1.0, 60])
+  func distillation(settings: (textShare: Double, temperature: Double, mixture: Double), size: Double) {
+    let (logits, teacher) = (random(4 * 9, seed: 20).map { $0 * size }, random(4 * 9, seed: 21).map { $0 * size })
+    let weights = [1, 0.5, -2, 3]
+    let distillation = Distillation(
+      textShare: settings.textShare, temperature: settings.temperature, mixture: settings.mixture)
+    let found = run([
+      tensor(logits, 4, 9), tensor(teacher, 4, 9), HostTensor(integers: [0, 8, 3, 3], [4, 1]), tensor(weights, 4, 1),
+    ]) {
+      let loss = DistillationLoss(distillation, logits: $0[0], teacher: $0[1], targets: $0[2])
+      return [loss.losses, loss.crossEntropies, loss.backward(weights: $0[3])]
+    }
+    // Far from each other, probabilities of Double are below what fp32 holds, and their logarithms below those of 1e-37.
+    let expected = Reference.distillation(
+      distillation, logits: logits, teacher: teacher, targets: [0, 8, 3, 3], lossWeights: weights, vocabulary: 9)
+    expect(found[0], expected.losses, "losses")
+    expect(found[1], expected.crossEntropies, "cross-entropies")
+    expect(found[2], expected.dLogits, "logits")
   }
 
   @Test("embedding, with rows from elsewhere")

@@ -12,11 +12,12 @@ struct ProgramTrainingEngineTests {
     _ parameters: Parameters, precision: ElementType = .float32, maximumTokens: Int = 128, recomputes: Bool = false,
     optimizer: OptimizerKind? = .adamW, lossRows: Int = 32, scaling: RotaryScaling? = nil
   ) throws -> any TrainingEngine {
-    try ProgramEngineProvider(Interpreter(), lossRows: lossRows, expertRows: 8).makeEngine(
-      .whole(parameters),
-      EngineSettings(
-        precision: precision, maximumTokens: maximumTokens, recomputesActivations: recomputes, optimizer: optimizer,
-        rotaryScaling: scaling))
+    try ProgramEngineProvider(Interpreter(), ProgramSizes(lossRows: lossRows, expertRows: 8, attentionRows: 4))
+      .makeEngine(
+        .whole(parameters),
+        EngineSettings(
+          precision: precision, maximumTokens: maximumTokens, recomputesActivations: recomputes, optimizer: optimizer,
+          rotaryScaling: scaling))
   }
 
   private func gradients(_ engine: any TrainingEngine, _ batch: Batch) -> [[Float]] {
@@ -82,21 +83,42 @@ struct ProgramTrainingEngineTests {
     #expect(relativeError(found, gradients(try engine(parameters), batch)) > 1e-3)
   }
 
-  @Test("several ranks are refused by name, and an engine that only computes losses keeps no moments")
-  func refused() throws {
+  @Test("an engine that only computes losses keeps no moments, and gives those of one that trains")
+  func lossesAlone() throws {
     let parameters = try ModelVariant.tied.parameters()
-    let provider = ProgramEngineProvider(Interpreter())
-    var settings = EngineSettings(precision: .float32, maximumTokens: 8, optimizer: .adamW)
-    settings.ranks = 2
-    // When memory is counted, which is before a run has a directory.
-    #expect(throws: ProgramEngineError.ranks(2)) {
-      try provider.memoryBytes(parameters.configuration, lora: nil, settings)
-    }
-    #expect(throws: ProgramEngineError.ranks(2)) { _ = try provider.makeEngine(.whole(parameters), settings) }
     let losses = try engine(parameters, optimizer: nil)
     let batch = Batch(lengths: [9], vocabulary: 53, seed: 3)
     #expect(losses.forward(batch, lossWeights: nil) == (try engine(parameters)).forward(batch, lossWeights: nil))
     #expect(losses.momentBytes == 0 && !losses.keeps(.firstMoment, of: losses.trained.entries[0]))
+  }
+
+  @Test("several processes share out the moments, each weight to one of them, and take more of the host's memory")
+  func processes() throws {
+    let parameters = try ModelVariant.normalizedMixture.parameters()
+    let provider = ProgramEngineProvider(
+      Interpreter(replicas: 2), ProgramSizes(lossRows: 32, expertRows: 8, attentionRows: 4))
+    var settings = EngineSettings(precision: .float32, maximumTokens: 64, optimizer: .muon)
+    let alone = try provider.makeEngine(.whole(parameters), settings)
+    let memory = try provider.memoryBytes(parameters.configuration, lora: nil, settings)
+    settings.ranks = 3
+    var (moments, parts): (Int, [Range<Int>]) = (0, [])
+    for rank in 0..<3 {
+      settings.rank = rank
+      let engine = try #require(
+        try provider.makeEngine(.whole(parameters), settings) as? ProgramTrainingEngine<Interpreter>)
+      #expect(engine.momentBytes > alone.momentBytes / 5 && engine.momentBytes < alone.momentBytes / 2)
+      moments += engine.momentBytes
+      parts += engine.parts[rank]
+      #expect(engine.trained.entries.allSatisfy { engine.keeps(.firstMoment, of: $0) })
+    }
+    #expect(moments == alone.momentBytes)
+    #expect(
+      parts.sorted { $0.lowerBound < $1.lowerBound }
+        == alone.trained.entries.map(\.range).sorted {
+          $0.lowerBound < $1.lowerBound
+        })
+    let exchanged = 8 * parameters.configuration.parameterCount
+    #expect(try provider.memoryBytes(parameters.configuration, lora: nil, settings) < memory + exchanged)
   }
 
   @Test("memory is that of the largest program, and grows with the batch")

@@ -13,7 +13,7 @@ import Training
 @Suite("Runs by another engine")
 struct EngineRunTests {
   enum Case: String, CaseIterable, CustomTestStringConvertible {
-    case dense, muon, mixture, lora, preferences
+    case dense, muon, mixture, lora, preferences, teacher, judged, scores, answers
 
     var testDescription: String { rawValue }
     var stage: Stage {
@@ -21,9 +21,18 @@ struct EngineRunTests {
       case .dense, .muon, .mixture: .pretrain
       case .lora: .lora
       case .preferences: .dpo
+      case .teacher: .sft
+      case .judged: .kto
+      case .scores: .reward
+      case .answers: .grpo
       }
     }
   }
+
+  /// Those that the model on one page knows, which scores no texts; answers are written by the processor for every engine.
+  private static let cases =
+    Case.allCases.map { (Other.program, $0) }
+    + Case.allCases.filter { ![.scores, .judged, .answers].contains($0) }.map { (Other.reference, $0) }
 
   enum Other: String, CaseIterable, CustomTestStringConvertible {
     case reference, program
@@ -37,19 +46,22 @@ struct EngineRunTests {
     }
   }
 
-  @Test(
-    "losses, norms, evaluations and weights are those of the CPU's engine in fp32", arguments: Other.allCases,
-    Case.allCases)
+  @Test("losses, norms, evaluations and weights are those of the CPU's engine in fp32", arguments: Self.cases)
   func curves(other: Other, test: Case) throws {
     try TinyRun.inFolder { tiny in
       var settings = tiny.settings(test.stage)
       settings.precision = .float32
-      settings.batchTokens = 256
+      if test.stage.readsDocuments { settings.batchTokens = 256 }
       settings.steps = 4
       settings.evalInterval = 2
+      settings.evalTokens = 200
       settings.learningRate = 0.003
       switch test {
-      case .dense, .preferences: break
+      case .dense, .preferences, .judged, .teacher: break
+      case .scores: settings.data = tiny.preferences
+      case .answers:
+        (settings.promptsPerStep, settings.answersPerPrompt, settings.answerTokens) = (2, 4, 16)
+        settings.divergence = 0.05
       case .muon: settings.optimizer = .muon
       case .mixture: settings.model = tiny.mixtureConfiguration
       case .lora: settings.loraDropout = other == .program ? 0.2 : 0
@@ -58,6 +70,11 @@ struct EngineRunTests {
         var base = tiny.settings()
         base.steps = 3
         settings.from = try tiny.train(base, output: "base").path
+        if test == .teacher {
+          base.steps = 12
+          settings.teacher = try tiny.train(base, output: "teacher").path
+          settings.distillBeta = 0.5
+        }
       }
       func run(_ engines: (any TrainingEngineProvider)?, _ output: String) throws -> (EventList, String) {
         let events = EventList()

@@ -1,7 +1,10 @@
 import CPUEngine
 import Foundation
+import Model
 import ModelFiles
 import Processes
+import ProgramEngine
+import Programs
 import TestSupport
 import Testing
 import Training
@@ -53,9 +56,10 @@ struct ProcessRunTests {
     return try Dictionary(uniqueKeysWithValues: file.tensors.map { ($0.name, try file.floats(of: $0)) })
   }
 
+  /// - Parameter replicas: devices of each process, which interpret programs; nil for the processor's engine.
   private func run(
     _ tiny: TinyRun, _ stage: Stage, _ settings: TrainingSettings, _ output: String, processes: Int,
-    stopAfter: Int = .max, isResumed: Bool = false
+    stopAfter: Int = .max, isResumed: Bool = false, replicas: Int? = nil
   ) throws -> Outcome {
     let path = tiny.folder + "/" + output
     let events = EventList()
@@ -70,9 +74,10 @@ struct ProcessRunTests {
           try TrainingPlan(resuming: run, record: $0, stage, $0.options)
         } ?? TrainingPlan(stage, settings)
       if exchange.isFirst, !isResumed { try plan.record(programVersion: "test").write(to: run) }
+      let engines: any TrainingEngineProvider =
+        replicas.map { ProgramEngineProvider(Interpreter(replicas: $0)) } ?? CPUEngineProvider(threads: 1)
       let trainer = try Trainer(
-        plan, run: run, engines: CPUEngineProvider(threads: 1), exchange: exchange,
-        sinks: exchange.isFirst ? [list] : [])
+        plan, run: run, engines: engines, exchange: exchange, sinks: exchange.isFirst ? [list] : [])
       // Only one of the processes is asked to stop.
       return try trainer.train {
         exchange.rank == exchange.count - 1 && trainer.state.step >= stopAfter
@@ -144,6 +149,57 @@ struct ProcessRunTests {
       let found = try run(tiny, test.stage, settings, "five", processes: 5)
       #expect(distance(found.model, alone.model) < 1e-4)
       #expect(found.events.steps.map(\.tokens) == alone.events.steps.map(\.tokens))
+    }
+  }
+
+  @Test(
+    "on devices, ends with what one process and the processor's engine make, the same bits each time, and goes on in another number",
+    arguments: [(Case.pretraining, 1), (.muon, 2), (.adapter, 1)])
+  func devices(_ test: Case, replicas: Int) throws {
+    try TinyRun.inFolder { tiny in
+      var settings = settings(test, tiny, from: try startModel(test, tiny))
+      (settings.batchTokens, settings.steps, settings.evalInterval, settings.checkpointInterval) = (384, 3, 3, 3)
+      settings.evalTokens = 100
+      func train(_ output: String, _ processes: Int, stopAfter: Int = .max, isResumed: Bool = false) throws -> Outcome {
+        try run(
+          tiny, test.stage, settings, output, processes: processes, stopAfter: stopAfter, isResumed: isResumed,
+          replicas: replicas)
+      }
+      let processor = try run(tiny, test.stage, settings, "processor", processes: 2)
+      let alone = try train("one", 1)
+      let found = try train("two", 2)
+      #expect(distance(found.model, alone.model) < 1e-4 && distance(found.model, processor.model) < 1e-3)
+      #expect(distance(found.moments, alone.moments) < 1e-3)
+      for (mine, other) in zip(found.events.steps, alone.events.steps) {
+        #expect(abs(mine.loss! - other.loss!) < 1e-5 * abs(other.loss!) + 1e-7)
+        #expect(abs(mine.gradientNorm - other.gradientNorm) < 1e-3 * other.gradientNorm)
+        #expect(mine.exchange?.count == 2 && mine.exchange!.sentBytes > 0)
+      }
+      #expect(found.momentBytes.reduce(0, +) == alone.momentBytes[0])
+      #expect(try train("again", 2).model == found.model)
+      _ = try train("parts", 2, stopAfter: 1)
+      #expect(distance(try train("parts", 1, isResumed: true).model, alone.model) < 1e-4)
+      _ = try train("more", 1, stopAfter: 1)
+      #expect(distance(try train("more", 3, isResumed: true).model, alone.model) < 1e-4)
+    }
+  }
+
+  @Test("where the device of one process fails, all end, and the first one knows why")
+  func failingDevice() throws {
+    try TinyRun.inFolder { tiny in
+      var settings = settings(.pretraining, tiny, from: nil)
+      (settings.batchTokens, settings.steps) = (384, 4)
+      let directory = try RunDirectory(creating: tiny.folder + "/run")
+      let found = try ThreadProcessGroup.run(2) { exchange -> String in
+        let device = DeviceRunTests.FailingDevice(failsAfter: exchange.rank == 1 ? 3 : .max)
+        let trainer = try Trainer(
+          TrainingPlan(.pretrain, settings), run: directory, engines: ProgramEngineProvider(device), exchange: exchange,
+          sinks: [])
+        do { _ = try trainer.train() } catch { return "\(error)" }
+        return ""
+      }
+      #expect(found.allSatisfy { $0.contains("fell off the bus") && $0.contains("--resume") }, "\(found)")
+      #expect(found[0].contains("process 1"), "\(found)")
     }
   }
 

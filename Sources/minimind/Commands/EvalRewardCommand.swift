@@ -1,5 +1,3 @@
-import CPUEngine
-import Compute
 import Corpus
 import Foundation
 import Machine
@@ -24,7 +22,7 @@ let evalRewardCommand: Command = {
     "eval", "reward", summary: "scores answers by a reward model",
     options: [
       GenerateOptions.model, inputs, output, InputCommandOptions.encoding,
-      TemplateOptions.variables,
+      TemplateOptions.variables, EvaluationOptions.device,
       EvaluationOptions.precision, Option.json, Option.threads,
     ],
     example:
@@ -55,10 +53,10 @@ let evalRewardCommand: Command = {
 
     Interruption.watch()
     let texts = rows.flatMap { $0 }
+    let engines = try EvaluationOptions.engines(invocation)
     let model = try RewardModel(
-      parameters, precision: invocation[EvaluationOptions.precision] ?? CPUEngineProvider.fastestPrecision,
-      batchTokens: max(2048, texts.map(\.count).max() ?? 0),
-      engines: CPUEngineProvider(threads: threadCount(invocation)))
+      parameters, precision: EvaluationOptions.precision(invocation),
+      batchTokens: max(2048, texts.map(\.count).max() ?? 0), engines: engines.provider)
     let progress = ProgressLine(
       "scoring", total: texts.count, unit: .things("answers"), console: Console.standardError)
     defer { progress.finish() }
@@ -67,6 +65,7 @@ let evalRewardCommand: Command = {
       try Interruption.check()
     }
     progress.finish()
+    try engines.check()
 
     var next = 0
     var (pairs, right, margins) = (0, 0, 0.0)

@@ -3,6 +3,7 @@ import Compute
 import Foundation
 import Model
 import PJRT
+import Processes
 import ProgramEngine
 import Storage
 import Training
@@ -37,10 +38,19 @@ struct TrainingEngines {
       provider = processor
       (self.device, recordedDevice, kind) = (nil, nil, nil)
     case .gpu:
+      Self.shareCards(count)
       let runner = try PJRTRunner(plugin: try PJRTPlugin.find(), cache: .ofUser, replicas: count)
       provider = ProgramEngineProvider(runner)
       (self.device, recordedDevice, kind) = (runner.description, runner.identity, runner.devices[0].kind)
     }
+  }
+}
+
+extension TrainingEngines {
+  /// Gives each process of a machine its own NVIDIA cards, unless the user has: a plugin takes the memory of all that it sees.
+  private static func shareCards(_ count: Int) {
+    guard let processes = Launcher.localCount, processes > 1, let rank = Launcher.localRank else { return }
+    setenv("CUDA_VISIBLE_DEVICES", (rank * count..<(rank + 1) * count).map(String.init).joined(separator: ","), 0)
   }
 }
 
