@@ -39,7 +39,7 @@ interop: build ## the tests against PyTorch and transformers, and of the web pag
 peers: build ## compile llama.cpp, which takes many minutes, and compare it with ours
 	@scripts/setup.sh g++ cmake
 	scripts/llama_cpp.sh .venv-peers
-	MINIMIND=$(abspath $(BINARY)) .venv-peers/bin/python -m pytest -q -p no:cacheprovider -m peers Tests/Interop/test_llama_cpp.py
+	MINIMIND=$(abspath $(BINARY)) .venv-peers/bin/python -m pytest -q -p no:cacheprovider -m peers Tests/Interop/test_llama_cpp.py Tests/Interop/test_sight_llama_cpp.py
 
 demo: build ## from installed text to a chat model that answers, once built in 4 minutes, or 23 without AVX-512
 	scripts/demo.sh

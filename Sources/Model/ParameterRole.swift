@@ -33,6 +33,8 @@ package enum ParameterRole: Hashable, Sendable {
   case projector(ProjectorPart)
   /// Of a tower that sees; of one of its layers, from 0, or outside of them.
   case tower(TowerPart, block: Int? = nil)
+
+  package var isTower: Bool { if case .tower = self { true } else { false } }
 }
 
 /// How a weight begins.

@@ -20,8 +20,8 @@ package protocol ModelFormat: Sendable {
   var holdsAdapter: Bool { get }
   /// Whether its weights can be cut into several files.
   var hasShards: Bool { get }
-  /// Whether the files leave out how many query heads there are, the rotary base, and how many experts a token
-  /// passes.
+  /// Whether the files leave out how many query heads there are, the rotary base, how many experts a token passes, and
+  /// the tower of a model that sees.
   var lacksHeadCounts: Bool { get }
 
   /// Whether the file or directory at a path is of this format.
@@ -38,10 +38,11 @@ package protocol ModelFormat: Sendable {
   ) throws
   /// Whether a weight is stored in the requested encoding, rather than always in fp32.
   func encodes(_ entry: ParameterEntry) -> Bool
-  /// What a report should say of weights that an encoding has no place for and that are stored otherwise; nil for none.
+  /// What a report should say of weights that the format or an encoding has no place for, and that are left out or stored
+  /// otherwise; nil for none.
   func note(on model: StoredParameters, _ encoding: WeightEncoding) -> String?
-  /// The files that writing to `path` makes, with what a report calls each.
-  func files(writtenTo path: String) -> [(name: String, path: String)]
+  /// The files that writing a model to `path` makes, with what a report calls each.
+  func files(writtenTo path: String, _ configuration: ModelConfiguration) -> [(name: String, path: String)]
 
   /// The model in a file that commands read directly; nil for a format whose files are converted first.
   ///
@@ -75,11 +76,16 @@ package struct MissingSettings: Sendable, Equatable {
   package var expertsPerToken: Int?
   /// The base of the rotary embedding.
   package var ropeTheta: Double?
+  /// The directory of a tower, of a model that sees; its files have none.
+  package var towerDirectory: String?
 
-  package init(headCount: Int? = nil, expertsPerToken: Int? = nil, ropeTheta: Double? = nil) {
+  package init(
+    headCount: Int? = nil, expertsPerToken: Int? = nil, ropeTheta: Double? = nil, towerDirectory: String? = nil
+  ) {
     self.headCount = headCount
     self.expertsPerToken = expertsPerToken
     self.ropeTheta = ropeTheta
+    self.towerDirectory = towerDirectory
   }
 }
 
@@ -142,6 +148,15 @@ package enum ModelFormats {
   }
 }
 
+extension ModelConfiguration {
+  /// Refuses a reward model, for formats of models that write.
+  func refuseScores(path: String) throws(ModelFileError) {
+    guard !scoresTexts else {
+      throw .unsupported(path: path, feature: "a reward model scores answers and writes none; choose --format hf")
+    }
+  }
+}
+
 extension ModelFormat {
   package var isRead: Bool { true }
   package var holdsAdapter: Bool { false }
@@ -152,7 +167,9 @@ extension ModelFormat {
     _ configuration: ModelConfiguration, tokenizer: (read: Tokenizer, path: String)?, holdsAdapter: Bool, path: String
   ) throws {}
 
-  package func files(writtenTo path: String) -> [(name: String, path: String)] { [("written", path)] }
+  package func files(
+    writtenTo path: String, _ configuration: ModelConfiguration
+  ) -> [(name: String, path: String)] { [("written", path)] }
   package func container(_ path: String) throws -> (any ModelContainer)? { nil }
   package func note(on model: StoredParameters, _ encoding: WeightEncoding) -> String? { nil }
 

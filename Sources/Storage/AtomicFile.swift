@@ -86,6 +86,15 @@ public final class AtomicFile {
   /// - Throws: `FileError`; then `path` is as it was.
   public func commit() throws(FileError) { try Self.commit([self]) }
 
+  /// Whether there is a file at `path` that is another than what has been written so far.
+  ///
+  /// - Throws: `FileError`.
+  package func wouldChange() throws -> Bool {
+    guard FileManager.default.fileExists(atPath: path) else { return false }
+    let (old, new) = (try MappedFile(path), try MappedFile(temporaryPath))
+    return withExtendedLifetime((old, new)) { !old.bytes.elementsEqual(new.bytes) }
+  }
+
   /// Puts several files in place that are one result: only when all of them are on the disk does the first one appear.
   /// The last one is that by which readers know that the result is there.
   ///

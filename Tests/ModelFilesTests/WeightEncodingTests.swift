@@ -9,7 +9,7 @@ private func q8Block(_ values: [Float]) throws -> [UInt8] {
     let path = directory + "/a.gguf"
     let writer = try GGUFWriter(path, metadata: [], tensors: [.init(name: "w", shape: [32], type: .q8x0)])
     try values.withUnsafeBufferPointer { try writer.append($0) }
-    try writer.commit()
+    try writer.finish().commit()
     // The only tensor, 34 bytes, is filled up to the next multiple of 32.
     return Array(try Data(contentsOf: URL(fileURLWithPath: path)).suffix(64).prefix(34))
   }

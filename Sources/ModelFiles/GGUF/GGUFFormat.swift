@@ -3,7 +3,7 @@ import Model
 import Storage
 import Tokenization
 
-/// llama.cpp's file, with a Modelfile for ollama beside it.
+/// llama.cpp's file, with a Modelfile for ollama beside it, and of a model that sees a second file with tower and projector.
 package struct GGUFFormat: ModelFormat {
   package let name = "gguf"
   package let title = "GGUF"
@@ -30,20 +30,37 @@ package struct GGUFFormat: ModelFormat {
     if let tokenizer { _ = try GGUFTokenizer(tokenizer.read, at: tokenizer.path, of: configuration) }
   }
 
-  /// Norms and routers stay fp32, as llama.cpp's own converter has it.
-  package func encodes(_ entry: ParameterEntry) -> Bool { entry.shape.count == 2 && entry.role != .router }
+  /// Norms and routers stay fp32, as llama.cpp's own converter has it, and so do a tower's patches and places.
+  package func encodes(_ entry: ParameterEntry) -> Bool { Self.storesEncoded(entry) }
+
+  static func storesEncoded(_ entry: ParameterEntry) -> Bool {
+    entry.shape.count == 2 && entry.role != .router && entry.role != .tower(.position)
+  }
 
   package func note(on model: StoredParameters, _ encoding: WeightEncoding) -> String? {
-    let matrices = model.parameters.table.entries.filter(encodes)
+    let matrices = model.parameters.table.withoutSight.entries.filter(encodes)
     let others = matrices.filter { encoding.ggufType(columns: $0.shape[1]) != encoding.ggufType }
-    guard !others.isEmpty else { return nil }
-    return "\(others.count) of \(matrices.count) matrices as q5_0: their rows are no multiples of "
-      + "\(encoding.ggufType.blockSize)"
+    var notes: [String] = []
+    if !others.isEmpty {
+      notes.append(
+        "\(others.count) of \(matrices.count) matrices as q5_0: their rows are no multiples of "
+          + "\(encoding.ggufType.blockSize)")
+    }
+    if let sight = model.parameters.configuration.sight {
+      if encoding.ofSight != encoding { notes.append("tower and projector as \(encoding.ofSight.rawValue)") }
+      if sight.hasOtherGELUInGGUF { notes.append("llama.cpp computes GELU by tanh, which differs by up to 5e-4") }
+    }
+    return notes.isEmpty ? nil : notes.joined(separator: "; ")
   }
 
-  package func files(writtenTo path: String) -> [(name: String, path: String)] {
-    [("written", path), ("for ollama", (path as NSString).deletingPathExtension + ".Modelfile")]
+  package func files(
+    writtenTo path: String, _ configuration: ModelConfiguration
+  ) -> [(name: String, path: String)] {
+    [("written", path), ("for ollama", modelfile(of: path))]
+      + (configuration.sight == nil ? [] : [("for pictures", GGUFSight.path(beside: path))])
   }
+
+  private func modelfile(of path: String) -> String { (path as NSString).deletingPathExtension + ".Modelfile" }
 
   package func read(_ path: String, _ missing: MissingSettings) throws -> StoredParameters {
     try StoredParameters(StoredModel(modelDirectory: path), tokenizerOf: path)
@@ -58,24 +75,24 @@ package struct GGUFFormat: ModelFormat {
     let tokenizer = try GGUFTokenizer(path: tokenizerDirectory, of: configuration)
     let file = (path as NSString).lastPathComponent
     let text = OllamaModelfile.text(
-      model: file, isChat: tokenizer.hasMiniMindChat, stops: tokenizer.stops,
-      contextLength: configuration.maximumSequenceLength,
+      model: file,
+      projector: configuration.sight.map { _ in (GGUFSight.path(beside: path) as NSString).lastPathComponent },
+      isChat: tokenizer.hasMiniMindChat, stops: tokenizer.stops, contextLength: configuration.maximumSequenceLength,
       generation: try model.settingsDirectory.map { try GenerationConfiguration(modelDirectory: $0) }
         ?? GenerationConfiguration())
-    let modelfile = try begin(text, at: files(writtenTo: path)[1].path)
-    try model.parameters.saveGGUF(
-      path, name: (file as NSString).deletingPathExtension, encoding: settings.encoding,
-      tokenizer: tokenizer.metadata, companion: modelfile)
-  }
-
-  /// The Modelfile, written and not yet in place. One that a conversion has left which was killed before the model was in
-  /// place says the same and is replaced.
-  private func begin(_ text: String, at path: String) throws -> AtomicFile {
-    if FileManager.default.fileExists(atPath: path), try MappedFile.contents(of: path) != Array(text.utf8) {
-      throw FileError("\(path) exists already and is not of this model. Choose another --to, or remove it.")
+    let name = (file as NSString).deletingPathExtension
+    let modelfile = try AtomicFile(self.modelfile(of: path))
+    try modelfile.write(text)
+    let projector = try configuration.sight.map { sight in
+      try model.parameters.writeGGUFSight(
+        sight, to: GGUFSight.path(beside: path), name: name, encoding: settings.encoding)
     }
-    let file = try AtomicFile(path)
-    try file.write(text)
-    return file
+    let companions = [modelfile, projector].compactMap(\.self)
+    // What a conversion has left that was killed before the model was in place says the same and is replaced.
+    for companion in companions where try companion.wouldChange() {
+      throw FileError("\(companion.path) exists already and is not of this model. Choose another --to, or remove it.")
+    }
+    try model.parameters.saveGGUF(
+      path, name: name, encoding: settings.encoding, tokenizer: tokenizer.metadata, companions: companions)
   }
 }

@@ -1,11 +1,13 @@
 import Model
 import Tokenization
 
-/// A model in a GGUF file.
+/// A model in a GGUF file, with the file of its tower and projector beside it if it sees.
 struct GGUFModel: ModelContainer {
   let path: String
   private let file: GGUFFile
   private let tokens: GGUFSpecialTokens
+  /// Nil for a model of text alone.
+  private let sight: GGUFSight?
 
   /// - Throws: `FileError` or `ModelFileError` when the file is damaged, or holds no whole model.
   init(path: String) throws {
@@ -20,6 +22,7 @@ struct GGUFModel: ModelContainer {
       throw unsupported("it is one of \(parts) parts of a model; put them together with llama-gguf-split --merge")
     }
     tokens = try GGUFSpecialTokens(metadata)
+    sight = try GGUFSight(beside: path)
   }
 
   private func architecture() throws(ModelFileError) -> GGUFArchitecture {
@@ -44,6 +47,7 @@ struct GGUFModel: ModelContainer {
 
   func configuration(_ generation: GenerationConfiguration) throws -> ModelConfiguration {
     var result = try ModelConfiguration(gguf: file, architecture(), tokens)
+    result.sight = sight?.configuration
     let tokenCount = tokens.count
     guard tokenCount <= result.vocabularySize else {
       throw ModelFileError.contradiction(
@@ -61,7 +65,7 @@ struct GGUFModel: ModelContainer {
     let architecture = try architecture()
     let configuration = try configuration(GenerationConfiguration())
     let table = try ParameterTable(configuration)
-    var weights: [String: any StoredWeight] = [:]
+    var weights = try sight?.weights(table) ?? [:]
     var known: Set<String> = [GGUFRotaryScaling.factorsName]
     for weight in table.ggufWeights(of: configuration, architecture) {
       guard let tensor = file.tensor(weight.name) else {

@@ -90,12 +90,12 @@ package final class GGUFWriter {
     try file.write(UnsafeRawBufferPointer(bytes))
   }
 
-  /// Puts the finished file in place, and right before it one that goes with it.
+  /// The finished file, which is not yet in place.
   ///
   /// - Precondition: every planned tensor was appended.
-  package func commit(after companion: AtomicFile? = nil) throws(FileError) {
+  package func finish() -> AtomicFile {
     precondition(nextIndex == tensors.count, "\(tensors.count - nextIndex) planned tensors are missing")
-    try AtomicFile.commit([companion, file].compactMap(\.self))
+    return file
   }
 
   private static func padding(after count: Int) -> Int { (alignment - count % alignment) % alignment }

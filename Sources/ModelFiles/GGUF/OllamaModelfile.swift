@@ -17,15 +17,17 @@ package enum OllamaModelfile {
 
   /// - Parameters:
   ///   - model: the GGUF file beside it.
+  ///   - projector: the one with tower and projector; nil for a model of text alone.
   ///   - isChat: whether the model's chat template is MiniMind's; another one is left to ollama, which then reads that of
   ///     the GGUF file.
   ///   - stops: the texts that end an answer.
   ///   - contextLength: tokens.
   ///   - generation: how the model's files say to sample; MiniMind's way where they say nothing.
   package static func text(
-    model: String, isChat: Bool, stops: [String], contextLength: Int, generation: GenerationConfiguration
+    model: String, projector: String? = nil, isChat: Bool, stops: [String], contextLength: Int,
+    generation: GenerationConfiguration
   ) -> String {
-    var lines = ["FROM ./\(model)"]
+    var lines = [model, projector].compactMap(\.self).map { "FROM ./\($0)" }
     if isChat { lines.append("TEMPLATE \"\"\"\(chatTemplate)\"\"\"") }
     lines += stops.map { "PARAMETER stop \"\($0)\"" }
     if generation.describesSampling {

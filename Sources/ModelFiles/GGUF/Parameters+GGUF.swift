@@ -10,11 +10,11 @@ extension Parameters {
   /// - Parameters:
   ///   - name: what the file calls the model.
   ///   - tokenizer: its metadata, from `GGUFTokenizer`.
-  ///   - companion: a written file that goes with it, put in place right before it.
+  ///   - companions: written files that go with it, put in place right before it.
   /// - Throws: `ModelFileError` when the format cannot express the model; `FileError`.
   package func saveGGUF(
     _ path: String, name: String, encoding: WeightEncoding, tokenizer: [(key: String, value: GGUFValue)],
-    companion: AtomicFile? = nil
+    companions: [AtomicFile] = []
   ) throws {
     try configuration.checkGGUF(path: path)
     let weights = table.ggufWeights(of: configuration, Architecture(configuration).gguf)
@@ -41,7 +41,7 @@ extension Parameters {
     let writer = try GGUFWriter(path, metadata: metadata, tensors: tensors + (factorTensors ?? []))
     for weight in weights { try withValues(of: weight) { try writer.append($0) } }
     if let rotaryFactors { try rotaryFactors.withUnsafeBufferPointer { try writer.append($0) } }
-    try writer.commit(after: companion)
+    try AtomicFile.commit(companions + [writer.finish()])
   }
 }
 
@@ -52,13 +52,11 @@ extension ModelConfiguration {
       (normalizesQueriesAndKeys && attentionBias != .none, "biases beside norms of queries and keys"),
       (!normalizesExpertWeights, "weights of experts that are not divided by their sum"),
     ]
-    guard sight == nil else {
-      throw .unsupported(
-        path: path, feature: "the model sees, and a GGUF file of it is not written; choose --format hf")
-    }
+    try refuseScores(path: path)
     if let difference = differences.first(where: \.isOther) {
       throw .unsupported(path: path, feature: "llama.cpp does not read \(difference.text); choose --format hf")
     }
+    try sight?.checkGGUF(path: path)
   }
 
   /// [headSize/2] by what llama.cpp divides the pairs' frequencies; nil for a model that does not turn as Llama 3.1 does.

@@ -17,6 +17,12 @@ package struct HuggingFaceFormat: ModelFormat {
     return !isFile(directory) && !PEFTAdapter.isAdapter(directory)
   }
 
+  package func check(
+    _ configuration: ModelConfiguration, tokenizer: (read: Tokenizer, path: String)?, holdsAdapter: Bool, path: String
+  ) throws {
+    if let sight = configuration.sight { _ = try SightLayout.layout(of: sight, path: path) }
+  }
+
   package func encodes(_ entry: ParameterEntry) -> Bool { entry.role != .router }
 
   package func read(_ path: String, _ missing: MissingSettings) throws -> StoredParameters {

@@ -12,9 +12,10 @@ extension ModelConfiguration {
   /// - Throws: `FileError`, `ModelFileError` or `ConfigurationError`, each naming the file.
   public init(huggingFaceConfig path: String) throws {
     let config = try HuggingFaceConfig(path: path, json: JSON(contentsOf: path))
-    try self.init(config.describesSight ? config.textModel() : config)
-    guard config.describesSight else { return }
-    sight = try config.sight(preprocessing: .preprocessing(besideConfig: path))
+    let layout = config.sightLayout
+    try self.init(layout.map { try config.textModel($0) } ?? config)
+    guard let layout else { return }
+    sight = try layout.sight(config, preprocessing: .preprocessing(besideConfig: path))
     try validate(source: path)
   }
 

@@ -60,7 +60,7 @@ extension ParameterTable {
             + "Check \(Self.settings(for: entry.role)).")
       }
     }
-    let routerBiases = Set(configuration.routerBiases)
+    let constants = Dictionary(uniqueKeysWithValues: configuration.constantWeights.map { ($0.name, $0) })
     for name in weights.names.sorted() where entry(name) == nil {
       if Self.tables.contains(where: name.hasSuffix) { continue }
       if configuration.sight != nil, VisionTowerConfiguration.isUnused(name) { continue }
@@ -69,11 +69,10 @@ extension ParameterTable {
       {
         continue
       }
-      if routerBiases.contains(name), let bytes = weights.bytes(of: name) {
-        guard bytes.allSatisfy({ $0 == 0 }) else {
+      if let constant = constants[name], let weight = weights.tensor(name) {
+        guard try weight.floats() == constant.values else {
           throw ModelFileError.unsupported(
-            path: weights.filePath(of: name), feature: "'\(name)' is not zero; routers choose by probability alone here"
-          )
+            path: weights.filePath(of: name), feature: "'\(name)' \(constant.reason)")
         }
         continue
       }
@@ -155,7 +154,7 @@ extension Parameters {
   ) throws {
     let typeNames: [TensorType: String] = [.float32: "float32", .bfloat16: "bfloat16", .float16: "float16"]
     guard let typeName = typeNames[type] else { preconditionFailure("weights cannot be saved as \(type)") }
-    try configuration.sight?.checkHuggingFace(path: modelDirectory)
+    if let sight = configuration.sight { _ = try SightLayout.layout(of: sight, path: modelDirectory) }
     try AtomicDirectory.write(modelDirectory) { directory in
       let original = try origin.flatMap { try JSON(ifPresentAt: $0 + "/config.json") }
       let config = configuration.huggingFaceConfig(weightType: typeName).adding(unknownSettingsOf: original)
@@ -166,23 +165,28 @@ extension Parameters {
       try AtomicFile.write(generation.text() + "\n", to: directory + "/generation_config.json")
       if let tokenizerDirectory { try TokenizerFiles(tokenizerDirectory).write(into: directory) }
       try configuration.sight?.writeProcessor(into: directory, hasTokenizer: tokenizerDirectory != nil)
-      let biases = configuration.routerBiases
+      let constants = configuration.constantWeights
       let writer = try ModelWeightsWriter(
         directory: directory,
         tensors: table.entries.map {
-          SafetensorsWriter.Plan(
-            name: configuration.storedName(of: $0), type: $0.role == .router ? .float32 : type, shape: $0.shape)
-        } + biases.map { SafetensorsWriter.Plan(name: $0, type: .float32, shape: [1, configuration.expertCount]) },
+          let shape = configuration.storesPatchRows($0) ? [$0.shape[0], $0.count / $0.shape[0]] : $0.shape
+          return SafetensorsWriter.Plan(
+            name: configuration.storedName(of: $0), type: $0.role == .router ? .float32 : type, shape: shape)
+        }
+          + constants.map { SafetensorsWriter.Plan(name: $0.name, type: $0.isExact ? .float32 : type, shape: $0.shape) },
         shardByteCount: shardByteCount, metadata: metadata)
       for entry in table.entries { try append(entry, to: writer) }
-      let zeros = [Float](repeating: 0, count: configuration.expertCount)
-      for _ in biases { try zeros.withUnsafeBufferPointer { try writer.append($0) } }
+      for constant in constants { try constant.values.withUnsafeBufferPointer { try writer.append($0) } }
       try writer.commit()
     }
   }
 
   private func append(_ entry: ParameterEntry, to writer: ModelWeightsWriter) throws {
     let weight = UnsafeBufferPointer(start: values + entry.offset, count: entry.count)
+    if configuration.storesPatchRows(entry) {
+      return try PatchRows.fromConvolution(weight, outputs: entry.shape[0], side: entry.shape[2])
+        .withUnsafeBufferPointer { try writer.append($0) }
+    }
     guard configuration.storesAdjacentPairs && entry.role.isRotated else { return try writer.append(weight) }
     var rows = Array(weight)
     try rows.withUnsafeMutableBufferPointer { rows in
@@ -196,13 +200,6 @@ extension Parameters {
 extension ParameterEntry {
   /// Of a matrix, or 1 of a vector, whose numbers are its rows.
   fileprivate var columns: Int { shape.count > 1 ? shape[1] : 1 }
-}
-
-extension ModelConfiguration {
-  /// What Ernie adds to its routers' probabilities, by layer: no weights of this program, and zero.
-  fileprivate var routerBiases: [String] {
-    Architecture(self) == .ernieMixture ? (0..<layerCount).map { ParameterKey.Layer($0).routerBias } : []
-  }
 }
 
 extension JSON {

@@ -71,7 +71,8 @@ extension StoredTensors {
     for file in files {
       for tensor in file.tensors {
         for (name, part) in parts(of: tensor, named: weightName(tensor.name, isBare: isBare)) {
-          guard let other = weights.updateValue(SafetensorsWeight(file: file, tensor: part), forKey: name) else {
+          let weight = SafetensorsWeight(file: file, tensor: part)
+          guard let other = weights.updateValue(PatchRowsWeight(weight, named: name) ?? weight, forKey: name) else {
             continue
           }
           throw ModelFileError.malformed(

@@ -17,8 +17,8 @@ package struct StoredTower {
     let path = directory + "/config.json"
     let config = try HuggingFaceConfig(path: path, json: JSON(contentsOf: path))
     preprocessing = try .preprocessing(besideConfig: path)
-    if config.describesSight {
-      configuration = try config.sight(preprocessing: nil).tower
+    if let layout = config.sightLayout {
+      configuration = try layout.sight(config, preprocessing: nil).tower
     } else if let vision = config.value("vision_config"), case .object(var members) = vision {
       // Whole models of older releases leave the type to be guessed from their own.
       if vision["model_type"] == nil, let type = config.value("model_type")?.stringValue {
@@ -47,6 +47,11 @@ package struct StoredTower {
         path: weight.path, fault: "'\(entry.key)' holds values that are not finite numbers")
     }
   }
+
+  /// The type in which a weight is stored.
+  ///
+  /// - Throws: as `read`.
+  func type(of entry: ParameterEntry) throws -> TensorType? { try stored(entry.key, shape: entry.shape).type }
 
   /// SHA-256 of the tower's weights, in hexadecimal: over their names, shapes and fp32 values.
   package func contentHash() throws -> String {

@@ -1,7 +1,8 @@
 import Model
 import Tokenization
 
-/// MiniMind's checkpoint: the `state_dict` of its model, saved by PyTorch. The names in it show the version.
+/// MiniMind's checkpoint: the `state_dict` of its model, saved by PyTorch. The names in it show the version. Of a model that sees it
+/// holds the language model and the projector.
 package struct MiniMindFormat: ModelFormat {
   package let name = "pth"
   package let title = "MiniMind `.pth`"
@@ -23,15 +24,32 @@ package struct MiniMindFormat: ModelFormat {
     try MiniMindVersion(of: configuration).check(configuration, path: path)
   }
 
-  package func encodes(_ entry: ParameterEntry) -> Bool { true }
+  package func encodes(_ entry: ParameterEntry) -> Bool { !entry.role.isTower }
+
+  package func note(on model: StoredParameters, _ encoding: WeightEncoding) -> String? {
+    let left = model.parameters.table.entries.filter { $0.role.isTower }.reduce(0) { $0 + $1.count }
+    return left == 0
+      ? nil : "without the \(left) numbers of the tower, which MiniMind-V reads from a directory of its own"
+  }
 
   package func read(_ path: String, _ missing: MissingSettings) throws -> StoredParameters {
     let checkpoint = try TorchCheckpoint(path)
-    let parameters = try Parameters(miniMind: checkpoint, missing)
-    let version = MiniMindVersion(weights: try Parameters.namedTensors(of: checkpoint))
+    let names = try Parameters.namedTensors(of: checkpoint)
+    let sees = names.keys.contains { $0.hasPrefix(MiniMindSight.prefix) }
+    guard sees == (missing.towerDirectory != nil) else {
+      throw ModelFileError.unsupported(
+        path: path,
+        feature: sees
+          ? "it is a model that sees, and its tower has a directory of its own, CLIP's or SigLIP's: give it by --tower"
+          : "it is a model of text alone: leave out --tower")
+    }
+    let tower = try missing.towerDirectory.map { try StoredTower(directory: $0) }
+    let parameters = try Parameters(miniMind: checkpoint, missing, tower: tower)
+    let version = MiniMindVersion(weights: names)
     let configuration = parameters.configuration
     let type = checkpoint.tensors.first { $0.shape.count == 2 }?.type
-    var result = StoredParameters(parameters, types: parameters.table.entries.map { _ in type })
+    var result = StoredParameters(
+      parameters, types: try parameters.table.entries.map { $0.role.isTower ? try tower?.type(of: $0) : type })
     var assumed: [String] = []
     if version != .v3 && missing.headCount == nil && Parameters.headSize(of: checkpoint) == nil {
       assumed.append("\(configuration.headCount) heads (--heads)")
@@ -47,6 +65,11 @@ package struct MiniMindFormat: ModelFormat {
     }
     let source = version == .v1 ? "as MiniMind v1 trains" : "as \(version.rawValue)'s configuration has it"
     result.notes.append(("context", "\(configuration.maximumSequenceLength) tokens, \(source); the .pth does not say"))
+    if let sight = configuration.sight {
+      let tokens = sight.placeholderIDs.map { "\(sight.rowsPerPicture / sight.placeholderIDs.count) × \($0)" }
+      result.notes.append(
+        ("pictures", "at the tokens \(tokens.joined(separator: ", ")), as \(version.rawValue)'s vision model has them"))
+    }
     return result
   }
 

@@ -86,6 +86,7 @@ package struct MiniMindLoRAFormat: ModelFormat {
   package func check(
     _ configuration: ModelConfiguration, tokenizer: (read: Tokenizer, path: String)?, holdsAdapter: Bool, path: String
   ) throws {
+    try configuration.refuseScores(path: path)
     guard holdsAdapter else {
       throw ModelFileError.unsupported(
         path: path, feature: "--format lora takes an adapter, a run of minimind lora or a directory in PEFT's format")

@@ -34,8 +34,9 @@ enum MiniMindVersion: String, CaseIterable {
   var embedding: String { self == .v1 ? "tok_embeddings.weight" : ParameterKey.embedding }
   var output: String { self == .v1 ? "output.weight" : ParameterKey.output }
 
-  /// The name of a weight.
+  /// The name of a weight, which is none of a tower's.
   func name(of entry: ParameterEntry) -> String {
+    if case .projector(let part) = entry.role { return sight.name(of: part) }
     if self == .v1 { return (entry.layer.map { "layers.\($0)." } ?? "") + entry.role.miniMindV1Name + ".weight" }
     // Its shared experts are a list, of one.
     guard entry.role.isShared else { return entry.key }
@@ -48,9 +49,9 @@ enum MiniMindVersion: String, CaseIterable {
   ///
   /// - Parameter path: the file that would be written, for the message.
   func check(_ configuration: ModelConfiguration, path: String) throws(ModelFileError) {
+    try configuration.refuseScores(path: path)
     let headSize = configuration.headSize
     let differences: [(isOther: Bool, text: String)] = [
-      (configuration.sight != nil, "eyes: a projector and a vision tower"),
       (!configuration.tiesEmbeddings, "an output matrix of its own"),
       (configuration.attentionBias != .none, "biases"), (configuration.slidingWindow != nil, "a sliding window"),
       (
@@ -70,6 +71,7 @@ enum MiniMindVersion: String, CaseIterable {
       throw .unsupported(
         path: path, feature: "\(rawValue) has no model with \(difference.text); choose --format hf or gguf")
     }
+    if let sight = configuration.sight { try self.sight.check(sight, self, path: path) }
   }
 }
 

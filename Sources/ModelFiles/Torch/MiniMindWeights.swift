@@ -1,11 +1,12 @@
 import Model
 
 extension ParameterTable {
-  /// The weights of a checkpoint of this model, in v1's order, or in that of this table. The embedding has a second name
-  /// there, that of the output.
+  /// The weights of a checkpoint of this model, in v1's order, or in that of this table, those of a projector last. The embedding
+  /// has a second name there, that of the output. A tower has files of its own.
   func miniMindWeights(of configuration: ModelConfiguration, _ version: MiniMindVersion) -> [ForeignWeight] {
     guard version == .v1 else {
-      return entries.map { ForeignWeight(version.name(of: $0), $0, adjacentPairs: false) }
+      return entries.filter { !$0.role.isTower }
+        .map { ForeignWeight(version.name(of: $0), $0, adjacentPairs: false) }
     }
     func weight(_ role: ParameterRole, _ layer: Int? = nil) -> ForeignWeight? {
       entry(role, layer: layer).map { ForeignWeight(version.name(of: $0), $0, adjacentPairs: true) }
@@ -25,6 +26,7 @@ extension ParameterTable {
       weights += block(.shared, layer)
     }
     weights.append(weight(.finalNorm))
+    weights += [weight(.projector(.first)), weight(.projector(.firstBias))]
     return weights.compactMap { $0 }
   }
 }

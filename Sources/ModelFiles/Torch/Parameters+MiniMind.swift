@@ -5,19 +5,29 @@ import Storage
 // MARK: - Reading
 
 extension Parameters {
-  /// Reads a MiniMind checkpoint of any version: the `state_dict` of its model, dense or a mixture of experts.
+  /// Reads a MiniMind checkpoint of any version: the `state_dict` of its model, dense or a mixture of experts, with a projector or
+  /// without.
   ///
   /// Prefixes that `torch.compile` and data-parallel training leave (`_orig_mod.`, `module.`) are dropped, and so are the
   /// tables that some versions store beside the weights.
   ///
-  /// - Parameter missing: what the file does not say.
-  /// - Throws: `ModelFileError` or `ConfigurationError`, each saying which file and what is wrong.
-  package convenience init(miniMind checkpoint: TorchCheckpoint, _ missing: MissingSettings) throws {
+  /// - Parameters:
+  ///   - missing: what the file does not say.
+  ///   - tower: of a model that sees.
+  /// - Throws: `FileError`, `ModelFileError` or `ConfigurationError`, each saying which file and what is wrong.
+  package convenience init(
+    miniMind checkpoint: TorchCheckpoint, _ missing: MissingSettings, tower: StoredTower? = nil
+  ) throws {
     let path = checkpoint.path
     var tensors = try Self.namedTensors(of: checkpoint)
     let version = MiniMindVersion(weights: tensors)
-    let configuration = try ModelConfiguration(
+    var configuration = try ModelConfiguration(
       miniMindWeights: tensors, version, path: path, headSize: Self.headSize(of: checkpoint), missing)
+    if let tower {
+      configuration.sight = try version.sight.configuration(
+        tower.configuration, preprocessing: tower.preprocessing, version, path: tower.directory)
+      try configuration.validate(source: path)
+    }
     let table = try ParameterTable(configuration)
     let weights = table.miniMindWeights(of: configuration, version)
     let output = tensors.removeValue(forKey: version.output)
@@ -30,7 +40,8 @@ extension Parameters {
       }
       guard tensor.shape == weight.shape else {
         throw ModelFileError.contradiction(
-          "\(path): '\(weight.name)' is \(tensor.shape), the other weights ask for \(weight.shape). Check --heads.")
+          "\(path): '\(weight.name)' is \(tensor.shape), the other weights ask for \(weight.shape). Check "
+            + (weight.name.hasPrefix(MiniMindSight.prefix) ? "--tower." : "--heads."))
       }
       byteCount += weight.count * (tensor.type?.byteCount ?? 1)
     }
@@ -51,6 +62,9 @@ extension Parameters {
         RotaryRows.split(
           destination, rows: weight.shape[0], columns: weight.shape[1], headSize: configuration.headSize)
       }
+    }
+    if let tower {
+      for entry in table.entries where entry.role.isTower { try tower.read(entry, values + entry.offset) }
     }
     if let output, let embedding = tensors[version.embedding] {
       try checkTied(output, to: embedding, version, in: checkpoint)

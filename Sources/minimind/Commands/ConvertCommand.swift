@@ -27,6 +27,8 @@ let convertCommand: Command = {
   let experts = Option.optionalInteger(
     "experts-per-token", in: 1...256, defaultText: "1 for one of MiniMind 3, else 2",
     help: "Experts that each token is routed to, of a .pth with a mixture of experts.")
+  let tower = Option.optional(
+    "tower", "DIR", help: "The CLIP or SigLIP tower of a .pth of MiniMind-V, which does not hold it.")
   let tokenizer = Option.optional(
     "tokenizer", "DIR",
     help: "The tokenizer for the result, a directory or a GGUF file, if the source has none or another is wanted."
@@ -35,29 +37,26 @@ let convertCommand: Command = {
     "max-shard-size", in: 1...1 << 20, help: "Cuts the weights of hf into files of at most N MiB.")
   return Command(
     "convert", summary: "changes the format of a model",
-    options: [from, to, format, type, heads, theta, experts, tokenizer, shardSize],
+    options: [from, to, format, type, heads, theta, experts, tower, tokenizer, shardSize],
     example: "minimind convert --from my-chat --to my-chat.gguf --type q8"
   ) { invocation in
     // A directory's path may end in a slash; the file that is written beside it may not.
     let path = withoutTrailingSlashes(invocation[to])
     let result = invocation[format] ?? ModelFormats.format(forWriting: path)
     try check(result, invocation[type], sharded: invocation[shardSize] != nil, tokenizer: invocation[tokenizer] != nil)
-    let outputs = result.files(writtenTo: path)
     // What lies beside it is the format's to judge: it may be of a conversion that was killed.
     guard !FileManager.default.fileExists(atPath: path) else {
       throw CommandError("\(path) exists already. Choose another --to, or remove it.")
     }
     let origin = ModelFormats.format(of: invocation[from])
     let missing = MissingSettings(
-      headCount: invocation[heads], expertsPerToken: invocation[experts], ropeTheta: invocation[theta])
+      headCount: invocation[heads], expertsPerToken: invocation[experts], ropeTheta: invocation[theta],
+      towerDirectory: invocation[tower])
     guard origin.lacksHeadCounts || missing == MissingSettings() else {
       throw UsageError(
-        "--heads, --rope-theta and --experts-per-token go with a .pth; \(invocation[from]) says them.")
+        "--heads, --rope-theta, --experts-per-token and --tower go with a .pth; \(invocation[from]) says them.")
     }
     let source = try origin.read(invocation[from], missing)
-    if !(result is HuggingFaceFormat) {
-      try source.parameters.configuration.requireLogits(invocation[from])
-    }
     let settings = WriteSettings(
       encoding: invocation[type] ?? result.exactEncoding(of: source),
       tokenizerDirectory: result.tokenizer == .none ? nil : invocation[tokenizer] ?? source.tokenizerDirectory,
@@ -67,7 +66,7 @@ let convertCommand: Command = {
         "\(result.name) holds the tokenizer, and the source has none: give its directory with --tokenizer.")
     }
     try result.write(source, to: path, settings)
-    try report(source, result, settings, outputs)
+    try report(source, result, settings, result.files(writtenTo: path, source.parameters.configuration))
   }
 }()
 

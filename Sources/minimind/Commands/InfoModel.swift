@@ -233,8 +233,9 @@ extension ModelFacts {
     guard let sight = configuration.sight else { return [] }
     return [
       ("image_size", Double(sight.tower.imageSize)), ("patch_size", Double(sight.tower.patchSize)),
-      ("image_seq_length", Double(sight.rowsPerPicture)), ("image_token_index", Double(sight.placeholderIDs[0])),
+      ("image_seq_length", Double(sight.rowsPerPicture)),
     ]
+      + sight.placeholderIDs.enumerated().map { ("image_token_index" + ($0 == 0 ? "" : "_\($0 + 1)"), Double($1)) }
   }
 
   /// Qwen's mixtures and Ernie's have other names for the same.

@@ -55,10 +55,6 @@ struct ModelUses: Encodable {
         add([use], needing: needed)
         continue
       }
-      guard !scores || format is HuggingFaceFormat else {
-        fails.append((use, Self.scoringReason))
-        continue
-      }
       do {
         try format.check(
           configuration, tokenizer: problems[.tokenizer] == nil ? tokenizer.map { ($0, directory) } : nil,
