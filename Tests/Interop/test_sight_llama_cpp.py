@@ -103,7 +103,8 @@ class LlamaServer:
     def greedy(self, files, count):
         """The tokens that follow the prompt with these pictures, and their log-probabilities."""
         status, reply = self.request("POST", "/completion", {
-            "prompt": {"prompt_string": PROMPT.replace("<image>", "<__media__>"),
+            # `generate` begins each text so; the tokenizer's file does not ask llama.cpp for it.
+            "prompt": {"prompt_string": "<s>" + PROMPT.replace("<image>", "<__media__>"),
                        "multimodal_data": [base64.b64encode(file.read_bytes()).decode() for file in files]},
             "temperature": 0, "top_k": 1, "n_predict": count, "n_probs": 1, "ignore_eos": False, "cache_prompt": False})
         assert status == 200, reply
@@ -132,7 +133,7 @@ def our_log_probabilities(probe, folder, directory, pictures, written):
 
 
 #: What rounding may do to a log-probability. llama.cpp takes GELU from a table in fp16, and multiplies in the type of the weights.
-TOLERANCES = {"fp32": 0.02, "fp16": 0.05, "bf16": 0.3}
+TOLERANCES = {"fp32": 5e-3, "fp16": 2e-2, "bf16": 8e-2}
 
 
 @pytest.mark.parametrize("encoding", TOLERANCES)
@@ -147,7 +148,7 @@ def test_greedy_text_about_pictures_is_ours(minimind, probe, model, tmp_path, en
     ours = our_log_probabilities(probe, tmp_path, directory, pictures, tokens)
     print(f"{encoding}: log-probabilities differ by at most {np.abs(ours - theirs).max():.1e}")
     assert np.abs(ours - theirs).max() < TOLERANCES[encoding]
-    assert abs(theirs[0] - swapped[0]) > 5 * TOLERANCES["fp32"], "the pictures change nothing"
+    assert abs(theirs[0] - swapped[0]) > 10 * TOLERANCES["fp32"], "the pictures change nothing"
     if encoding == "fp32":
         answer = minimind("generate", "--model", directory, "--prompt", PROMPT, "--image", files[0], "--image", files[1], "--temperature",
                           0, "--max-tokens", 24, "--type", "fp32", "--json").stdout
