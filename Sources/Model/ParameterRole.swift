@@ -92,14 +92,19 @@ extension ParameterRole {
   /// residual stream from growing with depth. GPT-2 scales `down` in place of `up`; the effect is the same, since the
   /// block's output is linear in `up`.
   ///
+  /// What sees begins as large as it is for the next matrix to be as large (LeCun et al. 1998, "Efficient BackProp"), as
+  /// SigLIP's tower does: a picture's rows get nothing from an embedding table that would grow with the first steps.
+  ///
+  /// - Parameter columns: of the weight.
   /// - Precondition: a weight of a model; an adapter's begin in another way.
-  package func initialValues(layerCount: Int) -> InitialValues {
+  package func initialValues(columns: Int, layerCount: Int) -> InitialValues {
     switch self {
     case .attentionNorm, .feedForwardNorm, .finalNorm, .queryNorm, .keyNorm: .all(1)
     case .queryBias, .keyBias, .valueBias, .attentionOutputBias: .all(0)
     case .attentionOutput, .up: .normal(deviation: 0.02 / (2 * Double(layerCount)).squareRoot())
     case .embedding, .output, .query, .key, .value, .router, .gate, .down: .normal(deviation: 0.02)
-    case .projector, .tower: isNorm ? .all(1) : isBias ? .all(0) : .normal(deviation: 0.02)
+    case .projector, .tower:
+      isNorm ? .all(1) : isBias ? .all(0) : .normal(deviation: 1 / Double(columns).squareRoot())
     case .loraA, .loraB: preconditionFailure("an adapter's weights have no normal deviation")
     }
   }

@@ -16,6 +16,9 @@ public struct ParameterEntry: Sendable, Equatable {
   public var count: Int
 
   public var range: Range<Int> { offset..<offset + count }
+
+  /// The inputs of a matrix, those of a patch with all their colours; the numbers of a vector.
+  package var columns: Int { shape.count == 1 ? count : count / shape[0] }
 }
 
 /// Where each weight of a model lies in one block: the single table that pairs checkpoint key, role, shape and place.

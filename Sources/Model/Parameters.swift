@@ -27,7 +27,7 @@ public final class Parameters {
     var generator = NormalGenerator(seed: seed)
     for entry in table.entries {
       let weight = values + entry.offset
-      switch entry.role.initialValues(layerCount: configuration.layerCount) {
+      switch entry.role.initialValues(columns: entry.columns, layerCount: configuration.layerCount) {
       case .all(let value): weight.update(repeating: value, count: entry.count)
       case .normal(let deviation):
         for i in 0..<entry.count { weight[i] = Float(generator.next() * deviation) }

@@ -26,9 +26,18 @@ import Testing
       #expect(entry.role.isDecayed == !isVector, "\(entry.key)")
       #expect(entry.role.keptInFloat32 == (isVector || entry.role == .router), "\(entry.key)")
       if isVector {
-        #expect(entry.role.initialValues(layerCount: 3) == .all(entry.role.isNorm ? 1 : 0), "\(entry.key)")
+        #expect(entry.role.initialValues(columns: entry.columns, layerCount: 3) == .all(entry.role.isNorm ? 1 : 0), "\(entry.key)")
       }
     }
+  }
+
+  @Test("matrices that see begin with a deviation of 1/√inputs, those of a patch with all its colours")
+  func sight() throws {
+    let patch = ParameterEntry(key: "", role: .tower(.patch), layer: nil, shape: [6, 3, 4, 4], offset: 0, count: 288)
+    #expect(patch.columns == 48)
+    #expect(
+      patch.role.initialValues(columns: patch.columns, layerCount: 3) == .normal(deviation: 1 / 48.0.squareRoot()))
+    #expect(ParameterRole.projector(.second).initialValues(columns: 64, layerCount: 3) == .normal(deviation: 1 / 8))
   }
 
   @Test("the layer is that of the key, and every weight of a layer has one")
