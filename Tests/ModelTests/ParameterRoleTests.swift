@@ -31,13 +31,20 @@ import Testing
     }
   }
 
-  @Test("matrices that see begin with a deviation of 1/√inputs, those of a patch with all its colours")
+  @Test("matrices that see begin with a deviation of 1/√inputs, those of patches with all their colours")
   func sight() throws {
-    let patch = ParameterEntry(key: "", role: .tower(.patch), layer: nil, shape: [6, 3, 4, 4], offset: 0, count: 288)
-    #expect(patch.columns == 48)
-    #expect(
-      patch.role.initialValues(columns: patch.columns, layerCount: 3) == .normal(deviation: 1 / 48.0.squareRoot()))
-    #expect(ParameterRole.projector(.second).initialValues(columns: 64, layerCount: 3) == .normal(deviation: 1 / 8))
+    let sight = SightConfiguration(
+      tower: VisionTowerConfiguration(
+        kind: .siglip, hiddenSize: 6, intermediateSize: 8, layerCount: 1, headCount: 2, imageSize: 8, patchSize: 4),
+      projector: ProjectorConfiguration(kind: .mlp), placeholderIDs: [3])
+    let table = ParameterTable(sight, width: 16)
+    for (role, inputs) in [
+      (ParameterRole.tower(.patch), 48.0), (.tower(.down, block: 0), 8), (.projector(.first), 6), (.projector(.second), 16),
+    ] {
+      let entry = try #require(table.entries.first { $0.role == role })
+      #expect(
+        entry.role.initialValues(columns: entry.columns, layerCount: 3) == .normal(deviation: 1 / inputs.squareRoot()))
+    }
   }
 
   @Test("the layer is that of the key, and every weight of a layer has one")
