@@ -84,6 +84,34 @@ struct GGUFTests {
     }
   }
 
+  @Test("a model that sees is two files, which are read as it was", arguments: [GELU.exact, .tanh])
+  func sightRoundTrip(activation: GELU) throws {
+    try withTemporaryDirectory { directory in
+      var shape = ModelConfiguration(hiddenSize: 64, layerCount: 1, headCount: 2, keyValueHeadCount: 1)
+      shape.sight = SightConfiguration(
+        tower: VisionTowerConfiguration(
+          kind: .siglip, hiddenSize: 32, intermediateSize: 64, layerCount: 3, headCount: 2, imageSize: 16, patchSize: 4,
+          feature: .init(layer: 2, isNormalized: false, dropsClassToken: false)),
+        projector: ProjectorConfiguration(kind: .mlp, activation: activation), placeholderIDs: [7, 9])
+      let written = try write(shape, to: directory + "/model.gguf")
+      let read = try GGUFFormat().read(directory + "/model.gguf", MissingSettings())
+      let sight = try #require(read.parameters.configuration.sight)
+      #expect(sight.placeholder == [Int32](repeating: 7, count: 8) + [Int32](repeating: 9, count: 8))
+      #expect(sight.tower == shape.sight?.tower && sight.projector == shape.sight?.projector)
+      #expect(read.parameters.allValues == written.allValues)
+      let projector = try GGUFFile(directory + "/mmproj-model.gguf")
+      #expect(projector.tensor("v.post_ln.weight") == nil && projector.tensor("mm.2.bias") != nil)
+      #expect(projector.tensor("v.blk.2.ffn_up.weight")?.shape == [64, 32])
+      let modelfile = try String(contentsOfFile: directory + "/model.Modelfile", encoding: .utf8)
+      #expect(modelfile.hasPrefix("FROM ./model.gguf\nFROM ./mmproj-model.gguf\n"))
+      // Another model's file is left as it is.
+      try FileManager.default.removeItem(atPath: directory + "/model.gguf")
+      #expect(throws: FileError.self) { try write(shape, to: directory + "/model.gguf", seed: 4) }
+      #expect(try GGUFFile(directory + "/mmproj-model.gguf").tensors.map(\.name) == projector.tensors.map(\.name))
+      #expect(!FileManager.default.fileExists(atPath: directory + "/model.gguf"))
+    }
+  }
+
   @Test(
     "rotary scaling is read as it was written",
     arguments: [

@@ -4,6 +4,7 @@ import ModelFiles
 import Storage
 import TestSupport
 import Testing
+import Vision
 
 private func tinyConfiguration(experts: Int = 0) -> ModelConfiguration {
   var configuration = ModelConfiguration(
@@ -124,6 +125,85 @@ private func writeEdited(
       missing.headCount = 4
       let text = message { _ = try Parameters(miniMind: TorchCheckpoint(path), missing) }
       #expect(text.contains("Leave out --heads") == norms, "\(text)")
+    }
+  }
+
+  /// MiniMind-V's versions, small, with as many rows of a picture.
+  private static var seeing: [ModelConfiguration] {
+    func tower(_ kind: VisionTowerConfiguration.Kind, side: Int, patch: Int, drops: Bool = false)
+      -> VisionTowerConfiguration
+    {
+      VisionTowerConfiguration(
+        kind: kind, hiddenSize: 8, intermediateSize: 12, layerCount: 2, headCount: 2, imageSize: side, patchSize: patch,
+        feature: .init(layer: 2, isNormalized: kind == .siglip, dropsClassToken: drops))
+    }
+    var first = ModelConfiguration(
+      hiddenSize: 32, layerCount: 2, headCount: 16, keyValueHeadCount: 8, vocabularySize: 40)
+    first.sight = SightConfiguration(
+      tower: tower(.clip, side: 28, patch: 4), projector: ProjectorConfiguration(kind: .linear),
+      placeholderIDs: [30, 32])
+    var second = later(norms: false, experts: 0)
+    second.sight = SightConfiguration(
+      tower: tower(.clip, side: 28, patch: 2, drops: true), projector: ProjectorConfiguration(kind: .linear),
+      placeholderIDs: [34])
+    var third = later(norms: true, experts: 3)
+    third.sight = SightConfiguration(
+      tower: tower(.siglip, side: 16, patch: 2), projector: ProjectorConfiguration(kind: .normalizedMLP),
+      placeholderIDs: [12])
+    return [first, second, third]
+  }
+
+  @Test("a checkpoint of MiniMind-V has no tower, and is read with one from a directory", arguments: 0..<3)
+  func sight(version: Int) throws {
+    try withTemporaryDirectory { directory in
+      let configuration = Self.seeing[version]
+      let parameters = try Parameters(configuration: configuration, seed: 9)
+      let (model, path) = (directory + "/model", directory + "/a.pth")
+      try parameters.save(modelDirectory: model)
+      try parameters.saveMiniMind(path, type: .float32)
+      let names = try TorchCheckpoint(path).tensors.map(\.name)
+      let projector = names.filter { $0.hasPrefix("vision_proj.") }
+      #expect(projector.count == (version == 2 ? 6 : 2) && !names.contains { $0.contains("tower") })
+      #expect(
+        projector.contains(version == 2 ? "vision_proj.mlp.3.bias" : "vision_proj.vision_proj.0.weight"), "\(projector)"
+      )
+      let read = try MiniMindFormat().read(path, MissingSettings(towerDirectory: model))
+      #expect(read.parameters.allValues == parameters.allValues)
+      let sight = try #require(read.parameters.configuration.sight)
+      #expect(sight.tower == configuration.sight?.tower && sight.projector == configuration.sight?.projector)
+      #expect(sight.placeholder == configuration.sight?.placeholder)
+      // v1 stretches pictures, whatever the tower's own processor does.
+      let processor = try PictureProcessor(sight, path: path)
+      let side = sight.tower.imageSize
+      #expect(processor.size == (version == 1 ? .shortestEdge(side) : .exact(width: side, height: side)))
+      #expect((processor.crop == nil) == (version != 1))
+      let without = message { _ = try MiniMindFormat().read(path, MissingSettings()) }
+      #expect(without.contains("give it by --tower"), "\(without)")
+    }
+  }
+
+  @Test("a model that sees otherwise than its version is not written")
+  func unsupportedSight() throws {
+    let changes: [(String, (inout SightConfiguration) -> Void)] = [
+      ("a CLIP tower, but one of SigLIP", { $0.tower.kind = .clip }),
+      (
+        "another state than the last one",
+        { $0.tower.feature = .init(layer: 1, isNormalized: false, dropsClassToken: false) }
+      ),
+      ("a projector of another kind (mlp)", { $0.projector.kind = .mlp }),
+      ("the activation gelu_pytorch_tanh", { $0.projector.activation = .tanh }),
+      ("16 rows of a picture, but 64", { $0.tower.patchSize = 4 }),
+      ("a picture's place at the tokens [13]", { $0.placeholderIDs = [13] }),
+    ]
+    try withTemporaryDirectory { directory in
+      for (fault, change) in changes {
+        var configuration = Self.seeing[2]
+        change(&configuration.sight!)
+        let parameters = try Parameters(configuration: configuration, seed: 9)
+        let text = message { try parameters.saveMiniMind(directory + "/a.pth", type: .float32) }
+        #expect(text.contains("vision model of MiniMind 3 has not " + fault), "\(text)")
+      }
+      #expect(try FileManager.default.contentsOfDirectory(atPath: directory).isEmpty)
     }
   }
 

@@ -81,13 +81,69 @@ struct SightConfigurationTests {
     }
   }
 
-  @Test("what LLaVA's layout cannot express is not written")
+  /// A tower of SigLIP with its norm, or one of CLIP with all rows, and a projector.
+  private func shape(_ kind: VisionTowerConfiguration.Kind, _ projector: ProjectorConfiguration, _ placeholders: [Int])
+    throws -> ModelConfiguration
+  {
+    var configuration = try read(Self.config)
+    configuration.sight = SightConfiguration(
+      tower: VisionTowerConfiguration(
+        kind: kind, hiddenSize: 16, intermediateSize: 24, layerCount: 3, headCount: 2, imageSize: 12, patchSize: 4),
+      projector: projector, placeholderIDs: placeholders)
+    return configuration
+  }
+
+  @Test(
+    "a projector of one matrix has an identity behind it in LLaVA's layout, and several placeholders their own setting")
+  func oneMatrix() throws {
+    let configuration = try shape(.clip, ProjectorConfiguration(kind: .linear), [5, 6])
+    let parameters = try Parameters(configuration: configuration, seed: 3)
+    try withTemporaryDirectory { directory in
+      let path = directory + "/model"
+      try parameters.save(modelDirectory: path)
+      let again = try Parameters(modelDirectory: path)
+      let sight = try #require(again.configuration.sight)
+      #expect(sight.placeholder == [5, 5, 5, 5, 5, 6, 6, 6, 6, 6] && sight.projector.kind == .linear)
+      #expect(again.allValues == parameters.allValues)
+      let file = try SafetensorsFile(path + "/model.safetensors")
+      let identity = try #require(file.tensor("multi_modal_projector.linear_2.weight"))
+      #expect(identity.shape == [32, 32])
+      // One that is otherwise is a model that this program does not have.
+      let other = try shape(.clip, ProjectorConfiguration(kind: .mlp), [5])
+      try Parameters(configuration: other, seed: 3).save(modelDirectory: directory + "/other")
+      let config = try String(contentsOfFile: directory + "/other/config.json", encoding: .utf8)
+        .replacingOccurrences(of: "\"projector_hidden_act\": \"gelu\"", with: "\"projector_hidden_act\": \"linear\"")
+      try config.write(toFile: directory + "/other/config.json", atomically: true, encoding: .utf8)
+      let error = #expect(throws: ModelFileError.self) { try Parameters(modelDirectory: directory + "/other") }
+      #expect(error?.description.contains("is not that of a projector of one matrix") == true)
+    }
+  }
+
+  @Test("the last state of a SigLIP tower with its norm is a model of Lfm2Vl's class", arguments: [1, 3])
+  func lastState(unshuffle: Int) throws {
+    let configuration = try shape(.siglip, ProjectorConfiguration(kind: .normalizedMLP, unshuffle: unshuffle), [5])
+    let parameters = try Parameters(configuration: configuration, seed: 3)
+    try withTemporaryDirectory { directory in
+      try parameters.save(modelDirectory: directory + "/model")
+      let config = try JSON(contentsOf: directory + "/model/config.json")
+      #expect(config["model_type"] == .string("lfm2_vl") && config["vision_config"]?["num_patches"] == .integer(9))
+      let again = try Parameters(modelDirectory: directory + "/model")
+      var expected = configuration
+      expected.sight?.preprocessing = again.configuration.sight?.preprocessing
+      #expect(again.configuration == expected)
+      #expect(again.allValues == parameters.allValues)
+      #expect(try StoredTower(directory: directory + "/model").configuration == configuration.sight?.tower)
+    }
+  }
+
+  @Test("what no class of transformers can express is not written")
   func notExpressible() throws {
     var configuration = try read(Self.config)
     configuration.sight?.projector = ProjectorConfiguration(kind: .normalizedMLP)
     let parameters = try Parameters(configuration: configuration, seed: 3)
     try withTemporaryDirectory { directory in
-      #expect(throws: ModelFileError.self) { try parameters.save(modelDirectory: directory + "/model") }
+      let error = #expect(throws: ModelFileError.self) { try parameters.save(modelDirectory: directory + "/model") }
+      #expect(error?.description.contains("a projector with a norm") == true)
       #expect(!FileManager.default.fileExists(atPath: directory + "/model"))
     }
   }
