@@ -77,8 +77,8 @@ struct PrefixCache {
 
   /// Releases unused pages until the pool has `count` free ones, or none is left to release.
   ///
-  /// Beyond half of the pool they also go before memory is touched that never was: it grows so far with the answers
-  /// that are being written only. What would be kept beside so many of them is evicted before it is asked for again.
+  /// Beyond half of the pool they also go before memory is touched that never was, so that only answers that are being
+  /// written make it grow. Pages kept beside answers that large would be evicted before anything asks for them again.
   mutating func makeRoom(_ count: Int) {
     let growth = max(0, max(limit, pool.pageCount / 2) - pool.touchedCount)
     let untouched = pool.pageCount - pool.touchedCount
