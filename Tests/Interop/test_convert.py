@@ -302,7 +302,7 @@ def test_the_tokenizer_that_is_named_goes_along(minimind, model, tokenizer, tmp_
     (["--from", "MODEL", "--to", "new", "--type", "q8_0"], 2, "--type q8 goes with --format gguf"),
     (["--from", "MODEL", "--to", "new.gguf", "--max-shard-size", "5"], 2, "--max-shard-size goes with --format hf"),
     (["--from", "MODEL", "--to", "new.pth", "--tokenizer", "MODEL"], 2, "a .pth holds weights only"),
-    (["--from", "MODEL", "--to", "new", "--heads", "4"], 2, "--heads, --rope-theta and --experts-per-token go with a .pth"),
+    (["--from", "MODEL", "--to", "new", "--heads", "4"], 2, "--heads, --rope-theta, --experts-per-token and --tower go with a .pth"),
     (["--from", "MODEL", "--to", "new", "--format", "zip"], 2, '--format is "zip"; it must be hf, lora, pth, gguf.'),
     (["--from", "nowhere", "--to", "new"], 1, "nowhere is not a model"),
     (["--from", "MODEL/config.json", "--to", "new"], 1, "it is no zip archive"),

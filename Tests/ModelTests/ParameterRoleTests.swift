@@ -26,7 +26,8 @@ import Testing
       #expect(entry.role.isDecayed == !isVector, "\(entry.key)")
       #expect(entry.role.keptInFloat32 == (isVector || entry.role == .router), "\(entry.key)")
       if isVector {
-        #expect(entry.role.initialValues(columns: entry.columns, layerCount: 3) == .all(entry.role.isNorm ? 1 : 0), "\(entry.key)")
+        let initial = entry.role.initialValues(columns: entry.columns, layerCount: 3)
+        #expect(initial == .all(entry.role.isNorm ? 1 : 0), "\(entry.key)")
       }
     }
   }
@@ -39,7 +40,8 @@ import Testing
       projector: ProjectorConfiguration(kind: .mlp), placeholderIDs: [3])
     let table = ParameterTable(sight, width: 16)
     for (role, inputs) in [
-      (ParameterRole.tower(.patch), 48.0), (.tower(.down, block: 0), 8), (.projector(.first), 6), (.projector(.second), 16),
+      (ParameterRole.tower(.patch), 48.0), (.tower(.down, block: 0), 8), (.projector(.first), 6),
+      (.projector(.second), 16),
     ] {
       let entry = try #require(table.entries.first { $0.role == role })
       #expect(
