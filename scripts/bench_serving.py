@@ -158,7 +158,7 @@ def main():
     parser.add_argument("--model", required=True)
     parser.add_argument("--type", choices=TYPES, default="q8")
     parser.add_argument("--streams", type=int, nargs="+", default=[1, 8, 32])
-    parser.add_argument("--tokens", type=int, default=384, help="of each answer")
+    parser.add_argument("--tokens", type=int, default=288, help="of each answer, about half of what the context holds")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--schema", action="store_true", help="what keeping to a JSON Schema costs, without llama.cpp")
