@@ -36,7 +36,9 @@ let package = Package(
     .target(name: "CMPI", linkerSettings: [.linkedLibrary("dl", .when(platforms: [.linux]))]),
     .target(name: "CPJRT", linkerSettings: [.linkedLibrary("dl", .when(platforms: [.linux]))]),
     .target(name: "CSimdJSON", linkerSettings: [.linkedLibrary("simdjson")]),
-    .target(name: "CDecoding", linkerSettings: [.linkedLibrary("z"), .linkedLibrary("zstd")]),
+    .target(
+      name: "CDecoding",
+      linkerSettings: [.linkedLibrary("z"), .linkedLibrary("zstd"), .linkedLibrary("snappy")]),
     .target(
       name: "CImages",
       linkerSettings: [.linkedLibrary("png"), .linkedLibrary("turbojpeg"), .linkedLibrary("webp")]),
@@ -71,9 +73,13 @@ let package = Package(
     room("StructuredOutput", imports: ["Storage", "Tokenization"]),
     // Tasks whose answers can be checked, and what answers are worth.
     room("Rewards", imports: ["Storage", "Vision", "Tokenization", "StructuredOutput", "CPCRE2"]),
+    // Tables in Parquet, as rows.
+    room("Parquet", imports: ["CDecoding"]),
     room(
       "Corpus",
-      imports: ["Storage", "Model", "Processes", "Vision", "Tokenization", "Rewards", "CSimdJSON", "CDecoding"]),
+      imports: [
+        "Storage", "Model", "Processes", "Vision", "Tokenization", "Rewards", "CSimdJSON", "CDecoding",
+      ]),
     room("Plotting", imports: ["Storage"]),
     room(
       "Training",
@@ -128,6 +134,7 @@ let package = Package(
     tests(of: "Templates", imports: ["TestSupport", "Storage"]),
     tests(of: "Vision", imports: ["TestSupport"]),
     tests(of: "ModelFiles", imports: ["TestSupport", "Storage", "Model", "Tokenization", "Vision"]),
+    tests(of: "Parquet", imports: ["TestSupport"]),
     tests(of: "Corpus", imports: ["TestSupport", "Storage", "Model", "Processes", "Vision", "Tokenization"]),
     tests(
       of: "Training",

@@ -16,7 +16,7 @@ order=--parallel
 # Left out: tests that train for long, and those that start processes of themselves, which sanitizers slow down most.
 case $sanitizer in
   address)
-    suites='StorageTests|TokenizationTests|ModelFilesTests|CorpusTests|ComputeTests|CPUEngineTests|StructuredOutputTests|ServingTests'
+    suites='StorageTests|TokenizationTests|ModelFilesTests|CorpusTests|ParquetTests|ComputeTests|CPUEngineTests|StructuredOutputTests|ServingTests'
     ;;
   thread) # One test after another: threads that wait for each other in turns get no time beside many others.
     suites='PreparationRunTests|BatchSchedulerTests|ServingTests|ProcessesTests|CrossEntropyTests|TrainingPassTests'

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <iconv.h>
+#include <snappy-c.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -159,4 +160,13 @@ void minimind_decoder_free(minimind_decoder *decoder) {
   if (decoder->kind == ZSTD) ZSTD_freeDStream(decoder->zstd);
   if (decoder->kind == TEXT) iconv_close(decoder->text);
   free(decoder);
+}
+
+minimind_decoding_outcome minimind_decode_snappy(
+  const uint8_t *input, size_t input_count, uint8_t *output, size_t output_count) {
+  size_t count = 0;
+  if (snappy_uncompressed_length((const char *)input, input_count, &count) != SNAPPY_OK || count != output_count)
+    return MINIMIND_DECODING_BROKEN;
+  snappy_status status = snappy_uncompress((const char *)input, input_count, (char *)output, &count);
+  return status == SNAPPY_OK && count == output_count ? MINIMIND_DECODED : MINIMIND_DECODING_BROKEN;
 }

@@ -1,4 +1,5 @@
-// What `Corpus` needs of zlib, zstd and iconv, as one thing: bytes go in, bytes come out, in memory that does not grow.
+// What `Corpus` and `Parquet` need of zlib, zstd, snappy and iconv, as one thing: bytes go in, bytes come out, in memory that
+// does not grow.
 #pragma once
 #include <stddef.h>
 #include <stdint.h>
@@ -34,3 +35,7 @@ minimind_decoding_outcome minimind_decode(
 int minimind_decoder_may_end(const minimind_decoder *decoder);
 
 void minimind_decoder_free(minimind_decoder *decoder);
+
+/// Decodes a block of snappy, whose size must be `output_count` when it is decoded.
+minimind_decoding_outcome minimind_decode_snappy(
+  const uint8_t *input, size_t input_count, uint8_t *output, size_t output_count);
