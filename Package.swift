@@ -78,7 +78,7 @@ let package = Package(
     room(
       "Corpus",
       imports: [
-        "Storage", "Model", "Processes", "Vision", "Tokenization", "Rewards", "CSimdJSON", "CDecoding",
+        "Storage", "Model", "Processes", "Vision", "Tokenization", "Rewards", "Parquet", "CSimdJSON", "CDecoding",
       ]),
     room("Plotting", imports: ["Storage"]),
     room(

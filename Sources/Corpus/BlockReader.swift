@@ -211,7 +211,7 @@ package final class BlockReader {
   /// Bytes of the file up to the block that comes next; roughly, where they are decoded.
   private func bytesRead(of file: InputFile) -> Int {
     let read = source?.fileBytesRead ?? 0
-    return file.compression == nil && file.encoding.isUTF8
+    return file.compression == nil && file.encoding.isUTF8 && !file.format.isBinary
       ? read - carry.count : min(read, file.byteCount)
   }
 

@@ -124,7 +124,7 @@ extension RowReader {
   /// Checks the order. A last question without an answer is left out: there is nothing to learn from it.
   private func withoutOpenQuestion(_ conversation: RowConversation) throws(RowProblem) -> RowConversation {
     var whole = conversation
-    if keepsPictures { try whole.placePictures(files: try pictureFiles()) }
+    if keepsPictures { try whole.placePictures(try rowPictures(), comeFirst: picturesComeFirst) }
     guard !whole.hasToolTurns else { return whole }
     whole.removeOpeningAnswer()
     try whole.checkTurns()

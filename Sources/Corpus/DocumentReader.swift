@@ -1,6 +1,6 @@
 import Storage
 
-/// Streams the texts of JSONL, JSON, CSV and plain text files, in order, in memory that does not grow with the input.
+/// Streams the texts of files, in whatever format of `InputFormat`, in order, in memory that does not grow with the input.
 ///
 ///     let reader = try DocumentReader(inputs: paths)
 ///     let broken = try reader.forEachDocument { text in trainer.add(document: text) }

@@ -63,7 +63,7 @@ package struct FieldNames: Sendable, Equatable {
   static let chosen: FieldName = "chosen"
   static let rejected: FieldName = "rejected"
   static let label: FieldName = "label"
-  static let pictures: [FieldName] = ["image", "images"]
+  static let pictures: [FieldName] = ["image_bytes", "image", "images"]
   static let tools: FieldName = "tools"
   static let system: [FieldName] = ["system", "system_prompt"]
   static let reasoning: [FieldName] = ["reasoning_content", "reasoning", "thinking", "think", "complex_cot"]

@@ -82,8 +82,9 @@ struct InputDirectory {
       } else if Self.isDescription(name) {
         passOver(.description)
       } else if !Self.isData(name) {
-        if UnreadableKind.columnarSuffixes.contains((name as NSString).pathExtension.lowercased()) {
-          throw UnreadableKind.columnar(path + "/" + name)
+        let suffix = (name as NSString).pathExtension.lowercased()
+        if UnreadableKind.columnarSuffixes.contains(suffix) {
+          throw UnreadableKind.columnar(path + "/" + name, isStream: suffix == "arrow")
         }
         passOver(.format)
       } else if status.st_mode & S_IFMT != S_IFREG {

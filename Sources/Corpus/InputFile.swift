@@ -51,6 +51,17 @@ package struct InputFile: Sendable, Equatable {
       isWhole = (isFile || isWhole) && head.count < Self.headBytes
       try UnreadableKind.check(head, path)
     }
+    if let format = InputFormat(binary: head) {
+      guard format == .tar || kind == S_IFREG && compression == nil else {
+        throw CorpusError(
+          "\(path) is Parquet, of which the end is read first, "
+            + (kind == S_IFREG ? "and compressed as a whole. Decompress it first." : "and a pipe. Name a file."))
+      }
+      (self.format, self.encoding, separator, self.path) = (format, .utf8, .comma, path)
+      byteCount = kind == S_IFREG ? Int(status.st_size) : raw.count
+      pipe = kind == S_IFREG ? nil : Pipe(source: DescriptorSource(dup(descriptor), path: path, head: raw))
+      return
+    }
     guard let encoding = head.withUnsafeBytes({ TextEncoding.of($0, wanted: options.encoding, isWhole: isWhole) })
     else {
       throw CorpusError(
@@ -100,8 +111,9 @@ package struct InputFile: Sendable, Equatable {
     return head
   }
 
-  /// The file's content as UTF-8, from the beginning.
+  /// The file's content as UTF-8, from the beginning; of a format that is no text its rows as lines of JSON.
   func makeSource() throws -> any ByteSource {
+    if format == .parquet { return RowSource(try ParquetFile(path)) }
     var source: any ByteSource
     if let pipe {
       source = try pipe.take()
@@ -112,7 +124,7 @@ package struct InputFile: Sendable, Equatable {
     }
     if let compression { source = DecodedSource(source, compression, path: path) }
     if !encoding.isUTF8 { source = try DecodedSource(source, encoding, path: path) }
-    return source
+    return format == .tar ? RowSource(WebDatasetArchive(source, path: path)) : source
   }
 }
 

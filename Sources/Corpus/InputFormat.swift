@@ -1,4 +1,5 @@
 import Foundation
+import Parquet
 
 /// How a file is cut into rows.
 package enum InputFormat: String, Codable, Sendable {
@@ -14,12 +15,32 @@ package enum InputFormat: String, Codable, Sendable {
   case wholeFile = "whole-file"
   /// One document, without the front matter.
   case markdown
+  /// A table of columns; each row becomes an object.
+  case parquet
+  /// An archive of samples as WebDataset has it; each becomes an object.
+  case tar
+
+  /// Judged by the first bytes alone: the format of a file that is no text; nil for others.
+  init?(binary head: [UInt8]) {
+    if head.starts(with: ParquetRows.magic) {
+      self = .parquet
+    } else if head.count > 262, head[257..<262].elementsEqual("ustar".utf8) {
+      self = .tar
+    } else {
+      return nil
+    }
+  }
+
+  /// Whether rows are made of what is in the file, which is no text.
+  var isBinary: Bool { self == .parquet || self == .tar }
 
   /// Whether a file is one document.
   var isWholeFile: Bool { self == .wholeFile || self == .markdown }
 
   /// The endings of data files' names; each may be followed by `.gz`, `.zst` or `.zstd`.
-  package static let suffixes = ["jsonl", "ndjson", "json", "csv", "tsv", "txt", "text", "md", "markdown"]
+  package static let suffixes = [
+    "jsonl", "ndjson", "json", "csv", "tsv", "txt", "text", "md", "markdown", "parquet", "tar",
+  ]
   static let compressionSuffixes: Set<String> = ["gz", "zst", "zstd"]
 
   /// The format by suffix, and where the suffix says nothing (or `.json` could be two things) by the first bytes.

@@ -88,15 +88,24 @@ final class PictureReader {
 extension RowConversation {
   /// Puts a `PictureMark` where a user's message has `<image>`, and takes the row's pictures for them in their order.
   ///
-  /// - Parameter files: those that the row names beside its messages.
+  /// - Parameters:
+  ///   - beside: those that the row has beside its messages.
+  ///   - comeFirst: whether they stand before the first question where there is no placeholder.
   /// - Throws: `RowProblem` where the numbers differ.
-  mutating func placePictures(files: [String]) throws(RowProblem) {
-    guard inlinePictures.isEmpty || files.isEmpty else {
+  mutating func placePictures(_ beside: [PictureSource], comeFirst: Bool) throws(RowProblem) {
+    guard inlinePictures.isEmpty || beside.isEmpty else {
       throw RowProblem("there are pictures in \"image\" and in the messages, so which comes first is unknown")
     }
-    let sources = inlinePictures.isEmpty ? files.map(PictureSource.file) : inlinePictures.map(PictureSource.inline)
+    let sources = inlinePictures.isEmpty ? beside : inlinePictures.map(PictureSource.inline)
     guard sources.count <= PictureMark.limit else {
       throw RowProblem("there are \(sources.count) pictures in it, more than \(PictureMark.limit)")
+    }
+    let questions = messages.indices.filter { messages[$0].role == .user }
+    if comeFirst, !sources.isEmpty, let first = questions.first,
+      !questions.contains(where: { messages[$0].content.contains(PictureMark.placeholder) })
+    {
+      messages[first].content =
+        String(repeating: PictureMark.placeholder, count: sources.count) + "\n" + messages[first].content
     }
     var count = 0
     for index in messages.indices {

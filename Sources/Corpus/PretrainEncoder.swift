@@ -102,7 +102,7 @@ final class PretrainEncoder: RowEncoder {
     // The places and their checks are those of a conversation of one message.
     var row = RowConversation()
     row.append(.user, String(decoding: text, as: UTF8.self))
-    try row.placePictures(files: self.reader.pictureFiles())
+    try row.placePictures(self.reader.rowPictures(), comeFirst: self.reader.picturesComeFirst)
     let content = row.messages[0].content
     guard content.count <= filters.maximumCharacters else { return .tooLong }
     var seen: [PictureStore.Entry] = []

@@ -8,7 +8,7 @@ package struct Question: Sendable {
   package let tools: [JSON]
 }
 
-/// Reads the questions of JSONL, JSON, CSV and plain text files, in order.
+/// Reads the questions of files, in whatever format of `InputFormat`, in order.
 ///
 /// A row is what `data sft` reads: messages, or a question under one of the usual names with `system`, `history` and `input`.
 /// What answers the last question is left out, so that the questions of a file can be answered again. A line of plain text is a

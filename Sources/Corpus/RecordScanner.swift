@@ -20,7 +20,7 @@ package enum RecordScanner {
     into records: inout [Record]
   ) -> Int {
     switch format {
-    case .jsonLines, .text: scanLines(bytes, isLast: isLast, line: &line, into: &records)
+    case .jsonLines, .text, .parquet, .tar: scanLines(bytes, isLast: isLast, line: &line, into: &records)
     case .csv: scanCSV(bytes, separator: separator, isLast: isLast, line: &line, into: &records)
     case .json: scanJSON(bytes, isLast: isLast, line: &line, into: &records)
     case .wholeFile, .markdown: scanWhole(bytes, isLast: isLast, line: line, into: &records)

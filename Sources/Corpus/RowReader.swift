@@ -1,5 +1,6 @@
 import Foundation
 import Tokenization
+import Vision
 
 /// Splits rows into their fields by name, whatever the file's format. Use one per thread.
 package final class RowReader {
@@ -19,6 +20,8 @@ package final class RowReader {
   /// Whether reasoning is kept apart for the chat template; otherwise it becomes part of the answer's text.
   let keepsReasoning: Bool
   let keepsDeveloper: Bool
+  /// Whether the pictures of the row that was read last stand before its text where that has no place for them.
+  private(set) var picturesComeFirst = false
   /// Whether pictures are read; otherwise they are among what is not used.
   let keepsPictures: Bool
 
@@ -48,8 +51,8 @@ package final class RowReader {
     let bytes = block.bytes(of: record)
     hasLoneSurrogate = false
     switch block.file.format {
-    case .json, .jsonLines:
-      guard isValidUTF8(bytes) else { throw notUTF8("line", block.file) }
+    case .json, .jsonLines, .parquet, .tar:
+      guard isValidUTF8(bytes) else { throw notUTF8(block.file.format.isBinary ? "row" : "line", block.file) }
       let value = try parser.parse(bytes)
       hasLoneSurrogate = parser.hasLoneSurrogate
       return .json(value)
@@ -75,6 +78,7 @@ package final class RowReader {
     _ record: Record, of block: Block, asIn goodRow: String
   ) throws(RowProblem) -> UnsafeRawBufferPointer? {
     unusedParts.removeAll(keepingCapacity: true)
+    picturesComeFirst = block.file.format == .tar
     switch try read(record, of: block) {
     case .text(let bytes): return bytes
     case .json(let value):
@@ -121,25 +125,33 @@ package final class RowReader {
 
   static let goodTextRow = #"{"text": "Once upon a time…"}"#
 
-  /// The files of pictures that a row names: a text, in which commas separate several, or a list of texts.
-  func pictureFiles() throws(RowProblem) -> [String] {
+  /// The pictures of a row beside its text or messages: files, in a text in which commas separate several; `data:` URLs, as bytes
+  /// in Parquet become; objects with `bytes` or `path`, as `datasets` writes them; or a list of these.
+  func rowPictures() throws(RowProblem) -> [PictureSource] {
     guard keepsPictures else { return [] }
     for name in FieldNames.pictures {
       guard let index = fields.value(of: name), !fields.isEmpty(index) else { continue }
       fields.use(index)
-      var names: [String] = []
-      if let list = fields.json(index), list.kind == .array {
-        try list.forEachElement { (element) throws(RowProblem) in
-          guard let name = element.string else {
-            throw RowProblem("\"\(name)\" holds \(element.kind.inWords), names of files are expected")
-          }
-          names.append(name)
-        }
-        return names
+      guard let value = fields.json(index), value.kind != .string else {
+        let text = try fields.text(index)
+        if DataURL.isOne(text) { return [.inline(text)] }
+        return text.split(separator: ",").map { .file($0.trimmingCharacters(in: .whitespaces)) }
       }
-      return try fields.text(index).split(separator: ",").map { $0.trimmingCharacters(in: .whitespaces) }
+      guard value.kind == .array else { return [try Self.picture(value, name)] }
+      var pictures: [PictureSource] = []
+      try value.forEachElement { (element) throws(RowProblem) in pictures.append(try Self.picture(element, name)) }
+      return pictures
     }
     return []
+  }
+
+  private static func picture(_ value: RowJSON, _ name: FieldName) throws(RowProblem) -> PictureSource {
+    let isObject = value.kind == .object
+    let inner = isObject ? value["bytes"].flatMap { $0.kind == .null ? nil : $0 } ?? value["path"] : value
+    guard let text = inner?.string else {
+      throw RowProblem("\"\(name)\" holds \(value.kind.inWords), files or data: URLs are expected")
+    }
+    return DataURL.isOne(text) ? .inline(text) : .file(text)
   }
 
   // MARK: - What is not used
@@ -164,6 +176,7 @@ package final class RowReader {
 }
 
 private func notUTF8(_ what: String, _ file: InputFile) -> RowProblem {
+  guard !file.format.isBinary else { return RowProblem("the \(what) has a text that is not valid UTF-8") }
   guard file.encoding.isUTF8 else { return RowProblem("the \(what) is not valid \(file.encoding)") }
   return RowProblem(
     "the \(what) is not valid UTF-8 (another encoding can be named, as in: --encoding gb18030)")

@@ -202,12 +202,11 @@ import Testing
       close(descriptor)
       let message5 = failure { try InputFiles([bytes]) }
       #expect(message5.contains("holds a file whose name is not UTF-8: caf"))
-      let parquet = try folder("parquet")
-      _ = try write("PAR1", "data/train.parquet", in: parquet)
-      let message6 = failure { try InputFiles([parquet]) }
+      let arrow = try folder("arrow")
+      _ = try write("ARROW1", "data/train.arrow", in: arrow)
+      let message6 = failure { try InputFiles([arrow]) }
       #expect(
-        message6.contains(
-          "pandas.read_parquet(\"train.parquet\").to_json(\"train.parquet.jsonl\""))
+        message6.contains("(pyarrow.ipc.open_stream(\"train.arrow\").read_all(), \"train.arrow.parquet\")"))
       let empty = directory + "/empty"
       _ = try write("x", "a.png", in: empty)
       let message7 = failure { try InputFiles([empty]) }
@@ -221,7 +220,7 @@ import Testing
     "files that hold no text are told by their first bytes, with what to do",
     arguments: [
       ("a.jsonl", Array("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n".utf8), "git lfs pull"),
-      ("a.parquet", Array("PAR1".utf8), "pandas.read_parquet"), ("a.docx", [0x50, 0x4B, 3, 4], "unzip FILE"),
+      ("a.feather", Array("ARROW1".utf8), "pyarrow.ipc.open_file"), ("a.docx", [0x50, 0x4B, 3, 4], "unzip FILE"),
       ("a.jsonl.xz", [0xFD, 0x37, 0x7A, 0x58, 0x5A], "xz -dk FILE"), ("a.pdf", Array("%PDF-1.7".utf8), "pdftotext"),
       ("a.txt", [UInt8](repeating: 0, count: 100), "full of zero bytes"),
     ]) func noText(name: String, bytes: [UInt8], advice: String) throws
@@ -231,6 +230,29 @@ import Testing
       let message = failure { try InputFiles([path]) }
       #expect(message.hasPrefix(path) && message.contains(advice), "\(message)")
     }
+  }
+
+  @Test("Parquet and tar archives are known by their first bytes, and damage is told with the file's name")
+  func binary() throws {
+    try withTemporaryDirectory { directory in
+      let parquet = try write("PAR1 and nothing else", "a.txt", in: directory)
+      #expect(try InputFiles([parquet]).files[0].format == .parquet)
+      let message = failure { try documents([parquet]) }
+      #expect(message == "\(parquet) is damaged or was copied in part: it does not end as a Parquet file.")
+      var archive = TarArchive()
+      archive.add("a.txt", Array("one".utf8))
+      archive.add("b.txt", Array("two".utf8))
+      let path = try writeBytes(archive.bytes, "a.jsonl", in: directory)
+      #expect(try InputFiles([path]).files[0].format == .tar)
+      #expect(try documents([path]).texts == ["one", "two"])
+      let others = try folder(["a.tar": archive.bytes, "b.parquet": Array("PAR1".utf8)], in: directory + "/folder")
+      #expect(try InputFiles([others]).files.map(\.format) == [.tar, .parquet])
+    }
+  }
+
+  private func folder(_ files: [String: [UInt8]], in directory: String) throws -> String {
+    for (name, bytes) in files { _ = try writeBytes(bytes, name, in: directory) }
+    return directory
   }
 
   @Test("a pipe is read once, and a device is refused") func pipes() throws {

@@ -113,6 +113,51 @@ struct PictureDataTests {
     #expect(Array(first.tokens[between]) == ids(" and "))
   }
 
+  @Test("the pictures of an archive's sample stand where its text has a place for them, and first where it has none")
+  func archives() throws {
+    func batch(_ text: String) throws -> Batch {
+      var archive = TarArchive()
+      for light in [10, 20] as [UInt8] { archive.add("a.\(light).png", try Self.picture(light).png()) }
+      archive.add("a.json", Array(jsonRow(["text": text]).utf8))
+      return try withTemporaryDirectory { directory in
+        let path = try writeBytes(archive.bytes, "a.tar", in: directory)
+        return try self.batch(
+          prepared([path], to: directory + "/out", task: pretrain()) {
+            $0.heldOutFraction = 0
+            $0.pictures = Self.settings
+          })
+      }
+    }
+    let first = try batch("the cat")
+    #expect(try first == batch("<image><image>\nthe cat"))
+    #expect(first.pictures.map(\.values) == [10, 20].map { .pixels(Self.values($0)) })
+    let placed = try batch("the <image> cat <image>")
+    #expect(placed.pictures.map(\.rows) != first.pictures.map(\.rows))
+  }
+
+  @Test("a picture is a file, a data: URL, or an object with bytes or a path, also in lists")
+  func sources() throws {
+    let url = "data:image/png;base64," + Data(try Self.picture(10).png()).base64EncodedString()
+    let bytes = url.replacingOccurrences(of: "image/png", with: "application/octet-stream")
+    let one: [Any] = [
+      "images/10.png", url, bytes, ["images/10.png"], [bytes], ["bytes": bytes, "path": "other.png"],
+      ["bytes": NSNull(), "path": "images/10.png"], [["bytes": bytes, "path": NSNull()]],
+    ]
+    let rows = one.enumerated().map { jsonRow(["q": "<image> \($0)", "a": "the cat", "image": $1]) }
+    try prepare(rows.joined() + jsonRow(["q": "<image>", "a": "the cat", "image_bytes": [bytes], "image": "none.png"]))
+    {
+      data, _ in
+      #expect(data.manifest.rowsKept == one.count + 1 && data.manifest.pictures?.count == 1)
+    }
+    let wrong: [Any] = [5, [5], ["file": "a.png"], [["bytes": 5]]]
+    let good = (0..<8).map { jsonRow(["q": "\($0)?", "a": "the cat"]) }.joined()
+    let broken = wrong.map { jsonRow(["q": "<image>", "a": "the cat", "image": $0]) }.joined()
+    try prepare(good + broken) { data, _ in
+      #expect(data.manifest.rowsKept == 8 && data.manifest.rowsBroken == wrong.count)
+      #expect(data.manifest.brokenRows.allSatisfy { $0.contains("files or data: URLs are expected") })
+    }
+  }
+
   @Test("rows whose pictures do not fit are dropped by reason, and the others stay")
   func broken() throws {
     func row(_ image: Any?, _ question: String = "<image> what is it") -> String {

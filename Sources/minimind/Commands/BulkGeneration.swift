@@ -15,7 +15,7 @@ struct BulkGeneration {
   static let input = Option.list(
     "input", "FILE",
     help:
-      "Answers all questions of JSONL, JSON, CSV or text files, many at once: rows as data sft reads them, of which "
+      "Answers all questions of JSONL, JSON, CSV, Parquet or text files, many at once: rows as data sft reads them, of which "
       + "answers at the end are left out, or lines of text.")
   static let output = Option.optional(
     "output", "FILE",

@@ -163,10 +163,7 @@ private func limits(
 /// What the kinds of preparation have in common.
 private enum PreparationOptions {
   static let inputs = Option.list(
-    "input", "FILE", isRequired: true,
-    help:
-      "JSONL, JSON, CSV or plain text files, or directories of them. \(InputCommandOptions.suffixes)."
-  )
+    "input", "FILE", isRequired: true, help: InputCommandOptions.files)
   static let tokenizer = Option.required("tokenizer", "DIR", help: "Directory with tokenizer.json.")
   static let output = Option.required(
     "output", "DIR", help: "Directory for the prepared data; prepared data that is already there is replaced.")

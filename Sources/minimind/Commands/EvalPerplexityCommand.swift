@@ -37,9 +37,7 @@ enum EvaluationOptions {
 let evalPerplexityCommand: Command = {
   let inputs = Option.list(
     "input", "FILE",
-    help:
-      "Texts: JSONL, JSON, CSV or plain text files, or directories of them. \(InputCommandOptions.suffixes)."
-  )
+    help: "Texts. " + InputCommandOptions.files)
   let data = Option.optional(
     "data", "DIR", help: "Prepared data instead: the documents held out from training, as data pretrain or sft chose.")
   let sequenceLength = Option.optionalInteger(

@@ -13,7 +13,7 @@ let evalRewardCommand: Command = {
     "input", "FILE", isRequired: true,
     help:
       "Conversations as data sft takes them, whose last answer is scored, or pairs as data dpo does. "
-      + "\(InputCommandOptions.suffixes).")
+      + InputCommandOptions.files)
   let output = Option.optional(
     "output", "FILE",
     help:

@@ -4,7 +4,9 @@ import Foundation
 /// What the commands that read text have in common.
 enum InputCommandOptions {
   /// For the help of `--input`.
-  static let suffixes =
+  static let files =
+    "Files of JSONL, JSON, CSV, Parquet or plain text, WebDataset archives, or directories of them. \(suffixes)."
+  private static let suffixes =
     "Of a directory those files are read that end in " + InputFormat.suffixes.map { "." + $0 }.joined(separator: ", ")
     + ", also with .gz or .zst after it"
 

@@ -13,9 +13,7 @@ private let linesInput = Option.optional("input", "FILE", help: "The text; stand
 let tokenizerTrainCommand: Command = {
   let inputs = Option.list(
     "input", "FILE", isRequired: true,
-    help:
-      "JSONL, JSON, CSV or plain text files, or directories of them. \(InputCommandOptions.suffixes)."
-  )
+    help: InputCommandOptions.files)
   let output = Option.required(
     "output", "DIR", help: "Directory for tokenizer.json and tokenizer_config.json.")
   let size = Option.integer(
