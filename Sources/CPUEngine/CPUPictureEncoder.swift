@@ -19,13 +19,22 @@ package final class CPUPictureEncoder: PictureEncoder {
   ///   - read: writes the fp32 values of a weight of projector or tower to an address.
   /// - Throws: `OutOfMemoryError`, and what `read` throws.
   /// - Precondition: the model sees.
-  package init(
+  package convenience init(
     _ configuration: ModelConfiguration, precision: ElementType, team: WorkerTeam,
     read: (ParameterEntry, UnsafeMutablePointer<Float>) throws -> Void
   ) throws {
     guard let sight = configuration.sight else { preconditionFailure("a model that does not see") }
+    try self.init(sight, width: configuration.hiddenSize, precision: precision, team: team, read: read)
+  }
+
+  /// - Parameter width: the language model's hiddenSize.
+  /// - Throws: as above.
+  package init(
+    _ sight: SightConfiguration, width: Int, precision: ElementType, team: WorkerTeam,
+    read: (ParameterEntry, UnsafeMutablePointer<Float>) throws -> Void
+  ) throws {
     self.sight = sight
-    hiddenSize = configuration.hiddenSize
+    hiddenSize = width
     atOnce = TowerPass.capacity(sight.tower, workers: team.count)
     values = try FrozenValues(ParameterTable(sight, width: hiddenSize), type: precision, read: read)
     pass = try SightPass(

@@ -79,13 +79,15 @@ package struct DataPreparation: Sendable {
   ///   - isStopRequested: asked in each process; when one says yes, all stop.
   ///   - progress: called after each block in the first process, with the bytes read so far.
   ///   Where a pass over the input is repeated they begin at 0 again.
+  ///   - pictureProgress: called while features are computed, with the pictures that are done and with all.
   /// - Returns: the manifest; nil in all processes except the first.
   /// - Throws: `FileError`; `CorpusError` when `directory` holds anything other than prepared data, when no row
   ///   can be used, or at the first broken row if the preparation is strict; `ProcessError` for what another process
   ///   has thrown; `PreparationStopped`.
   package func write(
     to directory: String, programVersion: String, exchange: ProcessExchange = ProcessExchange(),
-    isStopRequested: @escaping @Sendable () -> Bool = { false }, progress: (_ bytesCompleted: Int) -> Void = { _ in }
+    isStopRequested: @escaping @Sendable () -> Bool = { false }, progress: (_ bytesCompleted: Int) -> Void = { _ in },
+    pictureProgress: (_ done: Int, _ total: Int) -> Void = { _, _ in }
   ) throws -> DataManifest? {
     if task.kind != .pretrain,
       let file = files.first(where: { $0.format == .text || $0.format.isWholeFile })
@@ -127,7 +129,9 @@ package struct DataPreparation: Sendable {
           }
         }
       } while selection.last != nil
-      manifest = try finish(result, in: temporary, programVersion: programVersion)
+      manifest = try finish(result, in: temporary, programVersion: programVersion) { store, settings, path in
+        try store.write(to: path, settings, isStopRequested: isStopRequested, progress: pictureProgress)
+      }
     }
     return manifest
   }
@@ -179,9 +183,10 @@ package struct DataPreparation: Sendable {
     return Pass(training: training, heldOut: heldOut, counts: try group.merge(ownCounts), pictures: store)
   }
 
-  private func finish(_ result: Pass, in directory: String, programVersion: String) throws
-    -> DataManifest
-  {
+  private func finish(
+    _ result: Pass, in directory: String, programVersion: String,
+    writePictures: (PictureStore, PictureSettings, _ path: String) throws -> (count: Int, digest: String)
+  ) throws -> DataManifest {
     var (training, heldOut) = (result.training, result.heldOut)
     let counts = result.counts
     try counts.broken.checkFiles()
@@ -205,7 +210,7 @@ package struct DataPreparation: Sendable {
     manifest.heldOut = heldOut.totals
     manifest.shards = training.shards + heldOut.shards
     if let pictures, let store = result.pictures {
-      let (count, digest) = try store.write(to: directory + "/" + PictureFile.name)
+      let (count, digest) = try writePictures(store, pictures, directory + "/" + PictureFile.name)
       manifest.pictures = DataManifest.Pictures(pictures, count: count, digest: digest)
     }
     if training.totals.documents == 0 { manifest.trainOnHeldOut() }
@@ -303,36 +308,6 @@ package struct DataPreparation: Sendable {
       return PreferenceEncoder(
         tokenizer: tokenizer, template: template, maximumTokens: maximumTokens, rows: .labelled, heldOut: selection)
     }
-  }
-
-  private func emptyManifest(programVersion: String) -> DataManifest {
-    DataManifest(
-      programVersion: programVersion, kind: task.kind, tokenizerHash: tokenizer.contentHash,
-      vocabularySize: tokenizer.vocabularySize, seed: seed, heldOutFraction: heldOutFraction,
-      inputs: files.map {
-        DataManifest.Input(
-          path: $0.path, bytes: $0.byteCount, format: $0.format,
-          encoding: $0.encoding.isUTF8 ? nil : $0.encoding.description)
-      },
-      filters: task.filters.merging(dropsDuplicates ? ["deduplicate": "true"] : [:]) { $1 }
-        .merging(pictures?.texts ?? [:]) { $1 })
-  }
-
-  private func nothingLeft(_ manifest: DataManifest) -> CorpusError {
-    if let message = manifest.brokenRows.first, manifest.rowsBroken == manifest.rowsRead {
-      return CorpusError("no row can be used; the first is \(message)")
-    }
-    let names = files.map(\.path).joined(separator: ", ")
-    guard manifest.rowsRead > 0 else {
-      return CorpusError("\(names): there is no row in it. Give a file with text.")
-    }
-    var reasons = DropReason.allCases.compactMap { reason in
-      manifest.rowsDropped[reason.rawValue].map { "\($0) \(reason.inWords)" }
-    }
-    if let message = manifest.brokenRows.first { reasons.append("\(manifest.rowsBroken) broken (\(message))") }
-    return CorpusError(
-      "\(names): none of the \(manifest.rowsRead) rows is left: \(reasons.joined(separator: "; ")). "
-        + "Loosen the filters, or check the input.")
   }
 }
 

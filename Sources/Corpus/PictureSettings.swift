@@ -13,6 +13,8 @@ package struct PictureSettings: Sendable {
   package var placeholder: [Int32]
   /// Where files are looked for; nil for the directory of the file that names them.
   package var directory: String?
+  /// What is kept of them in place of their pixels; nil for those.
+  package var features: PictureFeatures?
 
   package init(processor: PictureProcessor, side: Int, placeholder: [Int32], directory: String? = nil) {
     self.processor = processor

@@ -75,11 +75,21 @@ final class PictureStore: @unchecked Sendable {
     return finalNumbers[number]
   }
 
-  /// Writes the pictures that documents use. No thread may add others any more.
+  /// Pictures that an encoder gets at a time.
+  private static let encodedTogether = 64
+
+  /// Writes the pictures that documents use, or their features. No thread may add others any more.
   ///
-  /// - Throws: `FileError`, for what could not be written before as well.
+  /// - Parameters:
+  ///   - settings: those with which they were prepared.
+  ///   - isStopRequested: asked between features.
+  ///   - progress: called with the pictures that are written.
+  /// - Throws: `FileError`, for what could not be written before as well; what the encoder throws; `PreparationStopped`.
   /// - Returns: how many there are, and SHA-256 of their bytes in hexadecimal.
-  func write(to path: String) throws -> (count: Int, digest: String) {
+  func write(
+    to path: String, _ settings: PictureSettings, isStopRequested: () -> Bool,
+    progress: (_ done: Int, _ total: Int) -> Void
+  ) throws -> (count: Int, digest: String) {
     if let failure { throw failure }
     let file = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644)
     guard file >= 0 else { throw FileError("cannot create", path, errno: errno) }
@@ -90,21 +100,39 @@ final class PictureStore: @unchecked Sendable {
       }
       guard isWritten else { throw FileError("cannot write", path, errno: errno) }
     }
-    try write(PictureFile.header(side: side, count: order.count))
+    try write(PictureFile.header(side: side, count: order.count, settings.features?.layout))
     let hash = SHA256()
-    var planes = [UInt8](repeating: 0, count: pictureBytes)
-    for number in order {
-      let isRead = planes.withUnsafeMutableBytes { bytes in
-        transfer(bytes.count) {
-          pread(descriptor, bytes.baseAddress! + $0, bytes.count - $0, off_t(number * pictureBytes + $0))
-        }
+    func add(_ bytes: [UInt8]) throws {
+      bytes.withUnsafeBytes { hash.update($0) }
+      try write(bytes)
+    }
+    if let features = settings.features, !order.isEmpty {
+      let encode = try features.makeEncoder()
+      for start in stride(from: 0, to: order.count, by: Self.encodedTogether) {
+        if isStopRequested() { throw PreparationStopped() }
+        progress(start, order.count)
+        let part = order[start..<min(start + Self.encodedTogether, order.count)]
+        let pixels = try part.map { settings.processor.values(ofPlanes: try planes($0)) }
+        for values in try encode(pixels) { try add(features.layout.bytes(values)) }
       }
-      guard isRead else { throw FileError("cannot read", self.path, errno: errno) }
-      planes.withUnsafeBytes { hash.update($0) }
-      try write(planes)
+      progress(order.count, order.count)
+    } else {
+      for number in order { try add(try planes(number)) }
     }
     guard fsync(file) == 0 else { throw FileError("cannot write", path, errno: errno) }
     return (order.count, SHA256.hexadecimal(hash.finalize()))
+  }
+
+  /// [3, side, side] of a picture of the store.
+  private func planes(_ number: Int) throws(FileError) -> [UInt8] {
+    var planes = [UInt8](repeating: 0, count: pictureBytes)
+    let isRead = planes.withUnsafeMutableBytes { bytes in
+      transfer(bytes.count) {
+        pread(descriptor, bytes.baseAddress! + $0, bytes.count - $0, off_t(number * pictureBytes + $0))
+      }
+    }
+    guard isRead else { throw FileError("cannot read", path, errno: errno) }
+    return planes
   }
 }
 

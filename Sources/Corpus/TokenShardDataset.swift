@@ -153,7 +153,7 @@ package struct TokenSplit: Sendable {
     for picture in shard.pictures(ofDocument: document)
     where tokens.lowerBound <= picture.token && picture.token + pictures.rows <= tokens.upperBound {
       let rows = start + picture.token..<start + picture.token + pictures.rows
-      batch.see(BatchPicture(rows: rows, values: .pixels(pictures.values(picture.number))))
+      batch.see(BatchPicture(rows: rows, values: pictures.values(picture.number)))
     }
   }
 }

@@ -4,7 +4,7 @@ import Storage
 import Tokenization
 
 /// The tower and the new projector of a model that learns to see in a run.
-struct NewSight {
+package struct NewSight {
   /// The value of `--tower` for a tower with random weights.
   static let newTower = "new"
   /// Tokens by which tokenizers mark pictures.
@@ -13,7 +13,8 @@ struct NewSight {
   let configuration: SightConfiguration
   /// Nil for random weights.
   private let stored: StoredTower?
-  private let towerHash: String?
+  /// What tells the tower from others; nil for random weights.
+  let towerIdentity: String?
 
   /// - Parameters:
   ///   - model: which does not see yet.
@@ -25,31 +26,38 @@ struct NewSight {
     guard model.sight == nil else {
       throw TrainingError("\(asked.modelName) has a vision tower already. Leave out --tower.")
     }
-    let placeholder = Self.placeholders.lazy.compactMap { text -> Int? in
+    stored = tower == Self.newTower ? nil : try StoredTower(directory: tower)
+    configuration = try Self.sight(
+      stored?.configuration ?? Self.small, preprocessing: stored?.preprocessing, tokenizer, of: asked.modelName)
+    towerIdentity = try stored.map { [tower = configuration.tower] in try tower.identity(read: $0.read) }
+    try configuration.validate(source: "--tower \(tower)", vocabularySize: model.vocabularySize)
+  }
+
+  /// How a language model sees with a tower that it gets, and a projector that is new.
+  ///
+  /// - Parameters:
+  ///   - tower: its shape.
+  ///   - preprocessing: what is in its `preprocessor_config.json`.
+  ///   - name: of the model or directory that the tokenizer belongs to, for messages.
+  /// - Throws: `TrainingError` for a tokenizer without a placeholder.
+  package static func sight(
+    _ tower: VisionTowerConfiguration, preprocessing: JSON?, _ tokenizer: Tokenizer, of name: String
+  ) throws(TrainingError) -> SightConfiguration {
+    let placeholder = placeholders.lazy.compactMap { text -> Int? in
       guard let ids = try? tokenizer.encode(text), ids.count == 1, tokenizer.isSpecial(ids[0]) else { return nil }
       return Int(ids[0])
     }.first
     guard let placeholder else {
       throw TrainingError(
-        "the tokenizer of \(asked.modelName) has no token that stands for a picture "
-          + "(\(Self.placeholders.joined(separator: " or "))). Train it with one that has: "
-          + "minimind tokenizer train --template minimind-3")
-    }
-    var (shape, preprocessing): (VisionTowerConfiguration, JSON?)
-    if tower == Self.newTower {
-      (shape, preprocessing, stored, towerHash) = (Self.small, nil, nil, nil)
-    } else {
-      let directory = try StoredTower(directory: tower)
-      (shape, preprocessing, stored) = (directory.configuration, directory.preprocessing, directory)
-      towerHash = try directory.contentHash()
+        "the tokenizer of \(name) has no token that stands for a picture (\(placeholders.joined(separator: " or "))). Train "
+          + "it with one that has: minimind tokenizer train --template minimind-3")
     }
     // LLaVA's choice: the layer before the last, without a class token.
-    shape.feature = .init(
-      layer: shape.layerCount - 1, isNormalized: false, dropsClassToken: shape.hasClassToken)
-    configuration = SightConfiguration(
-      tower: shape, projector: ProjectorConfiguration(kind: .mlp), placeholderIDs: [placeholder],
+    var tower = tower
+    tower.feature = .init(layer: tower.layerCount - 1, isNormalized: false, dropsClassToken: tower.hasClassToken)
+    return SightConfiguration(
+      tower: tower, projector: ProjectorConfiguration(kind: .mlp), placeholderIDs: [placeholder],
       preprocessing: preprocessing)
-    try configuration.validate(source: "--tower \(tower)", vocabularySize: model.vocabularySize)
   }
 
   /// A tower for pictures of 64 × 64 pixels in 64 patches. Of its five layers four are used, as LLaVA leaves out the last one.
@@ -68,7 +76,7 @@ struct NewSight {
 
   /// The hash of what a run begins with: of the language model, and of a tower that is read.
   fileprivate func startHash(_ model: String?) -> String? {
-    let parts = [model, towerHash].compactMap { $0 }
+    let parts = [model, towerIdentity].compactMap { $0 }
     return parts.isEmpty ? nil : parts.joined(separator: "+")
   }
 }

@@ -179,6 +179,14 @@ package struct TrainingPlan {
     }
     try Self.check(manifest.pictures, data, configuration, asked)
     settings = try ResolvedSettings(asked, stage, data: data, configuration, dataset, from: progress)
+    try Self.check(
+      manifest.pictures?.features, data, asked, settings.learning, configuration.sight?.tower,
+      identity: { [configuration, newSight, source] in
+        if let newSight { return newSight.towerIdentity }
+        return try source.directory.flatMap { directory in
+          try configuration.sight?.tower.identity(read: try StoredModel(modelDirectory: directory).read)
+        }
+      })
     if !stage.readsDocuments { _ = try settings.rewardSum() }
     let thinkWeight = settings.thinkWeight
     thinkTags = thinkWeight == 1 ? nil : try ThinkTags(weight: thinkWeight, tokenizer)
@@ -193,29 +201,6 @@ package struct TrainingPlan {
     }
     trained =
       if let lora = settings.lora { ParameterTable(lora, configuration) } else { try ParameterTable(configuration) }
-  }
-
-  /// - Throws: `TrainingError` for pictures that the model does not see, or sees otherwise than they were prepared.
-  private static func check(
-    _ pictures: DataManifest.Pictures?, _ data: String, _ configuration: ModelConfiguration, _ asked: TrainingSettings
-  ) throws {
-    guard let pictures else { return }
-    guard let sight = configuration.sight else {
-      throw TrainingError(
-        "\(data) has pictures, and \(asked.modelName) is a model of text alone: it has no vision tower. Give it one by "
-          + "--tower, choose a model that sees, or prepare the data without pictures.")
-    }
-    guard pictures.side == sight.tower.imageSize, pictures.placeholder == sight.placeholder else {
-      throw TrainingError(
-        "\(data) has pictures of \(pictures.side) × \(pictures.side) pixels and \(pictures.placeholder.count) tokens, and "
-          + "\(asked.modelName) sees \(sight.tower.imageSize) × \(sight.tower.imageSize) in \(sight.rowsPerPicture), perhaps "
-          + "with another placeholder. Prepare the data for this model.")
-    }
-    guard pictures.isNormalized(as: try PictureProcessor(sight, path: asked.modelName)) else {
-      throw TrainingError(
-        "the pictures of \(data) are normalised otherwise than \(asked.modelName) sees them. Prepare the data with --sight "
-          + "\(asked.modelName).")
-    }
   }
 
   private static func dataDirectory(_ settings: TrainingSettings) throws(TrainingError) -> String {

@@ -1,3 +1,4 @@
+import Foundation
 import Model
 import Storage
 
@@ -32,6 +33,17 @@ package struct StoredTower {
     for weight in configuration.weights { _ = try stored(weight.key, shape: weight.shape) }
   }
 
+  /// Whether a directory holds a tower, or a whole CLIP or SigLIP model, without a language model that it belongs to.
+  ///
+  /// - Throws: `FileError` or `ConfigurationError` for a `config.json` that cannot be read.
+  package static func isAlone(in directory: String) throws -> Bool {
+    let path = directory + "/config.json"
+    guard FileManager.default.fileExists(atPath: path) else { return false }
+    let config = try HuggingFaceConfig(path: path, json: JSON(contentsOf: path))
+    let types = ["clip", "clip_vision_model", "siglip", "siglip_vision_model"]
+    return types.contains(config.value("model_type")?.stringValue ?? "")
+  }
+
   /// Writes a weight in fp32.
   ///
   /// - Parameters:
@@ -52,16 +64,6 @@ package struct StoredTower {
   ///
   /// - Throws: as `read`.
   func type(of entry: ParameterEntry) throws -> TensorType? { try stored(entry.key, shape: entry.shape).type }
-
-  /// SHA-256 of the tower's weights, in hexadecimal: over their names, shapes and fp32 values.
-  package func contentHash() throws -> String {
-    let hash = SHA256()
-    for weight in configuration.weights {
-      Array("\(weight.key) \(weight.shape)\n".utf8).withUnsafeBytes(hash.update)
-      try stored(weight.key, shape: weight.shape).floats().withUnsafeBytes(hash.update)
-    }
-    return SHA256.hexadecimal(hash.finalize())
-  }
 
   private func stored(_ key: String, shape: [Int]) throws -> any StoredWeight {
     let name = String(key.dropFirst(VisionTowerConfiguration.prefix.count))

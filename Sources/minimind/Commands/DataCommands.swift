@@ -1,11 +1,9 @@
 import Corpus
 import Foundation
 import Machine
-import ModelFiles
 import Processes
 import Storage
 import Tokenization
-import Vision
 
 /// `minimind data pretrain`: documents become token shards.
 let dataPretrainCommand: Command = {
@@ -160,81 +158,6 @@ private func limits(
   return lower...upper
 }
 
-/// What the kinds of preparation have in common.
-private enum PreparationOptions {
-  static let inputs = Option.list(
-    "input", "FILE", isRequired: true, help: InputCommandOptions.files)
-  static let tokenizer = Option.required("tokenizer", "DIR", help: "Directory with tokenizer.json.")
-  static let output = Option.required(
-    "output", "DIR", help: "Directory for the prepared data; prepared data that is already there is replaced.")
-  static let heldOut = Option.number(
-    "held-out", default: 0.02, in: 0...0.5,
-    help:
-      "Share of documents kept from training, to measure it; chosen by their content and the seed.")
-  static let deduplicate = Option.flag(
-    "deduplicate", help: "Leaves out rows that were there before, to the byte.")
-  static let strict = Option.flag(
-    "strict", help: "Stops at the first broken row instead of leaving it out.")
-  static let firstOptions: [any OptionDescription] = [
-    inputs, tokenizer, output, InputCommandOptions.encoding,
-  ]
-  static let pictureSize = Option.optionalInteger(
-    "picture-size", in: 8...1024, defaultText: "pictures are not used",
-    help: "Uses the pictures of rows: brings each to N × N pixels, as large as the model's tower sees them.")
-  static let pictureTokens = Option.integer(
-    "picture-tokens", default: 64, in: 1...4096,
-    help: "Tokens that stand for a picture, with --picture-size: as many as the model's projector makes rows of one.")
-  static let pictureToken = Option.text(
-    "picture-token", "TOKEN", default: "<|image_pad|>",
-    help: "The token that stands for them, with --picture-size; it takes the place of <image>.")
-  static let images = Option.optional(
-    "images", "DIR",
-    help: "Where the files of pictures are; otherwise beside the file that names them.")
-  static let sight = Option.optional(
-    "sight", "MODEL",
-    help:
-      "Uses the pictures of rows, as this model sees them: in the size, with the processor and with the placeholder of its "
-      + "directory.")
-  static let pictureOptions: [any OptionDescription] = [sight, pictureSize, pictureTokens, pictureToken, images]
-
-  /// What becomes of pictures; nil where they are not used.
-  static func pictures(_ invocation: Invocation, _ tokenizer: Tokenizer) throws -> PictureSettings? {
-    if let model = invocation[sight] {
-      for option in [pictureSize, pictureTokens, pictureToken] as [any OptionDescription]
-      where invocation.isGiven(option) {
-        throw UsageError("--\(option.name) is what --\(sight.name) says of the model. Leave one of them out.")
-      }
-      return try pictureSettings(ofModel: model, directory: invocation[images])
-    }
-    guard let side = invocation[pictureSize] else {
-      for option in pictureOptions where invocation.isGiven(option) {
-        throw UsageError(
-          "--\(option.name) is for data with pictures: give --\(sight.name) or --\(pictureSize.name) as well.")
-      }
-      return nil
-    }
-    let name = invocation[pictureToken]
-    let tokens = try tokenizer.encode(name, specialTokens: .parsed)
-    guard tokens.count == 1, let token = tokens.first else {
-      throw UsageError(
-        "--\(pictureToken.name): \"\(printable(name))\" is no token of the tokenizer but \(tokens.count). Name one that "
-          + "texts hardly use, such as @.")
-    }
-    // As SigLIP's processor does by default.
-    var processor = PictureProcessor()
-    processor.size = .exact(width: side, height: side)
-    processor.rescaling = 1.0 / 255
-    (processor.mean, processor.deviation) = ([0.5, 0.5, 0.5], [0.5, 0.5, 0.5])
-    return PictureSettings(
-      processor: processor, side: side,
-      placeholder: [Int32](repeating: token, count: invocation[pictureTokens]), directory: invocation[images])
-  }
-
-  static let lastOptions: [any OptionDescription] = [
-    deduplicate, heldOut, Option.seed, strict, Option.threads, Option.exchangeTimeout,
-  ]
-}
-
 private func prepare(
   _ invocation: Invocation, _ task: DataPreparation.Task, wholeFiles: Bool = false,
   names: FieldNames = FieldNames(), usesPictures: Bool = false
@@ -259,16 +182,26 @@ private func prepare(
     let progress = ProgressLine(
       "preparing", total: preparation.totalBytes, unit: .bytes, console: Console.standardOutput)
     defer { progress.finish() }
+    var towerProgress: ProgressLine?
+    defer { towerProgress?.finish() }
     let manifest: DataManifest?
     do {
       manifest = try preparation.write(
         to: directory, programVersion: programVersion, exchange: exchange,
-        isStopRequested: { Interruption.isRequested }
-      ) { progress.update(completed: $0) }
+        isStopRequested: { Interruption.isRequested }, progress: { progress.update(completed: $0) },
+        pictureProgress: { done, total in
+          if towerProgress == nil {
+            progress.finish()
+            towerProgress = ProgressLine(
+              "pictures", total: total, unit: .things("pictures"), console: Console.standardOutput)
+          }
+          towerProgress?.update(completed: done)
+        })
     } catch is PreparationStopped {
       throw Interrupted()
     }
     progress.finish()
+    towerProgress?.finish()
     guard let manifest else { return }
     try report(
       manifest, in: directory, notes: inputNotes(inputs.files, inputs.passedOver),
@@ -333,12 +266,14 @@ func summary(of manifest: DataManifest) -> [(name: String, value: String)] {
     pairs.append(("not used", names.joined(separator: ", ")))
   }
   if let pictures = manifest.pictures {
-    let bytes = pictures.count * 3 * pictures.side * pictures.side
+    let kept =
+      pictures.features.map { "\($0.rows) × \($0.hiddenSize) features each in \($0.type.rawValue)" }
+      ?? "\(pictures.placeholder.count) tokens each"
     pairs.append(
       (
         "pictures",
-        "\(formatCount(pictures.count)) of \(pictures.side) × \(pictures.side) pixels, \(formatBytes(bytes)), "
-          + "\(pictures.placeholder.count) tokens each"
+        "\(formatCount(pictures.count)) of \(pictures.side) × \(pictures.side) pixels, "
+          + "\(formatBytes(pictures.count * pictures.pictureBytes)), \(kept)"
       ))
   }
   pairs.append(("training", documents(manifest.training)))

@@ -5,6 +5,8 @@ import Generation
 import Model
 import ModelFiles
 import Storage
+import Tokenization
+import Training
 import Vision
 
 extension LoadedModel {
@@ -40,18 +42,56 @@ extension Sight {
   }
 }
 
-/// What becomes of pictures for a model that sees.
+/// What becomes of pictures for a model that sees, or for one that gets a tower.
 ///
 /// - Parameters:
-///   - path: of a run, a checkpoint or a model's directory.
+///   - path: of a run, a checkpoint or a model's directory; of a CLIP or SigLIP model for a language model that gets its tower.
+///   - tokenizer: of the language model, and its `tokenizerDirectory`.
+///   - features: the type in which what the tower makes of pictures is kept in place of them; nil for their pixels.
 ///   - directory: where the files of pictures are; nil for beside the file that names them.
-/// - Throws: `CommandError` for a model that reads text only; what reading its settings throws.
-func pictureSettings(ofModel path: String, directory: String?) throws -> PictureSettings {
+///   - threads: of the tower.
+/// - Throws: `CommandError` for a model that reads text only; what reading its settings and its tower throws.
+func pictureSettings(
+  ofModel path: String, _ tokenizer: Tokenizer, _ tokenizerDirectory: String, features type: ElementType?,
+  directory: String?, threads: Int
+) throws -> PictureSettings {
   let model = try resolveModelDirectory(path)
-  guard let sight = try ModelConfiguration(modelDirectory: model).sight else {
-    throw CommandError("\(model) is a model of text alone: it has no vision tower. Choose one that sees.")
+  let isTower = try StoredTower.isAlone(in: model)
+  @Sendable func weights() throws -> (ParameterEntry, UnsafeMutablePointer<Float>) throws -> Void {
+    if isTower { return try StoredTower(directory: model).read }
+    return try StoredModel(modelDirectory: model).read
   }
-  return PictureSettings(
+  let sight: SightConfiguration
+  let width: Int
+  if isTower {
+    let tower = try StoredTower(directory: model)
+    sight = try NewSight.sight(
+      tower.configuration, preprocessing: tower.preprocessing, tokenizer, of: tokenizerDirectory)
+    width = tower.configuration.hiddenSize
+  } else {
+    let configuration = try ModelConfiguration(modelDirectory: model)
+    guard let found = configuration.sight else {
+      throw CommandError("\(model) is a model of text alone: it has no vision tower. Choose one that sees.")
+    }
+    (sight, width) = (found, configuration.hiddenSize)
+  }
+  var settings = PictureSettings(
     processor: try PictureProcessor(sight, path: model), side: sight.tower.imageSize, placeholder: sight.placeholder,
     directory: directory)
+  if let type {
+    let layout = DataManifest.Features(
+      rows: sight.tower.featureRows, hiddenSize: sight.tower.hiddenSize, type: type,
+      tower: try sight.tower.identity(read: weights()))
+    settings.features = PictureFeatures(layout) {
+      let read = try weights()
+      let encoder = try CPUPictureEncoder(
+        sight, width: width, precision: type, team: WorkerTeam(count: threads)
+      ) { entry, target in
+        // The tower's rows are wanted, and not what a projector makes of them.
+        if case .tower = entry.role { try read(entry, target) } else { target.update(repeating: 0, count: entry.count) }
+      }
+      return encoder.features
+    }
+  }
+  return settings
 }
