@@ -28,7 +28,7 @@ package struct NewSight {
     }
     stored = tower == Self.newTower ? nil : try StoredTower(directory: tower)
     configuration = try Self.sight(
-      stored?.configuration ?? Self.small, preprocessing: stored?.preprocessing, tokenizer, of: asked.modelName)
+      stored?.configuration, preprocessing: stored?.preprocessing, tokenizer, of: asked.modelName)
     towerIdentity = try stored.map { [tower = configuration.tower] in try tower.identity(read: $0.read) }
     try configuration.validate(source: "--tower \(tower)", vocabularySize: model.vocabularySize)
   }
@@ -36,12 +36,12 @@ package struct NewSight {
   /// How a language model sees with a tower that it gets, and a projector that is new.
   ///
   /// - Parameters:
-  ///   - tower: its shape.
+  ///   - tower: its shape; nil for a small new one.
   ///   - preprocessing: what is in its `preprocessor_config.json`.
   ///   - name: of the model or directory that the tokenizer belongs to, for messages.
   /// - Throws: `TrainingError` for a tokenizer without a placeholder.
   package static func sight(
-    _ tower: VisionTowerConfiguration, preprocessing: JSON?, _ tokenizer: Tokenizer, of name: String
+    _ tower: VisionTowerConfiguration?, preprocessing: JSON?, _ tokenizer: Tokenizer, of name: String
   ) throws(TrainingError) -> SightConfiguration {
     let placeholder = placeholders.lazy.compactMap { text -> Int? in
       guard let ids = try? tokenizer.encode(text), ids.count == 1, tokenizer.isSpecial(ids[0]) else { return nil }
@@ -52,17 +52,22 @@ package struct NewSight {
         "the tokenizer of \(name) has no token that stands for a picture (\(placeholders.joined(separator: " or "))). Train "
           + "it with one that has: minimind tokenizer train --template minimind-3")
     }
-    // LLaVA's choice: the layer before the last, without a class token.
-    var tower = tower
-    tower.feature = .init(layer: tower.layerCount - 1, isNormalized: false, dropsClassToken: tower.hasClassToken)
+    var (shape, projector) = (tower ?? small, smallProjector)
+    if let tower {
+      // LLaVA's choice: the layer before the last, without a class token.
+      shape.feature = .init(layer: tower.layerCount - 1, isNormalized: false, dropsClassToken: tower.hasClassToken)
+      projector = ProjectorConfiguration(kind: .mlp)
+    }
     return SightConfiguration(
-      tower: tower, projector: ProjectorConfiguration(kind: .mlp), placeholderIDs: [placeholder],
-      preprocessing: preprocessing)
+      tower: shape, projector: projector, placeholderIDs: [placeholder], preprocessing: preprocessing)
   }
 
-  /// A tower for pictures of 64 × 64 pixels in 64 patches. Of its five layers four are used, as LLaVA leaves out the last one.
+  /// A tower for pictures of 64 × 64 pixels in 64 patches.
   private static let small = VisionTowerConfiguration(
-    kind: .siglip, hiddenSize: 192, intermediateSize: 768, layerCount: 5, headCount: 6, imageSize: 64, patchSize: 8)
+    kind: .siglip, hiddenSize: 192, intermediateSize: 768, layerCount: 4, headCount: 6, imageSize: 64, patchSize: 8,
+    feature: .init(layer: 4, isNormalized: true, dropsClassToken: false))
+  /// MiniMind-V's of 2026, of squares of four patches, so that a picture takes 16 tokens.
+  private static let smallProjector = ProjectorConfiguration(kind: .normalizedMLP, unshuffle: 2)
 
   /// Reads the tower's weights, if they are not random.
   ///

@@ -33,11 +33,13 @@ def rows(path):
 
 
 def test_scenes_are_pictures_that_pillow_reads_and_rows_that_name_them(scenes):
-    for name, messages in (("train", "conversations"), ("captions", "conversations"), ("held-out", "messages")):
+    texts = {"train": lambda row: row["conversations"][0]["content"], "captions": lambda row: row["text"],
+             "held-out": lambda row: row["messages"][0]["content"]}
+    for name, text in texts.items():
         for row in rows(scenes / f"{name}.jsonl"):
             image = Image.open(scenes / row["image"])
             assert image.format == "PNG" and image.mode == "RGB" and image.size == (72, 72)
-            assert row[messages][0]["content"].count("<image>") == 1
+            assert text(row).startswith("<image>\n") and text(row).count("<image>") == 1
     shares = {row["task"]: row["chance"] for row in rows(scenes / "held-out.jsonl")}
     assert {kind: round(1 / share) for kind, share in shares.items()} == {
         "colour": 6, "shape": 5, "count": 4, "position": 4, "relation": 2}

@@ -23,16 +23,12 @@ def rows(path):
 def captions(minimind, scenes, tmp_path_factory):
     """Texts with pictures, and a tokenizer with a placeholder."""
     folder = tmp_path_factory.mktemp("data")
-    # Beside the pictures that they name.
-    (scenes / "texts.jsonl").write_text("".join(
-        json.dumps({"image": row["image"], "text": "<image>" + row["conversations"][1]["content"]}, ensure_ascii=False) + "\n"
-        for row in rows(scenes / "captions.jsonl")), encoding="utf-8")
     text = folder / "text.txt"
     text.write_text("".join(
         message["content"] + "\n" for row in rows(scenes / "train.jsonl") for message in row["conversations"]), encoding="utf-8")
     minimind("tokenizer", "train", "--input", text, "--template", "minimind-3", "--vocab-size", 600, "--output", folder / "tokenizer")
-    minimind("data", "pretrain", "--input", scenes / "texts.jsonl", "--tokenizer", folder / "tokenizer", "--picture-size", 64,
-             "--output", folder / "captions")
+    minimind("data", "pretrain", "--input", scenes / "captions.jsonl", "--tokenizer", folder / "tokenizer", "--picture-size", 64,
+             "--picture-tokens", 16, "--output", folder / "captions")
     return folder
 
 

@@ -25,8 +25,8 @@ import Rewards
       #expect(total == (kind == .relation ? 360 : 480))
       // Twice as many words as answers, for there are two languages; numbers are the same in both.
       let languages = kind == .count ? 1 : 2
-      #expect(counts.count == Int((Double(languages) / kind.chance).rounded()), "\(counts)")
-      let fair = Double(total) * kind.chance / Double(languages)
+      #expect(counts.count == Int((Double(languages) / kind.chance(objects: 4)).rounded()), "\(counts)")
+      let fair = Double(total) * kind.chance(objects: 4) / Double(languages)
       for (answer, count) in counts { #expect(abs(Double(count) - fair) < 0.5 * fair, "\(kind) \(answer): \(counts)") }
     }
     // No question gives its answer away.
@@ -52,7 +52,15 @@ import Rewards
     #expect(training.isDisjoint(with: arrangements(true, 3)))
   }
 
-  @Test("captions name what is there from left to right, and each object has its colour at its centre")
+  @Test("pictures of one object have no relations, and guessing is right about their number")
+  func single() {
+    SceneSet(count: 20, objects: 1, isHeldOut: false, side: 64, languages: [.english], seed: 3).forEach { _, entry in
+      #expect(!entry.caption.contains(";") && entry.questions.map(\.kind) == [.colour, .shape, .count, .position])
+    }
+    #expect(SceneKind.count.chance(objects: 1) == 1)
+  }
+
+  @Test("captions say where what is, row by row, and each object has its colour at its centre")
   func captions() {
     var random = SplitMix64(seed: 5)
     for index in 0..<60 {
@@ -68,12 +76,15 @@ import Rewards
         }
         #expect(SceneColour.allCases.min { distance($0) < distance($1) } == object.colour)
       }
-      let names = scene.objects.sorted { $0.x < $1.x }.map { $0.name(.chinese) }
-      #expect(
-        scene.caption(.chinese) == names.map { "一个" + $0 }.enumerated().reduce("") { text, item in
-          text + (item.offset == 0 ? "" : item.offset == names.count - 1 ? "和" : "、") + item.element
-        } + "。")
+      #expect(Set(scene.objects.map(\.square)).count == scene.objects.count)
+      let ordered = scene.objects.sorted { ($0.y * 4).rounded(.down) * 4 + $0.x < ($1.y * 4).rounded(.down) * 4 + $1.x }
+      let parts = ordered.map { "\(place($0))：\($0.name(.chinese))" }
+      #expect(scene.caption(.chinese) == parts.joined(separator: "；") + "。")
     }
+  }
+
+  private func place(_ object: SceneObject) -> String {
+    (object.x < 0.5 ? "左" : "右") + (object.y < 0.5 ? "上" : "下")
   }
 
   @Test("the same seed makes the same pictures, another one others; PNG keeps every pixel")

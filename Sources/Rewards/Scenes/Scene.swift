@@ -1,7 +1,10 @@
 import Storage
 import Vision
 
-/// One to four coloured shapes on a plain ground.
+/// One to four coloured shapes on a plain ground, each near the middle of a square of a grid of four by four.
+///
+/// On a grid a tower learns shapes from the patches of a square; anywhere in the picture, each shape would be another one in
+/// every place between two patches, and takes it many times as long.
 package struct Scene: Equatable, Sendable {
   /// The first is the one that is asked about: no other has its colour or its shape.
   package var objects: [SceneObject]
@@ -22,50 +25,34 @@ package struct Scene: Equatable, Sendable {
       ground = random.next(below: 2) == 0 ? 60 * random.nextUniform() : 255 - 50 * random.nextUniform()
       objects = []
       for index in 0..<count {
-        let radius = 0.1 + 0.04 * random.nextUniform()
         let quarter = index == 0 ? quarter : random.pick(SceneQuarter.allCases)
-        // Clear of the middle lines, so that it is plain in which quarter it is, and within the picture.
         func coordinate(_ isFar: Bool) -> Double {
-          let near = radius + 0.02 + (0.43 - radius - 0.02) * random.nextUniform()
-          return isFar ? 1 - near : near
+          let square = random.next(below: 2) + (isFar ? 2 : 0)
+          return (Double(square) + 0.5) / 4 + 0.03 * (random.nextUniform() - 0.5)
         }
         objects.append(
           SceneObject(
             colour: index == 0 ? colour : random.pick(others.0), shape: index == 0 ? shape : random.pick(others.1),
-            x: coordinate(quarter.isRight), y: coordinate(quarter.isBottom), radius: radius))
+            x: coordinate(quarter.isRight), y: coordinate(quarter.isBottom),
+            radius: 0.08 + 0.025 * random.nextUniform()))
       }
-    } while self.isHeldOut != isHeldOut || hasTwins || hasOverlap || !isOrdered
+    } while self.isHeldOut != isHeldOut || hasTwins || hasOverlap
   }
 
   /// Whether two objects have the same name.
   private var hasTwins: Bool { Set(objects.map { $0.name(.english) }).count < objects.count }
 
-  private var hasOverlap: Bool {
-    objects.indices.contains { index in
-      objects[..<index].contains { other in
-        let (x, y) = (objects[index].x - other.x, objects[index].y - other.y)
-        let distance = objects[index].radius + other.radius + 0.03
-        return x * x + y * y < distance * distance
-      }
-    }
-  }
+  private var hasOverlap: Bool { Set(objects.map(\.square)).count < objects.count }
 
-  /// Whether it is plain which object is further to the left, of any two.
-  private var isOrdered: Bool {
-    let places = objects.map(\.x).sorted()
-    return zip(places, places.dropFirst()).allSatisfy { $1 - $0 >= 0.04 }
-  }
-
-  /// The objects in words, from left to right.
+  /// The objects with their places in words, row by row as one reads.
   package func caption(_ language: TaskLanguage) -> String {
-    let names = objects.sorted { $0.x < $1.x }.map { object in
-      let name = object.name(language)
-      return language == .chinese ? "一个" + name : (object.colour == .orange ? "an " : "a ") + name
+    let isEnglish = language == .english
+    let parts = objects.sorted { $0.square < $1.square }.map { object in
+      let article = isEnglish ? (object.colour == .orange ? "an " : "a ") : ""
+      return object.quarter.name(language) + (isEnglish ? ": " : "：") + article + object.name(language)
     }
-    let (comma, and, stop) = language == .chinese ? ("、", "和", "。") : (", ", " and ", ".")
-    let list = names.dropLast().joined(separator: comma)
-    let text = (list.isEmpty ? "" : list + and) + names[names.count - 1] + stop
-    return language == .chinese ? text : text.prefix(1).uppercased() + text.dropFirst()
+    let text = parts.joined(separator: isEnglish ? "; " : "；") + (isEnglish ? "." : "。")
+    return text.prefix(1).uppercased() + text.dropFirst()
   }
 
   /// Draws the scene, each pixel from four by four places in it. Objects differ a little in their light, and pixels have noise.

@@ -90,7 +90,10 @@ package struct SceneObject: Equatable, Sendable {
 
   var quarter: SceneQuarter { SceneQuarter(rawValue: (x < 0.5 ? 0 : 1) + (y < 0.5 ? 0 : 2))! }
 
-  /// Which of the sixteen squares of a grid the centre is in, from 0 within its quarter.
+  /// The square of the grid that the centre is in, row by row from 0 to 15.
+  package var square: Int { Int(x * 4) + 4 * Int(y * 4) }
+
+  /// The square within its quarter, from 0 to 3.
   private var place: Int { Int(x * 4) % 2 + 2 * (Int(y * 4) % 2) }
 
   /// The object's part in the number that says on which side of the split its scene is: with all others as they are, one of

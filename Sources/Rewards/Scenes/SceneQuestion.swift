@@ -7,11 +7,13 @@ package enum SceneKind: String, CaseIterable, Sendable {
   case relation
 
   /// The share that guessing gets right: every answer is right as often as any other.
-  package var chance: Double {
+  ///
+  /// - Parameter objects: the most of a picture.
+  package func chance(objects: Int) -> Double {
     switch self {
     case .colour: 1 / Double(SceneColour.allCases.count)
     case .shape: 1 / Double(SceneShape.allCases.count)
-    case .count: 1 / 4
+    case .count: 1 / Double(objects)
     case .position: 1 / Double(SceneQuarter.allCases.count)
     case .relation: 1 / 2
     }

@@ -9,16 +9,22 @@ import Vision
 /// training, whatever the seed.
 package struct SceneSet: Sendable {
   package var count: Int
+  /// The most objects of a picture, 1 to 4.
+  package var objects: Int
   package var isHeldOut: Bool
   /// Pixels of a picture's width and height.
   package var side: Int
   package var languages: [TaskLanguage]
   package var seed: Int
 
-  /// - Precondition: there is a language; `side` is at least `leastSide`.
-  package init(count: Int, isHeldOut: Bool, side: Int, languages: [TaskLanguage], seed: Int) {
+  /// - Precondition: there is a language; `side` is at least `leastSide`; a picture has 1 to `mostObjects` objects.
+  package init(
+    count: Int, objects: Int = mostObjects, isHeldOut: Bool, side: Int, languages: [TaskLanguage], seed: Int
+  ) {
     precondition(!languages.isEmpty && side >= Self.leastSide, "\(languages.count) languages, \(side) pixels")
+    precondition((1...Self.mostObjects).contains(objects), "\(objects) objects")
     self.count = count
+    self.objects = objects
     self.isHeldOut = isHeldOut
     self.side = side
     self.languages = languages
@@ -27,11 +33,13 @@ package struct SceneSet: Sendable {
 
   /// On fewer pixels shapes look alike.
   package static let leastSide = 32
+  package static let mostObjects = 4
 
   /// A picture and what belongs to it.
   package struct Entry: Sendable {
     package var picture: Picture
-    package var caption: (prompt: String, text: String)
+    package var caption: String
+    /// One of each kind.
     package var questions: [(kind: SceneKind, text: String, answer: String)]
   }
 
@@ -39,7 +47,7 @@ package struct SceneSet: Sendable {
   package func forEach(_ body: (_ index: Int, Entry) throws -> Void) rethrows {
     var random = SplitMix64(
       seed: UInt64(bitPattern: Int64(seed)) &* 0x9E37_79B9_7F4A_7C15 &+ (isHeldOut ? 1 : 0))
-    var counts = Deck(Array(1...4))
+    var counts = Deck(Array(1...objects))
     var colours = Deck(SceneColour.allCases)
     var shapes = Deck(SceneShape.allCases)
     var quarters = Deck(SceneQuarter.allCases)
@@ -51,15 +59,13 @@ package struct SceneSet: Sendable {
         quarter: quarters.draw(&random), isHeldOut: isHeldOut, &random)
       let picture = scene.picture(side: side, &random)
       let language = spoken.draw(&random)
-      let prompt = random.pick(
-        language == .english ? ["Describe the picture.", "What is in the picture?"] : ["描述这张图片。", "图片里有什么？"])
       let kinds = SceneKind.allCases.filter { $0 != .relation || scene.objects.count > 1 }
       let questions = kinds.map { kind in
         let isTrue = kind == .relation ? truths.draw(&random) : false
         let question = SceneQuestion(kind, of: scene, spoken.draw(&random), isTrue: isTrue, &random)
         return (kind: kind, text: question.text, answer: question.answer)
       }
-      try body(index, Entry(picture: picture, caption: (prompt, scene.caption(language)), questions: questions))
+      try body(index, Entry(picture: picture, caption: scene.caption(language), questions: questions))
     }
   }
 }

@@ -15,11 +15,13 @@ let dataScenesCommand: Command = {
     "language", "en|zh", help: "Only texts in English (en) or in Chinese (zh). Half of each if left out.")
   let count = Option.integer("count", default: 2000, in: 1...1_000_000, help: "Pictures for training.")
   let heldOut = Option.integer("held-out-count", default: 200, in: 0...100_000, help: "Pictures held out.")
+  let objects = Option.integer(
+    "objects", default: SceneSet.mostObjects, in: 1...SceneSet.mostObjects, help: "The most shapes of a picture.")
   let size = Option.integer(
     "size", default: 64, in: SceneSet.leastSide...1024, help: "Pixels of a picture's width and height.")
   return Command(
     "data", "scenes", summary: "makes pictures of coloured shapes, with captions and questions",
-    options: [output, count, heldOut, size, languages, Option.seed],
+    options: [output, count, heldOut, objects, size, languages, Option.seed],
     example: "minimind data scenes --count 4000 --output my-scenes"
   ) { invocation in
     let spoken = try choices(invocation[languages], of: TaskLanguage.self, option: languages.name)
@@ -35,7 +37,7 @@ let dataScenesCommand: Command = {
       var (training, captions, held) = ("", "", "")
       for (isHeldOut, wanted) in [(false, invocation[count]), (true, invocation[heldOut])] {
         let set = SceneSet(
-          count: wanted, isHeldOut: isHeldOut, side: invocation[size], languages: spoken,
+          count: wanted, objects: invocation[objects], isHeldOut: isHeldOut, side: invocation[size], languages: spoken,
           seed: invocation[Option.seed])
         try set.forEach { index, entry in
           try Interruption.check()
@@ -43,10 +45,10 @@ let dataScenesCommand: Command = {
           let image = "images/\(isHeldOut ? "held-out" : "train")-\(number).png"
           try AtomicDirectory.addFile("\(temporary)/\(image)", try entry.picture.png())
           if isHeldOut {
-            held += entry.questions.map { line(ofTask: $0, image) }.joined()
+            held += entry.questions.map { line(ofTask: $0, image, objects: invocation[objects]) }.joined()
             questionCounts.heldOut += entry.questions.count
           } else {
-            captions += line(image, entry.caption.prompt, entry.caption.text)
+            captions += caption(entry.caption, of: image)
             training += entry.questions.map { line(image, $0.text, $0.answer) }.joined()
             questionCounts.training += entry.questions.count
           }
@@ -85,6 +87,11 @@ private func checkHoldsScenesOnly(_ directory: String) throws {
   }
 }
 
+/// A row of text for pretraining.
+private func caption(_ text: String, of image: String) -> String {
+  JSON.object([.init("image", .string(image)), .init("text", .string("<image>\n" + text))]).compactText + "\n"
+}
+
 /// A row as MiniMind-V's data have it.
 private func line(_ image: String, _ question: String, _ answer: String) -> String {
   let messages = [
@@ -95,10 +102,12 @@ private func line(_ image: String, _ question: String, _ answer: String) -> Stri
   ]).compactText + "\n"
 }
 
-private func line(ofTask question: (kind: SceneKind, text: String, answer: String), _ image: String) -> String {
+private func line(
+  ofTask question: (kind: SceneKind, text: String, answer: String), _ image: String, objects: Int
+) -> String {
   VerifiableTask(
     name: question.kind.rawValue, messages: [ChatMessage(role: .user, content: "<image>\n" + question.text)],
     check: question.kind == .count ? .number(Double(question.answer) ?? 0) : .text([question.answer]),
-    images: [image], chance: question.kind.chance
+    images: [image], chance: question.kind.chance(objects: objects)
   ).json.compactText + "\n"
 }
