@@ -176,23 +176,31 @@ final class PassBatch {
   }
 
   /// The loss of each token of the batch.
-  var tokenLosses: TokenLosses { byToken(losses) }
+  var tokenLosses: TokenLosses { TokenLosses(byToken(losses)) }
 
   /// The cross-entropy of each token of the batch, after a pass with a teacher.
-  var tokenCrossEntropies: TokenLosses { byToken(crossEntropies) }
+  var tokenCrossEntropies: TokenLosses { TokenLosses(byToken(crossEntropies)) }
 
-  private func byToken(_ rows: UnsafeMutablePointer<Float>) -> TokenLosses {
+  /// [tokens] what belongs to the rows that have a loss, 0 elsewhere.
+  func byToken(_ rows: UnsafeMutablePointer<Float>) -> [Float] {
     var values = [Float](repeating: 0, count: tokenCount)
     for row in 0..<lossCount { values[Int(lossRows[row])] = rows[row] }
-    return TokenLosses(values)
+    return values
   }
 
   /// Lets the rows that have a loss count otherwise.
   ///
   /// - Parameter weights: [tokens].
   func setLossWeights(_ weights: [Float]) {
-    precondition(weights.count == tokenCount, "\(weights.count) loss weights for \(tokenCount) tokens")
-    for row in 0..<lossCount { lossWeights[row] = weights[Int(lossRows[row])] }
+    copy(weights, toRows: lossWeights)
+  }
+
+  /// Gives the rows that have a loss the numbers of their tokens.
+  ///
+  /// - Parameter numbers: [tokens].
+  func copy(_ numbers: [Float], toRows rows: UnsafeMutablePointer<Float>) {
+    precondition(numbers.count == tokenCount, "\(numbers.count) numbers for \(tokenCount) tokens")
+    for row in 0..<lossCount { rows[row] = numbers[Int(lossRows[row])] }
   }
 
   /// Gives each worker consecutive tasks of about the same cost, which grows with the square of a document's length.

@@ -13,8 +13,10 @@ extension TrainingPass {
   /// With gradients, each chunk also adds to the gradient of the output matrix, and `dNormalized` becomes the gradient of
   /// the normalised output for every row (zero where there is no loss).
   ///
-  /// - Parameter teacher: what a part of the loss comes from, with this batch in its layers already; only with gradients.
-  func outputLoss(_ worker: Int, findsGradients: Bool, teacher: Teacher? = nil) {
+  /// - Parameters:
+  ///   - teacher: what a part of the loss comes from, with this batch in its layers already; only with gradients.
+  ///   - values: what gives the rows a value as well.
+  func outputLoss(_ worker: Int, findsGradients: Bool, teacher: Teacher? = nil, values: ValuePass? = nil) {
     if findsGradients {
       let rows = view(plan.dNormalized).rows(rows(of: worker))
       rows.floats.update(repeating: 0, count: rows.rows * rows.columns)
@@ -26,7 +28,7 @@ extension TrainingPass {
     for start in stride(from: 0, to: batch.paddedLossCount, by: chunkRows) {
       let count = min(chunkRows, batch.paddedLossCount - start)
       let mine = team.share(of: count, worker: worker, multiple: PassBatch.rowMultiple)
-      chunkLoss(worker, start: start, rows: mine, findsGradients: findsGradients, teacher: teacher)
+      chunkLoss(worker, start: start, rows: mine, findsGradients: findsGradients, teacher: teacher, values: values)
       // A smaller last chunk is divided in another way, in places of the logits that others may still be reading.
       meet(worker)
       guard findsGradients, let weightGradients, learning.trainsOutsideLayers else { continue }
@@ -44,7 +46,7 @@ extension TrainingPass {
 
   /// z = h·Woutᵀ, loss and dz, softmax(z) - onehot without a teacher;  dh = dz·Wout. `rows` counts from the chunk's start.
   private func chunkLoss(
-    _ worker: Int, start: Int, rows: Range<Int>, findsGradients: Bool, teacher: Teacher?
+    _ worker: Int, start: Int, rows: Range<Int>, findsGradients: Bool, teacher: Teacher?, values: ValuePass?
   ) {
     guard !rows.isEmpty else { return }
     let first = start + rows.lowerBound
@@ -63,11 +65,14 @@ extension TrainingPass {
         logits: logits, targets: batch.targets + first, lossWeights: batch.lossWeights + first,
         losses: batch.losses + first, dLogits: findsGradients ? dLogits : nil)
     }
+    let lossRows = view(plan.lossRows).rows(first..<start + rows.upperBound)
+    if !findsGradients { values?.forward(lossRows, first: first) }
     lap(.loss, worker)
     guard findsGradients else { return }
     // The residual stream's gradient begins only after the loss: until then its place holds these rows.
     let dRows = view(plan.dResidual).rows(first..<start + rows.upperBound)
     multiply(worker, dLogits, weights.output, into: dRows)
+    values?.backward(worker, lossRows, first: first, dRows: dRows)
     scatterRows(dRows, batch.lossRows + first, into: view(plan.dNormalized))
     lap(.copies, worker)
   }

@@ -239,10 +239,11 @@ package final class TrainingPass {
       batch, lossWeights: lossWeights, tokensBefore: tokensBefore, mean: mean, weightsAfter: weightsAfter, teacher: nil)
   }
 
-  /// The same, perhaps with a teacher, which a part of each token's loss comes from.
+  /// The same, perhaps with a teacher, which a part of each token's loss comes from, or with values beside the logits, whose
+  /// weights `weightsAfter` sets.
   func forwardBackward(
     _ batch: Batch, lossWeights: [Float]?, tokensBefore: Int, mean: LossMean = .tokens,
-    weightsAfter: ((_ losses: TokenLosses) -> [Float])? = nil, teacher: Teacher?
+    weightsAfter: ((_ losses: TokenLosses) -> [Float])? = nil, teacher: Teacher?, values: ValuePass? = nil
   ) -> LossSum {
     guard let gradients, let vectorGradients else { preconditionFailure("this pass has no gradients") }
     fill(batch, lossWeights: lossWeights, mean: mean)
@@ -261,11 +262,11 @@ package final class TrainingPass {
       vectorGradients.zero(worker)
       lora?.zeroGradients(worker)
       if let weightsAfter {
-        outputLoss(worker, findsGradients: false)
+        outputLoss(worker, findsGradients: false, values: values)
         if worker == 0 { self.batch.setLossWeights(weightsAfter(losses)) }
         meet(worker)
       }
-      outputLoss(worker, findsGradients: true, teacher: teacher)
+      outputLoss(worker, findsGradients: true, teacher: teacher, values: values)
       backwardLayers(worker)
       guard let lora else { return }
       meet(worker)
@@ -289,12 +290,23 @@ package final class TrainingPass {
   ///
   /// - Parameter lossWeights: [tokens] in place of the batch's own.
   package func forward(_ batch: Batch, lossWeights: [Float]? = nil) -> LossSum {
+    forward(batch, lossWeights: lossWeights, values: nil)
+  }
+
+  /// The same, perhaps with values beside the logits.
+  func forward(_ batch: Batch, lossWeights: [Float]?, values: ValuePass?) -> LossSum {
     fill(batch, lossWeights: lossWeights)
     team.run { worker in
       forwardLayers(worker)
-      outputLoss(worker, findsGradients: false)
+      outputLoss(worker, findsGradients: false, values: values)
     }
     return lossSum()
+  }
+
+  /// - Parameter head: [hiddenSize].
+  func valuePass(_ head: [Float]) -> ValuePass {
+    precondition(head.count == shape.hiddenSize, "a value head of \(head.count) for \(shape.hiddenSize)")
+    return ValuePass(head, rows: batch.capacity, workers: team.count)
   }
 
   func fill(_ batch: Batch, lossWeights: [Float]?, mean: LossMean = .tokens) {

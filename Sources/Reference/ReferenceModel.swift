@@ -214,9 +214,14 @@ package struct ReferenceModel {
   /// Adds to `gradients` what `dLogits` [T, V], and the balance of experts times `documentWeights` [documents], say.
   ///
   /// A block that adds f(x) to x passes the stream's gradient on as it is, and adds that of f.
-  package mutating func backward(_ activations: Activations, dLogits: [Double], documentWeights: [Double]) {
+  ///
+  /// - Parameter dFinal: [T, n] what else reads the normalised output has found; nil where nothing does.
+  package mutating func backward(
+    _ activations: Activations, dLogits: [Double], dFinal dOther: [Double]? = nil, documentWeights: [Double]
+  ) {
     let offsets = activations.documentOffsets
-    let dFinal = projectBackward(dLogits, activations.final.output, outputKey)
+    var dFinal = projectBackward(dLogits, activations.final.output, outputKey)
+    if let dOther { add(dOther, to: &dFinal) }
     var dX = normalizeBackward(dFinal, activations.final, ParameterKey.finalNorm)
     for (number, layer) in activations.layers.enumerated().reversed() {
       let key = ParameterKey.Layer(number)

@@ -10,7 +10,7 @@ package final class ReferenceTrainingEngine: DistillingEngine {
   package let trained: ParameterTable
   private let optimizer: OptimizerKind?
   /// All weights as the model reads them, and their gradients.
-  private var model: ReferenceModel
+  var model: ReferenceModel
   /// [trained.totalCount] what training changes, and what it keeps of each.
   private var weights: [Double]
   private var gradients: [Double]
@@ -94,14 +94,24 @@ package final class ReferenceTrainingEngine: DistillingEngine {
     if case .afterForward(let function) = weights {
       dLogits = self.losses(activations, batch, function(losses)).dLogits
     }
+    addGradients(activations, dLogits: dLogits, batch, known, mean)
+    return losses
+  }
+
+  /// - Parameters:
+  ///   - lossWeights: [tokens], by which documents count in the balance of experts, unless that is 1 each.
+  ///   - dFinal: what else reads the normalised output has found.
+  func addGradients(
+    _ activations: ReferenceModel.Activations, dLogits: [Double], dFinal: [Double]? = nil, _ batch: Batch,
+    _ lossWeights: [Float], _ mean: LossMean
+  ) {
     let documents = (0..<batch.documentCount).map(batch.rows(ofDocument:))
     let documentWeights =
       switch mean {
-      case .tokens: documents.map { known[$0].reduce(0) { $0 + Double($1) } }
+      case .tokens: documents.map { lossWeights[$0].reduce(0) { $0 + Double($1) } }
       case .documents: documents.map { _ in 1.0 }
       }
-    addGradients(activations, dLogits: dLogits, documents, documentWeights: documentWeights)
-    return losses
+    addGradients(activations, dLogits: dLogits, dFinal: dFinal, documents, documentWeights: documentWeights)
   }
 
   package func forwardBackward(
@@ -113,25 +123,25 @@ package final class ReferenceTrainingEngine: DistillingEngine {
       distillation, logits: activations.logits, teacher: teacher.model.forward(batch).logits,
       targets: batch.targets.map(Int.init), lossWeights: lossWeights.map(Double.init),
       vocabulary: configuration.vocabularySize)
-    let documents = (0..<batch.documentCount).map(batch.rows(ofDocument:))
-    addGradients(
-      activations, dLogits: found.dLogits, documents,
-      documentWeights: documents.map { lossWeights[$0].reduce(0) { $0 + Double($1) } })
+    addGradients(activations, dLogits: found.dLogits, batch, lossWeights, .tokens)
     return (TokenLosses(found.losses.map(Float.init)), TokenLosses(found.crossEntropies.map(Float.init)))
   }
 
   /// Goes back through the model, and adds what it finds to the gradients and to the use of the experts.
+  ///
+  /// - Parameter dFinal: what else reads the normalised output has found.
   private func addGradients(
-    _ activations: ReferenceModel.Activations, dLogits: [Double], _ documents: [Range<Int>], documentWeights: [Double]
+    _ activations: ReferenceModel.Activations, dLogits: [Double], dFinal: [Double]? = nil, _ documents: [Range<Int>],
+    documentWeights: [Double]
   ) {
     model.gradients = [Double](repeating: 0, count: model.weights.count)
-    model.backward(activations, dLogits: dLogits, documentWeights: documentWeights)
+    model.backward(activations, dLogits: dLogits, dFinal: dFinal, documentWeights: documentWeights)
     addGradients()
     addExpertSums(activations, documents, documentWeights)
   }
 
   /// The loss of each token, 0 where its weight is 0, and the gradient of Σ weight · loss with respect to the logits.
-  private func losses(
+  func losses(
     _ activations: ReferenceModel.Activations, _ batch: Batch, _ weights: [Float]
   ) -> (losses: TokenLosses, dLogits: [Double]) {
     let (losses, dLogits) = Reference.softmaxCrossEntropy(
