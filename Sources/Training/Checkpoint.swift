@@ -8,6 +8,7 @@ import Storage
 ///
 ///     model/                 a Hugging Face model directory, or an adapter's; weights in fp32
 ///     optimizer.safetensors  `KEY.first_moment` of each weight and `KEY.second_moment` of those that AdamW moves, fp32
+///     value-head.safetensors `ValueHead`, of a stage that learns values
 ///     state.json             `TrainingState`
 ///
 /// The directory appears whole or not at all.
@@ -26,8 +27,8 @@ package enum Checkpoint {
   /// - Parameter model: what `engine` was made from, with its weights as they are now.
   /// - Throws: `FileError` when the disk does not have room (found before anything is written) or cannot be written.
   static func save(
-    _ path: String, model: TrainableModel, engine: any TrainingEngine, state: TrainingState, tokenizerDirectory: String,
-    exchange: ProcessExchange
+    _ path: String, model: TrainableModel, engine: any TrainingEngine, _ valueHead: ValueHead?, state: TrainingState,
+    tokenizerDirectory: String, exchange: ProcessExchange
   ) throws {
     let parent = parentDirectory(of: path)
     try createDirectory(parent)
@@ -48,6 +49,7 @@ package enum Checkpoint {
         try collect(moment, of: engine, exchange).withUnsafeBufferPointer { try writer.append($0) }
       }
       try writer.commit()
+      try valueHead?.save(to: directory)
       let encoder = JSONEncoder()
       encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
       try AtomicFile.write(Array(try encoder.encode(state)), to: directory + "/" + stateFile)
@@ -63,7 +65,9 @@ package enum Checkpoint {
   ///
   /// - Parameter totalSteps: of the run.
   /// - Throws: `FileError`, `ModelFileError` or `TrainingError`, each naming the file.
-  static func load(_ path: String, into engine: any TrainingEngine, totalSteps: Int) throws -> TrainingState {
+  static func load(
+    _ path: String, into engine: any TrainingEngine, _ valueHead: ValueHead?, totalSteps: Int
+  ) throws -> TrainingState {
     let file = try SafetensorsFile(path + "/" + optimizerFile)
     for moment in moments(of: engine) {
       let entry = moment.entry
@@ -75,6 +79,7 @@ package enum Checkpoint {
       }
       engine.write(moment.values, of: entry, numbers)
     }
+    try valueHead?.load(from: path)
     return try state(of: path, totalSteps: totalSteps)
   }
 
@@ -114,7 +119,7 @@ package enum Checkpoint {
     return state
   }
 
-  private static func damaged(_ path: String, _ fault: String) -> TrainingError {
+  static func damaged(_ path: String, _ fault: String) -> TrainingError {
     TrainingError("\(path): \(fault). Remove this checkpoint's directory to resume from the one before it.")
   }
 }

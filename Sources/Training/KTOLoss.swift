@@ -32,8 +32,8 @@ package struct KTOLoss: Sendable, Equatable {
   package static let metrics = [
     Metric(
       "kl", [.train, .eval], unit: "nats", label: "KL", chart: "kl", isInProgressLine: true,
-      "KTO: how far the model has moved from the reference, by answers to other prompts; not below 0; GRPO, with --beta: by its "
-        + "own answers, a token")
+      "KTO: how far the model has moved from the reference, by answers to other prompts; not below 0; GRPO and PPO, with "
+        + "--beta: by its own answers, a token")
   ]
 }
 

@@ -3,8 +3,9 @@ import Model
 
 /// How much a model is to make its own answers more or less likely.
 ///
-/// An answer has an advantage A, positive where it is better than the others to its prompt. With the log-probability π of
-/// a token, that before the first pass over the answers, μ, and r = exp(π - μ), the loss of a token is
+/// A token has an advantage A, positive where its answer is better than the others to its prompt, or where it was better than
+/// its value (`AdvantageEstimation`). With the log-probability π of a token, that before the first pass over the answers, μ, and
+/// r = exp(π - μ), the loss of a token is
 ///
 ///     grpo, dapo, dr-grpo   -min(r·A, clip(r, 1 - ε, 1 + ε')·A)      Shao et al. 2024, arXiv 2402.03300, equation 3
 ///     cispo                 -min(r, ε')·A·π, the first factor fixed  MiniMax 2025, arXiv 2506.13585, equation 4
@@ -56,9 +57,10 @@ package struct PolicyLoss: Sendable, Equatable {
     self.maximumTokens = maximumTokens
   }
 
-  /// An answer: [tokens] natural logarithms of probabilities.
+  /// An answer: [tokens] advantages, and natural logarithms of probabilities.
   package struct Answer: Sendable {
-    package var advantage: Double
+    /// A
+    package var advantages: [Double]
     /// π
     package var current: [Double]
     /// μ
@@ -69,9 +71,9 @@ package struct PolicyLoss: Sendable, Equatable {
     package var written: [Double]?
 
     package init(
-      advantage: Double, current: [Double], old: [Double], reference: [Double]? = nil, written: [Double]? = nil
+      advantages: [Double], current: [Double], old: [Double], reference: [Double]? = nil, written: [Double]? = nil
     ) {
-      self.advantage = advantage
+      self.advantages = advantages
       self.current = current
       self.old = old
       self.reference = reference
@@ -115,7 +117,7 @@ package struct PolicyLoss: Sendable, Equatable {
     for index in 0..<count {
       let current = answer.current[index]
       let token = tokenLoss(
-        current, logRatio: shape == .gspo ? meanLogRatio : logRatios[index], answer.advantage)
+        current, logRatio: shape == .gspo ? meanLogRatio : logRatios[index], answer.advantages[index])
       result.loss += token.loss * importance[index]
       result.derivatives.append(token.derivative * importance[index])
       result.clippedLow += token.isClippedLow ? 1 : 0

@@ -23,7 +23,7 @@ package struct PolicyObjective: Objective {
 
   package func weights(_ losses: TokenLosses, of batch: Batch, addingTo sums: inout MetricSums) -> [Float] {
     var weights = [Float](repeating: 0, count: batch.tokenCount)
-    let advantages = batch[.advantage] ?? []
+    guard let advantages = batch[.advantage] else { preconditionFailure("answers without advantages") }
     let (old, reference, written) = (
       batch[.oldLogProbability], batch[.referenceLogProbability], batch[.writtenLogProbability]
     )
@@ -33,7 +33,7 @@ package struct PolicyObjective: Objective {
       let current = rows.map { -Double(losses.values[$0]) }
       let result = loss(
         PolicyLoss.Answer(
-          advantage: Double(advantages[document]), current: current, old: column(old) ?? current,
+          advantages: rows.map { Double(advantages[$0]) }, current: current, old: column(old) ?? current,
           reference: column(reference), written: column(written)))
       for (row, derivative) in zip(rows, result.derivatives) { weights[row] = Float(-derivative) }
       let count = Double(rows.count)
@@ -62,6 +62,7 @@ package struct PolicyObjective: Objective {
   private static let documentMetrics: [(String, DocumentColumn)] = [
     ("reward", .totalReward), ("reward_std", .groupDeviation), ("frac_reward_zero_std", .isGroupEqual),
     ("completions/mean_length", .answerLength), ("completions/clipped_ratio", .isTruncated),
+    ("explained_variance", .explainedVariance),
   ]
 
   /// Under the names that trl gives them.
@@ -69,39 +70,39 @@ package struct PolicyObjective: Objective {
     Metric(
       "reward", [.train, .eval], label: "reward", format: .decimals(3), chart: "reward", smallerIsBetter: false,
       summary: .last, isInProgressLine: true, isInWatchText: true,
-      "GRPO: the weighted sum of the rewards, mean over answers; held out: of the likeliest answers"),
+      "own answers: the weighted sum of the rewards, mean over answers; held out: of the likeliest answers"),
     Metric(
       "reward_std", label: "reward deviation", format: .decimals(3), chart: "rewardDeviation",
-      "GRPO: deviation of the rewards of the answers to one prompt, mean over prompts"),
+      "own answers: deviation of the rewards of the answers to one prompt, mean over prompts; PPO: of all answers"),
     Metric(
       "frac_reward_zero_std", unit: "share", format: .percent,
       "GRPO: the share of prompts whose answers all have the same reward, from which nothing is learned"),
     Metric(
       "completions/mean_length", [.train, .eval], unit: "tokens", label: "answer length", format: .decimals(1),
-      chart: "answerLength", "GRPO: tokens of an answer, its end included"),
+      chart: "answerLength", "own answers: tokens of an answer, its end included"),
     Metric(
       "completions/clipped_ratio", [.train, .eval], unit: "share", format: .percent,
-      "GRPO: the share of answers that were cut at the most tokens"),
+      "own answers: the share of answers that were cut at the most tokens"),
     Metric(
       "clip_ratio/low_mean", unit: "share", format: .percent,
-      "GRPO: the share of tokens that have become so much less likely that they are left alone"),
+      "own answers: the share of tokens that have become so much less likely that they are left alone"),
     Metric(
-      "clip_ratio/high_mean", unit: "share", format: .percent, "GRPO: the same of those that have become more likely"),
+      "clip_ratio/high_mean", unit: "share", format: .percent,
+      "own answers: the same of those that have become more likely"),
     Metric(
       "entropy", unit: "nats/token", label: "entropy", format: .decimals(3), chart: "entropy", summary: .last,
-      isInProgressLine: true, "GRPO: of the next token, estimated by the mean of -log p of the tokens that were written"
-    ),
+      isInProgressLine: true,
+      "own answers: of the next token, estimated by the mean of -log p of the tokens that were written"),
     Metric(
       "sampling/sampling_logp_difference/mean", unit: "nats/token", format: .scientific,
-      "GRPO: how far apart a token's log-probability is when it is written and when it is trained on"),
+      "own answers: how far apart a token's log-probability is when it is written and when it is trained on"),
     Metric(
       "sampling/importance_sampling_ratio/mean", [.train],
-      "GRPO: the mean weight that corrects for that difference (--importance-limit)"),
+      "own answers: the mean weight that corrects for that difference (--importance-limit)"),
   ]
 }
 
 extension DocumentColumn {
-  static let advantage = DocumentColumn("advantage")
   static let totalReward = DocumentColumn("reward")
   static let groupDeviation = DocumentColumn("reward_std")
   static let isGroupEqual = DocumentColumn("frac_reward_zero_std")
@@ -111,6 +112,7 @@ extension DocumentColumn {
 }
 
 extension TokenColumn {
+  static let advantage = TokenColumn("advantage")
   /// Before the first pass over the answers.
   static let oldLogProbability = TokenColumn("old log-probability")
   static let referenceLogProbability = TokenColumn("reference log-probability")

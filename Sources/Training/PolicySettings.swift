@@ -3,11 +3,14 @@ import Rewards
 
 extension SettingList {
   package var promptsPerStep: Setting<Int> {
-    Setting("prompts-per-step", default: 16, in: 1...65536, help: "Prompts that the answers of a step are to.")
+    Setting(
+      "prompts-per-step", kind: .integer(1...65536), help: "Prompts that the answers of a step are to."
+    ) { $0.learnsValues ? 64 : 16 }
   }
   package var answersPerPrompt: Setting<Int> {
     Setting(
-      "answers", default: 8, in: 2...1024, help: "Answers to each prompt, which are compared with each other.")
+      "answers", kind: .integer(2...1024), help: "Answers to each prompt, which are compared with each other."
+    ) { $0.learnsValues ? 1 : 8 }
   }
   package var answerTokens: Setting<Int> {
     Setting("answer-tokens", default: 128, in: 1...1 << 20, help: "Most tokens of an answer.")
@@ -61,13 +64,13 @@ extension SettingList {
     OpenSetting(
       "clip-low", kind: .number(0...1),
       help: "A token that has become less likely by more than this share is not made less likely still.",
-      defaultText: { _ in "0.2; gspo 0.0003" })
+      defaultText: { $0.learnsValues ? "0.2" : "0.2; gspo 0.0003" })
   }
   package var clipHigh: OpenSetting<Double> {
     OpenSetting(
       "clip-high", kind: .number(0...1000),
       help: "The same upwards; for cispo the largest ratio that counts.",
-      defaultText: { _ in "0.2; dapo 0.28, gspo 0.0004, cispo 5" })
+      defaultText: { $0.learnsValues ? "0.2" : "0.2; dapo 0.28, gspo 0.0004, cispo 5" })
   }
   package var divergence: Setting<Double> {
     Setting(
@@ -75,7 +78,9 @@ extension SettingList {
       help: "Strength of the pull towards the starting model, which is then in memory as well; 0: none.")
   }
   package var passes: Setting<Int> {
-    Setting("passes", default: 1, in: 1...100, help: "Steps of the optimizer on the same answers.")
+    Setting("passes", kind: .integer(1...100), help: "Steps of the optimizer on the same answers.") {
+      $0.learnsValues ? 4 : 1
+    }
   }
   package var scaleRewards: OpenSetting<RewardScale> {
     OpenSetting(
@@ -94,15 +99,19 @@ extension SettingList {
         + "count alike.")
   }
 
-  /// The options of a stage that learns from its own answers.
-  var policySettings: [SettingDescription] {
+  /// The options of all stages that learn from their own answers.
+  var rolloutSettings: [SettingDescription] {
     [
       promptsPerStep.description, answersPerPrompt.description, answerTokens.description, temperature.description,
       topK.description, topP.description, writingPrecision.description, rewards.description, rewardCommand.description,
-      rewardSeconds.description, policyLoss.description, clipLow.description, clipHigh.description,
-      divergence.description, passes.description, scaleRewards.description, maskTruncated.description,
-      importanceLimit.description,
+      rewardSeconds.description, clipLow.description, clipHigh.description, divergence.description,
+      passes.description, maskTruncated.description, importanceLimit.description,
     ]
+  }
+
+  /// The options of one that compares answers with each other.
+  var policySettings: [SettingDescription] {
+    rolloutSettings + [policyLoss.description, scaleRewards.description]
   }
 }
 

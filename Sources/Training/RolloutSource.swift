@@ -12,6 +12,8 @@ import Storage
 package final class RolloutSource: BatchSource {
   private let plan: TrainingPlan
   private let engine: any TrainingEngine
+  /// Nil where answers are compared with each other, rather than with what they were expected to be worth.
+  private let valueHead: ValueHead?
   private let exchange: ProcessExchange
   private let scorer: AnswerScorer
   /// The model at the start; nil without a divergence from it.
@@ -30,6 +32,7 @@ package final class RolloutSource: BatchSource {
   init(_ context: StageContext) throws {
     plan = context.plan
     engine = context.engine
+    valueHead = context.valueHead
     exchange = context.exchange
     scorer = try AnswerScorer(context)
     tasks = try TaskDocuments(plan.dataset).training
@@ -79,8 +82,12 @@ package final class RolloutSource: BatchSource {
       }
     }
     let scored = try scorer.write(requests, tasks: numbers.map { tasks[$0] }, with: engine)
-    let (advantages, deviations) = PolicyLoss.advantages(
-      scored.map(\.reward), groupSize: groupSize, scale: settings.rewardScale)
+    let rewards = scored.map(\.reward)
+    // Those of values are found when the batches are there that values are computed of.
+    let (advantages, deviations) =
+      valueHead == nil
+      ? PolicyLoss.advantages(rewards, groupSize: groupSize, scale: settings.rewardScale)
+      : ([], PolicyLoss.advantages(rewards, groupSize: rewards.count, scale: .none).deviations)
     var packed: [Batch] = []
     var batch = Batch()
     var members: [Int] = []
@@ -101,41 +108,67 @@ package final class RolloutSource: BatchSource {
       members.append(index)
     }
     close()
-    if settings.passes > 1 { addColumn(.oldLogProbability, of: engine, to: &packed) }
-    if let reference { addColumn(.referenceLogProbability, of: reference, to: &packed) }
+    if let reference { addLogProbabilities(.referenceLogProbability, of: reference, to: &packed) }
+    if let valueHead {
+      addColumns([.oldLogProbability, .oldValue], to: &packed) { [engine] batch in
+        guard let engine = engine as? any ValuingEngine else { preconditionFailure("an engine without values") }
+        let found = engine.forward(batch, valueHead: valueHead.weights)
+        return [found.losses.values.map { -$0 }, found.values]
+      }
+      AdvantageEstimation(settings).fill(&packed)
+    } else if settings.passes > 1 {
+      addLogProbabilities(.oldLogProbability, of: engine, to: &packed)
+    }
     return packed
   }
 
+  /// - Parameters:
+  ///   - advantages: [requests], or none where they are found later.
+  ///   - deviations: of the rewards of each group, or of all.
   private func fillColumns(
     _ batch: inout Batch, _ answers: [ScoredAnswer], _ requests: [AnswerRequest], _ members: [Int],
     _ advantages: [Double], _ deviations: [Double]
   ) {
-    let groups = members.map { $0 / plan.settings.answersPerPrompt }
     var written = [Float](repeating: 0, count: batch.tokenCount)
+    var ofTokens = written
     for (document, answer) in answers.enumerated() {
+      let rows = batch.rows(ofDocument: document)
       // The row that reads the last token of the prompt predicts the first of the answer.
-      let first = batch.rows(ofDocument: document).lowerBound + requests[members[document]].prompt.count - 1
+      let first = rows.lowerBound + requests[members[document]].prompt.count - 1
       for (offset, value) in answer.logProbabilities.enumerated() { written[first + offset] = value }
+      if !advantages.isEmpty { for row in rows { ofTokens[row] = Float(advantages[members[document]]) } }
     }
     batch[.writtenLogProbability] = written
-    batch[.advantage] = members.map { Float(advantages[$0]) }
     batch[.totalReward] = answers.map { Float($0.reward) }
-    batch[.groupDeviation] = groups.map { Float(deviations[$0]) }
-    batch[.isGroupEqual] = groups.map { deviations[$0] == 0 ? 1 : 0 }
+    if valueHead == nil {
+      let groups = members.map { $0 / plan.settings.answersPerPrompt }
+      batch[.advantage] = ofTokens
+      batch[.groupDeviation] = groups.map { Float(deviations[$0]) }
+      batch[.isGroupEqual] = groups.map { deviations[$0] == 0 ? 1 : 0 }
+    } else {
+      batch[.groupDeviation] = members.map { _ in Float(deviations[0]) }
+    }
     batch[.answerLength] = answers.map { Float($0.chosenCount) }
     batch[.isTruncated] = answers.map { $0.isTruncated ? 1 : 0 }
     for (place, name) in scorer.names.enumerated() { batch[.reward(name)] = answers.map { Float($0.parts[place]) } }
   }
 
+  private func addLogProbabilities(_ column: TokenColumn, of engine: any TrainingEngine, to batches: inout [Batch]) {
+    addColumns([column], to: &batches) { [engine.forward($0, lossWeights: nil).values.map { -$0 }] }
+  }
+
   /// Each process computes some of the batches, and all get the sum, of which the others' part is 0.
-  private func addColumn(_ column: TokenColumn, of engine: any TrainingEngine, to batches: inout [Batch]) {
+  private func addColumns(
+    _ columns: [TokenColumn], to batches: inout [Batch], _ values: (Batch) -> [[Float]]
+  ) {
     for index in batches.indices {
-      var values = [Float](repeating: 0, count: batches[index].tokenCount)
-      if index % exchange.count == exchange.rank {
-        values = engine.forward(batches[index], lossWeights: nil).values.map { -$0 }
+      let zeros = [Float](repeating: 0, count: batches[index].tokenCount)
+      var found = columns.map { _ in zeros }
+      if index % exchange.count == exchange.rank { found = values(batches[index]) }
+      for (column, values) in zip(columns, found) {
+        batches[index][column] =
+          exchange.isAlone ? values : exchange.sum(values.map(Double.init)).map { Float($0) }
       }
-      if !exchange.isAlone { values = exchange.sum(values.map(Double.init)).map { Float($0) } }
-      batches[index][column] = values
     }
   }
 }

@@ -198,7 +198,7 @@ extension Stage {
 
 extension SettingDescription {
   /// The same setting as it is in one stage.
-  fileprivate func with(kind: SettingKind? = nil, help: String) -> SettingDescription {
+  func with(kind: SettingKind? = nil, help: String) -> SettingDescription {
     SettingDescription(
       name: name, kind: kind ?? self.kind, placeholder: placeholder, help: help, freedom: freedom,
       defaultText: defaultText, standard: standard, valueInOlderRuns: valueInOlderRuns)

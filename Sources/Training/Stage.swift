@@ -18,6 +18,8 @@ package struct Stage: Sendable, Equatable {
   package private(set) var recomputesByDefault = false
   /// Whether its models give a text a score, rather than write.
   package var scores = false
+  /// Whether a value head is trained beside the model.
+  package var learnsValues = false
   /// Options that no other stage has.
   package var ownSettings: [SettingDescription] = []
   /// What it reports in addition to what all stages do.
@@ -48,7 +50,7 @@ package struct Stage: Sendable, Equatable {
   /// Whether a run may begin with random weights, rather than with a model.
   package var canMakeModel: Bool { !modelsAnswer }
 
-  package static let all: [Stage] = [.pretrain, .sft, .lora, .dpo, .kto, .reward, .grpo]
+  package static let all: [Stage] = [.pretrain, .sft, .lora, .dpo, .kto, .reward, .grpo, .ppo]
 
   /// From nothing or from another model, on plain documents. Optimizer and rate are those that learned most: docs/LOG.md.
   package static let pretrain = Stage(

@@ -11,6 +11,8 @@ package struct StageContext {
   package let exchange: ProcessExchange
   package let engine: any TrainingEngine
   package let engines: any TrainingEngineProvider
+  /// Nil for a stage that learns no values.
+  package let valueHead: ValueHead?
   /// Nil where the program has none, which only a stage that learns from its own answers needs.
   package let writer: (any RolloutWriter)?
   /// Gets what is being done and the share of it that is done; stops it by giving false.

@@ -26,6 +26,8 @@ package final class Trainer {
   private let sinks: [any MetricsSink]
   private let continuations: Continuations?
   private let writer: (any RolloutWriter)?
+  /// Nil for a stage that learns no values.
+  private let valueHead: ValueHead?
   /// Where checkpoints get the tokenizer's files from: the run's own model as soon as it has one, since checkpoints go.
   private var tokenizerDirectory: String
   /// The stage's, prepared when training begins.
@@ -63,14 +65,16 @@ package final class Trainer {
     guard exchange.isAlone || shared != nil else {
       throw TrainingError("this engine trains in one process. Start it without mpirun.")
     }
+    let valueHead = try plan.makeValueHead(engine)
+    self.valueHead = valueHead
     let state =
-      try plan.checkpoint.map { try Checkpoint.load($0, into: engine, totalSteps: plan.totalSteps) }
+      try plan.checkpoint.map { try Checkpoint.load($0, into: engine, valueHead, totalSteps: plan.totalSteps) }
       ?? TrainingState()
     self.state = state
     source = try plan.stage.makeSource(
       StageContext(
         plan: plan, position: state.position, run: run, exchange: exchange, engine: engine, engines: engines,
-        writer: writer
+        valueHead: valueHead, writer: writer
       ) { _, _ in true })
     schedule = plan.schedule
     tokenizerDirectory = plan.tokenizerDirectory
@@ -191,6 +195,7 @@ package final class Trainer {
   ///   weights.
   private func accumulateGradients() throws -> (sums: MetricSums, tokens: Int) {
     engine.zeroGradients()
+    valueHead?.zeroGradient()
     clock.lap(\.optimizer)
     let microBatches = try source.prepareStep()
     let share = StepShare(microBatches, rank: exchange.rank, ranks: exchange.count)
@@ -220,6 +225,7 @@ package final class Trainer {
     sums += engine.sums
     sums = sums.summed(over: exchange)
     exchange.finishReductions()
+    valueHead?.sumGradient(over: exchange)
     clock.lap(\.exchange)
     return (sums, share.tokenCount)
   }
@@ -235,13 +241,15 @@ package final class Trainer {
     let settings = plan.settings
     // PyTorch's clip_grad_norm_ adds the same 1e-6.
     let clip = settings.gradientClip > 0 ? min(1, settings.gradientClip / (norm + 1e-6)) : 1
-    engine.step(
-      OptimizerStep(
-        number: step, gradientScale: clip / weight,
-        adamW: .init(
-          learningRate: rate, beta1: settings.beta1, beta2: settings.beta2, epsilon: settings.epsilon,
-          weightDecay: settings.weightDecay),
-        muon: .init(learningRate: rate, weightDecay: settings.weightDecay)))
+    var optimizerStep = OptimizerStep(
+      number: step, gradientScale: clip / weight,
+      adamW: .init(
+        learningRate: rate, beta1: settings.beta1, beta2: settings.beta2, epsilon: settings.epsilon,
+        weightDecay: settings.weightDecay),
+      muon: .init(learningRate: rate, weightDecay: settings.weightDecay))
+    engine.step(optimizerStep)
+    optimizerStep.adamW.learningRate = rate / settings.learningRate * settings.valueLearningRate
+    valueHead?.step(optimizerStep)
     clock.lap(\.optimizer)
     guard let shared else { return norm }
     exchange.distribute(shared.weightBuffer, shared.parts)
@@ -250,10 +258,11 @@ package final class Trainer {
     return norm
   }
 
-  /// Of the summed gradients of all processes.
+  /// Of the summed gradients of all processes, the value head's included.
   private func gradientNorm() -> Double {
-    guard let shared else { return engine.gradientNorm() }
-    return exchange.sum(shared.gradientSquares()).reduce(0, +).squareRoot()
+    let norm =
+      shared.map { exchange.sum($0.gradientSquares()).reduce(0, +).squareRoot() } ?? engine.gradientNorm()
+    return valueHead.map { (norm * norm + $0.gradientSquare).squareRoot() } ?? norm
   }
 
   private func nonFinite(_ what: String, step: Int, rate: Double) -> TrainingError {
@@ -274,7 +283,7 @@ package final class Trainer {
       try plan.stage.makeObjectives(
         StageContext(
           plan: plan, position: state.position, run: run, exchange: exchange, engine: engine, engines: engines,
-          writer: writer
+          valueHead: valueHead, writer: writer
         ) { [self] what, share in
           try record(.preparing(what: what, share: share))
           return isWanted()
@@ -353,7 +362,7 @@ package final class Trainer {
   /// Writes a checkpoint. Only when it is whole do older ones go.
   private func save() throws {
     engine.copyWeights(to: model.trained)
-    guard model.trained.areFinite else {
+    guard model.trained.areFinite, valueHead?.areFinite ?? true else {
       throw nonFinite("a weight", step: state.step, rate: schedule.rate(step: state.step))
     }
     // An interruption does not wait for an evaluation: the last one may be of earlier weights.
@@ -368,8 +377,8 @@ package final class Trainer {
     try metrics.synchronize()
     let path = run.checkpointPath(state.step)
     try Checkpoint.save(
-      path, model: model, engine: engine, state: state,
-      tokenizerDirectory: tokenizerDirectory, exchange: exchange)
+      path, model: model, engine: engine, valueHead, state: state, tokenizerDirectory: tokenizerDirectory,
+      exchange: exchange)
     try publish()
     try LossPlot(
       title: plan.title, lossName: "loss (\(objectives.training.lossUnit))",

@@ -316,6 +316,15 @@ package struct TrainingPlan {
     }
   }
 
+  /// - Throws: `TrainingError` when the engine computes no values.
+  func makeValueHead(_ engine: any TrainingEngine) throws(TrainingError) -> ValueHead? {
+    guard stage.learnsValues else { return nil }
+    guard engine is any ValuingEngine else {
+      throw TrainingError("this engine computes no values, which \(stage.name) learns. Leave out --device gpu.")
+    }
+    return ValueHead(width: configuration.hiddenSize)
+  }
+
   /// Values that the optimizer changes.
   package var trainedParameterCount: Int {
     settings.lora?.parameterCount(configuration)

@@ -1,7 +1,7 @@
-"""`minimind grpo` as a process that is killed among its own answers, and with tools. By several processes: test_processes.py.
+"""`minimind grpo` and `ppo` as processes that are killed among their own answers, and with tools. By several processes: test_processes.py.
 
 What a run learns, and that it goes on to the bit where it was asked to stop, is tested in
-Tests/TrainingTests/PolicyRunTests.swift; the losses are trl's in test_grpo.py.
+Tests/TrainingTests/PolicyRunTests.swift and ValueRunTests.swift; the losses are trl's in test_grpo.py and test_ppo.py.
 """
 
 import json
@@ -14,8 +14,8 @@ from conftest import PATIENCE, wait_until
 
 from test_training import FEW, data, losses, start, steps, weights  # noqa: F401 (fixtures)
 
-GRPO = ["--micro-batch-tokens", 256, "--prompts-per-step", 4, "--answers", 4, "--answer-tokens", 24, "--learning-rate",
-        1e-3, "--precision", "fp32"]
+FEW_ANSWERS = ["--micro-batch-tokens", 256, "--prompts-per-step", 4, "--answers", 4, "--answer-tokens", 24,
+               "--learning-rate", 1e-3, "--precision", "fp32"]
 
 
 @pytest.fixture(scope="module")
@@ -32,12 +32,12 @@ def prompts(minimind, data):  # noqa: F811
     return data
 
 
-def grpo(prompts, output, *options):
-    return ["grpo", "--from", prompts / "chat", "--data", prompts / "grpo", "--output", output, *GRPO, *options]
+def own_answers(stage, prompts, output, *options):
+    return [stage, "--from", prompts / "chat", "--data", prompts / "grpo", "--output", output, *FEW_ANSWERS, *options]
 
 
-@pytest.mark.parametrize("passes", [1, 2])
-def test_killed_among_its_answers(minimind, start, prompts, tmp_path, passes):  # noqa: F811
+@pytest.mark.parametrize("stage, passes", [("grpo", 1), ("grpo", 2), ("ppo", 2)])
+def test_killed_among_its_answers(minimind, start, prompts, tmp_path, stage, passes):  # noqa: F811
     """kill -9 while the answers of a step are written or scored: the run makes them again, and ends with the same bits."""
     counter = tmp_path / "calls"
     program = tmp_path / "reward.py"
@@ -55,11 +55,11 @@ for line in lines:
 """)
     options = ["--reward", "check", "--reward-command", f"{sys.executable} {program}", "--steps", 12, "--passes", passes,
                "--checkpoint-interval", 2, "--eval-interval", 6]
-    minimind(*grpo(prompts, tmp_path / "whole", *options), "--threads", 1)
+    minimind(*own_answers(stage, prompts, tmp_path / "whole", *options), "--threads", 1)
     counter.unlink()
 
     run = tmp_path / "killed"
-    arguments = [*grpo(prompts, run, *options), "--threads", 1]
+    arguments = [*own_answers(stage, prompts, run, *options), "--threads", 1]
     kills = 0
     os.environ["KILLS"] = "1"
     try:
@@ -75,7 +75,7 @@ for line in lines:
             if process.returncode != -signal.SIGKILL:
                 break
             kills += 1
-            arguments = ["grpo", "--resume", run]
+            arguments = [stage, "--resume", run]
     finally:
         del os.environ["KILLS"]
     assert process.returncode == 0 and kills >= 2

@@ -18,7 +18,7 @@ import pytest
 from conftest import PATIENCE, wait_until
 from safetensors.numpy import load_file
 
-from test_learning import grpo, prompts  # noqa: F401 (a fixture)
+from test_learning import own_answers, prompts  # noqa: F401 (a fixture)
 from test_training import data, losses, steps  # noqa: F401 (a fixture)
 
 SMALL = ["--batch-tokens", 1024, "--micro-batch-tokens", 128, "--sequence-length", 64, "--precision", "fp32"]
@@ -98,12 +98,13 @@ def test_any_number_of_processes(minimind, mpirun, data, tmp_path, model):  # no
     assert record["options"] == json.loads((tmp_path / "one/training.json").read_text())["options"]
 
 
-@pytest.mark.parametrize("options", [[], ["--beta", 0.05, "--passes", 2]])
-def test_two_processes_learn_from_their_answers(minimind, mpirun, prompts, tmp_path, options):  # noqa: F811
+@pytest.mark.parametrize("stage, options", [
+    ("grpo", []), ("grpo", ["--beta", 0.05, "--passes", 2]), ("ppo", ["--beta", 0.05, "--passes", 2])])
+def test_two_processes_learn_from_their_answers(minimind, mpirun, prompts, tmp_path, stage, options):  # noqa: F811
     """Two processes share the writing and the learning, and end with the weights of one, but for rounding."""
     options = [*options, "--steps", 4, "--eval-interval", 4]
-    minimind(*grpo(prompts, tmp_path / "one", *options), "--threads", 1)
-    mpirun(2, *grpo(prompts, tmp_path / "two", *options))
+    minimind(*own_answers(stage, prompts, tmp_path / "one", *options), "--threads", 1)
+    mpirun(2, *own_answers(stage, prompts, tmp_path / "two", *options))
     assert_close(tmp_path / "two/model/model.safetensors", tmp_path / "one/model/model.safetensors")
     one, two = losses(tmp_path / "one"), losses(tmp_path / "two")
     assert [row.get("train/reward") for row in two] == [row.get("train/reward") for row in one]

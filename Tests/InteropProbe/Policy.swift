@@ -24,7 +24,11 @@ func writePolicy(model: String, case path: String, output: String) throws {
     let isMasked = answer["masked"]?.boolValue ?? false
     batch.append(document: prompt + ids(answer, "answer")) { !isMasked && $0 >= prompt.count }
   }
-  batch[DocumentColumn("advantage")] = answers.map { Float($0["advantage"]?.doubleValue ?? 0) }
+  var advantages = [Float](repeating: 0, count: batch.tokenCount)
+  for (document, answer) in answers.enumerated() {
+    for row in batch.rows(ofDocument: document) { advantages[row] = Float(answer["advantage"]?.doubleValue ?? 0) }
+  }
+  batch[TokenColumn("advantage")] = advantages
   for (name, column) in [
     ("old", "old log-probability"), ("reference", "reference log-probability"), ("written", "written log-probability"),
   ] where answers[0][name] != nil {

@@ -21,6 +21,7 @@ import Training
 ///     interop-probe reward MODEL DATA OUTPUT.safetensors
 ///     interop-probe distillation MODEL TEACHER DOCUMENTS.json ALPHA TEMPERATURE BETA OUTPUT.safetensors
 ///     interop-probe policy MODEL CASE.json OUTPUT.safetensors
+///     interop-probe values MODEL CASE.json OUTPUT.safetensors
 ///     interop-probe distributions CASES.json
 ///     interop-probe structured TOKENIZER CASES.json
 ///     interop-probe templates
@@ -42,6 +43,8 @@ import Training
 /// the mean over tokens.
 /// `policy` takes the `answers` of a case as one batch (`prompt`, `answer`, `advantage`, `old`, `reference`, `written`), with
 /// the loss by its name and its settings, and writes `loss`, what is reported, and the gradient of each weight.
+/// `values` does the same for PPO: also the gradient of the `head`, and `advantages` and `returns` of all tokens that answers have,
+/// from their `reward`, `old_values` and log-probabilities.
 /// `distributions` prints, for each case of `logits`, `context` and sampling settings by their names in the API, the
 /// probability of each token, as JSON.
 /// `structured` prints, for each case of a `response_format`, a `seed` and `documents`: what is wrong with the format, or a
@@ -66,6 +69,7 @@ func run(_ arguments: [String]) throws {
   case ("reward", 4): try writeReward(model: arguments[1], data: arguments[2], output: arguments[3])
   case ("distillation", 8): try writeDistillation(arguments)
   case ("policy", 4): try writePolicy(model: arguments[1], case: arguments[2], output: arguments[3])
+  case ("values", 4): try writeValues(model: arguments[1], case: arguments[2], output: arguments[3])
   case ("distributions", 2): try printDistributions(arguments[1])
   case ("structured", 3): try printStructured(tokenizer: arguments[1], cases: arguments[2])
   case ("templates", 1): try printTemplates()

@@ -50,8 +50,13 @@ struct MetricTableTests {
       settings.steps = 2
       (settings.promptsPerStep, settings.answersPerPrompt, settings.answerTokens, settings.divergence) = (2, 2, 8, 0.1)
       let (_, learner) = try tiny.train(settings, stage: .grpo, output: "learner")
+      settings = tiny.settings(.ppo)
+      settings.from = base
+      (settings.steps, settings.passes, settings.divergence) = (2, 1, 0.1)
+      (settings.promptsPerStep, settings.answerTokens) = (4, 8)
+      let (_, valued) = try tiny.train(settings, stage: .ppo, output: "valued")
       var found: Set<String> = []
-      for path in [base, aligned, odds, judged, scoring, taught, learner] {
+      for path in [base, aligned, odds, judged, scoring, taught, learner, valued] {
         for line in try text(path + "/metrics.jsonl").split(separator: "\n") {
           guard case .object(let members) = try JSON(parsing: String(line)) else { continue }
           found.formUnion(members.map(\.key))

@@ -17,7 +17,7 @@ struct PolicyLossTests {
 
   private func answer(_ advantage: Double, _ shifts: [Double]) -> PolicyLoss.Answer {
     PolicyLoss.Answer(
-      advantage: advantage, current: zip(Self.old, shifts).map { $0 + $1 }, old: Self.old,
+      advantages: Self.old.map { _ in advantage }, current: zip(Self.old, shifts).map { $0 + $1 }, old: Self.old,
       reference: [-1.0, -0.5, -2.0, -1.4, -1.2], written: Self.old.map { $0 - 0.4 })
   }
 
@@ -52,7 +52,7 @@ struct PolicyLossTests {
 
   @Test("in the first pass nothing is clipped, and grpo, dapo and reinforce have one gradient but for their means")
   func firstPass() {
-    let begin = PolicyLoss.Answer(advantage: 0.5, current: Self.old, old: Self.old)
+    let begin = PolicyLoss.Answer(advantages: Self.old.map { _ in 0.5 }, current: Self.old, old: Self.old)
     for shape in PolicyLoss.Shape.allCases {
       let result = policy(shape)(begin)
       let scale: Double =
@@ -64,7 +64,7 @@ struct PolicyLossTests {
       #expect(result.derivatives.allSatisfy { abs($0 + 0.5 * scale) < 1e-12 }, "\(shape)")
       #expect(result.clippedLow + result.clippedHigh == 0)
     }
-    #expect(policy(.dapo)(PolicyLoss.Answer(advantage: 1, current: [], old: [])).loss == 0)
+    #expect(policy(.dapo)(PolicyLoss.Answer(advantages: [], current: [], old: [])).loss == 0)
   }
 
   @Test("advantages are the rewards less the mean of their group, by the deviation that is asked for")

@@ -35,7 +35,7 @@ struct DefaultsTests {
 
   @Test("a number that a help page gives as a default is the option's own value, or one that training resolves")
   func numbers() throws {
-    let resolved = ["pretrain", "sft", "lora", "dpo", "kto", "reward", "grpo"].map { [$0] }
+    let resolved = ["pretrain", "sft", "lora", "dpo", "kto", "reward", "grpo", "ppo"].map { [$0] }
     for command in allCommands where !resolved.contains(command.path) {
       for option in command.options where Double(option.defaultText ?? "") != nil {
         #expect(try defaultValue(option) == option.defaultText, "\(command.name) --\(option.name)")

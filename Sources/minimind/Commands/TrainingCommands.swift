@@ -38,6 +38,11 @@ let grpoCommand = trainingCommand(
   .grpo, summary: "lets a model learn from its own answers, by what they are worth (GRPO)",
   example: "minimind grpo --from my-chat --data my-prompts --output my-learner")
 
+/// `minimind ppo`: the same with a value for each token.
+let ppoCommand = trainingCommand(
+  .ppo, summary: "lets a model learn from its own answers, token by token, with a value head (PPO)",
+  example: "minimind ppo --from my-chat --data my-prompts --output my-learner")
+
 private func trainingCommand(_ stage: Stage, summary: String, example: String) -> Command {
   // What its help says; a run has the default of its device.
   let stage = stage.computed(by: TrainingDevice.cpu.engines)
