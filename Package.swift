@@ -67,9 +67,9 @@ let package = Package(
     // Computations as values: a graph of operations, its text for compilers, and an interpreter.
     room("Programs", imports: ["Model"]),
     // The transformer as such computations, forward and backward, and an engine for training that runs them.
-    room("ProgramEngine", imports: ["Machine", "Model", "Programs"]),
+    room("ProgramEngine", imports: ["Storage", "Machine", "Model", "Programs"]),
     // What compiles and runs them on a device.
-    room("PJRT", imports: ["Storage", "Model", "Programs", "CPJRT"]),
+    room("PJRT", imports: ["Storage", "Model", "Programs", "CPJRT"], resources: [.embedInCode("attention.cu")]),
     room("StructuredOutput", imports: ["Storage", "Tokenization"]),
     // Tasks whose answers can be checked, and what answers are worth.
     room("Rewards", imports: ["Storage", "Vision", "Tokenization", "StructuredOutput", "CPCRE2"]),
@@ -128,7 +128,7 @@ let package = Package(
       of: "CPUEngine",
       imports: ["TestSupport", "Model", "Compute", "ModelFiles", "Reference", "Programs", "ProgramEngine", "PJRT"]),
     tests(of: "Programs", imports: ["Model"]),
-    tests(of: "PJRT", imports: ["TestSupport", "Model", "Programs"]),
+    tests(of: "PJRT", imports: ["TestSupport", "Model", "Programs", "ProgramEngine"]),
     tests(of: "ProgramEngine", imports: ["TestSupport", "Model", "Programs", "Reference"]),
     tests(of: "Tokenization", imports: ["TestSupport", "Storage", "Templates"]),
     tests(of: "Templates", imports: ["TestSupport", "Storage"]),

@@ -2,8 +2,9 @@
 """Checks and measures a GPU, in at most ten minutes; scripts/gpu_check.sh finds what it needs.
 
 1. The tests of the engine on the device: golden data of MiniMind v1 in fp32 and bf16, every operation against the
-   interpreter. They have to be built (`swift build -c release --build-tests`).
-2. The speed of optimizer steps in bf16, beside PyTorch with torch.compile on the same shapes, in the same minutes.
+   interpreter, and the kernel of attention against the composed one. They have to be built
+   (`swift build -c release --build-tests`).
+2. The speed of both forms of attention, and of optimizer steps in bf16, beside PyTorch with torch.compile on the same shapes, in the same minutes.
 3. Two runs with the same seed, whose weights are compared byte by byte; where they differ, two more with
    XLA_FLAGS=--xla_gpu_deterministic_ops=true.
 
@@ -135,6 +136,11 @@ def markdown(record):
         lines.append(f"| {model} | {record['micro_batch_tokens']} | {own} | "
                      f"{f'{share:.0%}' if share is not None else 'not known'} | {other} | {ratio} |")
     for model in record["models"]:
+        if attention := record[f"minimind {model}"].get("attention"):
+            lines += ["", f"{model}: attention is {attention}."]
+        if seconds := record[f"minimind {model}"].get("attention_seconds"):
+            lines += [f"Of one layer, forward and backward, composed {1000 * seconds['composed']:.2f} ms, "
+                      f"by the kernel {1000 * seconds['kernel']:.2f} ms."]
         for side in ("minimind", "PyTorch"):
             value = record[f"{side} {model}"]
             if not is_measured(value):

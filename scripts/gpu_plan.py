@@ -11,7 +11,8 @@ remove the file after a change of the programs.
 The plugin, ptxas and libdevice are those of an environment (.venv-gpu-plan). The memory is what the plugin says; kernels and
 the bytes that they read and write are counted in the program that XLA writes down after its passes; the time is an estimate:
 additions and multiplications of products over the card's peak, and bytes over the bandwidth of its memory, one after the
-other. No figure is measured on a card.
+other. Of our own kernel of attention operations are those of documents of the greatest length, and bytes are those of its
+operands and results, once: what it reads again should come from the card's cache. No figure is measured on a card.
 """
 
 import argparse
@@ -87,6 +88,7 @@ def plan(arguments, model, tokens, card):
             "XLA_FLAGS": f"--xla_dump_to={folder} --xla_dump_hlo_as_text", "TF_CPP_MIN_LOG_LEVEL": "3"}
         command = [arguments.binary, "bench", "plan", "--model", model, "--card", card, "--micro-batch-tokens", str(tokens),
                    "--sequence-length", str(arguments.sequence_length), "--json"]
+        command += ["--composed-attention"] if arguments.composed_attention else []
         completed = subprocess.run(command, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL)
         if completed.returncode != 0:
             sys.exit(f"gpu_plan: {model} for {card}: {completed.stderr.strip()[-2000:]}")
@@ -130,6 +132,7 @@ def main():
     parser.add_argument("--cards", nargs="+", default=CARDS, choices=CARDS)
     parser.add_argument("--micro-batch-tokens", type=int, default=32768, help="with --models")
     parser.add_argument("--sequence-length", type=int, default=512)
+    parser.add_argument("--composed-attention", action="store_true", help="without the kernel of attention")
     parser.add_argument("--environment", type=Path, default=REPOSITORY / ".venv-gpu-plan")
     parser.add_argument("--binary", type=Path, default=REPOSITORY / ".build/release/minimind")
     parser.add_argument("--json", type=Path, default=REPOSITORY / "bench/gpu-plan.json", help="where all figures are kept")

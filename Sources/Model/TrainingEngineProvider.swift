@@ -72,6 +72,9 @@ package protocol TrainingEngineProvider {
   /// Why the device of its engines no longer computes, which nothing but a new start changes: after that engines give numbers
   /// that are none (NaN) and change nothing.
   var failure: (any Error)? { get }
+
+  /// How its engines compute attention, where there is a choice; known once an engine or what it takes has been asked for.
+  var attention: String? { get }
 }
 
 extension TrainingEngineProvider {
@@ -82,4 +85,6 @@ extension TrainingEngineProvider {
   ) throws -> DeviceMemory? { nil }
 
   package var failure: (any Error)? { nil }
+
+  package var attention: String? { nil }
 }

@@ -57,6 +57,9 @@ package final class PJRTRunner: ProgramRunner {
   /// Lives as long as the process: plugins cannot be unloaded.
   private let client: OpaquePointer
   private let cache: ProgramCache?
+  /// Nil where the plugin calls no kernels, or nothing compiles them.
+  private let kernels: KernelCompiler?
+  private let verdicts: AttentionVerdicts
   /// By their keys: a run asks what its programs take before it has an engine, and DPO's reference has some of them too.
   private let loaded = Mutex<[String: Loaded]>([:])
   /// Held while a program runs on several devices: of two at the same time each could hold a device that the other waits for.
@@ -87,8 +90,10 @@ package final class PJRTRunner: ProgramRunner {
     }
     self.client = client
     self.cache = cache
+    verdicts = AttentionVerdicts(cache: cache)
     self.replicas = replicas
     (platform, self.version, self.devices) = (name.text, version.text, devices)
+    kernels = name.text == "cuda" ? KernelCompiler(plugin: path) : nil
     minorVersion = Int(cpMinorVersion(client))
   }
 
@@ -99,7 +104,7 @@ package final class PJRTRunner: ProgramRunner {
   // MARK: - Programs
 
   package func load(_ program: Program) throws -> Loaded {
-    let text = program.stableHLO
+    let text = try kernels.map { try program.stableHLO(kernel: $0.call) } ?? program.stableHLO
     let key = cacheKey(text)
     if let known = loaded.withLock({ $0[key] }) { return known }
     let made = try make(program, text, key)
@@ -130,6 +135,16 @@ package final class PJRTRunner: ProgramRunner {
     let source = [platform, version, "\(minorVersion)", devices[0].kind, "\(replicas)", flags, text]
       .joined(separator: "\n")
     return Array(source.utf8).withUnsafeBytes { SHA256.hexadecimalDigest($0) }
+  }
+
+  package func attentionVerdict(_ shape: AttentionShape, trial: () throws -> AttentionVerdict) -> AttentionVerdict? {
+    guard platform == "cuda" else { return nil }
+    guard kernels != nil else { return .fails(reason: "there is no NVRTC among the plugin's packages") }
+    guard KernelCompiler.hasKernel(headSize: shape.size, shape.element) else {
+      return .fails(reason: "it is not for heads of \(shape.size) numbers in \(shape.element.rawValue)")
+    }
+    let cards = ProcessInfo.processInfo.environment["CUDA_VISIBLE_DEVICES"] ?? ""
+    return verdicts.verdict(cacheKey("\(cards)\n\(shape)\n\(KernelCompiler.source)"), trial: trial)
   }
 
   private func serialized(_ loaded: Loaded) -> Data? {

@@ -8,6 +8,7 @@ package final class PJRTTarget: ProgramMeter {
   package let version: String
   /// Lives as long as the process: plugins cannot be unloaded.
   private let target: OpaquePointer
+  private let kernels: KernelCompiler?
 
   /// - Parameter path: the plugin's file.
   /// - Throws: `PJRTError`.
@@ -21,12 +22,18 @@ package final class PJRTTarget: ProgramMeter {
       throw PJRTError("name its version", error)
     }
     (self.card, self.target, self.version) = (card, target, version.text)
+    kernels = KernelCompiler(plugin: path)
   }
 
   package var memoryBytes: Int? { card.memoryBytes }
 
+  /// Whether programs for the card may have `Operation.attention` of such heads.
+  package func hasAttentionKernel(headSize: Int, _ element: TensorElement) -> Bool {
+    kernels != nil && KernelCompiler.hasKernel(headSize: headSize, element)
+  }
+
   package func temporaryBytes(_ program: Program) throws -> Int {
-    let text = program.stableHLO
+    let text = try kernels.map { try program.stableHLO(kernel: $0.call) } ?? program.stableHLO
     var (bytes, error) = (Int64(0), CPError())
     guard cpCompileForTarget(target, text, text.utf8.count, &bytes, &error) != 0 else {
       throw PJRTError("compile a program for \(card.kind)", error)

@@ -1,12 +1,22 @@
 import Programs
 
+/// Attention of a layer, whichever way it is computed.
+package protocol DocumentAttention {
+  /// o, float32, [tokens, H·d].
+  var output: Tensor { get }
+
+  /// - Parameter dOutput: ō, [tokens, H·d].
+  /// - Returns: float32, [tokens, H, d] and twice [tokens, G, d].
+  func backward(_ dOutput: Tensor) -> (dQueries: Tensor, dKeys: Tensor, dValues: Tensor)
+}
+
 /// Causal attention within documents, grouped queries: each of the G key/value heads serves H/G heads of queries.
 ///
 ///     s = q·kᵀ/√d        a = softmax(s) over the tokens that are seen        o = a·v
 ///     v̄ = aᵀ·ō           ā = ō·vᵀ           s̄ = a·(ā - Σ a·ā)/√d           q̄ = s̄·k           k̄ = s̄ᵀ·q
 ///
 /// Σ a·ā over a row is ō·o (Dao et al. 2022, arXiv 2205.14135, section 3).
-package struct Attention {
+package struct Attention: DocumentAttention {
   private let blocks: DocumentBlocks
   private let scale: Double
   /// [blocks, length, G, H/G, d] and twice [blocks, window, G, d]
@@ -48,8 +58,6 @@ package struct Attention {
   private static let rightRows = ProductAxes(
     leftBatch: [0, 1], rightBatch: [0, 2], leftContracted: [4], rightContracted: [1])
 
-  /// - Parameter dOutput: ō, [tokens, H·d].
-  /// - Returns: float32, [tokens, H, d] and twice [tokens, G, d].
   package func backward(_ dOutput: Tensor) -> (dQueries: Tensor, dKeys: Tensor, dValues: Tensor) {
     let precision = queries.type.element
     let (groups, share, size) = (queries.shape[2], queries.shape[3], queries.shape[4])

@@ -4,6 +4,8 @@ import Programs
 final class Device<Runner: ProgramRunner> {
   let runner: Runner
   private(set) var failure: (any Error)?
+  /// Of the model that asked first; nil before that, and where the runner has no kernel.
+  var attention: AttentionVerdict?
 
   init(_ runner: Runner) { self.runner = runner }
 

@@ -10,6 +10,9 @@ import Programs
 /// that needs its triangle, a half of its square. The rest is the price of shapes which are the same for every batch.
 package struct DocumentBlocks {
   package let count, length: Int
+  /// Tokens that a document may have, and [count·length] the number of each token's.
+  package let longest: Int
+  package let documents: Tensor
   /// Blocks of a window before its own.
   private let before: Int
   /// [count, 1, length, 1, window] whether a token (third axis) sees another of its window (the last).
@@ -19,7 +22,7 @@ package struct DocumentBlocks {
   ///   - documents: int32, [count·length] a number for each token's document, 0 or more.
   ///   - longest: tokens that a document may have.
   package init(documents: Tensor, length: Int, longest: Int) {
-    self.length = length
+    (self.documents, self.length, self.longest) = (documents, length, longest)
     count = documents.shape[0] / length
     before = min((longest - 1 + length - 1) / length, count - 1)
     let own = documents.reshaped([count, length])

@@ -27,6 +27,7 @@ package struct ProgramEngineProvider<Runner: ProgramRunner>: TrainingEngineProvi
   package static var recomputesByDefault: Bool { true }
 
   package var failure: (any Error)? { device.failure }
+  package var attention: String? { device.attention?.description }
 
   /// - Throws: `ProgramEngineError` for a model that sees; what reading a base throws.
   package func makeEngine(_ model: TrainableModel, _ settings: EngineSettings) throws -> any TrainingEngine {
@@ -35,9 +36,21 @@ package struct ProgramEngineProvider<Runner: ProgramRunner>: TrainingEngineProvi
     if case .adapter(let lora, let baseTable, _) = model { (adapter, table) = (lora.configuration, baseTable) }
     try check(model.configuration)
     let description = ProgramModel(
-      model.configuration, table: table, trained: model.trained.table, adapter: adapter, settings, sizes,
-      replicas: device.runner.replicas)
+      model.configuration, table: table, trained: model.trained.table, adapter: adapter, settings,
+      sizes(of: model.configuration, settings), replicas: device.runner.replicas)
     return try ProgramTrainingEngine(model, description, settings, device)
+  }
+
+  /// What the programs of a model have: attention by the device's kernel, where a trial of it, now or earlier, has shown that it
+  /// computes what the composed one does.
+  package func sizes(of model: ModelConfiguration, _ settings: EngineSettings) -> ProgramSizes {
+    let trial = AttentionTrial(
+      heads: model.headCount, groups: model.keyValueHeadCount, size: model.headSize, TensorElement(settings.precision))
+    let verdict = device.runner.attentionVerdict(trial.shape) { try trial.verdict(on: device.runner) }
+    device.attention = device.attention ?? verdict
+    var sizes = sizes
+    if let verdict, verdict.works { sizes.attention = .kernel }
+    return sizes
   }
 
   private func check(_ model: ModelConfiguration) throws(ProgramEngineError) {
@@ -69,7 +82,8 @@ package struct ProgramEngineProvider<Runner: ProgramRunner>: TrainingEngineProvi
     _ configuration: ModelConfiguration, _ lora: LoRAConfiguration?, _ settings: EngineSettings
   ) throws -> DeviceMemory {
     try StepPrograms(
-      configuration, lora: lora, settings, sizes, replicas: device.runner.replicas
+      configuration, lora: lora, settings, sizes(of: configuration, settings),
+      teacherSizes: settings.teaching.map { sizes(of: $0.configuration, settings) }, replicas: device.runner.replicas
     ).memory(on: device.runner)
   }
 }

@@ -48,7 +48,7 @@ struct ProgramModel {
   }
 }
 
-/// How much of something programs compute at a time.
+/// How much of something programs compute at a time, and what of.
 package struct ProgramSizes: Sendable {
   /// Rows of logits that are there at a time.
   package var lossRows: Int
@@ -57,9 +57,13 @@ package struct ProgramSizes: Sendable {
   /// The fewest rows of a block of attention. A block is an eighth of the longest document otherwise: smaller ones waste fewer
   /// scores, and copy keys and values oftener.
   package var attentionRows: Int
+  package var attention: AttentionForm
 
-  package init(lossRows: Int = 2048, expertRows: Int = 2048, attentionRows: Int = 64) {
+  package init(
+    lossRows: Int = 2048, expertRows: Int = 2048, attentionRows: Int = 64, attention: AttentionForm = .composed
+  ) {
     (self.lossRows, self.expertRows, self.attentionRows) = (lossRows, expertRows, attentionRows)
+    self.attention = attention
   }
 
   /// - Parameter longest: the power of two that holds the longest document.

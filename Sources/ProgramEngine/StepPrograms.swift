@@ -23,11 +23,12 @@ package struct StepPrograms {
 
   /// - Parameters:
   ///   - lora: the adapter that is trained; nil for the whole model.
+  ///   - teacherSizes: for its programs, where they are others.
   ///   - replicas: devices that share the batch; bytes are those of one.
   /// - Throws: `ConfigurationError` when the model is not possible.
   package init(
     _ configuration: ModelConfiguration, lora: LoRAConfiguration?, _ settings: EngineSettings,
-    _ sizes: ProgramSizes = ProgramSizes(), replicas: Int = 1
+    _ sizes: ProgramSizes = ProgramSizes(), teacherSizes: ProgramSizes? = nil, replicas: Int = 1
   ) throws {
     let table = try ParameterTable(configuration)
     let model = ProgramModel(
@@ -42,7 +43,8 @@ package struct StepPrograms {
     teacher = try settings.teaching.map { teaching in
       let table = try ParameterTable(teaching.configuration)
       let other = ProgramModel(
-        teaching.configuration, table: table, trained: table, adapter: nil, settings.withoutTraining, sizes,
+        teaching.configuration, table: table, trained: table, adapter: nil, settings.withoutTraining,
+        teacherSizes ?? sizes,
         replicas: replicas)
       return Teacher(
         pass: ModelPrograms(model: other).lossRows(shape), keptBytes: table.entries.reduce(0) { $0 + 4 * $1.count },

@@ -9,7 +9,7 @@ struct TransformerLayer {
   private let attentionNorm, feedForwardNorm: RMSNorm
   private let query, key, value, attentionOutput: Linear
   private let queryNorm, keyNorm: RMSNorm?
-  private let attention: Attention
+  private let attention: any DocumentAttention
   private let shared: FeedForward?
   private let mixture: Mixture?
   /// x after the layer, float32, [tokens, hidden].
@@ -42,10 +42,10 @@ struct TransformerLayer {
     queryNorm = norm(query.output, .queryNorm)
     keyNorm = norm(key.output, .keyNorm)
     func heads(_ rows: Tensor, _ count: Int) -> Tensor { rows.reshaped([tokens, count, shape.headSize]) }
-    attention = Attention(
+    attention = pass.attention(
       queries: pass.rotary.forward(heads(queryNorm?.output ?? query.output, shape.headCount)),
       keys: pass.rotary.forward(heads(keyNorm?.output ?? key.output, shape.keyValueHeadCount)),
-      values: heads(value.output, shape.keyValueHeadCount), in: pass.blocks, precision)
+      values: heads(value.output, shape.keyValueHeadCount))
     attentionOutput = Linear(
       attention.output, weights.linear(.attentionOutput, bias: .attentionOutputBias, number), precision)
     var x = input + attentionOutput.output

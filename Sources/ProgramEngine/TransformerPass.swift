@@ -8,6 +8,13 @@ struct PassContext {
   let batch: PassInputs
   let blocks: DocumentBlocks
   let rotary: RotaryEmbedding
+
+  /// - Parameters:
+  ///   - queries: [tokens, H, d].
+  ///   - keys: [tokens, G, d]. `values` likewise.
+  func attention(queries: Tensor, keys: Tensor, values: Tensor) -> any DocumentAttention {
+    model.sizes.attention.of(queries: queries, keys: keys, values: values, in: blocks, model.precision)
+  }
 }
 
 /// A model's way from the tokens of a batch to the end of the residual stream, and the gradient's way back.

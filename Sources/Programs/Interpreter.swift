@@ -90,6 +90,7 @@ package struct Interpreter {
     case .select: return select(operands[0].booleans, operands[1].values, operands[2].values)
     case .reduce(let kind, let axes): return reduce(kind, operands[0], axes)
     case .product(let axes): return .floats(product(operands[0], operands[1], axes))
+    case .attention(let pass, _): return .floats(attention(pass, operands))
     case .gatherRows:
       let width = operands[0].type.strides[0]
       let last = Int32(operands[0].type.shape[0] - 1)

@@ -148,6 +148,15 @@ extension Operation {
     case .barrier:
       try count(2)
       return operands[0]
+    case .attention(let pass, let longest):
+      try count(pass.operandCount)
+      try check(operands[0].element.isFloat, "not floats")
+      try check(operands[0].shape.count == 3 && operands[1].shape.count == 3, "not [tokens, heads, size]")
+      let shape = AttentionShape(operands)
+      try check(operands == shape.operands(pass), "operands that do not fit each other")
+      try check(shape.heads % shape.groups == 0, "\(shape.heads) heads of queries for \(shape.groups) of keys")
+      try check(longest > 0, "documents of \(longest) tokens")
+      return shape.result(pass)
     case .exchange(let kind, let replicas):
       try count(1)
       let operand = operands[0]

@@ -1,5 +1,5 @@
 /// The primitive operations of programs: everything that training a transformer is made of. Each is one of StableHLO's
-/// (https://openxla.org/stablehlo/spec), of which this is the part that is used.
+/// (https://openxla.org/stablehlo/spec), of which this is the part that is used, except `attention`.
 package enum Operation: Hashable, Sendable {
   /// A tensor from outside, by its place among the program's inputs.
   case input(Int)
@@ -39,6 +39,10 @@ package enum Operation: Hashable, Sendable {
   /// The first operand, not to be computed before the second: keeps a compiler from merging what is computed twice on
   /// purpose, to save memory, into one.
   case barrier
+  /// What attention and its gradients come to, for compilers that have a kernel of it; see `AttentionPass`.
+  ///
+  /// - Parameter longest: the most tokens of a document, by which operations are counted.
+  case attention(AttentionPass, longest: Int)
   /// What goes from replica to replica, float32: see `Program.replicas`.
   case exchange(Exchange, replicas: Int)
 

@@ -1,18 +1,35 @@
 /// The text that compilers read: https://openxla.org/stablehlo/spec, in the form that its printer gives.
 extension Program {
   /// A module whose function `main` takes the inputs and gives the outputs.
+  ///
+  /// - Precondition: the program has no `Operation.attention`.
   package var stableHLO: String {
+    stableHLO { pass, _ in preconditionFailure("attention, \(pass), for a compiler that has no kernel of it") }
+  }
+
+  /// - Parameter kernel: what takes the place of `Operation.attention`.
+  package func stableHLO(kernel: (AttentionPass, AttentionShape) throws -> KernelCall) rethrows -> String {
+    var kernels: [KernelCall] = []
+    /// [instructions] the place among `kernels`.
+    let places = try instructions.map { instruction -> Int? in
+      guard case .attention(let pass, _) = instruction.operation else { return nil }
+      let call = try kernel(pass, AttentionShape(types(ofOperands: instruction)))
+      if !kernels.contains(call) { kernels.append(call) }
+      return kernels.firstIndex(of: call)
+    }
     let arguments = inputs.enumerated().map { place, input in
       "%arg\(place): \(input.type)" + (input.output.map { " {tf.aliasing_output = \($0) : i32}" } ?? "")
     }
     let results = outputTypes.map(\.description).joined(separator: ", ")
-    var lines = [
+    var lines = kernels.enumerated().map { "#kernel\($0) = \($1.literal)" }
+    lines += [
       "module @program\(replicas > 1 ? " attributes {mhlo.num_replicas = \(replicas) : i32}" : "") {",
       "  func.func public @main(\(arguments.joined(separator: ", "))) -> (\(results)) {",
     ]
     for index in instructions.indices {
       if case .input = instructions[index].operation { continue }
-      lines.append(contentsOf: statement(index).map { "    \($0)" })
+      lines.append(
+        contentsOf: statement(index, places[index].map { ("#kernel\($0)", kernels[$0]) }).map { "    \($0)" })
     }
     lines.append("    return \(outputs.map(name).joined(separator: ", ")) : \(results)")
     lines.append(contentsOf: ["  }", "}", ""])
@@ -27,10 +44,11 @@ extension Program {
     }
   }
 
-  private func statement(_ index: Int) -> [String] {
+  /// - Parameter kernel: of an operation that has one, with the name of its text.
+  private func statement(_ index: Int, _ kernel: (text: String, call: KernelCall)?) -> [String] {
     let instruction = instructions[index]
     let operands = instruction.operands.map(name)
-    let types = instruction.operands.map { instructions[$0].type }
+    let types = types(ofOperands: instruction)
     let (list, typeList) = (operands.joined(separator: ", "), types.map(\.description).joined(separator: ", "))
     let function = "(\(typeList)) -> \(instruction.type)"
     func one(_ text: String) -> [String] { ["%\(index) = \(text)"] }
@@ -85,6 +103,8 @@ extension Program {
       }
     case .barrier:
       return ["%\(index):2 = stablehlo.optimization_barrier \(list) : \(typeList)"]
+    case .attention:
+      return one(kernel!.call.statement(kernel!.text, zip(operands, types).map { ($0, $1) }, instruction.type))
     case .exchange(.part, _):
       let number = TensorType(.int32, [])
       return [

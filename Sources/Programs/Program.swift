@@ -52,12 +52,21 @@ package struct Program: Hashable, Sendable {
   /// Of all inputs.
   package var argumentBytes: Int { inputs.reduce(0) { $0 + $1.type.byteCount } }
 
-  /// Additions and multiplications of all products.
+  /// Additions and multiplications of all products; those of `Operation.attention` for documents of the greatest length.
   package var productOperations: Int {
     instructions.reduce(0) { sum, instruction in
-      guard case .product(let axes) = instruction.operation else { return sum }
-      let left = instructions[instruction.operands[0]].type
-      return sum + 2 * instruction.type.count * axes.leftContracted.reduce(1) { $0 * left.shape[$1] }
+      let operands = types(ofOperands: instruction)
+      switch instruction.operation {
+      case .product(let axes):
+        return sum + 2 * instruction.type.count * axes.leftContracted.reduce(1) { $0 * operands[0].shape[$1] }
+      case .attention(let pass, let longest):
+        return sum + 2 * operands[0].count * (longest + 1) / 2 * pass.products
+      default: return sum
+      }
     }
+  }
+
+  func types(ofOperands instruction: Instruction) -> [TensorType] {
+    instruction.operands.map { instructions[$0].type }
   }
 }

@@ -36,11 +36,20 @@ package protocol ProgramRunner: ProgramMeter {
   /// A copy of one device's numbers in the host's memory.
   func download(_ memory: Memory, replica: Int) throws -> HostTensor
 
+  /// Whether to use the device's kernel for `Operation.attention`; nil where it has none.
+  ///
+  /// - Parameter trial: tries it. Asked for once for each shape, device and version of the plugin.
+  func attentionVerdict(_ shape: AttentionShape, trial: () throws -> AttentionVerdict) -> AttentionVerdict?
+
   /// The outputs of a program. Inputs that it may take the memory of are gone.
   func run(_ loaded: Loaded, _ inputs: [Memory]) throws -> [Memory]
 }
 
 extension ProgramRunner {
+  package func attentionVerdict(_ shape: AttentionShape, trial: () throws -> AttentionVerdict) -> AttentionVerdict? {
+    nil
+  }
+
   /// A copy of the same numbers in the memory of each device.
   package func upload(_ tensor: HostTensor) throws -> Memory {
     try upload([HostTensor](repeating: tensor, count: replicas))

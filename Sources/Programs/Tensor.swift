@@ -173,6 +173,11 @@ package struct Tensor {
     builder.append(.scatterAddRows, [self, numbers, rows])
   }
 
+  /// See `AttentionPass`, which says what the operands after the queries, this, are.
+  package func attention(_ pass: AttentionPass, _ operands: [Tensor], longest: Int) -> Tensor {
+    builder.append(.attention(pass, longest: longest), [self] + operands)
+  }
+
   /// The sums of all elements along an axis up to each, itself included: by doubling, so log₂ of the length additions.
   package func cumulativeSum(_ axis: Int) -> Tensor {
     var (sum, reach) = (self, 1)

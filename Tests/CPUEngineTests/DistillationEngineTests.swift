@@ -33,7 +33,9 @@ struct DistillationEngineTests {
       case .cpu: CPUEngineProvider(threads: 2)
       case .program: ProgramEngineProvider(Interpreter(), ProgramSizes(lossRows: 32, expertRows: 8, attentionRows: 4))
       case .replicas:
-        ProgramEngineProvider(Interpreter(replicas: 3), ProgramSizes(lossRows: 32, expertRows: 8, attentionRows: 4))
+        ProgramEngineProvider(
+          Interpreter(replicas: 3),
+          ProgramSizes(lossRows: 32, expertRows: 8, attentionRows: 4, attention: .kernel))
       case .plugin:
         ProgramEngineProvider(SharedPlugin.runner!, ProgramSizes(lossRows: 32, expertRows: 8, attentionRows: 4))
       }

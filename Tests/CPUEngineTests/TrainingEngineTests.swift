@@ -31,7 +31,9 @@ struct TrainingEngineTests {
       // Small, so that losses come in several chunks and experts have several blocks.
       case .program: ProgramEngineProvider(Interpreter(), ProgramSizes(lossRows: 32, expertRows: 8, attentionRows: 4))
       case .replicas:
-        ProgramEngineProvider(Interpreter(replicas: 3), ProgramSizes(lossRows: 32, expertRows: 8, attentionRows: 4))
+        ProgramEngineProvider(
+          Interpreter(replicas: 3),
+          ProgramSizes(lossRows: 32, expertRows: 8, attentionRows: 4, attention: .kernel))
       case .plugin:
         ProgramEngineProvider(SharedPlugin.runner!, ProgramSizes(lossRows: 32, expertRows: 8, attentionRows: 4))
       case .pluginReplicas:

@@ -1,5 +1,6 @@
 import Foundation
 import PJRT
+import Programs
 import TestSupport
 import Testing
 
@@ -43,6 +44,41 @@ struct PJRTPluginTests {
         let error = #expect(throws: PJRTError.self) { _ = try PJRTRunner(plugin: path, cache: nil) }
         #expect(error?.description.contains(path) == true && error?.description.contains(reason) == true)
       }
+    }
+  }
+
+  @Test(
+    "a kernel is tried once; a trial that does not end is one that has failed; the file can be removed to try again")
+  func verdicts() throws {
+    try withTemporaryDirectory { folder in
+      let cache = ProgramCache(folder: folder + "/programs")
+      var trials = 0
+      func verdict(_ verdicts: AttentionVerdicts, _ result: AttentionVerdict = .works(difference: 0.5))
+        -> AttentionVerdict
+      {
+        verdicts.verdict("key") {
+          trials += 1
+          return result
+        }
+      }
+      // As another process finds it that starts while this one's trial has not ended.
+      let first = AttentionVerdicts(cache: cache)
+      _ = first.verdict("key") {
+        let found = verdict(AttentionVerdicts(cache: cache))
+        #expect(!found.works && "\(found)".contains("did not end (remove \(cache.folder)/key to try it again)"))
+        return .works(difference: 0.25)
+      }
+      #expect(trials == 0 && verdict(first) == .works(difference: 0.25))
+      #expect(verdict(AttentionVerdicts(cache: cache)) == .works(difference: 0.25) && trials == 0)
+      // One that the device does not survive.
+      try FileManager.default.removeItem(atPath: cache.folder + "/key")
+      let second = AttentionVerdicts(cache: cache)
+      let failed = second.verdict("key") { throw PJRTError.failed(step: "run a program", reason: "lost") }
+      #expect(
+        "\(failed)".contains("lost. (remove ") && verdict(AttentionVerdicts(cache: cache)) == failed && trials == 0)
+      // Without a place to keep it, each process tries for itself.
+      #expect(
+        verdict(AttentionVerdicts(cache: nil)).works && verdict(AttentionVerdicts(cache: nil)).works && trials == 2)
     }
   }
 

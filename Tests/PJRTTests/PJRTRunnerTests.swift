@@ -1,6 +1,7 @@
 import Foundation
 import Model
 import PJRT
+import ProgramEngine
 import Programs
 import TestSupport
 import Testing
@@ -93,6 +94,21 @@ struct PJRTRunnerTests {
       #expect(cache.read(files[0]) == nil)
       #expect(try run(try Self.runner(cache: cache), program, inputs) == first)
     }
+  }
+
+  /// On a GPU this is what says that the kernel can be used; other plugins have none.
+  @Test(
+    "the kernel of attention agrees with the composed one", arguments: [32, 48, 96], [TensorElement.float32, .bfloat16])
+  func attention(size: Int, element: TensorElement) throws {
+    let runner = try Self.runner()
+    let trial = AttentionTrial(heads: 4, groups: 2, size: size, element)
+    guard runner.platform == "cuda" else {
+      let shape = AttentionShape(tokens: 1, heads: 4, groups: 2, size: size, element)
+      #expect(runner.attentionVerdict(shape) { try trial.verdict(on: runner) } == nil)
+      return
+    }
+    let verdict = try trial.verdict(on: runner)
+    #expect(verdict.works, "\(verdict)")
   }
 
   @Test("a device says what it is, and a program what memory it takes")

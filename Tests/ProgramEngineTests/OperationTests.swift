@@ -75,29 +75,56 @@ struct OperationTests {
   /// One block that holds all; blocks in which documents begin and end anywhere; documents over several blocks.
   @Test("attention", arguments: [(4, 2), (3, 3), (2, 1)], [(16, 16), (8, 8), (4, 8), (2, 7), (1, 7)])
   func attention(heads: (Int, Int), blocks: (length: Int, longest: Int)) {
-    let (heads, groups) = heads
     // The last two rows are padding, a document of their own.
+    checkAttention(heads, padding: 16) {
+      Attention(
+        queries: $0[0], keys: $0[1], values: $0[2],
+        in: DocumentBlocks(documents: $0[3], length: blocks.length, longest: blocks.longest), .float32)
+    }
+  }
+
+  @Test("attention as one operation", arguments: [(4, 2), (3, 3), (2, 1)])
+  func kernelAttention(heads: (Int, Int)) {
+    // Of padding it computes nothing, so the last two rows are a document that is none.
+    checkAttention(heads, padding: 4) {
+      KernelAttention(
+        queries: $0[0], keys: $0[1], values: $0[2],
+        in: DocumentBlocks(documents: $0[3], length: 8, longest: 8), .float32)
+    }
+  }
+
+  /// Five documents of attention against its twin.
+  ///
+  /// - Parameters:
+  ///   - padding: the number of the last one.
+  ///   - make: of queries, keys, values and the documents' numbers.
+  private func checkAttention(
+    _ heads: (Int, Int), padding: Int32, sourceLocation: SourceLocation = #_sourceLocation,
+    _ make: ([Tensor]) -> any DocumentAttention
+  ) {
+    let (heads, groups) = heads
     let shape = Reference.AttentionShape(
       headCount: heads, keyValueHeadCount: groups, headSize: 3, documentOffsets: [0, 4, 5, 12, 14, 16])
     let (fused, dOutput) = (random(16 * shape.fusedWidth, seed: 6), random(16 * shape.outputWidth, seed: 7))
-    let documents: [Int32] = [0, 0, 0, 0, 1, 2, 2, 2, 2, 2, 2, 2, 3, 3, 16, 16]
+    let documents: [Int32] = [0, 0, 0, 0, 1, 2, 2, 2, 2, 2, 2, 2, 3, 3, padding, padding]
     let found = run([
       tensor(fused, 16, shape.fusedWidth), tensor(dOutput, 16, shape.outputWidth),
       HostTensor(integers: documents, [16]),
     ]) {
       let parts = $0[0].split(1, [heads * 3, groups * 3, groups * 3])
-      let attention = Attention(
-        queries: parts[0].reshaped([16, heads, 3]), keys: parts[1].reshaped([16, groups, 3]),
-        values: parts[2].reshaped([16, groups, 3]),
-        in: DocumentBlocks(documents: $0[2], length: blocks.length, longest: blocks.longest), .float32)
+      let attention = make([
+        parts[0].reshaped([16, heads, 3]), parts[1].reshaped([16, groups, 3]), parts[2].reshaped([16, groups, 3]),
+        $0[2],
+      ])
       let (dQueries, dKeys, dValues) = attention.backward($0[1])
       let fused = [(dQueries, heads), (dKeys, groups), (dValues, groups)].map { $0.reshaped([16, $1 * 3]) }
       return [attention.output, .concatenated(fused, 1)]
     }
-    expect(found[0], Reference.attentionForward(queriesKeysValues: fused, shape), "output")
+    expect(
+      found[0], Reference.attentionForward(queriesKeysValues: fused, shape), "output", sourceLocation: sourceLocation)
     expect(
       found[1], Reference.attentionBackward(dOutput: dOutput, queriesKeysValues: fused, shape),
-      "queries, keys and values")
+      "queries, keys and values", sourceLocation: sourceLocation)
   }
 
   @Test("SwiGLU")

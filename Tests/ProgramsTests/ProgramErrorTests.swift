@@ -8,6 +8,7 @@ struct ProgramErrorTests {
   private static let list = TensorType(.int32, [4])
   private static let flags = TensorType(.boolean, [2, 3])
   private static let half = TensorType(.bfloat16, [2, 3])
+  private static func heads(_ count: Int) -> TensorType { TensorType(.float32, [4, count, 16]) }
 
   struct Case: CustomTestStringConvertible {
     var operation: Operation
@@ -46,6 +47,15 @@ struct ProgramErrorTests {
     Case(operation: .gatherRows, operands: [matrix, matrix], fault: "is not a list of int32"),
     Case(operation: .gatherRows, operands: [TensorType(.float32, []), list], fault: "has no rows"),
     Case(operation: .scatterAddRows, operands: [matrix, list, matrix], fault: "is not a row of"),
+    Case(
+      operation: .attention(.forward, longest: 8), operands: [heads(4), heads(2)], fault: "2 operands in place of 4"),
+    Case(
+      operation: .attention(.forward, longest: 8), operands: [heads(4), heads(2), heads(4), list],
+      fault: "operands that do not fit each other"),
+    Case(
+      operation: .attention(.forward, longest: 8), operands: [heads(4), heads(3), heads(3), list],
+      fault: "4 heads of queries for 3 of keys"),
+    Case(operation: .attention(.forward, longest: 8), operands: [matrix, matrix, matrix, list], fault: "not [tokens"),
     Case(operation: .barrier, operands: [matrix], fault: "1 operands in place of 2"),
   ]
 

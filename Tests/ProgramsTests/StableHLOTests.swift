@@ -114,6 +114,33 @@ struct StableHLOTests {
         + "(tensor<2x3xbf16>, tensor<2x3xbf16>) -> tensor<2xf32>")
   }
 
+  @Test("attention is a call of a kernel, whose text stands once in the module")
+  func attention() throws {
+    let builder = ProgramBuilder()
+    let queries = builder.input("queries", TensorType(.bfloat16, [8, 2, 16]))
+    let keys = builder.input("keys", TensorType(.bfloat16, [8, 1, 16]))
+    let documents = builder.input("documents", TensorType(.int32, [8]))
+    let results = (0..<2).map { _ in queries.attention(.forward, [keys, keys, documents], longest: 4) }
+    let program = builder.program(results)
+    let text = program.stableHLO { pass, shape in
+      #expect(pass == .forward && shape == AttentionShape(tokens: 8, heads: 2, groups: 1, size: 16, .bfloat16))
+      return KernelCall(name: "a", ptx: "x \"y\"\n\tz\\", columns: 3, rows: 2, threads: 64)
+    }
+    let lines = text.split(separator: "\n").map(String.init)
+    #expect(lines[0] == #"#kernel0 = "x \"y\"\n\tz\\""#)
+    #expect(lines.count { $0.hasPrefix("#") } == 1 && lines[1].hasPrefix("module @program"))
+    let call =
+      "stablehlo.custom_call @\"__gpu$xla.gpu.ptx\"(%arg0, %arg1, %arg1, %arg2) {api_version = 4 : i32, backend_config = "
+      + "{name = \"a\", kernel_type = \"ptx\", kernel_data = #kernel0, grid_x = 3 : i32, grid_y = 2 : i32, grid_z = 1 : i32, "
+      + "block_x = 64 : i32, block_y = 1 : i32, block_z = 1 : i32, shared_mem_bytes = 0 : i32, output_indices = [4 : i32]}, "
+      + "operand_layouts = [dense<[2, 1, 0]> : tensor<3xindex>, dense<[2, 1, 0]> : tensor<3xindex>, "
+      + "dense<[2, 1, 0]> : tensor<3xindex>, dense<[0]> : tensor<1xindex>], result_layouts = [dense<[0]> : tensor<1xindex>]} : "
+      + "(tensor<8x2x16xbf16>, tensor<8x1x16xbf16>, tensor<8x1x16xbf16>, tensor<8xi32>) -> tensor<272xf32>"
+    #expect(lines.count { $0.hasSuffix(call) } == 2)
+    // Each token sees two of four on average, and a half of itself more: o and scores of two heads of 16.
+    #expect(program.productOperations == 2 * (2 * 8 * 2 * 16 * 5 / 2 * 2))
+  }
+
   @Test("rows by number")
   func rows() {
     let gathered = statements { x, _, n in x.rows(n) }

@@ -95,3 +95,15 @@ void cpFreeBuffer(CPClient *CP_NONNULL client, CPBuffer *CP_NONNULL buffer);
 /// `outputCount` of each, as many as the program has.
 int cpRun(CPExecutable *CP_NONNULL executable, int replicas, CPBuffer *CP_NULLABLE const *CP_NONNULL inputs,
           size_t inputCount, CPBuffer *CP_NULLABLE *CP_NONNULL outputs, size_t outputCount, CPError *CP_NONNULL error);
+
+// NVIDIA's compiler of kernels as a library (NVRTC, https://docs.nvidia.com/cuda/nvrtc), of which a few functions are needed. It
+// is loaded when it is asked for, and needs no GPU.
+
+/// Compiles CUDA's source to PTX, a text that ends in 0 and that `cpFreeText` frees. NULL after an error.
+///
+/// `library` is the file of NVRTC, and `options` are those of its command line.
+char *CP_NULLABLE cpCompileKernel(const char *CP_NONNULL library, const char *CP_NONNULL source,
+                                  const char *CP_NULLABLE const *CP_NONNULL options, int optionCount,
+                                  CPError *CP_NONNULL error);
+
+void cpFreeText(char *CP_NONNULL text);

@@ -21,11 +21,13 @@ let benchPlanCommand: Command = {
     "optimizer", default: OptimizerKind.adamW, help: SettingList.shared.optimizer.description.help)
   let microBatchTokens = Option.integer(
     "micro-batch-tokens", default: 32768, in: 2...1 << 24, help: "The most tokens that go through the model at once.")
+  let composed = Option.flag(
+    "composed-attention", help: "Plans without the kernel of attention, as a card runs that the kernel fails on.")
   let sequenceLength = Option.integer(
     "sequence-length", default: 512, in: 2...1 << 20, help: "The most tokens of a document.")
   return Command(
     "bench", "plan", summary: "compiles a training step for a GPU and tells what memory it takes, without running it",
-    options: [model, card, precision, optimizer, microBatchTokens, sequenceLength, Option.json],
+    options: [model, card, precision, optimizer, microBatchTokens, sequenceLength, composed, Option.json],
     example: "minimind bench plan --model base --card rtx-3090"
   ) { invocation in
     let plugin = try PJRTPlugin.find()
@@ -33,13 +35,20 @@ let benchPlanCommand: Command = {
     let settings = EngineSettings(
       precision: invocation[precision], maximumTokens: invocation[microBatchTokens],
       longestDocument: invocation[sequenceLength], recomputesActivations: true, optimizer: invocation[optimizer])
-    let programs = try StepPrograms(configuration, lora: nil, settings)
+    func programs(_ sizes: ProgramSizes) throws -> StepPrograms {
+      try StepPrograms(configuration, lora: nil, settings, sizes)
+    }
     let plan: TrainingCost
     if let card = invocation[card] {
-      plan = try TrainingCost(programs, on: try PJRTTarget(plugin: plugin, card: card), card.kind, card)
+      let target = try PJRTTarget(plugin: plugin, card: card)
+      let hasKernel = target.hasAttentionKernel(
+        headSize: configuration.headSize, TensorElement(invocation[precision]))
+      let form: AttentionForm = hasKernel && !invocation[composed] ? .kernel : .composed
+      plan = try TrainingCost(programs(ProgramSizes(attention: form)), form, on: target, card.kind, card)
     } else {
       let runner = try PJRTRunner(plugin: plugin, cache: nil)
-      plan = try TrainingCost(programs, on: runner, runner.devices[0].kind)
+      let sizes = ProgramEngineProvider(runner).sizes(of: configuration, settings)
+      plan = try TrainingCost(programs(sizes), sizes.attention, on: runner, runner.devices[0].kind)
     }
     if invocation[Option.json] { try printJSON(plan) } else { try Console.standardOutput.write(plan.text) }
   }
@@ -62,6 +71,8 @@ private struct TrainingCost: Encodable {
   }
 
   var device: String
+  /// How it is computed.
+  var attention: AttentionForm
   var deviceBytes: Int?
   /// Published peaks: operations of products of bfloat16 a second, and bytes of memory a second.
   var productRate: Double?
@@ -74,21 +85,24 @@ private struct TrainingCost: Encodable {
   var step: Cost
 
   enum CodingKeys: String, CodingKey {
-    case device, gradients, step, bandwidth
+    case device, attention, gradients, step, bandwidth
     case productRate = "product_rate"
     case deviceBytes = "device_bytes"
     case keptBytes = "kept_bytes"
     case neededBytes = "needed_bytes"
   }
 
-  init(_ programs: StepPrograms, on meter: some ProgramMeter, _ device: String, _ card: GPUCard? = nil) throws {
+  init(
+    _ programs: StepPrograms, _ attention: AttentionForm, on meter: some ProgramMeter, _ device: String,
+    _ card: GPUCard? = nil
+  ) throws {
     func cost(_ program: Program) throws -> Cost {
       var bytes = 0
       let seconds = try measuredSeconds { bytes = try meter.temporaryBytes(program) }
       return Cost(
         temporaryBytes: bytes, productOperations: program.productOperations, compileSeconds: seconds)
     }
-    self.device = device
+    (self.device, self.attention) = (device, attention)
     deviceBytes = meter.memoryBytes
     (productRate, bandwidth) = (card?.productRate, card?.bandwidth)
     gradients = try cost(programs.pass)
@@ -103,6 +117,7 @@ private struct TrainingCost: Encodable {
     }
     return renderPairs([
       (name: "device", value: device + (deviceBytes.map { ", \(formatBytes($0))" } ?? "")),
+      (name: "attention", value: attention == .kernel ? "by a kernel" : "composed"),
       (name: "weights and optimizer", value: formatBytes(keptBytes)),
       (name: "a micro-batch", value: row(gradients)),
       (name: "a step of the optimizer", value: row(step)),

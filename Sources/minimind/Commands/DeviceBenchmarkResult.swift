@@ -18,14 +18,23 @@ struct DeviceBenchmarkResult: Encodable {
   /// What the programs need of the device's memory.
   let deviceBytes: Int
   let device: String
+  /// How it is computed, and seconds of that of one layer, forward and backward; nil where there is no choice.
+  let attention: String?
+  let attentionSeconds: AttentionSeconds?
   let model: String
   let precision: String
   let batchTokens: Int
   let microBatchTokens: Int
   let sequenceLength: Int
 
+  struct AttentionSeconds: Encodable {
+    var composed: Double
+    var kernel: Double
+  }
+
   enum CodingKeys: String, CodingKey {
-    case device, model, precision
+    case device, attention, model, precision
+    case attentionSeconds = "attention_seconds"
     case tokensPerSecond = "tokens_per_second"
     case firstStepSeconds = "first_step_seconds"
     case operationsPerToken = "operations_per_token"
@@ -42,7 +51,9 @@ struct DeviceBenchmarkResult: Encodable {
     let settings = EngineSettings(
       precision: shape.precision, maximumTokens: shape.microBatchTokens, longestDocument: shape.sequenceLength,
       recomputesActivations: shape.recomputes, optimizer: shape.optimizer)
-    let programs = try StepPrograms(shape.configuration, lora: nil, settings)
+    let provider = ProgramEngineProvider(engines.runner!)
+    let programs = try StepPrograms(
+      shape.configuration, lora: nil, settings, provider.sizes(of: shape.configuration, settings))
     let engine = try engines.provider.makeEngine(
       .whole(try Parameters(configuration: shape.configuration, seed: 1)), settings)
     func step(_ number: Int) throws {
@@ -69,15 +80,38 @@ struct DeviceBenchmarkResult: Encodable {
     deviceBytes =
       try engines.provider.deviceMemory(shape.configuration, lora: nil, settings)?.neededBytes
       ?? engines.provider.memoryBytes(shape.configuration, lora: nil, settings)
+    attention = engines.provider.attention
+    attentionSeconds = attention.flatMap { _ in Self.attentionSeconds(shape, on: engines.runner!) }
     (device, model, precision) = (engines.device ?? "", shape.model, shape.precision.rawValue)
     (batchTokens, microBatchTokens, sequenceLength) = (
       shape.batchTokens, shape.microBatchTokens, shape.sequenceLength
     )
   }
 
+  /// Nil where one of the forms cannot be had.
+  private static func attentionSeconds(_ shape: BenchmarkShape, on runner: PJRTRunner) -> AttentionSeconds? {
+    let model = shape.configuration
+    let trial = AttentionTrial(
+      AttentionShape(
+        tokens: shape.microBatchTokens, heads: model.headCount, groups: model.keyValueHeadCount, size: model.headSize,
+        TensorElement(shape.precision)), documentLength: shape.sequenceLength)
+    guard let composed = try? trial.seconds(.composed, on: runner), let kernel = try? trial.seconds(.kernel, on: runner)
+    else { return nil }
+    return AttentionSeconds(composed: composed, kernel: kernel)
+  }
+
+  private var attentionText: String {
+    guard let attention else { return "composed" }
+    guard let seconds = attentionSeconds else { return attention }
+    return String(
+      format: "%@; of a layer %.2f ms composed, %.2f ms by the kernel", attention, 1000 * seconds.composed,
+      1000 * seconds.kernel)
+  }
+
   var summary: String {
     renderPairs([
-      (name: "device", value: device), (name: "model", value: "\(model), \(precision)"),
+      (name: "device", value: device), (name: "attention", value: attentionText),
+      (name: "model", value: "\(model), \(precision)"),
       (name: "step", value: "\(batchTokens) tokens in sequences of up to \(sequenceLength)"),
       (name: "training", value: "\(Int(tokensPerSecond.rounded())) tokens/s"),
       (name: "products", value: "\(formatCount(Int(operationsPerToken))) operations a token"),

@@ -95,7 +95,11 @@ private struct MachineFacts: Encodable {
           value: "\(readFormats.joined(separator: ", ")) read; \(writtenFormats.joined(separator: ", ")) written"
         ),
         (name: "processes", value: processes.map { "\($0), by mpirun" } ?? "one: there is no Open MPI on this machine"),
-        (name: "device", value: device),
+        (
+          name: "device",
+          value: device
+            + (device.hasPrefix("no GPU") ? "" : ". On a GPU this program has not been run by its authors: docs/gpu.md")
+        ),
       ], indent: "")
   }
 }

@@ -68,7 +68,8 @@ private func begin(
     plan.settings.device, count: plan.settings.devices, threads: plan.settings.threads)
   let panel = trainingPanel(
     plan, memoryBytes: try memoryBytes(plan, engines.provider, exchange), output: output, device: engines.device,
-    deviceMemory: try plan.deviceMemory(engines.provider, processes: exchange.count), processes: exchange.count)
+    deviceMemory: try plan.deviceMemory(engines.provider, processes: exchange.count),
+    attention: engines.provider.attention, processes: exchange.count)
   if exchange.isFirst { try plan.checkDisk(output) }
   try train(plan, engines, panel: panel, exchange) {
     guard exchange.isFirst else { return RunDirectory(following: output) }
@@ -94,7 +95,8 @@ private func resume(
     plan.settings.device, count: plan.settings.devices, threads: plan.settings.threads)
   let panel = trainingPanel(
     plan, memoryBytes: try memoryBytes(plan, engines.provider, exchange), output: run.path, device: engines.device,
-    deviceMemory: try plan.deviceMemory(engines.provider, processes: exchange.count), resumed: record.options,
+    deviceMemory: try plan.deviceMemory(engines.provider, processes: exchange.count),
+    attention: engines.provider.attention, resumed: record.options,
     otherDevice: record.device == engines.recordedDevice ? nil : record.device ?? "the processor",
     processes: exchange.count)
   if exchange.isFirst { try plan.checkDisk(run.path, checkpointCount: run.checkpointSteps.count) }

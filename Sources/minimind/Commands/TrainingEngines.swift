@@ -17,6 +17,8 @@ struct TrainingEngines {
   let recordedDevice: String?
   /// What the device calls itself; nil for the processor.
   let kind: String?
+  /// Nil for the processor.
+  let runner: PJRTRunner?
   private let processor: CPUEngineProvider
 
   var team: WorkerTeam { processor.team }
@@ -36,12 +38,13 @@ struct TrainingEngines {
         )
       }
       provider = processor
-      (self.device, recordedDevice, kind) = (nil, nil, nil)
+      (self.device, recordedDevice, kind, runner) = (nil, nil, nil, nil)
     case .gpu:
       Self.shareCards(count)
       let runner = try PJRTRunner(plugin: try PJRTPlugin.find(), cache: .ofUser, replicas: count)
       provider = ProgramEngineProvider(runner)
       (self.device, recordedDevice, kind) = (runner.description, runner.identity, runner.devices[0].kind)
+      self.runner = runner
     }
   }
 }

@@ -11,10 +11,12 @@ import Training
 ///   - memoryBytes: what the run needs in each process.
 ///   - device: where it computes, where that is not the processor.
 ///   - deviceMemory: what it needs there.
+///   - attention: how it is computed there, where there is a choice.
 ///   - resumed: the settings of the record, where a run goes on.
 ///   - otherDevice: where it was begun, if it goes on elsewhere.
 func trainingPanel(
   _ plan: TrainingPlan, memoryBytes: Int, output: String, device: String? = nil, deviceMemory: DeviceMemory? = nil,
+  attention: String? = nil,
   resumed: TrainingSettings? = nil, otherDevice: String? = nil, processes: Int = 1
 ) -> String {
   let panel = TrainingPanel(
@@ -25,7 +27,7 @@ func trainingPanel(
     ("held out", panel.heldOut),
     ("length", panel.length), ("batch", panel.batch), ("optimizer", panel.optimizer),
     ("learning rate", panel.learningRate), ("precision", panel.precision), ("device", device),
-    ("device memory", deviceMemory.map(panel.memory(of:))), ("memory", panel.memory),
+    ("attention", attention), ("device memory", deviceMemory.map(panel.memory(of:))), ("memory", panel.memory),
     ("seed", String(plan.settings.seed)), ("output", output), ("processes", panel.sharing),
     (plan.stage.name, panel.stage), ("resumes", panel.resumes), ("extended", panel.extended), ("note", panel.note),
     ("expected", panel.expected),
