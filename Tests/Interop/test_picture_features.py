@@ -15,17 +15,17 @@ def folder(minimind, tmp_path_factory):
     folder = tmp_path_factory.mktemp("features")
     minimind("data", "scenes", "--count", 60, "--held-out-count", 4, "--output", folder / "scenes")
     rows = [json.loads(line) for line in (folder / "scenes/captions.jsonl").read_text(encoding="utf-8").splitlines()]
-    texts = [{"image": row["image"], "text": "<image>" + row["conversations"][1]["content"]} for row in rows]
-    (folder / "scenes/texts.jsonl").write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in texts), encoding="utf-8")
-    (folder / "text.txt").write_text("".join(row["text"] + "\n" for row in texts), encoding="utf-8")
+    (folder / "text.txt").write_text("".join(row["text"] + "\n" for row in rows), encoding="utf-8")
     minimind("tokenizer", "train", "--input", folder / "text.txt", "--template", "minimind-3", "--vocab-size", 500,
              "--output", folder / "tokenizer")
-    prepare(minimind, folder, "new", "--picture-size", 64)
-    for name, seed in (("seeing", 1), ("other", 2)):
-        minimind("pretrain", "--model", "tiny", "--tower", "new", "--data", folder / "new", "--steps", 2, *STEPS[:-1], seed,
-                 "--output", folder / name)
     minimind("data", "pretrain", "--input", folder / "text.txt", "--tokenizer", folder / "tokenizer", "--output", folder / "text")
     minimind("pretrain", "--model", "tiny", "--data", folder / "text", "--steps", 1, *STEPS, "--output", folder / "language")
+    prepare(minimind, folder, "new", "--picture-size", 64, "--picture-tokens", 16)
+    minimind("pretrain", "--model", "tiny", "--tower", "new", "--data", folder / "new", "--steps", 1, *STEPS, "--output", folder / "first")
+    prepare(minimind, folder, "given", "--picture-size", 64)
+    for name, seed in (("seeing", 1), ("other", 2)):
+        minimind("pretrain", "--from", folder / "language", "--tower", folder / "first/model", "--train", "everything",
+                 "--data", folder / "given", "--steps", 2, *STEPS[:-1], seed, "--output", folder / name)
     prepare(minimind, folder, "pixels", "--sight", folder / "seeing")
     for kind in ("fp32", "bf16"):
         prepare(minimind, folder, kind, "--sight", folder / "seeing", "--picture-features", kind)
@@ -33,7 +33,7 @@ def folder(minimind, tmp_path_factory):
 
 
 def prepare(minimind, folder, name, *options):
-    return minimind("data", "pretrain", "--input", folder / "scenes/texts.jsonl", "--tokenizer", folder / "tokenizer", *options,
+    return minimind("data", "pretrain", "--input", folder / "scenes/captions.jsonl", "--tokenizer", folder / "tokenizer", *options,
                     "--output", folder / name)
 
 
@@ -87,7 +87,7 @@ def test_what_does_not_go_with_features_is_refused_by_name(minimind, folder, tmp
     assert "are of another tower than that of" in train("other", folder / "fp32", "--train", "projector")
     assert "has no vision tower" in train("language", folder / "fp32")
     new = refusal("pretrain", "--model", "tiny", "--tower", "new", "--data", folder / "fp32", "--steps", 1, *STEPS, "--output", tmp_path / "run")
-    assert "the tower learns" in new
+    assert "64 tokens, and tiny sees 64 × 64 in 16" in new
     # Another processor, and a file that lacks the last picture's last row.
     changed = tmp_path / "changed"
     changed.mkdir()
@@ -104,7 +104,7 @@ def test_what_does_not_go_with_features_is_refused_by_name(minimind, folder, tmp
     assert not (tmp_path / "run").exists()
 
     def data(*options, code=1):
-        return refusal("data", "pretrain", "--input", folder / "scenes/texts.jsonl", "--tokenizer", folder / "tokenizer", *options,
+        return refusal("data", "pretrain", "--input", folder / "scenes/captions.jsonl", "--tokenizer", folder / "tokenizer", *options,
                        "--output", tmp_path / "data", code=code)
 
     assert "give --sight as well" in data("--picture-size", 64, "--picture-features", "bf16", code=2)
