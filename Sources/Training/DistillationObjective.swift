@@ -21,6 +21,9 @@ struct DistillationObjective: Objective {
     _ engine: any TrainingEngine, _ batch: Batch, tokensBefore: Int, addingTo sums: inout MetricSums
   ) {
     guard let engine = engine as? any DistillingEngine else { preconditionFailure("an engine that takes no teacher") }
+    var distillation = distillation
+    // The cross-entropy of what the model itself has written teaches nothing: its gradient is 0 on average.
+    if batch[.isWritten]?.contains(1) == true { distillation.textShare = 0 }
     let (losses, crossEntropies) = engine.forwardBackward(
       batch, lossWeights: batch.lossWeights, distillation, teacher: teacher, tokensBefore: tokensBefore)
     let all = losses.sum(batch)
@@ -31,19 +34,26 @@ struct DistillationObjective: Objective {
     let share = (1 - distillation.textShare) * distillation.temperature * distillation.temperature
     let divergence = share > 0 ? (all.loss - distillation.textShare * text.loss) / share : 0
     sums.add(Self.divergence.name, divergence, weight: share > 0 ? all.weight : 0)
+    if let isWritten = batch[.isWritten] {
+      let written = isWritten.indices.filter { isWritten[$0] == 1 }.flatMap { batch.rows(ofDocument: $0) }
+      sums.add(Self.onPolicyShare.name, written.reduce(0) { $0 + Double(batch.lossWeights[$1]) }, weight: all.weight)
+    }
   }
 
   func weights(_ losses: TokenLosses, of batch: Batch, addingTo sums: inout MetricSums) -> [Float] {
     preconditionFailure("a loss that does not follow from those of the tokens")
   }
 
-  static let metrics = [crossEntropy, divergence]
+  static let metrics = [crossEntropy, divergence, onPolicyShare]
   private static let crossEntropy = Metric(
     "cross_entropy", unit: "nats/token", chart: "crossEntropy", smallerIsBetter: true,
     "with a teacher: the text's part of the loss, comparable with the held-out loss")
   private static let divergence = Metric(
     "divergence", unit: "nats/token", chart: "divergence", smallerIsBetter: true, isInProgressLine: true,
     "with a teacher: of its distribution and the model's, at the temperature")
+  private static let onPolicyShare = Metric(
+    "on_policy_share", unit: "share", format: .decimals(2),
+    "with `--on-policy`: of the tokens that are learned, those that the model itself has written")
 }
 
 extension SettingList {
@@ -94,7 +104,7 @@ extension TrainingSettings {
     guard self.teacher != nil else {
       for (option, isGiven) in [
         ("--distill-alpha", self.distillAlpha != nil), ("--distill-temperature", self.distillTemperature != nil),
-        ("--distill-beta", self.distillBeta != nil),
+        ("--distill-beta", self.distillBeta != nil), ("--on-policy", self.onPolicy != nil),
       ] where isGiven {
         throw TrainingError("\(option) says how to learn from a teacher. Give one by --teacher, or leave it out.")
       }

@@ -120,6 +120,10 @@ package struct ResolvedSettings: Sendable {
       recorded.distillTemperature = distillation.temperature
       recorded.distillBeta = distillation.mixture
     }
+    if asked.onPolicy ?? 0 > 0 {
+      recorded.answerTokens = asked.answerTokens ?? SettingList.shared.answerTokens.standard(of: stage)
+      recorded.temperature = asked.temperature ?? SettingList.shared.temperature.standard(of: stage)
+    }
     if let loss = recorded.loss {
       let preferences = PreferenceLoss(shape: loss, beta: 1, isLengthNormalized: false)
       if loss == .robust { recorded.labelSmoothing = asked.labelSmoothing ?? preferences.labelSmoothing }

@@ -97,7 +97,7 @@ package final class RolloutSource: BatchSource {
       packed.append(batch)
       (batch, members) = (Batch(), [])
     }
-    for (index, answer) in scored.enumerated() {
+    for (index, answer) in scored.map(\.written).enumerated() {
       let prompt = requests[index].prompt
       let tokens = prompt + answer.tokens
       if batch.tokenCount + tokens.count - 1 > settings.microBatchTokens { close() }
@@ -135,7 +135,7 @@ package final class RolloutSource: BatchSource {
       let rows = batch.rows(ofDocument: document)
       // The row that reads the last token of the prompt predicts the first of the answer.
       let first = rows.lowerBound + requests[members[document]].prompt.count - 1
-      for (offset, value) in answer.logProbabilities.enumerated() { written[first + offset] = value }
+      for (offset, value) in answer.written.logProbabilities.enumerated() { written[first + offset] = value }
       if !advantages.isEmpty { for row in rows { ofTokens[row] = Float(advantages[members[document]]) } }
     }
     batch[.writtenLogProbability] = written
@@ -148,8 +148,8 @@ package final class RolloutSource: BatchSource {
     } else {
       batch[.groupDeviation] = members.map { _ in Float(deviations[0]) }
     }
-    batch[.answerLength] = answers.map { Float($0.chosenCount) }
-    batch[.isTruncated] = answers.map { $0.isTruncated ? 1 : 0 }
+    batch[.answerLength] = answers.map { Float($0.written.chosenCount) }
+    batch[.isTruncated] = answers.map { $0.written.isTruncated ? 1 : 0 }
     for (place, name) in scorer.names.enumerated() { batch[.reward(name)] = answers.map { Float($0.parts[place]) } }
   }
 

@@ -203,6 +203,13 @@ extension SettingDescription {
       name: name, kind: kind ?? self.kind, placeholder: placeholder, help: help, freedom: freedom,
       defaultText: defaultText, standard: standard, valueInOlderRuns: valueInOlderRuns)
   }
+
+  /// The same setting where only some runs have it: it is not recorded unless it is given.
+  func open(help: String) -> SettingDescription {
+    SettingDescription(
+      name: name, kind: kind, placeholder: placeholder, help: help, freedom: freedom, defaultText: defaultText,
+      standard: { _ in nil }, valueInOlderRuns: nil)
+  }
 }
 
 extension OptimizerKind: SettingChoice {}

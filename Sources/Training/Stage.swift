@@ -26,9 +26,7 @@ package struct Stage: Sendable, Equatable {
   package var metrics: [Metric] = []
   /// Nil when it was stopped (`StageContext.progress`).
   package var makeObjectives: @Sendable (StageContext) throws -> StageObjectives? = Stage.objectives
-  package var makeSource: @Sendable (StageContext) throws -> any BatchSource = { context in
-    try context.plan.shardSource(position: context.position)
-  }
+  package var makeSource: @Sendable (StageContext) throws -> any BatchSource = Stage.source
 
   /// Stages are equal if their names are.
   package static func == (left: Stage, right: Stage) -> Bool { left.name == right.name }
@@ -61,10 +59,11 @@ package struct Stage: Sendable, Equatable {
   package static let sft = Stage(
     name: "sft", dataKind: .sft, defaultEpochs: 3, defaultOptimizer: .adamW, defaultLearningRate: 3e-4,
     ownSettings: SettingList.shared.sightSettings + [SettingList.shared.thinkWeight.description]
-      + SettingList.shared.distillationSettings)
+      + SettingList.shared.distillationSettings + SettingList.shared.onPolicySettings)
   /// The same with an adapter. Higher, as an adapter begins at nothing and moves few values.
   package static let lora = Stage(
     name: "lora", dataKind: .sft, defaultEpochs: 3, defaultOptimizer: .adamW, defaultLearningRate: 3e-3,
     defaultLoRARank: 8,
-    ownSettings: [SettingList.shared.thinkWeight.description] + SettingList.shared.distillationSettings)
+    ownSettings: [SettingList.shared.thinkWeight.description] + SettingList.shared.distillationSettings
+      + SettingList.shared.onPolicySettings)
 }

@@ -268,6 +268,9 @@ package struct TrainingPlan {
       startStep: settings.scheduleStart)
   }
 
+  /// Whether the model writes answers in the run, to learn from them.
+  package var writesAnswers: Bool { !stage.readsDocuments || settings.onPolicyShare > 0 }
+
   /// The documents for training, from a position on.
   ///
   /// - Throws: `CorpusError` when it does not lie in the data.

@@ -138,6 +138,7 @@ package struct TrainingSettings: Equatable, Sendable {
     }
     try validatePreferences()
     try validateTeacher()
+    try validateOnPolicy(stage)
     let microBatch = self.microBatchTokens ?? defaultMicroBatch
     if let sequenceLength = self.sequenceLength, sequenceLength > microBatch {
       throw TrainingError(

@@ -78,6 +78,7 @@ struct EngineRunTests {
           base.steps = 12
           settings.teacher = try tiny.train(base, output: "teacher").path
           settings.distillBeta = 0.5
+          (settings.onPolicy, settings.answerTokens) = (0.5, 16)
         }
       }
       func run(_ engines: (any TrainingEngineProvider)?, _ output: String) throws -> (EventList, String) {

@@ -41,10 +41,10 @@ struct MetricTableTests {
       settings.from = dense
       settings.steps = 2
       let (_, scoring) = try tiny.train(settings, stage: .reward, output: "scoring")
-      settings = tiny.settings()
-      settings.teacher = base
-      settings.steps = 2
-      let (_, taught) = try tiny.train(settings, output: "taught")
+      settings = tiny.settings(.sft)
+      (settings.from, settings.teacher, settings.onPolicy) = (base, base, 1)
+      (settings.answerTokens, settings.steps) = (8, 2)
+      let (_, taught) = try tiny.train(settings, stage: .sft, output: "taught")
       settings = tiny.settings(.grpo)
       settings.from = base
       settings.steps = 2

@@ -23,10 +23,10 @@ final class TrainingAnswers: RolloutWriter {
 
   /// Bytes of the copy, and of the keys and values of all answers; 0 for a stage that writes none.
   static func memoryBytes(_ plan: TrainingPlan) -> Int {
-    guard !plan.stage.readsDocuments else { return 0 }
+    guard plan.writesAnswers else { return 0 }
     let type = type(plan)
-    let answers = min(
-      plan.settings.promptsPerStep * plan.settings.answersPerPrompt, CPUInferenceEngine.limits.sequences)
+    let ofStep = plan.stage.readsDocuments ? .max : plan.settings.promptsPerStep * plan.settings.answersPerPrompt
+    let answers = min(ofStep, CPUInferenceEngine.limits.sequences)
     return CPUInferenceEngine.memoryBytes(plan.configuration, type: type)
       + CPUInferenceEngine.cacheByteCount(
         plan.configuration, type: type, tokens: answers * plan.settings.sequenceLength)

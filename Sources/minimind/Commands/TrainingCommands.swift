@@ -148,7 +148,7 @@ private func train(
     let trainer = try Trainer(
       plan, run: run, engines: engines.provider, exchange: exchange, sinks: [display] + (wandb.map { [$0] } ?? []),
       continuations: samples.continuations,
-      writer: plan.stage.readsDocuments ? nil : TrainingAnswers(plan, team: engines.team))
+      writer: plan.writesAnswers ? TrainingAnswers(plan, team: engines.team) : nil)
     summary = try trainer.train(isStopRequested: { Interruption.isRequested })
   } catch {
     display.finish()

@@ -74,6 +74,8 @@ private struct TrainingPanel {
       return "\(teacher.path), \(formatCount(teacher.configuration.parameterCount)) parameters: "
         + "\(formatNumber(1 - distillation.textShare)) of the loss, temperature "
         + "\(formatNumber(distillation.temperature)), beta \(formatNumber(distillation.mixture))"
+        + (settings.onPolicyShare > 0
+          ? "; the model writes the answers of \(formatNumber(settings.onPolicyShare)) of the steps" : "")
     }
   }
 
