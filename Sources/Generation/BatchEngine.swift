@@ -15,7 +15,8 @@ import Tokenization
 package final class BatchEngine {
   package let model: any InferenceEngine
   package let tokenizer: Tokenizer
-  private let maximumSequences: Int
+  /// The most that run at the same time.
+  let maximumSequences: Int
   private let pool: KeyValuePool
   private var prefixes: PrefixCache
   private let endTokens: [Int32]

@@ -70,14 +70,23 @@ private func write(
 ) throws {
   let numbers = sums.means
   guard !numbers.isEmpty else { throw ProbeError(description: "nothing was compared") }
+  try write(
+    numbers.map { ($0.0, [Float($0.1)]) }, scale: 1 / sums.weight("loss"), gradientsOf: engine, table, to: path)
+}
+
+/// Writes vectors, and the gradient of every weight times `scale`.
+func write(
+  _ vectors: [(name: String, values: [Float])], scale: Double, gradientsOf engine: any TrainingEngine,
+  _ table: ParameterTable, to path: String
+) throws {
   let writer = try SafetensorsWriter(
     path,
-    tensors: numbers.map { .init(name: $0.0, type: .float32, shape: [1]) }
+    tensors: vectors.map { .init(name: $0.name, type: .float32, shape: [$0.values.count]) }
       + table.entries.map { .init(name: $0.key, type: .float32, shape: $0.shape) })
-  for (_, value) in numbers { try [Float(value)].withUnsafeBufferPointer { try writer.append($0) } }
+  for (_, values) in vectors { try values.withUnsafeBufferPointer { try writer.append($0) } }
   for entry in table.entries {
-    let mean = engine.read(.gradients, of: entry).map { $0 / Float(sums.weight("loss")) }
-    try mean.withUnsafeBufferPointer { try writer.append($0) }
+    let gradient = engine.read(.gradients, of: entry).map { $0 * Float(scale) }
+    try gradient.withUnsafeBufferPointer { try writer.append($0) }
   }
   try writer.commit()
 }

@@ -8,33 +8,16 @@ import Training
 
 @Suite("GRPO runs")
 struct PolicyRunTests {
-  /// The directory of a model that knows how the conversations look.
-  private func chatModel(_ tiny: TinyRun, mixture: Bool = false) throws -> String {
-    var settings = tiny.settings(threads: 2)
-    if mixture { settings.model = tiny.mixtureConfiguration }
-    settings.epochs = 5
-    let (_, base) = try tiny.train(settings, output: "base")
-    settings = tiny.settings(.sft, threads: 2)
-    settings.from = base
-    settings.epochs = 2
-    return try tiny.train(settings, stage: .sft, output: "chat").path
-  }
-
   private func learning(_ tiny: TinyRun, from model: String, steps: Int) -> TrainingSettings {
-    var settings = tiny.settings(.grpo, threads: 2)
-    settings.from = model
-    settings.precision = .float32
-    settings.learningRate = 1e-3
-    settings.steps = steps
-    (settings.promptsPerStep, settings.answersPerPrompt, settings.answerTokens) = (4, 6, 16)
-    settings.microBatchTokens = 512
+    var settings = tiny.learning(.grpo, from: model, steps: steps)
+    (settings.promptsPerStep, settings.answersPerPrompt) = (4, 6)
     return settings
   }
 
   @Test("a model learns what is rewarded, by each loss", arguments: PolicyLoss.Shape.allCases)
   func learns(_ shape: PolicyLoss.Shape) throws {
     try TinyRun.inFolder { tiny in
-      var settings = learning(tiny, from: try chatModel(tiny), steps: 40)
+      var settings = learning(tiny, from: try tiny.chatModel(), steps: 40)
       settings.policyLoss = shape
       let events = EventList()
       let (summary, path) = try tiny.train(settings, stage: .grpo, output: "learner", sinks: [events])
@@ -56,7 +39,7 @@ struct PolicyRunTests {
     arguments: [(1, 0, false), (3, 0, false), (1, 4, false), (1, 0, true)])
   func resumes(passes: Int, rank: Int, mixture: Bool) throws {
     try TinyRun.inFolder { tiny in
-      var settings = learning(tiny, from: try chatModel(tiny, mixture: mixture), steps: 9)
+      var settings = learning(tiny, from: try tiny.chatModel(mixture: mixture), steps: 9)
       (settings.passes, settings.loraRank, settings.divergence) = (passes, rank, 0.05)
       settings.checkpointInterval = 2
       settings.maskTruncated = true
@@ -79,7 +62,7 @@ struct PolicyRunTests {
   @Test("what tools have said is read, and not learned: neither its tokens' loss nor their number counts")
   func insertedTokens() throws {
     try TinyRun.inFolder { tiny in
-      let model = try chatModel(tiny)
+      let model = try tiny.chatModel()
       var settings = learning(tiny, from: model, steps: 1)
       settings.evalInterval = 1
       var lengths: [Double] = []
@@ -108,7 +91,7 @@ struct PolicyRunTests {
         "echo x >> \(counter); [ $(wc -l < \(counter)) -ge 4 ] && exit 7; while read -r line; do echo 1; done".utf8
       )
       .write(to: URL(fileURLWithPath: program))
-      var settings = learning(tiny, from: try chatModel(tiny), steps: 4)
+      var settings = learning(tiny, from: try tiny.chatModel(), steps: 4)
       settings.rewards = []
       settings.rewardCommand = "sh \(program)"
       (settings.checkpointInterval, settings.evalInterval) = (1, 4)
@@ -123,7 +106,7 @@ struct PolicyRunTests {
   @Test("what cannot begin says why")
   func refused() throws {
     try TinyRun.inFolder { tiny in
-      let model = try chatModel(tiny)
+      let model = try tiny.chatModel()
       var settings = learning(tiny, from: model, steps: 1)
       settings.answerTokens = 127
       let length = try #require(throws: TrainingError.self) { try TrainingPlan(.grpo, settings) }

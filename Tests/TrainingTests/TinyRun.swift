@@ -152,6 +152,28 @@ struct TinyRun {
     return settings
   }
 
+  /// The directory of a model that knows how the conversations look.
+  func chatModel(mixture: Bool = false) throws -> String {
+    var settings = settings(threads: 2)
+    if mixture { settings.model = mixtureConfiguration }
+    settings.epochs = 5
+    let (_, base) = try train(settings, output: "base")
+    settings = self.settings(.sft, threads: 2)
+    settings.from = base
+    settings.epochs = 2
+    return try train(settings, stage: .sft, output: "chat").path
+  }
+
+  /// Settings of a model that learns from its own short answers.
+  func learning(_ stage: Stage, from model: String, steps: Int) -> TrainingSettings {
+    var settings = settings(stage, threads: 2)
+    settings.from = model
+    settings.precision = .float32
+    settings.learningRate = 1e-3
+    (settings.steps, settings.answerTokens, settings.microBatchTokens) = (steps, 16, 512)
+    return settings
+  }
+
   /// Trains to the end, or until `stopAfter` steps are done, and gives back the run's directory.
   @discardableResult
   func train(

@@ -12,33 +12,17 @@ import Training
 
 @Suite("PPO runs")
 struct ValueRunTests {
-  private func chatModel(_ tiny: TinyRun, mixture: Bool = false) throws -> String {
-    var settings = tiny.settings(threads: 2)
-    if mixture { settings.model = tiny.mixtureConfiguration }
-    settings.epochs = 5
-    let (_, base) = try tiny.train(settings, output: "base")
-    settings = tiny.settings(.sft, threads: 2)
-    settings.from = base
-    settings.epochs = 2
-    return try tiny.train(settings, stage: .sft, output: "chat").path
-  }
-
   private func learning(_ tiny: TinyRun, from model: String, steps: Int) -> TrainingSettings {
-    var settings = tiny.settings(.ppo, threads: 2)
-    settings.from = model
-    settings.precision = .float32
-    settings.learningRate = 1e-3
+    var settings = tiny.learning(.ppo, from: model, steps: steps)
     settings.valueLearningRate = 0.01
-    settings.steps = steps
-    (settings.promptsPerStep, settings.answerTokens, settings.passes) = (24, 16, 2)
-    settings.microBatchTokens = 512
+    (settings.promptsPerStep, settings.passes) = (24, 2)
     return settings
   }
 
   @Test("a model learns what is rewarded, and its values foresee it")
   func learns() throws {
     try TinyRun.inFolder { tiny in
-      let settings = learning(tiny, from: try chatModel(tiny), steps: 60)
+      let settings = learning(tiny, from: try tiny.chatModel(), steps: 60)
       let events = EventList()
       let (summary, path) = try tiny.train(settings, stage: .ppo, output: "learner", sinks: [events])
       #expect(summary.isComplete)
@@ -73,7 +57,7 @@ struct ValueRunTests {
     arguments: [(1, 0, false), (2, 0, false), (2, 4, false), (1, 0, true)])
   func resumes(passes: Int, rank: Int, mixture: Bool) throws {
     try TinyRun.inFolder { tiny in
-      var settings = learning(tiny, from: try chatModel(tiny, mixture: mixture), steps: 8)
+      var settings = learning(tiny, from: try tiny.chatModel(mixture: mixture), steps: 8)
       (settings.passes, settings.loraRank, settings.divergence) = (passes, rank, 0.05)
       (settings.promptsPerStep, settings.answersPerPrompt, settings.checkpointInterval) = (4, 2, 2)
       (settings.answerTokens, settings.maskTruncated) = (40, true)
@@ -99,7 +83,7 @@ struct ValueRunTests {
   @Test("several processes end with the weights and the head of one, but for rounding")
   func processes() throws {
     try TinyRun.inFolder { tiny in
-      var settings = learning(tiny, from: try chatModel(tiny), steps: 4)
+      var settings = learning(tiny, from: try tiny.chatModel(), steps: 4)
       (settings.promptsPerStep, settings.divergence, settings.microBatchTokens) = (8, 0.05, 128)
       (settings.checkpointInterval, settings.evalInterval) = (4, 4)
       func train(_ output: String, processes: Int) throws -> [[Float]] {
@@ -136,7 +120,7 @@ struct ValueRunTests {
   @Test("what cannot begin, or go on, says why")
   func refused() throws {
     try TinyRun.inFolder { tiny in
-      let model = try chatModel(tiny)
+      let model = try tiny.chatModel()
       var settings = learning(tiny, from: model, steps: 2)
       settings.data = tiny.conversations
       let kind = try #require(throws: TrainingError.self) { try TrainingPlan(.ppo, settings) }

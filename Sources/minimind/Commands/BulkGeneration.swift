@@ -83,7 +83,7 @@ struct BulkGeneration {
     let start = monotonicSeconds()
     var answered = 0
     var tokens = 0
-    let isComplete = try OrderedGenerator(engine, atOnce: parallel).run(
+    let isComplete = try engine.writeAnswers(
       done.count..<questions.count,
       request: { index in
         var request = GenerationRequest(prompt: questions[index].prompt.tokens)
@@ -94,7 +94,7 @@ struct BulkGeneration {
         request.stops = invocation[GenerateOptions.stop]
         return request
       },
-      isWanted: { written in
+      isWanted: { _, written in
         tokens = written
         let rate = Double(written) / max(1e-9, monotonicSeconds() - start)
         progress.update(completed: answered, detail: String(format: "%.0f tokens/s", rate))
@@ -126,12 +126,13 @@ struct BulkGeneration {
     let prompt: ChatPrompt
 
     /// The conversation with its answer.
-    func row(_ answer: WrittenAnswer, _ template: ChatTemplate) -> JSON {
+    func row(_ answer: AnswerTokens, _ template: ChatTemplate) -> JSON {
+      let reason: FinishReason = answer.isTruncated ? .length : .stop
       let messages = question.messages + [template.answer(answer.text, opensReasoning: prompt.opensReasoning)]
       let tools = question.tools.isEmpty ? [] : [JSON.Member("tools", .array(question.tools))]
       return .object(
         [.init("messages", .array(messages.map(\.json)))] + tools
-          + [.init("finish_reason", .string(answer.finishReason.rawValue))])
+          + [.init("finish_reason", .string(reason.rawValue))])
     }
   }
 

@@ -4,28 +4,31 @@ import TestSupport
 import Testing
 
 @Suite("Many answers in order")
-struct OrderedGeneratorTests {
+struct ManyAnswersTests {
   @Test("answers are those that each request has alone, and come in the order of the requests", arguments: [1, 3, 8])
   func order(atOnce: Int) throws {
     let model = try BatchEngineTests.model(BatchEngineTests.shapes[0], type: .float32)
     var generator = SeededGenerator(seed: 6)
     let requests = (0..<40).map { _ in BatchEngineTests.request(&generator, prompt: 1...30) }
     let engine = try BatchEngine(model, GeneratorTests.tokenizer, maximumSequences: atOnce, cacheTokens: 1024)
-    var found: [WrittenAnswer] = []
-    var tokens = 0
-    let isComplete = try OrderedGenerator(engine, atOnce: atOnce).run(
+    var found: [AnswerTokens] = []
+    var (tokens, ended) = (0, 0)
+    let isComplete = try engine.writeAnswers(
       5..<40, request: { requests[$0] },
       isWanted: {
-        tokens = $0
+        (ended, tokens) = ($0, $1)
         return true
       },
       onAnswer: { index, answer in
         #expect(index == found.count + 5)
         found.append(answer)
       })
-    #expect(isComplete && found.count == 35 && tokens == found.reduce(0) { $0 + $1.tokenCount } && !engine.hasWork)
+    #expect(isComplete && found.count == 35 && ended == 35 && !engine.hasWork)
+    #expect(tokens == found.reduce(0) { $0 + $1.tokens.count })
     for (request, answer) in zip(requests.dropFirst(5), found) {
-      #expect(try answer.text == BatchEngineTests.alone(model, request).map(\.text).joined())
+      let alone = try BatchEngineTests.alone(model, request)
+      #expect(answer.text == alone.map(\.text).joined())
+      #expect(answer.isTruncated == alone.contains { if case .end(.length, _) = $0 { true } else { false } })
     }
   }
 
@@ -36,14 +39,13 @@ struct OrderedGeneratorTests {
     let engine = try BatchEngine(model, GeneratorTests.tokenizer, maximumSequences: 2)
     var request = GenerationRequest(prompt: [5, 6])
     (request.maximumTokens, request.ignoresEndTokens) = (20, true)
-    let ordered = OrderedGenerator(engine, atOnce: 2)
     var answers = 0
-    let isComplete = try ordered.run(
-      0..<10, request: { _ in request }, isWanted: { $0 < 50 }, onAnswer: { _, _ in answers += 1 })
+    let isComplete = try engine.writeAnswers(
+      0..<10, request: { _ in request }, isWanted: { $1 < 50 }, onAnswer: { _, _ in answers += 1 })
     #expect(!isComplete && answers == 2 && !engine.hasWork)
     #expect(throws: Full.self) {
-      _ = try ordered.run(
-        0..<10, request: { _ in request }, isWanted: { _ in true }, onAnswer: { _, _ in throw Full() })
+      _ = try engine.writeAnswers(
+        0..<10, request: { _ in request }, isWanted: { _, _ in true }, onAnswer: { _, _ in throw Full() })
     }
     #expect(!engine.hasWork)
   }
