@@ -15,16 +15,31 @@ struct ModelPrograms {
     }
   }
 
+  /// What the losses of a program come from in addition to the logits and the targets.
+  enum LossKind: Hashable {
+    case targets
+    case teacher(TeacherShape)
+    /// A value head gives the rows values, which count as well.
+    case values
+  }
+
   let model: ProgramModel
 
   /// The loss of each row of which one is asked for.
   ///
-  /// - Inputs: of `TransformerPass`. Outputs: [loss rows].
+  /// - Inputs: of `TransformerPass`; with values [1, hidden] the head. Outputs: [loss rows], with values those, too.
   /// - Parameter drops: whether dropout leaves anything out.
-  func losses(_ pass: PassShape, drops: Bool = false) -> Program {
+  func losses(_ pass: PassShape, drops: Bool = false, withValues: Bool = false) -> Program {
     let builder = makeBuilder()
     let transformer = TransformerPass(builder, model, pass, drops: drops)
-    return builder.program([outputLayer(transformer, isTrained: false).losses])
+    let losses = outputLayer(transformer, isTrained: false).losses
+    guard withValues else { return builder.program([losses]) }
+    let values = ValueLayer(transformer.lossRows, head: valueHead(builder)).values
+    return builder.program([losses, values])
+  }
+
+  private func valueHead(_ builder: ProgramBuilder) -> Tensor {
+    builder.input("value head", TensorType(.float32, [1, model.shape.hiddenSize]))
   }
 
   /// The logits of some rows.
@@ -48,31 +63,39 @@ struct ModelPrograms {
 
   /// The losses, and the gradients of the trained weights added to what they were.
   ///
-  /// - Inputs: of `TransformerPass` with dropout; of a teacher its `lossRows` and the matrix of its output layer; and the
-  ///   gradients, whose memory is taken. Outputs: the gradients, [loss rows] the losses and with a teacher the
-  ///   cross-entropies, and in a mixture `TransformerPass.expertUse`.
-  func gradients(_ pass: PassShape, _ teacher: TeacherShape? = nil) -> Program {
+  /// - Inputs: of `TransformerPass` with dropout; of a teacher its `lossRows` and the matrix of its output layer, or for values
+  ///   [1, hidden] the head and [loss rows] how much each value counts; and the gradients, whose memory is taken. Outputs: the
+  ///   gradients, [loss rows] the losses, with a teacher the cross-entropies or with values [hidden] the gradient of the head,
+  ///   and in a mixture `TransformerPass.expertUse`.
+  func gradients(_ pass: PassShape, _ kind: LossKind = .targets) -> Program {
     let builder = makeBuilder()
     let transformer = TransformerPass(builder, model, pass, drops: true)
     let weights = transformer.weights
-    let layer = outputLayer(
-      transformer,
-      teacher.map { shape in
-        .distillation(
-          shape.distillation, targets: transformer.batch.targets,
-          OutputLoss.Teacher(
-            rows: builder.input("teacher's rows", TensorType(.float32, [pass.lossRows, shape.hiddenSize])),
-            matrix: builder.input(
-              "teacher's output", TensorType(.float32, [model.shape.vocabularySize, shape.hiddenSize]))))
-      }, isTrained: true)
+    var loss: OutputLoss?
+    if case .teacher(let shape) = kind {
+      loss = .distillation(
+        shape.distillation, targets: transformer.batch.targets,
+        OutputLoss.Teacher(
+          rows: builder.input("teacher's rows", TensorType(.float32, [pass.lossRows, shape.hiddenSize])),
+          matrix: builder.input(
+            "teacher's output", TensorType(.float32, [model.shape.vocabularySize, shape.hiddenSize]))))
+    }
+    let layer = outputLayer(transformer, loss, isTrained: true)
     weights.add(layer.dMatrix, weights.outputRole)
-    transformer.backward(transformer.lossRowsBackward(layer.dInput))
+    // Of a teacher's losses the cross-entropies, of values the head's gradient.
+    var (dRows, more) = (layer.dInput, layer.crossEntropies)
+    if kind == .values {
+      let values = ValueLayer(transformer.lossRows, head: valueHead(builder))
+      let backward = values.backward(weights: builder.input("value weights", TensorType(.float32, [pass.lossRows])))
+      (dRows, more) = (dRows + backward.dRows, backward.dHead)
+    }
+    transformer.backward(transformer.lossRowsBackward(dRows))
     let sums = zip(model.trained.entries, weights.trainedGradients).map { entry, gradient in
       builder.input(Self.gradientName(entry), gradient.type) + gradient
     }
     let use = transformer.expertUse.map { [$0.balance, $0.choices] } ?? []
     return builder.program(
-      sums + [layer.losses] + (layer.crossEntropies.map { [$0] } ?? []) + use,
+      sums + [layer.losses] + (more.map { [$0] } ?? []) + use,
       donated: donated(Self.gradientName, of: model.trained.entries))
   }
 

@@ -9,12 +9,13 @@ struct PassBatch {
   let tensors: [HostTensor]
 
   /// - Parameters:
-  ///   - lossWeights: [tokens].
+  ///   - lossWeights: [tokens] 0 where no loss is asked for.
+  ///   - derivatives: [tokens] how much each loss counts; nil for `lossWeights`.
   ///   - documentWeights: [documents] how much each counts in the balance of experts.
   ///   - rotaryRows: [tokens] the row of the rotary table for each.
   init(
-    _ batch: Batch, _ pass: PassShape, lossWeights: [Float], documentWeights: [Double], rotaryRows: [Int32],
-    _ shape: ModelConfiguration
+    _ batch: Batch, _ pass: PassShape, lossWeights: [Float], derivatives: [Float]? = nil, documentWeights: [Double],
+    rotaryRows: [Int32], _ shape: ModelConfiguration
   ) {
     let (rows, count) = (pass.rows, batch.tokenCount)
     precondition(
@@ -35,7 +36,7 @@ struct PassBatch {
     var tensors = [
       HostTensor(integers: padded(batch.tokens, with: 0), [rows]),
       HostTensor(integers: ofThese(batch.targets, 0), [pass.lossRows]),
-      HostTensor(ofThese(lossWeights, 0), [pass.lossRows]),
+      HostTensor(ofThese(derivatives ?? lossWeights, 0), [pass.lossRows]),
       HostTensor(integers: documents, [rows]),
       HostTensor(integers: padded(rotaryRows, with: 0), [rows]),
     ]

@@ -51,7 +51,8 @@ package struct StepPrograms {
         outputBytes: 4 * teaching.configuration.vocabularySize * teaching.configuration.hiddenSize)
     }
     if let optimizer = settings.optimizer {
-      pass = programs.gradients(shape, settings.teaching.map(ModelPrograms.TeacherShape.init))
+      pass = programs.gradients(
+        shape, settings.teaching.map { .teacher(ModelPrograms.TeacherShape($0)) } ?? .targets)
       step = programs.step(optimizer)
       let second = ModelPrograms.withSecondMoment(model.moved, optimizer)
       func shared(_ entries: [ParameterEntry]) -> Int {

@@ -43,8 +43,12 @@ struct ValuingEngineTests {
 
   @Test(
     "values, losses and all gradients are those of the model on one page, with few losses and many",
-    arguments: [ModelVariant.tied, .mixture], [0.3, 1])
-  func agree(variant: ModelVariant, share: Double) throws {
+    arguments: DistillationEngineTests.Kind.allCases, [ModelVariant.tied, .mixture])
+  func agree(kind: DistillationEngineTests.Kind, variant: ModelVariant) throws {
+    for share in [0.3, 1] { try agree(kind: kind, variant: variant, share: share) }
+  }
+
+  private func agree(kind: DistillationEngineTests.Kind, variant: ModelVariant, share: Double) throws {
     for isAdapter in [false, true] {
       let parameters = try variant.parameters()
       let batch = Batch(lengths: [5, 30, 17, 9], vocabulary: 53, seed: 12, trainedShare: share)
@@ -54,25 +58,26 @@ struct ValuingEngineTests {
       let expected = page.forward(batch, valueHead: head)
       let dHead = page.forwardBackward(batch, valueHead: head, mean: .tokens, tokensBefore: 0) { weights($0, batch) }
       for recomputes in [false, true] {
-        let cpu = try engine(
-          CPUEngineProvider(threads: 2), isAdapter ? adapter(parameters) : .whole(parameters), recomputes: recomputes)
-        let found = cpu.forward(batch, valueHead: head)
+        let tried = try engine(
+          kind.provider, isAdapter ? adapter(parameters) : .whole(parameters), recomputes: recomputes)
+        let found = tried.forward(batch, valueHead: head)
         #expect(relativeError(found.values, expected.values) < 1e-5)
         #expect(relativeError(found.losses.values, expected.losses.values) < 1e-5)
         #expect(zip(found.values, batch.lossWeights).allSatisfy { ($0 == 0) == ($1 == 0) })
         var given: ValuedTokens?
-        let gradient = cpu.forwardBackward(batch, valueHead: head, mean: .tokens, tokensBefore: 0) {
+        let gradient = tried.forwardBackward(batch, valueHead: head, mean: .tokens, tokensBefore: 0) {
           given = $0
           return weights($0, batch)
         }
-        #expect(given == found)
+        // Programs with gradients and without sum in other orders.
+        if kind == .cpu { #expect(given == found) }
         #expect(relativeError(gradient, dHead) < 1e-4)
-        for entry in cpu.trained.entries {
-          let error = relativeError(cpu.read(.gradients, of: entry), page.read(.gradients, of: entry))
+        for entry in tried.trained.entries {
+          let error = relativeError(tried.read(.gradients, of: entry), page.read(.gradients, of: entry))
           #expect(error < 1e-4, "\(entry.key): relative error \(error)")
         }
-        for name in cpu.sums.names {
-          #expect(abs(cpu.sums.sum(name) - page.sums.sum(name)) <= 1e-5 * abs(page.sums.sum(name)), "\(name)")
+        for name in tried.sums.names {
+          #expect(abs(tried.sums.sum(name) - page.sums.sum(name)) <= 1e-5 * abs(page.sums.sum(name)), "\(name)")
         }
       }
     }
