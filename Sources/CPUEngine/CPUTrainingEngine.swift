@@ -9,7 +9,7 @@ package final class CPUTrainingEngine: SharedTrainingEngine, DistillingEngine {
   private let model: TrainedModel
   /// Nil for an engine that only computes losses.
   private let optimizer: Optimizer?
-  private let team: WorkerTeam
+  let team: WorkerTeam
   /// What of the trained block the optimizer changes: all, except in a model that sees.
   private let learned: ParameterTable
 
@@ -58,12 +58,14 @@ package final class CPUTrainingEngine: SharedTrainingEngine, DistillingEngine {
   }
 
   package func forwardBackward(
-    _ batch: Batch, lossWeights: [Float], _ distillation: Distillation, teacher: any TrainingEngine, tokensBefore: Int
+    _ batch: Batch, lossWeights: [Float], _ distillation: Distillation, teacher: (any TrainingEngine)?,
+    tokensBefore: Int
   ) -> (losses: TokenLosses, crossEntropies: TokenLosses) {
-    guard let teacher = teacher as? CPUTrainingEngine else { preconditionFailure("a teacher of another engine") }
+    precondition(teacher == nil || teacher is CPUTrainingEngine, "a teacher of another engine")
+    let other = (teacher as? CPUTrainingEngine)?.pass
     _ = pass.forwardBackward(
       batch, lossWeights: lossWeights, tokensBefore: tokensBefore,
-      teacher: Teacher(pass: teacher.pass, distillation: distillation))
+      teacher: Teacher(pass: other, distillation: distillation))
     return (pass.losses, pass.batch.tokenCrossEntropies)
   }
 

@@ -36,6 +36,8 @@ final class PassBatch {
   let losses: UnsafeMutablePointer<Float>
   /// [paddedLossCount] the cross-entropy alone, where a teacher's part is in the losses.
   let crossEntropies: UnsafeMutablePointer<Float>
+  /// What a teacher has said of the rows that have a loss, in their order; set for a pass that learns from that.
+  private(set) var teacherRows: LargestProbabilities?
   /// [workers + 1] the attention tasks of each worker: task = keyValueHead · documentCount + document.
   private(set) var attentionTasks: [Int]
   private let workers: Int
@@ -186,6 +188,16 @@ final class PassBatch {
     var values = [Float](repeating: 0, count: tokenCount)
     for row in 0..<lossCount { values[Int(lossRows[row])] = rows[row] }
     return values
+  }
+
+  /// - Parameters:
+  ///   - said: of the rows that have a loss, in their order.
+  ///   - count: tokens of each.
+  func setTeacherRows(_ said: LargestProbabilities?, count: Int?) {
+    precondition(
+      said?.count == count && said?.rowCount == lossCount,
+      "\(said?.rowCount ?? 0) rows of a teacher for \(lossCount) that have a loss")
+    teacherRows = said
   }
 
   /// Lets the rows that have a loss count otherwise.

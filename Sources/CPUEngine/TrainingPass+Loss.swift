@@ -1,9 +1,10 @@
 import Compute
 import Model
 
-/// Another model that a pass learns from: its pass, of the same team, vocabulary and number of tokens, without gradients.
+/// Another model that a pass learns from: its pass, of the same team, vocabulary and number of tokens, without gradients; or nil,
+/// where what it said of the rows comes with the batch.
 struct Teacher {
-  let pass: TrainingPass
+  let pass: TrainingPass?
   let distillation: Distillation
 }
 
@@ -55,11 +56,7 @@ extension TrainingPass {
     if shape.scoresTexts {
       scoreLoss(logits, first: first, dLogits: findsGradients ? dLogits : nil)
     } else if let teacher {
-      let teacherLogits = teacher.pass.chunkLogits(worker, start: start, rows: rows)
-      distillationLoss(
-        teacher.distillation, logits: logits, teacher: teacherLogits, targets: batch.targets + first,
-        lossWeights: batch.lossWeights + first, losses: batch.losses + first,
-        crossEntropies: batch.crossEntropies + first, dLogits: dLogits)
+      taughtLoss(logits, teacher.pass?.chunkLogits(worker, start: start, rows: rows), teacher, first: first, dLogits)
     } else {
       softmaxCrossEntropy(
         logits: logits, targets: batch.targets + first, lossWeights: batch.lossWeights + first,
@@ -75,6 +72,46 @@ extension TrainingPass {
     values?.backward(worker, lossRows, first: first, dRows: dRows)
     scatterRows(dRows, batch.lossRows + first, into: view(plan.dNormalized))
     lap(.copies, worker)
+  }
+
+  /// The losses of a chunk by a teacher's logits, or by what it has said before.
+  private func taughtLoss(
+    _ logits: MatrixView, _ teacherLogits: MatrixView?, _ teacher: Teacher, first: Int, _ dLogits: MatrixView
+  ) {
+    guard let count = teacher.distillation.top else {
+      guard let teacherLogits else { preconditionFailure("a teacher without logits and without its likeliest tokens") }
+      return distillationLoss(
+        teacher.distillation, logits: logits, teacher: teacherLogits, targets: batch.targets + first,
+        lossWeights: batch.lossWeights + first, losses: batch.losses + first,
+        crossEntropies: batch.crossEntropies + first, dLogits: dLogits)
+    }
+    func loss(_ tokens: UnsafePointer<Int32>, _ logarithms: UnsafePointer<Float>) {
+      distillationLoss(
+        teacher.distillation, logits: logits, tokens: tokens, logarithms: logarithms, count: count,
+        targets: batch.targets + first, lossWeights: batch.lossWeights + first, losses: batch.losses + first,
+        crossEntropies: batch.crossEntropies + first, dLogits: dLogits)
+    }
+    guard let teacherLogits else {
+      guard let said = batch.teacherRows else { preconditionFailure("a batch without what its teacher said") }
+      // Rows beyond these are padding, of weight 0.
+      return said.tokens.withUnsafeBufferPointer { tokens in
+        said.logarithms.withUnsafeBufferPointer { logarithms in
+          loss(tokens.baseAddress! + first * count, logarithms.baseAddress! + first * (count + 1))
+        }
+      }
+    }
+    let rows = logits.rows
+    withUnsafeTemporaryAllocation(of: Int32.self, capacity: rows * count) { tokens in
+      withUnsafeTemporaryAllocation(of: Float.self, capacity: rows * (count + 1)) { logarithms in
+        for row in 0..<rows where batch.lossWeights[first + row] != 0 {
+          largestProbabilities(
+            teacherLogits.row(row).assumingMemoryBound(to: Float.self), vocabulary: teacherLogits.columns, count: count,
+            temperature: teacher.distillation.temperature, tokens: tokens.baseAddress! + row * count,
+            logarithms: logarithms.baseAddress! + row * (count + 1))
+        }
+        loss(tokens.baseAddress!, logarithms.baseAddress!)
+      }
+    }
   }
 
   /// A reward model's loss is minus the score, so that an objective treats scores as others do log-probabilities.

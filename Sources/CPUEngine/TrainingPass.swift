@@ -247,17 +247,19 @@ package final class TrainingPass {
   ) -> LossSum {
     guard let gradients, let vectorGradients else { preconditionFailure("this pass has no gradients") }
     fill(batch, lossWeights: lossWeights, mean: mean)
-    if let teacher {
+    if let other = teacher?.pass {
       precondition(
-        teacher.pass.team === team && teacher.pass.shape.vocabularySize == shape.vocabularySize,
+        other.team === team && other.shape.vocabularySize == shape.vocabularySize,
         "a teacher of another team or vocabulary")
-      teacher.pass.fill(batch, lossWeights: lossWeights)
+      other.fill(batch, lossWeights: lossWeights)
+    } else if let teacher {
+      self.batch.setTeacherRows(batch.teacherRows, count: teacher.distillation.top)
     }
     lora?.dropoutOrigin = tokensBefore
     defer { lora?.dropoutOrigin = nil }
     team.run { worker in
       times?.start(worker)
-      teacher?.pass.forwardLayers(worker)
+      teacher?.pass?.forwardLayers(worker)
       forwardLayers(worker)
       vectorGradients.zero(worker)
       lora?.zeroGradients(worker)

@@ -183,7 +183,7 @@ private struct Distributions {
 }
 
 /// Σ e^((z - maximum)·factor)
-private func scaledSum(_ z: UnsafePointer<Float>, _ count: Int, minus maximum: Float, times factor: Float) -> Float {
+func scaledSum(_ z: UnsafePointer<Float>, _ count: Int, minus maximum: Float, times factor: Float) -> Float {
   var sums = FourSums()
   @inline(__always) func step(_ start: Int, _ lanes: Int, _ sum: inout SIMD16<Float>) {
     sum += exponential((ckLoadFloatsOr(z + start, lanes, -.infinity) - maximum) * factor)

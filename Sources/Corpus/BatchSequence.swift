@@ -94,6 +94,7 @@ package struct BatchSequence: Sendable {
           count: range.count + 1, number: number, token: { shard.token(range.lowerBound + $0) },
           lossWeight: { shard.isTrained(range.lowerBound + $0) ? 1 : 0 })
       }
+      split.addTeacherRows(number, tokens: range, to: &batch)
       guard split.picturedRows > 0 else { return }
       let document = split.locate(number).document
       let first = shard.tokenRange(ofDocument: document).lowerBound

@@ -73,6 +73,8 @@ package struct DataManifest: Codable, Equatable, Sendable {
   }
 
   package static let currentFormat = 1
+  /// Of data with what a teacher said, which an earlier version of this program would pass over in silence.
+  private static let formatWithTeacher = 2
 
   package var format = DataManifest.currentFormat
   package var programVersion: String
@@ -100,6 +102,8 @@ package struct DataManifest: Codable, Equatable, Sendable {
   package var tasks: [String]?
   /// Nil in data without pictures.
   package var pictures: Pictures?
+  /// Nil in data without what a teacher said. Set by `add`.
+  package private(set) var teacher: Teacher?
   package var training = Totals()
   package var heldOut = Totals()
   package var shards: [Shard] = []
@@ -111,10 +115,15 @@ package struct DataManifest: Codable, Equatable, Sendable {
     for index in shards.indices { shards[index].isHeldOut = false }
   }
 
+  package mutating func add(_ teacher: Teacher) {
+    self.teacher = teacher
+    format = Self.formatWithTeacher
+  }
+
   private static let maximumBytes = 1 << 26
   static let fileName = "manifest.json"
 
-  func write(to directory: String) throws {
+  package func write(to directory: String) throws {
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
     try AtomicFile.write(Array(try encoder.encode(self)) + [.newline], to: directory + "/" + Self.fileName)
@@ -140,11 +149,14 @@ package struct DataManifest: Codable, Equatable, Sendable {
     guard let format = try? decoder.decode(Format.self, from: data).format else {
       throw CorpusError("\(path): this is not a manifest of prepared data. Prepare the data again.")
     }
-    guard format == Self.currentFormat else {
+    guard [Self.currentFormat, Self.formatWithTeacher].contains(format) else {
       throw CorpusError("\(path): format \(format) is not known, this program reads format \(Self.currentFormat).")
     }
     do { self = try decoder.decode(DataManifest.self, from: data) } catch {
       throw CorpusError("\(path): the manifest is damaged. Prepare the data again.")
+    }
+    guard (teacher != nil) == (format == Self.formatWithTeacher) else {
+      throw CorpusError("\(path): the manifest contradicts itself about a teacher. Prepare the data again.")
     }
   }
 

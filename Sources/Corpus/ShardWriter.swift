@@ -136,17 +136,7 @@ final class ShardWriter {
   }
 
   private func write(_ bytes: [UInt8], at offset: Int) throws(FileError) {
-    var done = 0
-    while done < bytes.count {
-      let count = bytes.withUnsafeBytes {
-        pwrite(descriptor, $0.baseAddress! + done, bytes.count - done, off_t(offset + done))
-      }
-      if count < 0 {
-        if errno == EINTR { continue }
-        throw FileError("cannot write", path, errno: errno)
-      }
-      done += count
-    }
+    try writeAll(bytes, to: descriptor, at: offset, path: path)
   }
 }
 

@@ -50,7 +50,10 @@ package final class TokenShardDataset: Sendable {
       try shard.checkPictures(pictures)
       sides[entry.isHeldOut ? 1 : 0].append(shard)
     }
-    training = TokenSplit(sides[0], pictures)
+    let teachers = try manifest.teacher.map { teacher in
+      try sides[0].map { try TeacherFile($0.path + TeacherFile.fileSuffix, $0, teacher) }
+    }
+    training = TokenSplit(sides[0], pictures, teachers ?? [])
     heldOut = TokenSplit(sides[1], pictures)
     guard training.agrees(with: manifest.training), heldOut.agrees(with: manifest.heldOut) else {
       throw CorpusError("\(directory): the shards and manifest.json contradict each other. Prepare the data again.")
@@ -73,15 +76,18 @@ package struct TokenSplit: Sendable {
   package let shards: [TokenShard]
   /// Nil without pictures.
   private let pictures: PictureFile?
+  /// Of each shard; none where nothing of a teacher is stored.
+  private let teachers: [TeacherFile]
   /// The number of the first document of each shard, and the end.
   private let starts: [Int]
   package let tokenCount: Int
   package let trainedTokenCount: Int
   package let textByteCount: Int
 
-  init(_ shards: [TokenShard], _ pictures: PictureFile? = nil) {
+  init(_ shards: [TokenShard], _ pictures: PictureFile? = nil, _ teachers: [TeacherFile] = []) {
     self.shards = shards
     self.pictures = pictures
+    self.teachers = teachers
     starts = shards.reduce(into: [0]) { $0.append($0.last! + $1.documentCount) }
     tokenCount = shards.reduce(0) { $0 + $1.tokenCount }
     trainedTokenCount = shards.reduce(0) { $0 + $1.trainedTokenCount }
@@ -118,8 +124,17 @@ package struct TokenSplit: Sendable {
     return shard.tokenRange(ofDocument: document).count
   }
 
+  /// The documents of one shard alone, without pictures.
+  package func part(shard index: Int) -> TokenSplit { TokenSplit([shards[index]]) }
+
   /// The shard that holds document `index`, and the document's number in it.
   package func locate(_ index: Int) -> (shard: TokenShard, document: Int) {
+    let place = place(of: index)
+    return (shards[place], index - starts[place])
+  }
+
+  /// Of the shard that holds document `index`.
+  private func place(of index: Int) -> Int {
     precondition(index >= 0 && index < documentCount, "document \(index) of \(documentCount)")
     var low = 0
     var high = shards.count - 1
@@ -127,7 +142,20 @@ package struct TokenSplit: Sendable {
       let middle = (low + high + 1) / 2
       if starts[middle] <= index { low = middle } else { high = middle - 1 }
     }
-    return (shards[low], index - starts[low])
+    return low
+  }
+
+  // MARK: - A teacher
+
+  /// Adds what a teacher said after some tokens of document `index`, where that is kept.
+  ///
+  /// - Parameter tokens: those that are read, in the document's shard.
+  func addTeacherRows(_ index: Int, tokens: Range<Int>, to batch: inout Batch) {
+    guard !teachers.isEmpty else { return }
+    let place = place(of: index)
+    var rows = batch.teacherRows.take() ?? teachers[place].noRows
+    teachers[place].add(index - starts[place], tokens: tokens, to: &rows)
+    batch.teacherRows = rows
   }
 
   // MARK: - Pictures

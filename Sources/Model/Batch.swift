@@ -18,6 +18,9 @@ package struct Batch: Sendable, Equatable {
   package private(set) var embedded: [EmbeddedSpan] = []
   /// Pictures whose rows the engine computes, in ascending order.
   package private(set) var pictures: [BatchPicture] = []
+  /// What a teacher has said of the rows whose loss weight is not 0, in their order; nil where nothing of that is stored. Set once
+  /// the documents are complete, or row by row as they come.
+  package var teacherRows: LargestProbabilities?
   private var tokenColumns: [TokenColumn: [Float]] = [:]
   private var documentColumns: [DocumentColumn: [Float]] = [:]
 
@@ -64,6 +67,7 @@ package struct Batch: Sendable, Equatable {
     documentNumbers.removeAll(keepingCapacity: true)
     embedded.removeAll(keepingCapacity: true)
     pictures.removeAll(keepingCapacity: true)
+    teacherRows?.removeAll()
     tokenColumns.removeAll(keepingCapacity: true)
     documentColumns.removeAll(keepingCapacity: true)
     tokens.reserveCapacity(tokenCount)
@@ -146,6 +150,11 @@ package struct Batch: Sendable, Equatable {
     func cut<Element>(_ array: inout [Element], to range: Range<Int>) {
       array.removeLast(array.count - range.upperBound)
       array.removeFirst(range.lowerBound)
+    }
+    if teacherRows != nil {
+      func asked(_ rows: Range<Int>) -> Int { lossWeights[rows].count { $0 != 0 } }
+      let first = asked(0..<kept.lowerBound)
+      teacherRows?.keep(rows: first..<first + asked(kept))
     }
     cut(&tokens, to: kept)
     cut(&targets, to: kept)

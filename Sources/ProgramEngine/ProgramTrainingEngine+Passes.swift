@@ -71,11 +71,13 @@ extension ProgramTrainingEngine {
   }
 
   package func forwardBackward(
-    _ batch: Batch, lossWeights: [Float], _ distillation: Distillation, teacher: any TrainingEngine, tokensBefore: Int
+    _ batch: Batch, lossWeights: [Float], _ distillation: Distillation, teacher: (any TrainingEngine)?,
+    tokensBefore: Int
   ) -> (losses: TokenLosses, crossEntropies: TokenLosses) {
     guard let teacher = teacher as? Self, teacher.device === device else {
-      preconditionFailure("a teacher of another device")
+      preconditionFailure("a teacher of another device, or none")
     }
+    precondition(distillation.top == nil, "a teacher's likeliest tokens alone, which programs do not compute")
     let found = device.attempt {
       try addGradients(batch, lossWeights, .tokens, tokensBefore, .teacher(teacher, distillation))
     }

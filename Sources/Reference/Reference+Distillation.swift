@@ -7,6 +7,9 @@ extension Reference {
   /// With s = softmax(z/T) of the student, q of the teacher and m = (1-β)·s + β·q, D is β·Σ q·log(q/m) + (1-β)·Σ s·log(s/m), so
   /// ∂D/∂sⱼ = (1-β)·log(sⱼ/mⱼ), and through the softmax ∂D/∂zⱼ = sⱼ·(∂D/∂sⱼ - Σ s·∂D/∂s)/T. At β = 0 and 1 D is one of the two
   /// divergences of s and q.
+  ///
+  /// With `top` K they are distributions over outcomes: the teacher's K likeliest tokens, of equal ones the first, and all others
+  /// as one, whose probability is the sum of theirs. Then ∂D/∂sⱼ is that with respect to the probability of the token's outcome.
   package static func distillation<Scalar: BinaryFloatingPoint>(
     _ settings: Distillation, logits: [Scalar], teacher: [Scalar], targets: [Int], lossWeights: [Scalar],
     vocabulary: Int
@@ -20,21 +23,30 @@ extension Reference {
       let range = row * vocabulary..<(row + 1) * vocabulary
       let student = logProbabilities(logits[range].map { $0 / temperature })
       let other = logProbabilities(teacher[range].map { $0 / temperature })
+      let outcomes = outcomes(Array(teacher[range]), top: settings.top)
       var divergence: Scalar = 0
       var slopes = [Scalar](repeating: 0, count: vocabulary)
-      for index in 0..<vocabulary {
-        let (s, q) = (exponential(student[index]), exponential(other[index]))
+      for outcome in outcomes {
+        var (s, q): (Scalar, Scalar) = (0, 0)
+        for index in outcome {
+          s += exponential(student[index])
+          q += exponential(other[index])
+        }
+        let (logS, logQ) =
+          outcome.count == 1 ? (student[outcome[0]], other[outcome[0]]) : (logarithm(s), logarithm(q))
+        let slope: Scalar
         if beta == 0 {
-          divergence += q * (other[index] - student[index])
-          slopes[index] = -q / s
+          divergence += q * (logQ - logS)
+          slope = -q / s
         } else if beta == 1 {
-          divergence += s * (student[index] - other[index])
-          slopes[index] = student[index] - other[index]
+          divergence += s * (logS - logQ)
+          slope = logS - logQ
         } else {
           let mixed = logarithm((1 - beta) * s + beta * q)
-          divergence += beta * q * (other[index] - mixed) + (1 - beta) * s * (student[index] - mixed)
-          slopes[index] = (1 - beta) * (student[index] - mixed)
+          divergence += beta * q * (logQ - mixed) + (1 - beta) * s * (logS - mixed)
+          slope = (1 - beta) * (logS - mixed)
         }
+        for index in outcome { slopes[index] = slope }
       }
       var mean: Scalar = 0
       for index in 0..<vocabulary { mean += exponential(student[index]) * slopes[index] }
@@ -46,6 +58,13 @@ extension Reference {
       }
     }
     return (losses, crossEntropies, dLogits)
+  }
+
+  /// The tokens of each outcome.
+  private static func outcomes<Scalar: BinaryFloatingPoint>(_ teacher: [Scalar], top: Int?) -> [[Int]] {
+    guard let top else { return teacher.indices.map { [$0] } }
+    let order = teacher.indices.sorted { (teacher[$0], -$0) > (teacher[$1], -$1) }
+    return order.prefix(top).map { [$0] } + [Array(order.dropFirst(top))]
   }
 
   private static func logProbabilities<Scalar: BinaryFloatingPoint>(_ logits: [Scalar]) -> [Scalar] {

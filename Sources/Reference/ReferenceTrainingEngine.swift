@@ -115,7 +115,8 @@ package final class ReferenceTrainingEngine: DistillingEngine {
   }
 
   package func forwardBackward(
-    _ batch: Batch, lossWeights: [Float], _ distillation: Distillation, teacher: any TrainingEngine, tokensBefore: Int
+    _ batch: Batch, lossWeights: [Float], _ distillation: Distillation, teacher: (any TrainingEngine)?,
+    tokensBefore: Int
   ) -> (losses: TokenLosses, crossEntropies: TokenLosses) {
     guard let teacher = teacher as? ReferenceTrainingEngine else { preconditionFailure("a teacher of another engine") }
     let activations = model.forward(batch)

@@ -44,7 +44,8 @@ struct BatchSizes: Sendable {
       )
     microBatch = asked.microBatchTokens ?? asked.defaultMicroBatch
     sequence = min(
-      asked.sequenceLength ?? ResolvedSettings.usualSequenceLength, configuration.contextLength, microBatch)
+      asked.sequenceLength ?? dataset.manifest.teacher?.sequenceLength ?? ResolvedSettings.usualSequenceLength,
+      configuration.contextLength, microBatch)
   }
 
   /// The steps of a run that has come to `progress`. Packs the rest of its epochs without reading a token, since the

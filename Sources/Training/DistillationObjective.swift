@@ -1,13 +1,15 @@
 import Corpus
 import Model
+import Storage
 
 /// The mean loss of the tokens that are trained on, of which a teacher has a share (`Distillation`). Held-out documents are
 /// measured without a teacher, by their cross-entropy.
 struct DistillationObjective: Objective {
-  private let teacher: any TrainingEngine
+  private let teacher: (any TrainingEngine)?
   private let distillation: Distillation
 
-  init(_ distillation: Distillation, teacher: any TrainingEngine) {
+  /// - Parameter teacher: nil where what it has said comes with the data.
+  init(_ distillation: Distillation, teacher: (any TrainingEngine)?) {
     self.teacher = teacher
     self.distillation = distillation
   }
@@ -83,9 +85,20 @@ extension SettingList {
       defaultText: { _ in "0" })
   }
 
+  package var teacherTop: OpenSetting<Int> {
+    OpenSetting(
+      "teacher-top", kind: .integer(1...TeacherFile.mostTokens),
+      help:
+        "--teacher: only its N likeliest tokens count each for itself, and all others together as one; on the processor.",
+      defaultText: { _ in "all tokens" })
+  }
+
   /// The options of a stage that can have a teacher.
   var distillationSettings: [SettingDescription] {
-    [teacher.description, distillAlpha.description, distillTemperature.description, distillBeta.description]
+    [
+      teacher.description, distillAlpha.description, distillTemperature.description, distillBeta.description,
+      teacherTop.description,
+    ]
   }
 }
 
@@ -95,16 +108,22 @@ extension Distillation {
     if let alpha = settings.distillAlpha { textShare = alpha }
     if let temperature = settings.distillTemperature { self.temperature = temperature }
     if let beta = settings.distillBeta { mixture = beta }
+    top = settings.teacherTop
   }
 }
 
 extension TrainingSettings {
+  /// - Parameters:
+  ///   - stored: what the data have of a teacher, if anything.
+  ///   - data: their path.
   /// - Throws: `TrainingError` when options of a teacher are given without one, or one where there can be none.
-  func validateTeacher() throws(TrainingError) {
-    guard self.teacher != nil else {
+  func validateTeacher(stored: DataManifest.Teacher?, data: String) throws(TrainingError) {
+    if let stored { try validate(stored, data: data) }
+    guard self.teacher != nil || stored != nil else {
       for (option, isGiven) in [
         ("--distill-alpha", self.distillAlpha != nil), ("--distill-temperature", self.distillTemperature != nil),
-        ("--distill-beta", self.distillBeta != nil), ("--on-policy", self.onPolicy != nil),
+        ("--distill-beta", self.distillBeta != nil), ("--teacher-top", self.teacherTop != nil),
+        ("--on-policy", self.onPolicy != nil),
       ] where isGiven {
         throw TrainingError("\(option) says how to learn from a teacher. Give one by --teacher, or leave it out.")
       }
@@ -113,13 +132,48 @@ extension TrainingSettings {
     guard self.thinkWeight ?? 1 == 1 else {
       throw TrainingError("--think-weight is for runs without a teacher. Leave out one of the two.")
     }
+    if self.device == .gpu, self.teacherTop != nil || stored != nil {
+      throw TrainingError(
+        stored == nil
+          ? "--device gpu computes with all of a teacher's probabilities. Leave out --teacher-top."
+          : "--device gpu computes with all of a teacher's probabilities, and \(data) holds the likeliest alone. Leave it "
+            + "out, or give --teacher and the data without.")
+    }
+  }
+
+  private func validate(_ stored: DataManifest.Teacher, data: String) throws(TrainingError) {
+    guard self.teacher == nil else {
+      throw TrainingError(
+        "\(data) holds what a teacher said (\(stored.model.prefix(12))…), so that none is needed in memory. Leave out "
+          + "--teacher, or give the data without that.")
+    }
+    guard self.onPolicy ?? 0 == 0 else {
+      throw TrainingError(
+        "--on-policy asks the teacher about the model's own answers, and \(data) holds what it said about the data's. Give "
+          + "--teacher and the data without that, or leave out --on-policy.")
+    }
+    if let top = self.teacherTop, top != stored.top {
+      throw TrainingError(
+        "--teacher-top \(top) is not that of \(data), which holds \(stored.top) tokens of its teacher. Leave it out, or "
+          + "make the data again: minimind data teacher --top \(top)")
+    }
+    if let temperature = self.distillTemperature, temperature != stored.temperature {
+      throw TrainingError(
+        "--distill-temperature \(formatNumber(temperature)) is not that of \(data), whose teacher was asked at "
+          + "\(formatNumber(stored.temperature)). Leave it out, or make the data again with minimind data teacher.")
+    }
   }
 }
 
 extension Stage {
   /// The objectives of a stage that learns a text, with the plan's teacher or the weight of the tags of reasoning, if it has one.
   @Sendable static func objectives(_ context: StageContext) throws -> StageObjectives? {
+    let distillation = Distillation(context.plan.settings.recorded)
     guard let teacher = context.plan.teacher else {
+      guard context.plan.dataset.manifest.teacher == nil else {
+        return StageObjectives(
+          training: DistillationObjective(distillation, teacher: nil), heldOut: CrossEntropyObjective())
+      }
       guard let tags = context.plan.thinkTags else { return .crossEntropy }
       return StageObjectives(training: ThinkTagObjective(tags), heldOut: CrossEntropyObjective())
     }
@@ -129,7 +183,7 @@ extension Stage {
     let engine = try context.engines.makeEngine(
       .whole(try teacher.parameters()), context.plan.engineSettings().withoutTraining)
     return StageObjectives(
-      training: DistillationObjective(Distillation(context.plan.settings.recorded), teacher: engine),
+      training: DistillationObjective(distillation, teacher: engine),
       heldOut: CrossEntropyObjective())
   }
 }

@@ -114,8 +114,11 @@ package struct ResolvedSettings: Sendable {
     if configuration.sight != nil, stage.ownSettings.contains(where: { $0.name == "train" }) {
       recorded.train = learning
     }
-    if asked.teacher != nil {
-      let distillation = Distillation(asked)
+    let stored = dataset.manifest.teacher
+    if asked.teacher != nil || stored != nil {
+      var distillation = Distillation(asked)
+      if let stored { (distillation.temperature, distillation.top) = (stored.temperature, stored.top) }
+      recorded.teacherTop = distillation.top
       recorded.distillAlpha = distillation.textShare
       recorded.distillTemperature = distillation.temperature
       recorded.distillBeta = distillation.mixture

@@ -9,20 +9,22 @@ package struct TeacherModel: Sendable {
   package let configuration: ModelConfiguration
   /// `ModelWeights.contentHash(of:)`.
   let contentHash: String
+  /// The most tokens that it is to read at once.
+  let sequenceLength: Int
   private let directory: String
 
   /// - Parameters:
   ///   - path: a run, a checkpoint or a model directory, also of an adapter.
-  ///   - student: what is trained.
-  ///   - tokenizerHash: of the student's tokenizer.
-  ///   - sequenceLength: the most tokens that the models read at once.
+  ///   - student: what is trained; nil for nothing yet.
+  ///   - tokenizerHash: of the student's tokenizer, or of the data's.
+  ///   - sequenceLength: the most tokens that the models read at once; nil for the teacher's context, but no more than is usual.
   /// - Throws: `TrainingError` when its vocabulary or its tokenizer is another one, or its context too short.
-  init(_ path: String, student: ModelConfiguration, tokenizerHash: String, sequenceLength: Int) throws {
+  init(_ path: String, student: ModelConfiguration?, tokenizerHash: String, sequenceLength: Int?) throws {
     self.path = path
     directory = try resolveModelDirectory(path)
     configuration = try ModelConfiguration(modelDirectory: directory)
     try configuration.requireLogits(path)
-    guard configuration.vocabularySize == student.vocabularySize else {
+    if let student, configuration.vocabularySize != student.vocabularySize {
       throw TrainingError(
         "--teacher \(path) has \(configuration.vocabularySize) tokens (vocab_size), the model \(student.vocabularySize). "
           + "A teacher must have the model's vocabulary: let it write answers instead (minimind generate --input), and "
@@ -30,14 +32,16 @@ package struct TeacherModel: Sendable {
     }
     guard try Tokenizer(TokenizerFiles(directory)).contentHash == tokenizerHash else {
       throw TrainingError(
-        "--teacher \(path) has another tokenizer than the model, so its probabilities are of other tokens. Let it write "
+        "--teacher \(path) has another tokenizer than the \(student == nil ? "data" : "model"), so its probabilities are of other tokens. Let it write "
           + "answers instead (minimind generate --input), and train on these.")
     }
-    guard configuration.contextLength >= sequenceLength else {
+    let length = sequenceLength ?? min(ResolvedSettings.usualSequenceLength, configuration.contextLength)
+    guard configuration.contextLength >= length else {
       throw TrainingError(
         "--teacher \(path) reads \(configuration.contextLength) tokens (\(configuration.contextSetting)), fewer than the "
-          + "sequences of \(sequenceLength). Lower --sequence-length.")
+          + "sequences of \(length). Lower --sequence-length.")
     }
+    self.sequenceLength = length
     contentHash = try ModelWeights.contentHash(of: directory)
   }
 

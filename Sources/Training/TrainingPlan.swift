@@ -145,6 +145,7 @@ package struct TrainingPlan {
         "\(data) was prepared for \(manifest.kind.rawValue), not for \(stage.name). "
           + "Prepare the text with: minimind data \(stage.dataKind.rawValue)")
     }
+    try asked.validateTeacher(stored: manifest.teacher, data: data)
     source = try ModelSource(asked, stage, checkpoint: checkpoint)
     tokenizerDirectory = source.tokenizerDirectory ?? data
     tokenizer = try Tokenizer(TokenizerFiles(tokenizerDirectory))
@@ -194,7 +195,8 @@ package struct TrainingPlan {
       try TeacherModel(
         path, student: configuration, tokenizerHash: tokenizer.contentHash, sequenceLength: settings.sequenceLength)
     }
-    if let record, record.teacherHash != teacher?.contentHash, let path = asked.teacher {
+    try Self.checkTeacher(manifest.teacher, teacher, configuration, settings, dataset)
+    if let record, asked.teacher != nil, record.teacherHash != teacher?.contentHash, let path = asked.teacher {
       throw TrainingError(
         "\(path) is not the teacher that the run was begun with (its weights differ). Give that model's path by --teacher, "
           + "or begin a new run.")
@@ -230,7 +232,7 @@ package struct TrainingPlan {
         + "Give that model's path by --from, or begin a new run.")
   }
 
-  private static func manifestHash(_ data: String) throws -> String {
+  static func manifestHash(_ data: String) throws -> String {
     // Says in its own words what is wrong with a directory that holds no data.
     _ = try DataManifest(directory: data)
     return try MappedFile.contents(of: data + "/manifest.json").withUnsafeBytes { SHA256.hexadecimalDigest($0) }
@@ -351,7 +353,7 @@ package struct TrainingPlan {
     RunRecord(
       stage: stage.name, options: settings.recorded, totalSteps: totalSteps,
       parameterCount: configuration.parameterCount,
-      startModelHash: startModelHash, teacherHash: teacher?.contentHash, dataManifestHash: dataManifestHash,
+      startModelHash: startModelHash, teacherHash: teacherHash, dataManifestHash: dataManifestHash,
       tokenizerHash: tokenizer.contentHash, programVersion: programVersion, device: device)
   }
 }

@@ -137,7 +137,6 @@ package struct TrainingSettings: Equatable, Sendable {
       throw TrainingError("--lora-targets names no layer. Leave it out for all of them.")
     }
     try validatePreferences()
-    try validateTeacher()
     try validateOnPolicy(stage)
     let microBatch = self.microBatchTokens ?? defaultMicroBatch
     if let sequenceLength = self.sequenceLength, sequenceLength > microBatch {

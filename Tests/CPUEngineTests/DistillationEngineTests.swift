@@ -79,5 +79,39 @@ struct DistillationEngineTests {
     }
   }
 
+  @Test(
+    "by a teacher's likeliest tokens, computed or stored, losses and gradients are those of the plain engine",
+    arguments: [0.0, 0.5, 1], [1, 7, 96])
+  func likeliest(mixture: Double, top: Int) throws {
+    var batch = Batch(lengths: [20, 3, 40, 1, 31], vocabulary: 97, seed: 8, trainedShare: 0.7)
+    let distillation = Distillation(textShare: 0.3, temperature: 1.7, mixture: mixture, top: top)
+    var settings = EngineSettings(precision: .float32, maximumTokens: 128, optimizer: .adamW)
+    func run(
+      _ provider: any TrainingEngineProvider, isStored: Bool
+    ) throws -> (losses: [Float], gradients: [Float]) {
+      settings.optimizer = .adamW
+      let engine = try #require(try provider.makeEngine(.whole(model(2, seed: 3)), settings) as? any DistillingEngine)
+      settings.optimizer = nil
+      let teacher = try provider.makeEngine(.whole(model(3, seed: 4)), settings)
+      batch.teacherRows = nil
+      if isStored, let teacher = teacher as? any TeachingEngine {
+        batch.teacherRows = teacher.largestProbabilities(batch, count: top, temperature: 1.7)
+      }
+      engine.zeroGradients()
+      let found = engine.forwardBackward(
+        batch, lossWeights: batch.lossWeights, distillation, teacher: isStored ? nil : teacher, tokensBefore: 0)
+      return (
+        found.losses.values + found.crossEntropies.values,
+        engine.trained.entries.flatMap { engine.read(.gradients, of: $0) }
+      )
+    }
+    let expected = try run(ReferenceTrainingProvider(), isStored: false)
+    for isStored in [false, true] {
+      let found = try run(CPUEngineProvider(threads: 2), isStored: isStored)
+      for (one, other) in zip(found.losses, expected.losses) { #expect(abs(one - other) < 2e-5 * max(1, abs(other))) }
+      #expect(relativeError(found.gradients, expected.gradients) < 1e-4)
+    }
+  }
+
   private struct TestFailure: Error {}
 }

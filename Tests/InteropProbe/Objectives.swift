@@ -91,11 +91,14 @@ func write(
   try writer.commit()
 }
 
-/// The loss and the gradients of a model with a teacher, over documents.
+/// The loss and the gradients of a model with a teacher, over documents; of the teacher's likeliest tokens alone, if a number of
+/// them is given.
 func writeDistillation(_ arguments: [String]) throws {
   let numbers = arguments[4...6].compactMap { Double($0) }
   guard numbers.count == 3 else { throw ProbeError(description: "\(arguments[4...6]) are not three numbers") }
-  let distillation = Distillation(textShare: numbers[0], temperature: numbers[1], mixture: numbers[2])
+  let distillation = Distillation(
+    textShare: numbers[0], temperature: numbers[1], mixture: numbers[2],
+    top: arguments.count > 8 ? Int(arguments[8]) : nil)
   let engines = CPUEngineProvider(threads: 2)
   let parameters = try Parameters(modelDirectory: arguments[1])
   let batch = try readBatch(arguments[3], vocabularySize: parameters.configuration.vocabularySize)

@@ -19,7 +19,7 @@ import Training
 ///     interop-probe preferences MODEL REFERENCE DATA LOSS BETA sum|mean OUTPUT.safetensors [NUMBER]
 ///     interop-probe unpaired-preferences MODEL REFERENCE DATA BETA DESIRABLE UNDESIRABLE OUTPUT.safetensors
 ///     interop-probe reward MODEL DATA OUTPUT.safetensors
-///     interop-probe distillation MODEL TEACHER DOCUMENTS.json ALPHA TEMPERATURE BETA OUTPUT.safetensors
+///     interop-probe distillation MODEL TEACHER DOCUMENTS.json ALPHA TEMPERATURE BETA OUTPUT.safetensors [TOP]
 ///     interop-probe policy MODEL CASE.json OUTPUT.safetensors
 ///     interop-probe values MODEL CASE.json OUTPUT.safetensors
 ///     interop-probe distributions CASES.json
@@ -67,7 +67,7 @@ func run(_ arguments: [String]) throws {
   case ("preferences", 8), ("preferences", 9): try writePreferences(arguments)
   case ("unpaired-preferences", 8): try writeUnpairedPreferences(arguments)
   case ("reward", 4): try writeReward(model: arguments[1], data: arguments[2], output: arguments[3])
-  case ("distillation", 8): try writeDistillation(arguments)
+  case ("distillation", 8), ("distillation", 9): try writeDistillation(arguments)
   case ("policy", 4): try writePolicy(model: arguments[1], case: arguments[2], output: arguments[3])
   case ("values", 4): try writeValues(model: arguments[1], case: arguments[2], output: arguments[3])
   case ("distributions", 2): try printDistributions(arguments[1])

@@ -2,7 +2,7 @@
 package let allCommands: [Command] = [
   tokenizerTrainCommand, tokenizerEncodeCommand, tokenizerDecodeCommand, tokenizerRenderCommand,
   dataTasksCommand, dataScenesCommand, dataPretrainCommand, dataSFTCommand, dataDPOCommand, dataKTOCommand,
-  dataGRPOCommand,
+  dataGRPOCommand, dataTeacherCommand,
   dataInspectCommand,
   pretrainCommand, sftCommand, loraCommand, dpoCommand, ktoCommand, rewardCommand, grpoCommand, ppoCommand,
   mergeCommand,

@@ -276,6 +276,16 @@ func summary(of manifest: DataManifest) -> [(name: String, value: String)] {
           + "\(formatBytes(pictures.count * pictures.pictureBytes)), \(kept)"
       ))
   }
+  if let teacher = manifest.teacher {
+    let rowBytes = TeacherFile.rowBytes(top: teacher.top, vocabularySize: manifest.vocabularySize)
+    pairs.append(
+      (
+        "teacher",
+        "\(teacher.model.prefix(12))…: its \(formatCount(teacher.top)) likeliest tokens at temperature "
+          + "\(formatNumber(teacher.temperature)), in sequences of \(teacher.sequenceLength), "
+          + "\(rowBytes) bytes a trained token, \(formatBytes(manifest.training.trainedTokens * rowBytes))"
+      ))
+  }
   pairs.append(("training", documents(manifest.training)))
   let heldOut = manifest.heldOut
   pairs.append(("held out", heldOut.documents > 0 ? documents(heldOut) : "nothing, so training will measure nothing"))

@@ -69,13 +69,16 @@ private struct TrainingPanel {
   }
 
   var teacher: String? {
-    plan.teacher.map { teacher in
-      let distillation = Distillation(settings.recorded)
-      return "\(teacher.path), \(formatCount(teacher.configuration.parameterCount)) parameters: "
-        + "\(formatNumber(1 - distillation.textShare)) of the loss, temperature "
-        + "\(formatNumber(distillation.temperature)), beta \(formatNumber(distillation.mixture))"
-        + (settings.onPolicyShare > 0
-          ? "; the model writes the answers of \(formatNumber(settings.onPolicyShare)) of the steps" : "")
+    let distillation = Distillation(settings.recorded)
+    let how =
+      ": \(formatNumber(1 - distillation.textShare)) of the loss, temperature "
+      + "\(formatNumber(distillation.temperature)), beta \(formatNumber(distillation.mixture))"
+      + (distillation.top.map { ", its \(formatCount($0)) likeliest tokens" } ?? "")
+      + (settings.onPolicyShare > 0
+        ? "; the model writes the answers of \(formatNumber(settings.onPolicyShare)) of the steps" : "")
+    if let stored = plan.dataset.manifest.teacher { return "\(stored.model.prefix(12))…, stored with the data\(how)" }
+    return plan.teacher.map { teacher in
+      "\(teacher.path), \(formatCount(teacher.configuration.parameterCount)) parameters\(how)"
     }
   }
 
