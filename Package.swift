@@ -58,7 +58,7 @@ let package = Package(
     room("Templates", imports: ["Storage"]),
     room("Tokenization", imports: ["Storage", "Templates", "CPCRE2"]),
     // Pictures, from the bytes of a file to what a tower sees.
-    room("Vision", imports: ["CImages"]),
+    room("Vision", imports: ["Storage", "CImages"]),
     room("ModelFiles", imports: ["Storage", "Model", "Tokenization", "Vision", "CLibZip"]),
     // Elementary functions of sixteen floats, and selection among many: for kernels and for the sampler.
     room("VectorMath", imports: ["CKernels"]),

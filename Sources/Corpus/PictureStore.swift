@@ -135,18 +135,3 @@ final class PictureStore: @unchecked Sendable {
     return planes
   }
 }
-
-/// Calls `move` until it has moved all bytes.
-///
-/// - Parameter move: moves some of the rest, as `read` and `write` do; gets how many are done.
-/// - Returns: false where it has failed, with the reason in `errno`.
-private func transfer(_ count: Int, _ move: (_ done: Int) -> Int) -> Bool {
-  var done = 0
-  while done < count {
-    let moved = move(done)
-    if moved < 0, errno == EINTR { continue }
-    guard moved > 0 else { return false }
-    done += moved
-  }
-  return true
-}

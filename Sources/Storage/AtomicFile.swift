@@ -59,15 +59,10 @@ public final class AtomicFile {
   ///
   /// - Throws: `FileError`; then `path` is as it was.
   public func write(_ bytes: UnsafeRawBufferPointer) throws(FileError) {
-    var remaining = bytes[...]
-    while !remaining.isEmpty {
-      let count = Foundation.write(descriptor, UnsafeRawBufferPointer(rebasing: remaining).baseAddress, remaining.count)
-      if count < 0 {
-        if errno == EINTR { continue }
-        throw FileError("cannot write", path, errno: errno)
-      }
-      remaining = remaining.dropFirst(count)
+    let isWritten = transfer(bytes.count) {
+      Foundation.write(descriptor, bytes.baseAddress! + $0, bytes.count - $0)
     }
+    guard isWritten else { throw FileError("cannot write", path, errno: errno) }
   }
 
   public func write(_ text: String) throws(FileError) {

@@ -41,14 +41,10 @@ public enum AtomicDirectory {
     let descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644)
     guard descriptor >= 0 else { throw FileError("cannot create", path, errno: errno) }
     defer { close(descriptor) }
-    var written = 0
-    while written < bytes.count {
-      let count = bytes.withUnsafeBytes { Foundation.write(descriptor, $0.baseAddress! + written, $0.count - written) }
-      if count < 0, errno == EINTR { continue }
-      guard count >= 0 else { throw FileError("cannot write", path, errno: errno) }
-      written += count
+    let isWritten = bytes.withUnsafeBytes { bytes in
+      transfer(bytes.count) { Foundation.write(descriptor, bytes.baseAddress! + $0, bytes.count - $0) }
     }
-    guard fsync(descriptor) == 0 else { throw FileError("cannot write", path, errno: errno) }
+    guard isWritten, fsync(descriptor) == 0 else { throw FileError("cannot write", path, errno: errno) }
   }
 
   /// `path` without the slashes at its end.

@@ -24,15 +24,10 @@ package final class GrowingFile {
   package func write(_ text: String) throws { try write(Array(text.utf8)) }
 
   package func write(_ bytes: [UInt8]) throws {
-    var bytes = bytes[...]
-    while !bytes.isEmpty {
-      let count = bytes.withUnsafeBytes { Foundation.write(descriptor, $0.baseAddress, $0.count) }
-      if count < 0 {
-        if errno == EINTR { continue }
-        throw FileError("cannot write", path, errno: errno)
-      }
-      bytes = bytes.dropFirst(count)
+    let isWritten = bytes.withUnsafeBytes { bytes in
+      transfer(bytes.count) { Foundation.write(descriptor, bytes.baseAddress! + $0, bytes.count - $0) }
     }
+    guard isWritten else { throw FileError("cannot write", path, errno: errno) }
   }
 
   package func synchronize() throws {

@@ -1,4 +1,5 @@
 import Foundation
+import Storage
 
 /// Files of pictures below a directory, which data name.
 package struct PictureDirectory: Sendable {
@@ -43,13 +44,10 @@ package struct PictureDirectory: Sendable {
       throw .tooLarge("has \(status.st_size >> 20) MiB; a picture may have \(limit >> 20). Make it smaller.")
     }
     var bytes = [UInt8](repeating: 0, count: Int(status.st_size))
-    var count = 0
-    while count < bytes.count {
-      let read = bytes.withUnsafeMutableBytes { Foundation.read(descriptor, $0.baseAddress! + count, $0.count - count) }
-      if read < 0, errno == EINTR { continue }
-      guard read > 0 else { throw .truncated }
-      count += read
+    let isRead = bytes.withUnsafeMutableBytes { bytes in
+      transfer(bytes.count) { Foundation.read(descriptor, bytes.baseAddress! + $0, bytes.count - $0) }
     }
+    guard isRead else { throw .truncated }
     return bytes
   }
 }
