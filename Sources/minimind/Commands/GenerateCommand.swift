@@ -22,21 +22,20 @@ let generateCommand: Command = {
     if let bulk = try BulkGeneration(invocation, otherwise: [prompt, image, Option.json]) { return try bulk.run() }
     let text = try promptText(invocation[prompt])
     let loaded = try LoadedModel(invocation)
-    var tokens = try promptTokens(text, loaded.tokenizer)
-    var embedded: [EmbeddedSpan] = []
-    if invocation.isGiven(image) {
-      let sight = try loaded.requireSight(invocation)
-      let prompt = try PicturePrompt(
-        text, rows: invocation[image].map(sight.rows(ofFile:)), placeholder: sight.placeholder,
-        begin: loaded.tokenizer.beginTokens
-      ) { try loaded.tokenizer.encode($0) }
-      (tokens, embedded) = (prompt.tokens, prompt.embedded)
-    }
+    let sight = invocation.isGiven(image) ? try loaded.requireSight(invocation) : nil
+    let prompt = try promptTokens(
+      try sight == nil ? text : placed(text, pictures: invocation[image].count), loaded.tokenizer,
+      placeholder: sight?.placeholder ?? [])
+    let tokens = prompt.ids
     guard tokens.count < loaded.model.contextLength else {
       throw InferenceError.messageTooLong(tokens: tokens.count, contextLength: loaded.model.contextLength)
     }
     var request = GenerationRequest(prompt: tokens)
-    request.embedded = embedded
+    if let sight {
+      request.embedded = Sight.spans(
+        prompt.pictures, rows: try invocation[image].map(sight.rows(ofFile:)),
+        rowsPerPicture: sight.placeholder.count)
+    }
     request.sampling = GenerateOptions.sampling(invocation, loaded.defaults)
     request.maximumTokens = invocation[GenerateOptions.maximumTokens] ?? loaded.defaults.maximumTokens
     request.thinking = try invocation[GenerateOptions.thinkingTokens].map {
@@ -62,10 +61,34 @@ private func promptText(_ option: String?) throws -> String {
   return text
 }
 
+/// The prompt with marks for its pictures; without `<image>` in it they come first, each in a line.
+///
+/// - Throws: `CommandError` where placeholders and pictures are not as many.
+private func placed(_ text: String, pictures count: Int) throws -> String {
+  guard count <= PictureMark.limit else {
+    throw CommandError("a prompt can have \(PictureMark.limit) pictures at most.")
+  }
+  let (marked, marks) = PictureMark.placed(text, from: 0)
+  guard marks > 0 else { return (0..<count).map { PictureMark.text($0) + "\n" }.joined() + marked }
+  guard marks == count else {
+    throw CommandError(
+      "the prompt has \(marks) \(PictureMark.placeholder), and there \(count == 1 ? "is 1 picture" : "are \(count) pictures"). "
+        + "Give one --image for each, or leave the marks out.")
+  }
+  return marked
+}
+
 /// The prompt as the beginning of a document.
-private func promptTokens(_ text: String, _ tokenizer: Tokenizer) throws -> [Int32] {
-  let tokens = try tokenizer.encode(text)
-  return tokens.first == tokenizer.beginToken ? tokens : tokenizer.beginTokens + tokens
+///
+/// - Parameter placeholder: the tokens that stand for a picture; empty where there is none.
+private func promptTokens(_ text: String, _ tokenizer: Tokenizer, placeholder: [Int32]) throws -> PicturedTokens {
+  var template = ChatTemplate()
+  template.pictureTokens = placeholder
+  let tokens = try template.encode([.init(text: text, isContent: false)], with: tokenizer)
+  guard tokens.ids.first != tokenizer.beginToken else { return tokens }
+  var prompt = PicturedTokens(ids: tokenizer.beginTokens)
+  prompt.append(tokens)
+  return prompt
 }
 
 private func stream(_ events: Generator, prompt: String) throws {
