@@ -144,25 +144,32 @@ package final class TrainingPass {
     }
     attentionScratch = scratch
     learnedRanges = parameters.table.learnedRanges(model.configuration, learning)
-    let trainsTower = gradients != nil && self.learning.trainsTower
     sight = try Self.sight(
-      model, precision: precision, weights: trained, gradients: gradients, trainsTower: trainsTower,
+      model, precision: precision, weights: trained, gradients: gradients, trainsTower: self.learning.trainsTower,
       maximumTokens: batch.capacity, team: team)
     refreshWorkingWeights()
   }
 
-  /// What encodes pictures for a model; nil for one that does not see.
+  /// What encodes pictures for a model; nil for one that does not see. Below an adapter it learns nothing.
   private static func sight(
     _ model: TrainedModel, precision: ElementType, weights: UnsafeMutableRawPointer,
     gradients: UnsafeMutablePointer<Float>?, trainsTower: Bool, maximumTokens: Int, team: WorkerTeam
   ) throws(OutOfMemoryError) -> SightPass? {
     guard let sight = model.configuration.sight else { return nil }
-    guard case .whole(let parameters) = model else { preconditionFailure("an adapter on a model that sees") }
-    return try SightPass(
-      sight, width: parameters.configuration.hiddenSize, precision: precision, weights: weights,
-      table: parameters.table, exact: SightVectors(base: parameters.values, table: parameters.table),
-      gradients: gradients, trainsTower: trainsTower, pictures: max(1, maximumTokens / sight.rowsPerPicture), team: team
-    )
+    let width = model.configuration.hiddenSize
+    let pictures = max(1, maximumTokens / sight.rowsPerPicture)
+    switch model {
+    case .whole(let parameters):
+      return try SightPass(
+        sight, width: width, precision: precision, weights: weights, table: parameters.table,
+        exact: SightVectors(base: parameters.values, table: parameters.table), gradients: gradients,
+        trainsTower: gradients != nil && trainsTower, pictures: pictures, team: team)
+    case .adapter(_, let base):
+      return try SightPass(
+        sight, width: width, precision: precision, weights: base.values.base, table: base.table,
+        exact: SightVectors(base: base.values.exactValues, table: base.exactTable), gradients: nil, trainsTower: false,
+        pictures: pictures, team: team)
+    }
   }
 
   /// Bytes that a pass holds in addition to the parameters: activations, gradients, the parameters' working copy, and frozen
@@ -179,20 +186,22 @@ package final class TrainingPass {
     let plan = ActivationPlan(
       configuration, rows: rows, precision: precision, workers: workers, trains: trains, recomputes: recomputes)
     let perParameter = (trains ? 4 : 0) + (precision == .bfloat16 ? 2 : 0)
-    let sightBytes = configuration.sight.map {
-      SightPass.memoryBytes(
-        $0, width: configuration.hiddenSize, precision: precision, pictures: max(1, rows / $0.rowsPerPicture),
-        workers: workers, trains: trains, trainsTower: trains && learning.trainsTower)
-    }
+    let trainsSight = trains && lora == nil
+    let sightBytes =
+      configuration.sight.map {
+        SightPass.memoryBytes(
+          $0, width: configuration.hiddenSize, precision: precision, pictures: max(1, rows / $0.rowsPerPicture),
+          workers: workers, trains: trainsSight, trainsTower: trainsSight && learning.trainsTower)
+      } ?? 0
     guard let lora else {
       let unlearned = (try? ParameterTable(configuration)).map { table in
         table.entries.reduce(0) { $0 + $1.count }
           - table.learned(configuration, learning).entries.reduce(0) { $0 + $1.count }
       }
-      return plan.byteCount + (sightBytes ?? 0) + configuration.parameterCount * perParameter
+      return plan.byteCount + sightBytes + configuration.parameterCount * perParameter
         - (trains ? 4 * (unlearned ?? 0) : 0)
     }
-    return plan.byteCount + lora.parameterCount(configuration) * perParameter
+    return plan.byteCount + sightBytes + lora.parameterCount(configuration) * perParameter
       + configuration.parameterCount * precision.byteCount
       + LoRAPass.memoryBytes(lora, configuration, precision: precision, rows: rows, workers: workers)
   }

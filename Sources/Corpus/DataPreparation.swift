@@ -16,7 +16,7 @@ package struct DataPreparation: Sendable {
     case dpo(maximumTokens: Int, ChatTemplate)
     case kto(maximumTokens: Int, ChatTemplate)
 
-    var kind: DataManifest.Kind {
+    package var kind: DataManifest.Kind {
       switch self {
       case .pretrain: .pretrain
       case .sft: .sft
@@ -292,6 +292,15 @@ package struct DataPreparation: Sendable {
   private func makeEncoder(_ selection: HeldOutSelection, _ store: PictureStore?) -> any RowEncoder {
     var reader: (reader: PictureReader, placeholder: [Int32])?
     if let pictures, let store { reader = (PictureReader(pictures, store), pictures.placeholder) }
+    func preferences(_ maximumTokens: Int, _ template: ChatTemplate, _ rows: PreferenceEncoder.Rows)
+      -> PreferenceEncoder
+    {
+      var template = template
+      template.pictureTokens = reader?.placeholder ?? []
+      return PreferenceEncoder(
+        tokenizer: tokenizer, template: template, maximumTokens: maximumTokens, rows: rows, heldOut: selection,
+        pictures: reader?.reader)
+    }
     switch task {
     case .pretrain(let filters):
       return PretrainEncoder(
@@ -302,11 +311,9 @@ package struct DataPreparation: Sendable {
         tokenizer: tokenizer, template: template, filters: filters, heldOut: selection, names: fieldNames,
         pictures: reader?.reader)
     case .dpo(let maximumTokens, let template):
-      return PreferenceEncoder(
-        tokenizer: tokenizer, template: template, maximumTokens: maximumTokens, rows: .pairs, heldOut: selection)
+      return preferences(maximumTokens, template, .pairs)
     case .kto(let maximumTokens, let template):
-      return PreferenceEncoder(
-        tokenizer: tokenizer, template: template, maximumTokens: maximumTokens, rows: .labelled, heldOut: selection)
+      return preferences(maximumTokens, template, .labelled)
     }
   }
 }

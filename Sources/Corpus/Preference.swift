@@ -9,6 +9,9 @@ struct PreferencePair {
   let hasToolTurns: Bool
   /// Descriptions of tools, for a chat template that knows them.
   var tools: [JSON] = []
+  /// The pictures of either conversation, by their marks.
+  var chosenPictures: [PictureSource] = []
+  var rejectedPictures: [PictureSource] = []
 
   /// Messages that both begin with; the answers after these are what is compared.
   var promptCount: Int { zip(chosen, rejected).prefix { $0 == $1 }.count }
@@ -70,7 +73,7 @@ extension RowReader {
   /// `chosen` and `rejected` are texts, messages, or lists of messages. Where both lists hold the question, what they begin
   /// with alike is the prompt, as trl has it (`extract_prompt` in data_utils.py), and a `prompt` of text beside them is not read.
   /// Otherwise the prompt is in `prompt` (a text or a list), in `conversations` or `messages`, or in a question's field with
-  /// `input` and `history`; each may have `system`, as for fine-tuning.
+  /// `input` and `history`; each may have `system`, as for fine-tuning. Pictures in `image` or `images` are those of both.
   func preferencePair(of record: Record, in block: Block) throws(RowProblem) -> PreferencePair {
     try readFields(record, of: block, asIn: Self.goodPreferenceRow)
     let answers = (try answer(FieldNames.chosen), try answer(FieldNames.rejected))
@@ -85,12 +88,18 @@ extension RowReader {
       prompt = try preferencePrompt(answeredBy: answers)
     }
     let tools = [prompt.tools, answers.0.tools, try rowTools()].first { !$0.isEmpty } ?? []
+    let beside = try rowPictures()
+    let chosen = try conversation(prompt, answeredBy: answers.0, beside, "chosen")
+    let rejected = try conversation(prompt, answeredBy: answers.1, beside, "rejected")
     let pair = PreferencePair(
-      chosen: try conversation(prompt, answeredBy: answers.0, "chosen"),
-      rejected: try conversation(prompt, answeredBy: answers.1, "rejected"), hasToolTurns: prompt.hasToolTurns,
-      tools: tools)
+      chosen: chosen.messages, rejected: rejected.messages, hasToolTurns: prompt.hasToolTurns, tools: tools,
+      chosenPictures: chosen.pictures, rejectedPictures: rejected.pictures)
     let first = pair.promptCount
     guard !pair.hasToolTurns, pair.chosen != pair.rejected else { return pair }
+    let shown = pair.chosen.prefix(first).reduce(0) { $0 + PictureMark.count(in: $1.content) }
+    guard pair.chosenPictures.prefix(shown) == pair.rejectedPictures.prefix(shown) else {
+      throw RowProblem("\"chosen\" and \"rejected\" answer questions about other pictures")
+    }
     // One list has ended where the other asks another question.
     for messages in [pair.chosen, pair.rejected] where first >= messages.count || messages[first].role != .assistant {
       throw RowProblem(
@@ -160,10 +169,12 @@ extension RowReader {
   }
 
   /// The whole conversation that ends with the answer in `key`.
+  ///
+  /// - Parameter beside: the pictures that the row has beside its messages.
   private func conversation(
-    _ prompt: RowConversation, answeredBy answer: RowConversation, _ key: String
-  ) throws(RowProblem) -> [ChatMessage] {
-    guard !prompt.hasToolTurns else { return [] }
+    _ prompt: RowConversation, answeredBy answer: RowConversation, _ beside: [PictureSource], _ key: String
+  ) throws(RowProblem) -> RowConversation {
+    guard !prompt.hasToolTurns else { return RowConversation() }
     var whole = prompt
     if [.assistant, .tool].contains(answer.messages.first?.role) {
       guard prompt.messages.contains(where: { $0.role == .user }) else {
@@ -189,12 +200,15 @@ extension RowReader {
       } else {
         whole.messages += answer.messages.dropFirst(asked.count)
       }
+      // A list that repeats the question may repeat its pictures, or only where they are.
+      if !answer.inlinePictures.isEmpty { whole.inlinePictures = answer.inlinePictures }
     }
+    if keepsPictures { try whole.placePictures(beside, comeFirst: picturesComeFirst) }
     do throws(RowProblem) { try whole.checkTurns() } catch { throw RowProblem("\"\(key)\": \(error.reason)") }
     guard whole.messages.last?.role == .assistant else {
       throw RowProblem("there is no answer at the end of \"\(key)\"")
     }
-    return whole.messages
+    return whole
   }
 
   /// The content of `chosen` or `rejected`, as messages.

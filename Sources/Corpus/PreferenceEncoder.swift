@@ -10,6 +10,7 @@ final class PreferenceEncoder: RowEncoder {
   private let maximumTokens: Int
   private let rows: Rows
   private let heldOut: HeldOutSelection
+  private let pictures: PictureReader?
   let reader: RowReader
 
   /// What rows may be in addition to pairs.
@@ -21,10 +22,14 @@ final class PreferenceEncoder: RowEncoder {
     case conversations
   }
 
+  /// - Parameter pictures: nil where pictures of rows are not used. Those that no placeholder has a place for stand before
+  ///   the first question, as in trl (`prepare_multimodal_messages` in data_utils.py).
   init(
-    tokenizer: Tokenizer, template: ChatTemplate, maximumTokens: Int, rows: Rows, heldOut: HeldOutSelection
+    tokenizer: Tokenizer, template: ChatTemplate, maximumTokens: Int, rows: Rows, heldOut: HeldOutSelection,
+    pictures: PictureReader? = nil
   ) {
-    reader = RowReader(template: template.jinja)
+    reader = RowReader(template: template.jinja, keepsPictures: pictures != nil, placesPicturesFirst: true)
+    self.pictures = pictures
     self.tokenizer = tokenizer
     self.template = template
     self.maximumTokens = maximumTokens
@@ -35,6 +40,8 @@ final class PreferenceEncoder: RowEncoder {
   /// A conversation that people have judged by its answer.
   private struct Judged {
     let messages: [ChatMessage]
+    /// By their marks.
+    let pictures: [PictureSource]
     let isDesirable: Bool
   }
 
@@ -45,8 +52,8 @@ final class PreferenceEncoder: RowEncoder {
       guard !answer.conversation.hasToolTurns else { return .toolTurns }
       let messages = answer.conversation.messages
       let reason = try encode(
-        [Judged(messages: messages, isDesirable: answer.isDesirable)], promptCount: messages.count - 1,
-        tools: answer.conversation.tools, into: &output)
+        [Judged(messages: messages, pictures: answer.conversation.pictures, isDesirable: answer.isDesirable)],
+        promptCount: messages.count - 1, tools: answer.conversation.tools, file: block.file.path, into: &output)
       if reason == nil, answer.conversation.lostOpeningAnswer { output.counts.change(.openingAnswerRemoved) }
       return reason
     }
@@ -54,12 +61,15 @@ final class PreferenceEncoder: RowEncoder {
     guard !pair.hasToolTurns else { return .toolTurns }
     guard pair.chosen != pair.rejected else { return .equalAnswers }
     return try encode(
-      [Judged(messages: pair.chosen, isDesirable: true), Judged(messages: pair.rejected, isDesirable: false)],
-      promptCount: pair.promptCount, tools: pair.tools, into: &output)
+      [
+        Judged(messages: pair.chosen, pictures: pair.chosenPictures, isDesirable: true),
+        Judged(messages: pair.rejected, pictures: pair.rejectedPictures, isDesirable: false),
+      ],
+      promptCount: pair.promptCount, tools: pair.tools, file: block.file.path, into: &output)
   }
 
   private func encode(
-    _ answers: [Judged], promptCount: Int, tools: [JSON], into output: inout EncodedBlock
+    _ answers: [Judged], promptCount: Int, tools: [JSON], file: String, into output: inout EncodedBlock
   ) throws(RowProblem) -> DropReason? {
     let all = answers.flatMap(\.messages)
     guard !all.contains(where: \.isEmptyTurn) else { return .emptyTurn }
@@ -72,12 +82,22 @@ final class PreferenceEncoder: RowEncoder {
     }
     guard encoded.allSatisfy({ $0.reduce(0) { $0 + $1.ids.count } <= maximumTokens }) else { return .pairTooLong }
 
-    let digest = heldOut.digest(of: all, tools: tools)
+    var seen: [[PictureStore.Entry]] = []
+    for answer in answers {
+      // Those of the question are the same ones again.
+      let known = zip(answers[0].pictures, answer.pictures).prefix { $0 == $1 }.count
+      var entries = Array((seen.first ?? []).prefix(known))
+      for source in answer.pictures.dropFirst(entries.count) {
+        if let entry = try pictures?.add(source, file: file) { entries.append(entry) }
+      }
+      seen.append(entries)
+    }
+    let digest = heldOut.digest(of: all, tools: tools, pictures: seen.joined().map(\.digest))
     let isHeldOut = output.isHeldOut(digest, by: heldOut)
-    for (answer, parts) in zip(answers, encoded) {
+    for (index, (answer, parts)) in zip(answers, encoded).enumerated() {
       output.append(
         parts, of: template.jinja == nil ? answer.messages : nil, limit: maximumTokens, isHeldOut: isHeldOut,
-        isDesirable: answer.isDesirable, tokenizer: tokenizer
+        isDesirable: answer.isDesirable, tokenizer: tokenizer, pictures: seen[index]
       ) { $0 >= promptCount }
     }
     output.appendRow(digest)

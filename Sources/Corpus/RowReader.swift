@@ -21,13 +21,22 @@ package final class RowReader {
   let keepsReasoning: Bool
   let keepsDeveloper: Bool
   /// Whether the pictures of the row that was read last stand before its text where that has no place for them.
-  private(set) var picturesComeFirst = false
+  var picturesComeFirst: Bool { comesFromArchive || placesPicturesFirst }
+  private var comesFromArchive = false
+  /// Whether they do so in rows of every format.
+  private let placesPicturesFirst: Bool
   /// Whether pictures are read; otherwise they are among what is not used.
   let keepsPictures: Bool
 
-  /// - Parameter template: what is kept apart; nil for v1's template and for rows without conversations.
-  package init(names: FieldNames = FieldNames(), template: JinjaChatTemplate? = nil, keepsPictures: Bool = false) {
+  /// - Parameters:
+  ///   - template: what is kept apart; nil for v1's template and for rows without conversations.
+  ///   - placesPicturesFirst: whether pictures stand before the first question where no placeholder says where.
+  package init(
+    names: FieldNames = FieldNames(), template: JinjaChatTemplate? = nil, keepsPictures: Bool = false,
+    placesPicturesFirst: Bool = false
+  ) {
     self.keepsPictures = keepsPictures
+    self.placesPicturesFirst = placesPicturesFirst
     self.names = names
     keepsTools = template?.knowsTools ?? false
     keepsReasoning = template?.knowsReasoning ?? false
@@ -78,7 +87,7 @@ package final class RowReader {
     _ record: Record, of block: Block, asIn goodRow: String
   ) throws(RowProblem) -> UnsafeRawBufferPointer? {
     unusedParts.removeAll(keepingCapacity: true)
-    picturesComeFirst = block.file.format == .tar
+    comesFromArchive = block.file.format == .tar
     switch try read(record, of: block) {
     case .text(let bytes): return bytes
     case .json(let value):

@@ -1,6 +1,6 @@
 import Machine
 
-/// What of a model that sees is trained.
+/// What of a model that sees is trained, where no adapter is.
 package enum SightTraining: String, Sendable, CaseIterable, Codable {
   /// The projector.
   case projector

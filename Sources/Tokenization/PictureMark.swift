@@ -18,6 +18,9 @@ package enum PictureMark {
     scalars.contains(scalar.value) ? Int(scalar.value - scalars.lowerBound) : nil
   }
 
+  /// The marks of a text.
+  package static func count(in text: String) -> Int { text.unicodeScalars.count { number($0) != nil } }
+
   /// A text of a data set, with marks for its placeholders `<image>`; those beyond `limit` stay.
   ///
   /// - Parameter number: the first picture's.

@@ -99,14 +99,27 @@ extension TrainingSettings {
     guard model.sight != nil else {
       guard self.train == nil else {
         throw TrainingError(
-          "--train says what of a model that sees is trained. Give it a tower by --tower, or leave it out.")
+          "--train says what of a model that sees is trained. "
+            + (stage.givesSight ? "Give it a tower by --tower, or leave it out." : "Leave it out."))
       }
       return
     }
-    guard stage.trainsSight, !hasAdapter(in: stage) else {
-      let what = stage.trainsSight ? "an adapter is trained on" : "minimind \(stage.name) trains"
+    guard stage.trainsSight else {
       throw TrainingError(
-        "\(modelName) sees, and \(what) models of text alone. Use minimind sft, or choose another --from.")
+        "\(modelName) sees, and minimind \(stage.name) trains models of text alone. Use minimind sft, lora, dpo or kto, or "
+          + "choose another --from.")
+    }
+    if hasAdapter(in: stage) {
+      guard self.tower == nil else {
+        throw TrainingError(
+          "--tower gives the model a new projector, which has to learn, and below an adapter it would stay as it is. "
+            + "Train the projector first: minimind pretrain --tower")
+      }
+      guard self.train == nil else {
+        throw TrainingError(
+          "--train says which weights of a model are trained, and an adapter is trained in place of all of them. "
+            + "Leave it or --lora-rank out.")
+      }
     }
     guard self.teacher == nil else {
       throw TrainingError("a model that sees does not learn from a teacher. Leave out --teacher.")

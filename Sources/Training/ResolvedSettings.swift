@@ -32,7 +32,7 @@ package struct ResolvedSettings: Sendable {
   package let threads: Int
   /// The adapter that is trained; nil for the whole model.
   package let lora: LoRAConfiguration?
-  /// What is trained of a model that sees; everything of another.
+  /// What is trained of a model that sees; everything of another. Below an adapter it says that the tower stays.
   package let learning: SightTraining
   /// Optimizer steps of the whole run.
   package let totalSteps: Int
@@ -74,7 +74,8 @@ package struct ResolvedSettings: Sendable {
     lora = Self.adapter(asked, stage, configuration)
     learning =
       configuration.sight == nil
-      ? .everything : asked.train ?? .usual(in: stage, towerIsNew: asked.tower == NewSight.newTower)
+      ? .everything
+      : lora != nil ? .allButTower : asked.train ?? .usual(in: stage, towerIsNew: asked.tower == NewSight.newTower)
 
     sizes = try BatchSizes(asked, stage, configuration, dataset, data: data)
     length = asked.steps.map { .steps($0) } ?? .epochs(asked.epochs ?? stage.defaultEpochs)
@@ -111,7 +112,7 @@ package struct ResolvedSettings: Sendable {
     recorded.warmupSteps = warmupSteps
     recorded.evalInterval = evalInterval
     recorded.checkpointInterval = checkpointInterval
-    if configuration.sight != nil, stage.ownSettings.contains(where: { $0.name == "train" }) {
+    if configuration.sight != nil, lora == nil, stage.ownSettings.contains(where: { $0.name == "train" }) {
       recorded.train = learning
     }
     let stored = dataset.manifest.teacher

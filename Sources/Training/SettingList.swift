@@ -129,7 +129,8 @@ package struct SettingList: Sendable {
     help: "What of a model that sees is trained: the projector, the projector and the language model's first and last "
       + "layer, everything except the vision tower, or everything.",
     defaultText: { stage in
-      "everything with --tower new, otherwise \(SightTraining.usual(in: stage, towerIsNew: false).rawValue)"
+      let usual = SightTraining.usual(in: stage, towerIsNew: false).rawValue
+      return stage.givesSight ? "everything with --tower new, otherwise \(usual)" : usual
     })
 
   package var sightSettings: [SettingDescription] { [tower.description, train.description] }

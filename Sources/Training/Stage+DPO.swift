@@ -2,7 +2,8 @@ extension Stage {
   /// From a model that answers, on pairs of answers (Direct Preference Optimization and its kin: `PreferenceLoss`).
   package static let dpo = Stage(
     name: "dpo", dataKind: .dpo, defaultEpochs: 1, defaultOptimizer: .adamW, defaultLearningRate: 5e-5,
-    ownSettings: SettingList.shared.preferenceSettings, metrics: PreferenceLoss.metrics,
+    ownSettings: [SettingList.shared.train.description] + SettingList.shared.preferenceSettings,
+    metrics: PreferenceLoss.metrics,
     makeObjectives: { context in
       let loss = PreferenceLoss(context.plan.settings)
       guard loss.shape.needsReference else {

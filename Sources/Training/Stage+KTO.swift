@@ -3,7 +3,8 @@ extension Stage {
   package static let kto = Stage(
     name: "kto", dataKind: .kto, defaultEpochs: 1, defaultOptimizer: .adamW, defaultLearningRate: 5e-5,
     ownSettings: [
-      SettingList.shared.beta.description, SettingList.shared.desirableWeight.description,
+      SettingList.shared.train.description, SettingList.shared.beta.description,
+      SettingList.shared.desirableWeight.description,
       SettingList.shared.undesirableWeight.description,
     ],
     metrics: KTOLoss.metrics,

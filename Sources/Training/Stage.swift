@@ -43,8 +43,10 @@ package struct Stage: Sendable, Equatable {
   package var modelsAnswer: Bool { dataKind != .pretrain }
   /// Whether it reads documents that are prepared, rather than what the model writes.
   package var readsDocuments: Bool { dataKind != .grpo }
-  /// Whether its models may see: of an adapter, and of what is learned from pairs, rewards and answers, they may not.
-  package var trainsSight: Bool { defaultLoRARank == 0 && (dataKind == .pretrain || dataKind == .sft) }
+  /// Whether its models may see: those that score, and those that learn from their own answers, may not.
+  package var trainsSight: Bool { !scores && readsDocuments }
+  /// Whether a run may give the model a tower.
+  var givesSight: Bool { ownSettings.contains { $0.name == SettingList.shared.tower.description.name } }
   /// Whether a run may begin with random weights, rather than with a model.
   package var canMakeModel: Bool { !modelsAnswer }
 

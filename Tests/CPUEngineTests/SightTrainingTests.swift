@@ -120,4 +120,87 @@ struct SightTrainingTests {
     let others = engine.forward(Self.batch(Self.pictures.reversed()), lossWeights: nil)
     #expect(ofPixels != others)
   }
+
+  /// An adapter whose B is not zero any more, and the model with it merged.
+  private static func adapted(_ parameters: Parameters) throws -> (adapter: LoRAAdapter, merged: Parameters) {
+    let adapter = try LoRAAdapter(
+      LoRAConfiguration(rank: 3, alpha: 5, dropout: 0), model: configuration,
+      base: LoRABase(path: "/base", contentHash: "0123"), seed: 11)
+    var generator = SeededGenerator(seed: 12)
+    for entry in adapter.table.entries {
+      guard case .loraB = entry.role else { continue }
+      for index in entry.range { adapter.block.values[index] = Float.random(in: -0.3...0.3, using: &generator) }
+    }
+    let merged = try Parameters(zeroed: configuration)
+    merged.values.update(from: parameters.values, count: parameters.table.totalCount)
+    for entry in merged.table.entries { adapter.merge(into: entry.key, merged.values + entry.offset) }
+    return (adapter, merged)
+  }
+
+  private static func adapterEngine(
+    _ adapter: LoRAAdapter, on parameters: Parameters, _ precision: ElementType = .float32
+  ) throws -> any TrainingEngine {
+    try CPUEngineProvider(threads: 2).makeEngine(
+      .adapter(adapter, baseTable: parameters.table) { entry, target in
+        target.update(from: parameters.values + entry.offset, count: entry.count)
+      },
+      EngineSettings(precision: precision, maximumTokens: 64, optimizer: .adamW, learning: .allButTower))
+  }
+
+  @Test("an adapter's gradients are those of the merged model's weights, through W = W₀ + s·B·A")
+  func adapterGradients() throws {
+    let parameters = try Parameters(configuration: Self.configuration, seed: 1)
+    let (adapter, merged) = try Self.adapted(parameters)
+    let batch = Self.batch(Self.pictures)
+    let engine = try Self.adapterEngine(adapter, on: parameters)
+    let losses = engine.forwardBackward(batch, .known(batch.lossWeights), mean: .tokens, tokensBefore: 0).sum(batch)
+    let whole = try Self.engine(merged, .allButTower)
+    let expected = whole.forwardBackward(batch, .known(batch.lossWeights), mean: .tokens, tokensBefore: 0).sum(batch)
+    #expect(abs(losses.loss - expected.loss) < 1e-5 * expected.loss)
+    let scale = adapter.configuration.scale
+    var compared = 0
+    for entry in whole.trained.entries {
+      guard let a = adapter.table.entry(LoRAKey.a(entry.key)), let b = adapter.table.entry(LoRAKey.b(entry.key)) else {
+        continue
+      }
+      let (outputs, rank, inputs) = (b.shape[0], a.shape[0], a.shape[1])
+      let dWeight = whole.read(.gradients, of: entry)
+      var (dA, dB) = ([Float](repeating: 0, count: a.count), [Float](repeating: 0, count: b.count))
+      for output in 0..<outputs {
+        for index in 0..<rank {
+          for input in 0..<inputs {
+            let slope = scale * dWeight[output * inputs + input]
+            dA[index * inputs + input] += adapter.block.values[b.offset + output * rank + index] * slope
+            dB[output * rank + index] += adapter.block.values[a.offset + index * inputs + input] * slope
+          }
+        }
+      }
+      #expect(relativeError(engine.read(.gradients, of: a), dA) < 1e-4, "\(a.key)")
+      #expect(relativeError(engine.read(.gradients, of: b), dB) < 1e-4, "\(b.key)")
+      compared += 1
+    }
+    #expect(compared == 3 * LoRATarget.allCases.count)
+  }
+
+  @Test("an adapter learns, and tower, projector and language model stay to the bit", arguments: ElementType.allCases)
+  func adapterAlone(precision: ElementType) throws {
+    let parameters = try Parameters(configuration: Self.configuration, seed: 1)
+    let adapter = try LoRAAdapter(
+      LoRAConfiguration(rank: 3, alpha: 5, dropout: 0), model: Self.configuration,
+      base: LoRABase(path: "/base", contentHash: "0123"), seed: 11)
+    let engine = try Self.adapterEngine(adapter, on: parameters, precision)
+    let batch = Self.batch(Self.pictures)
+    // It changes nothing yet: the losses are those of the model itself.
+    let plain = try Self.engine(parameters, .allButTower, precision)
+    #expect(engine.forward(batch, lossWeights: nil) == plain.forward(batch, lossWeights: nil))
+    let before = engine.table.entries.map { engine.modelWeight($0) }
+    let losses = (1...20).map { Self.step(engine, batch, $0) }
+    #expect(losses[19] < losses[0])
+    #expect(engine.trained.entries.allSatisfy { engine.keeps(.firstMoment, of: $0) })
+    for (entry, values) in zip(engine.table.entries, before) {
+      let isAdapted = adapter.table.entry(LoRAKey.a(entry.key)) != nil
+      #expect((engine.modelWeight(entry) == values) != isAdapted, "\(entry.key)")
+    }
+    #expect(engine.forward(batch, lossWeights: nil) != plain.forward(batch, lossWeights: nil))
+  }
 }

@@ -8,10 +8,10 @@ import Corpus
 
 @Suite("Pictures in prepared data")
 struct PictureDataTests {
-  private static let placeholder: [Int32] = [7, 7, 7, 9, 9]
-  private static let side = 8
+  static let placeholder: [Int32] = [7, 7, 7, 9, 9]
+  static let side = 8
 
-  private static var settings: PictureSettings {
+  static var settings: PictureSettings {
     var processor = PictureProcessor()
     processor.size = .exact(width: side, height: side)
     processor.rescaling = 1.0 / 255
@@ -20,16 +20,17 @@ struct PictureDataTests {
   }
 
   /// A picture that has only one light, so that it is known after any change of size.
-  private static func picture(_ light: UInt8) -> Picture {
+  static func picture(_ light: UInt8) -> Picture {
     Picture(width: 12, height: 10, pixels: (0..<120).flatMap { _ in [light, 100, 255 - light] })
   }
 
-  private static func values(_ light: UInt8) -> [Float] {
+  static func values(_ light: UInt8) -> [Float] {
     settings.processor.values(
       ofPlanes: [light, 100, 255 - light].flatMap { [UInt8](repeating: $0, count: side * side) })
   }
 
-  private func prepare(
+  /// Prepares rows beside which there are pictures in `images`, each named by its light.
+  func prepare(
     _ rows: String, name: String = "data.jsonl", task: DataPreparation.Task = sft(), threads: Int = 1,
     check: (PreparedData, _ directory: String) throws -> Void
   ) throws {

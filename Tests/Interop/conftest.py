@@ -55,7 +55,7 @@ MARKERS = {
     "test_apis.py": "not heavy and not peers", "test_frameworks.py": "heavy",
     "test_clients.py": "heavy", "test_autogen.py": "clients", "test_instructor.py": "clients",
     "test_convert.py": "not heavy and not peers", "test_gguf.py": "not heavy and not peers", "test_transformers.py": "heavy", "test_dpo.py": "heavy",
-    "test_preference_losses.py": "heavy", "test_distillation.py": "heavy", "test_reward.py": "heavy", "test_grpo.py": "heavy", "test_ppo.py": "heavy", "test_pictures.py": "heavy", "test_picture_data.py": "heavy", "test_sight.py": "heavy", "test_sight_formats.py": "heavy",
+    "test_preference_losses.py": "heavy", "test_distillation.py": "heavy", "test_reward.py": "heavy", "test_grpo.py": "heavy", "test_ppo.py": "heavy", "test_pictures.py": "heavy", "test_picture_data.py": "heavy", "test_sight.py": "heavy", "test_sight_formats.py": "heavy", "test_sight_stages.py": "heavy",
     "test_convert_torch.py": "heavy", "test_tokenizer_transformers.py": "heavy", "test_stored_weights.py": "heavy", "test_peft.py": "heavy", "test_sampling.py": "heavy",
     "test_generation_config.py": "heavy", "test_rows_trl.py": "heavy", "test_parquet.py": "heavy",
     "test_llama_cpp.py": "peers", "test_sight_llama_cpp.py": "peers",

@@ -62,6 +62,57 @@ def test_questions_about_held_out_scenes_are_scored_by_kind(minimind, seeing, sc
 
 def url(image):
     return "data:image/png;base64," + base64.b64encode(image.read_bytes()).decode()
+def preferences(scenes, folder):
+    """Pairs of answers about pictures, as trl has them, of which the other one's is rejected."""
+    questions = rows(scenes / "train.jsonl")[:120]
+    pairs = []
+    for row, other in zip(questions, questions[1:] + questions[:1]):
+        question, answer = (message["content"] for message in row["conversations"][-2:])
+        if answer != other["conversations"][-1]["content"]:
+            pairs.append({
+                "images": [row["image"]], "prompt": [{"role": "user", "content": [
+                    {"type": "image"}, {"type": "text", "text": question.replace("<image>", "").strip()}]}],
+                "chosen": [{"role": "assistant", "content": [{"type": "text", "text": answer}]}],
+                "rejected": [{"role": "assistant", "content": [
+                    {"type": "text", "text": other["conversations"][-1]["content"]}]}]})
+    (folder / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in pairs), encoding="utf-8")
+    return folder / "pairs.jsonl", len(pairs)
+
+
+def test_adapters_and_preferences_of_a_model_that_sees(minimind, binary, captions, seeing, scenes, tmp_path):
+    sizes = ("--steps", 4, "--sequence-length", 256, "--batch-tokens", 512, "--micro-batch-tokens", 512)
+    minimind("lora", "--from", seeing, "--data", captions / "questions", *sizes, "--learning-rate", 0.02, "--output", tmp_path / "lora")
+    image = scenes / "images/held-out-000001.png"
+    def chat(model):
+        return minimind("chat", "--model", model, "--temperature", 0, "--max-tokens", 12, "--type", "fp32",
+                        input=f"/image {image}\nWhat is it?\n").stdout
+    minimind("merge", "--adapter", tmp_path / "lora", "--to", tmp_path / "merged")
+    assert chat(tmp_path / "lora") == chat(tmp_path / "merged")
+    with Server(binary, tmp_path / "lora", "--type", "fp32") as server:
+        adapted = ask(server, image, ignore_eos=True)[1]
+    with Server(binary, seeing, "--type", "fp32") as server:
+        assert ask(server, image, ignore_eos=True)[1] != adapted
+    parts = minimind("info", tmp_path / "lora").stdout
+    assert "projector" in parts and "vision tower" in parts
+
+    pairs, count = preferences(scenes, scenes)
+    minimind("data", "dpo", "--input", pairs, "--tokenizer", captions / "tokenizer", "--sight", seeing, "--output", tmp_path / "pairs")
+    manifest = json.loads((tmp_path / "pairs/manifest.json").read_text())
+    assert manifest["rowsKept"] == count and not manifest.get("unusedFields") and manifest["pictures"]["count"] > 20
+    for name, options in (("dpo", ()), ("adapter", ("--lora-rank", 4)), ("simpo", ("--loss", "simpo", "--train", "projector"))):
+        minimind("dpo", "--from", seeing, "--data", tmp_path / "pairs", *sizes, *options, "--output", tmp_path / name)
+    minimind("data", "kto", "--input", pairs, "--tokenizer", captions / "tokenizer", "--sight", seeing, "--output", tmp_path / "judged")
+    minimind("kto", "--from", seeing, "--data", tmp_path / "judged", *sizes, "--output", tmp_path / "kto")
+    blind = minimind("data", "dpo", "--input", pairs, "--tokenizer", captions / "tokenizer", "--output", tmp_path / "text", check=False)
+    assert blind.returncode == 1 and 'part of type "image"' in blind.stderr
+    for command, part in (
+            (("reward", "--from", seeing, "--data", tmp_path / "pairs"), "lora, dpo or kto"),
+            (("lora", "--from", seeing, "--data", tmp_path / "pairs"), "was prepared for dpo"),
+            (("dpo", "--from", seeing, "--data", tmp_path / "pairs", "--lora-rank", 4, "--train", "everything"), "in place of all")):
+        refused = minimind(*command, "--steps", 1, "--output", tmp_path / "none", check=False)
+        assert refused.returncode == 1 and part in refused.stderr, refused.stderr
+
+
 
 
 def ask(server, image, **fields):

@@ -6,9 +6,11 @@ import Storage
 
 /// A model that sees, on documents with pictures: `tokens` [tokens] as one document, and `pictures`, each `at` a token with its
 /// `pixels`. Writes the logits, the same by way of an encoder, the mean loss of predicting each next token, and its gradient
-/// with respect to every weight.
+/// with respect to every weight; of a model with an adapter, every weight of the adapter.
 func writeSight(model path: String, case casePath: String, output: String) throws {
-  let parameters = try Parameters(modelDirectory: try resolveModelDirectory(path))
+  let directory = try resolveModelDirectory(path)
+  let model = try readTrainedModel(directory)
+  let parameters = try Parameters(modelDirectory: directory)
   let configuration = parameters.configuration
   guard let sight = configuration.sight else { throw ProbeError(description: "\(path) does not see") }
   let json = try JSON(contentsOf: casePath)
@@ -34,7 +36,7 @@ func writeSight(model path: String, case casePath: String, output: String) throw
   for (picture, values) in zip(pictures, try encoder.rows(pictures.map(\.pixels))) {
     embedded.embed(EmbeddedSpan(rows: picture.at..<picture.at + sight.rowsPerPicture, values: values))
   }
-  let pass = try TrainingPass(parameters, precision: .float32, maximumTokens: tokens.count, team: team)
+  let pass = try TrainingPass(model, precision: .float32, maximumTokens: tokens.count, team: team)
   pass.zeroGradients()
   let sum = pass.forwardBackward(seen)
   guard let gradients = pass.gradients else { throw ProbeError(description: "no gradients") }
@@ -44,7 +46,7 @@ func writeSight(model path: String, case casePath: String, output: String) throw
       ("logits", shape, pass.logits(seen)), ("logits_by_encoder", shape, pass.logits(embedded)),
       ("loss", [1], [Float(sum.loss / sum.weight)]),
     ]
-      + parameters.table.entries.map { entry in
+      + model.trained.table.entries.map { entry in
         (entry.key, entry.shape, entry.range.map { gradients[$0] / Float(sum.weight) })
       }, to: output)
 }

@@ -106,10 +106,12 @@ func readTrainedModel(_ directory: String) throws -> TrainedModel {
   let stored = try StoredModel(modelDirectory: base)
   let frozen = try FrozenWeights(stored.configuration, stored.table, type: .float32, read: stored.read)
   let peft = files.configuration
+  let targets = LoRATarget.allCases.filter { target in
+    files.modules.keys.contains { $0.hasSuffix(".\(target.rawValue).weight") }
+  }
   let adapter = try LoRAAdapter(
     directory: directory,
-    LoRAConfiguration(
-      rank: peft.rank, alpha: peft.alpha, dropout: 0, targets: peft.targets.compactMap(LoRATarget.init(rawValue:))),
+    LoRAConfiguration(rank: peft.rank, alpha: peft.alpha, dropout: 0, targets: targets),
     model: frozen.configuration,
     base: LoRABase(path: base, contentHash: try ModelWeights(directory: base).contentHash()))
   return .adapter(adapter, on: frozen)

@@ -134,9 +134,93 @@ struct SightRunTests {
       settings.tower = nil
       settings.teacher = path
       #expect(failure(settings).contains("teacher"))
-      var preferences = tiny.settings(.dpo)
-      preferences.from = path
-      #expect(failure(preferences, .dpo).contains("sees"))
+      for stage in [Stage.reward, .grpo, .ppo] {
+        var others = tiny.settings(stage)
+        others.from = path
+        #expect(failure(others, stage).contains("lora, dpo or kto"), "\(stage.name)")
+      }
+      var adapter = tiny.settings(.lora)
+      adapter.from = path
+      adapter.train = .everything
+      #expect(failure(adapter, .lora).contains("in place of all of them"))
+      var whole = try self.settings(tiny)
+      whole.tower = "new"
+      whole.loraRank = 4
+      #expect(failure(whole, .pretrain).contains("pretrain --tower"))
+    }
+  }
+
+  /// A model that sees, and settings of a stage that begins with it.
+  private func settings(_ tiny: TinyRun, _ stage: Stage) throws -> TrainingSettings {
+    var base = try settings(tiny)
+    base.tower = "new"
+    let (_, path) = try tiny.train(base, output: "base")
+    try tiny.prepareAnswers(tokenizer: Self.tokenizer)
+    var settings = tiny.settings(stage)
+    settings.from = path
+    settings.data = tiny.folder + "/seen-\(stage.dataKind.rawValue)"
+    settings.steps = 4
+    return settings
+  }
+
+  @Test("an adapter of it resumes with the same bits, is a directory that sees, and leaves tower and projector alone")
+  func adapter() throws {
+    try TinyRun.inFolder { tiny in
+      let settings = try settings(tiny, .lora)
+      let (_, whole) = try tiny.train(settings, stage: .lora, output: "whole")
+      let (_, parts) = try tiny.train(settings, stage: .lora, output: "parts", stopAfter: 2)
+      try tiny.resume(parts, stage: .lora)
+      func file(_ run: String, _ name: String) throws -> Data {
+        try Data(contentsOf: URL(fileURLWithPath: run + "/model/" + name))
+      }
+      #expect(try file(whole, "adapter_model.safetensors") == file(parts, "adapter_model.safetensors"))
+      let names = try SafetensorsFile(whole + "/model/adapter_model.safetensors").tensors.map(\.name)
+      #expect(names.allSatisfy { $0.hasPrefix("base_model.model.model.language_model.layers.") })
+      let pattern = try PEFTConfiguration(directory: whole + "/model").targetPattern
+      #expect(pattern?.contains("language_model") == true)
+      #expect(try RunRecord(of: RunDirectory(resuming: whole)).options.train == nil)
+
+      let base = try Parameters(modelDirectory: settings.from! + "/model")
+      let merged = try Parameters(modelDirectory: whole + "/model")
+      #expect(merged.configuration.sight == base.configuration.sight)
+      for entry in merged.table.entries {
+        let isSame = merged[entry.key].elementsEqual(base[entry.key])
+        #expect(isSame == !entry.key.hasSuffix("_proj.weight") || entry.key.hasPrefix("vision_tower"), "\(entry.key)")
+        if case .tower = entry.role { #expect(isSame, "\(entry.key)") }
+      }
+    }
+  }
+
+  @Test(
+    "learns from preferences, of which the tower and what is chosen stay as they are", arguments: [Stage.dpo, .kto])
+  func preferences(stage: Stage) throws {
+    try TinyRun.inFolder { tiny in
+      var settings = try settings(tiny, stage)
+      let (_, whole) = try tiny.train(settings, stage: stage, output: "whole")
+      let (_, parts) = try tiny.train(settings, stage: stage, output: "parts", stopAfter: 2)
+      try tiny.resume(parts, stage: stage)
+      #expect(try weights(whole) == weights(parts))
+      #expect(try RunRecord(of: RunDirectory(resuming: whole)).options.train == .allButTower)
+      settings.train = .projector
+      let (_, projector) = try tiny.train(settings, stage: stage, output: "projector")
+      let base = try Parameters(modelDirectory: settings.from! + "/model")
+      let (all, some) = (
+        try Parameters(modelDirectory: whole + "/model"), try Parameters(modelDirectory: projector + "/model")
+      )
+      for entry in base.table.entries {
+        func isSame(_ other: Parameters) -> Bool { base[entry.key].elementsEqual(other[entry.key]) }
+        switch entry.role {
+        case .tower: #expect(isSame(all) && isSame(some), "\(entry.key)")
+        // Without pictures nothing but decay reaches it.
+        case .projector: break
+        default: #expect(isSame(some), "\(entry.key)")
+        }
+      }
+      #expect(!base[ParameterKey.Layer(0).query].elementsEqual(all[ParameterKey.Layer(0).query]))
+      settings.train = nil
+      settings.loraRank = 4
+      let (_, adapter) = try tiny.train(settings, stage: stage, output: "adapter")
+      #expect(FileManager.default.fileExists(atPath: adapter + "/model/adapter_model.safetensors"))
     }
   }
 }

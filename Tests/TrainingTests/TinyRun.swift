@@ -93,6 +93,17 @@ struct TinyRun {
       "documents.txt", tinyDocuments.joined(separator: "\n"), .pretrain(PretrainFilters()), output, tokenizer)
   }
 
+  /// Conversations, pairs and answers with labels as another tokenizer has them, in directories that begin with "seen-".
+  func prepareAnswers(tokenizer: Tokenizer) throws {
+    let template = ChatTemplate()
+    let rows = tinyDocuments.enumerated().map { "{\"q\": \"who is number \($0)?\", \"a\": \"\($1)\"}" }
+    for (name, rows, task) in [
+      ("questions.jsonl", rows, DataPreparation.Task.sft(ConversationFilters(), template)),
+      ("preferences.jsonl", tinyPreferences, .dpo(maximumTokens: 128, template)),
+      ("judged.jsonl", tinyJudged, .kto(maximumTokens: 128, template)),
+    ] { try prepare(name, rows.joined(separator: "\n"), task, "seen-\(task.kind.rawValue)", tokenizer) }
+  }
+
   /// Conversations with thoughts, and documents, by a tokenizer that has tokens for the tags.
   func prepareThoughts(documents: String, conversations: String) throws {
     var trainer = try TokenizerTrainer(vocabularySize: 300, threads: 1, layout: .miniMind3)

@@ -127,7 +127,7 @@ extension StoredTensors {
 
   /// The name of a weight of a model that sees: `transformers` 4 has `language_model.model.…` in its files, 5 in memory
   /// `model.language_model.…`, and leaves "vision_model." out of a tower's. Nil for other weights.
-  private static func sightName(_ stored: String) -> String? {
+  static func sightName(_ stored: String) -> String? {
     let name = stored.hasPrefix("model.") ? String(stored.dropFirst("model.".count)) : stored
     func rest(_ prefix: String) -> String? { name.hasPrefix(prefix) ? String(name.dropFirst(prefix.count)) : nil }
     if let rest = rest("language_model.model.") ?? rest("language_model.layers.").map({ "layers." + $0 }) {
@@ -140,6 +140,11 @@ extension StoredTensors {
       return VisionTowerConfiguration.prefix + rest
     }
     return name.hasPrefix("multi_modal_projector.") ? name : nil
+  }
+
+  /// Whether a name that `sightName` has given is of a tower or a projector.
+  static func isOfSight(_ name: String) -> Bool {
+    name.hasPrefix(VisionTowerConfiguration.prefix) || name.hasPrefix("multi_modal_projector.")
   }
 
   /// `stored` without the names under which `torch.compile` and data-parallel training hold a model.

@@ -9,15 +9,22 @@ extension LoRAAdapter {
   ///
   /// - Throws: `FileError` when the disk or the permissions do not allow it.
   package func save(directory path: String, tokenizerDirectory: String?) throws {
-    let peft = PEFTConfiguration(
+    var peft = PEFTConfiguration(
       base: base.path, rank: configuration.rank, alpha: configuration.alpha, dropout: configuration.dropout,
       targets: configuration.targets.map(\.rawValue))
+    if model.sight != nil {
+      // A tower has layers of the same names.
+      peft.targetPattern = ".*\\.language_model\\..*\\.(\(peft.targets.joined(separator: "|")))"
+      peft.targets = []
+    }
     try AtomicDirectory.write(path) { directory in
       try AtomicFile.write(peft.json.text() + "\n", to: directory + "/" + PEFTConfiguration.fileName)
       if let tokenizerDirectory { try TokenizerFiles(tokenizerDirectory).write(into: directory) }
       let writer = try SafetensorsWriter(
         directory + "/" + PEFTAdapter.weightsFileName,
-        tensors: table.entries.map { SafetensorsWriter.Plan(name: $0.key, type: .float32, shape: $0.shape) },
+        tensors: table.entries.map {
+          SafetensorsWriter.Plan(name: storedName(of: $0), type: .float32, shape: $0.shape)
+        },
         metadata: ["format": "pt", PEFTAdapter.baseHashKey: base.contentHash])
       for entry in table.entries {
         var values = Array(UnsafeBufferPointer(start: block.values + entry.offset, count: entry.count))
@@ -46,18 +53,24 @@ extension LoRAAdapter {
           + "Give the base that the adapter was trained on.")
     }
     for entry in table.entries {
-      guard let tensor = file.tensor(entry.key), tensor.shape == entry.shape else {
+      guard let tensor = file.tensor(storedName(of: entry)), tensor.shape == entry.shape else {
         throw ModelFileError.malformed(
-          path: file.path, fault: "it has no '\(entry.key)' of the shape \(entry.shape)")
+          path: file.path, fault: "it has no '\(storedName(of: entry))' of the shape \(entry.shape)")
       }
       var values = try file.floats(of: tensor)
       guard TensorConversion.areFinite(values, count: values.count) else {
         throw ModelFileError.malformed(
-          path: file.path, fault: "'\(entry.key)' holds values that are not finite numbers")
+          path: file.path, fault: "'\(storedName(of: entry))' holds values that are not finite numbers")
       }
       reorder(entry, &values, by: RotaryRows.split)
       (block.values + entry.offset).update(from: values, count: values.count)
     }
+  }
+
+  /// The name of a weight in the directory: in a model that sees, `transformers` has the language model's layers one deeper.
+  private func storedName(of entry: ParameterEntry) -> String {
+    guard model.sight != nil else { return entry.key }
+    return LoRAKey.prefix + "model.language_model." + entry.key.dropFirst((LoRAKey.prefix + "model.").count)
   }
 
   /// Brings the rows of B of Wq and Wk, which are rows of these weights' product, from one order into the other.

@@ -69,6 +69,7 @@ package final class PEFTAdapter: Sendable {
 
     let (prefix, aSuffix, bSuffix) = (LoRAKey.prefix, LoRAKey.aSuffix, LoRAKey.bSuffix)
     var modules: [String: Module] = [:]
+    var known = Set<String>()
     for a in file.tensors where a.name.hasPrefix(prefix) && a.name.hasSuffix(aSuffix) {
       let name = String(a.name.dropFirst(prefix.count).dropLast(aSuffix.count))
       guard let b = file.tensor(prefix + name + bSuffix) else {
@@ -82,16 +83,22 @@ package final class PEFTAdapter: Sendable {
           "\(path): '\(a.name.prefix(200))' is \(a.shape), \(PEFTConfiguration.fileName) says rank "
             + "\(configuration.rank). Check r.")
       }
-      modules[name + ".weight"] = Module(
+      // In a model that sees, the language model's modules have longer names.
+      let key = StoredTensors.sightName(name + ".weight") ?? name + ".weight"
+      guard !StoredTensors.isOfSight(key) else {
+        throw ModelFileError.unsupported(
+          path: path,
+          feature:
+            "'\(name.prefix(200))' is in the vision tower or the projector, which adapters leave as they are. Train "
+            + "it with target_modules that name the language model's layers alone")
+      }
+      known.formUnion([a.name, b.name])
+      modules[key] = Module(
         a: .stored(file, a), b: .stored(file, b), rank: a.shape[0], inputs: a.shape[1], outputs: b.shape[0],
         scale: configuration.scale(of: name, rank: a.shape[0]))
     }
     self.modules = modules
     guard file.tensors.count == 2 * modules.count, !modules.isEmpty else {
-      let known = Set(
-        modules.keys.flatMap { key in
-          [aSuffix, bSuffix].map { prefix + key.dropLast(".weight".count) + $0 }
-        })
       let other = file.tensors.first { !known.contains($0.name) }?.name.prefix(200)
       throw ModelFileError.unsupported(
         path: path,

@@ -14,6 +14,8 @@ package struct PEFTConfiguration: Equatable, Sendable {
   package var dropout: Double
   /// Names of modules, or ends of names; empty when they are given as a pattern: then the names of the weights decide.
   package var targets: [String]
+  /// The regular expression that the whole name of a module matches, where there is one in place of `targets`.
+  package var targetPattern: String?
   /// Modules whose alpha is another, by the ends of their names.
   package var alphaPattern: [(name: String, alpha: Double)] = []
   package var hasRankPattern = false
@@ -58,7 +60,7 @@ package struct PEFTConfiguration: Equatable, Sendable {
       ("r", .integer(rank)),
       ("rank_pattern", .object([])),
       ("revision", .null),
-      ("target_modules", .array(targets.map(JSON.string))),
+      ("target_modules", targetPattern.map(JSON.string) ?? .array(targets.map(JSON.string))),
       ("task_type", .string("CAUSAL_LM")),
       ("use_dora", .bool(false)),
       ("use_rslora", .bool(usesRankStabilization)),
@@ -117,6 +119,7 @@ package struct PEFTConfiguration: Equatable, Sendable {
     dropout = json["lora_dropout"]?.doubleValue ?? 0
     base = json["base_model_name_or_path"]?.stringValue
     targets = json["target_modules"]?.arrayValue?.compactMap(\.stringValue) ?? []
+    targetPattern = json["target_modules"]?.stringValue
     usesRankStabilization = json["use_rslora"] == .bool(true)
     if case .object(let ranks)? = json["rank_pattern"] { hasRankPattern = !ranks.isEmpty }
     if case .object(let alphas)? = json["alpha_pattern"] {

@@ -38,7 +38,7 @@ let dataPretrainCommand: Command = {
     filters.nearDuplicates = invocation[nearDuplicates]
     try prepare(
       invocation, .pretrain(filters), wholeFiles: invocation[InputCommandOptions.wholeFiles],
-      names: FieldNames(text: invocation[InputCommandOptions.textKey]), usesPictures: true)
+      names: FieldNames(text: invocation[InputCommandOptions.textKey]))
   }
 }()
 
@@ -111,7 +111,7 @@ let dataSFTCommand: Command = {
     }
     try prepare(
       invocation, .sft(filters, template),
-      names: FieldNames(question: invocation[questionKey], answer: invocation[answerKey]), usesPictures: true)
+      names: FieldNames(question: invocation[questionKey], answer: invocation[answerKey]))
   }
 }()
 
@@ -138,7 +138,7 @@ private func preferenceCommand(
   return Command(
     "data", name, summary: summary,
     options: PreparationOptions.firstOptions + [maximumTokens, TemplateOptions.variables]
-      + PreparationOptions.lastOptions,
+      + PreparationOptions.pictureOptions + PreparationOptions.lastOptions,
     example: example
   ) { invocation in
     let template = try TemplateOptions.template(invocation, of: invocation[PreparationOptions.tokenizer])
@@ -160,7 +160,7 @@ private func limits(
 
 private func prepare(
   _ invocation: Invocation, _ task: DataPreparation.Task, wholeFiles: Bool = false,
-  names: FieldNames = FieldNames(), usesPictures: Bool = false
+  names: FieldNames = FieldNames()
 ) throws {
   try withProcesses(invocation) { exchange in
     let start = monotonicSeconds()
@@ -171,7 +171,7 @@ private func prepare(
       InputCommandOptions.read(invocation, wholeFiles: wholeFiles))
     var preparation = DataPreparation(task: task, files: inputs.files, tokenizer: tokenizer)
     preparation.fieldNames = names
-    if usesPictures { preparation.pictures = try PreparationOptions.pictures(invocation, tokenizer) }
+    preparation.pictures = try PreparationOptions.pictures(invocation, tokenizer)
     preparation.dropsDuplicates = invocation[PreparationOptions.deduplicate]
     preparation.heldOutFraction = invocation[PreparationOptions.heldOut]
     preparation.seed = invocation[Option.seed]
