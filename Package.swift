@@ -34,6 +34,7 @@ let package = Package(
     // C shims: the smallest surface that Swift needs of each library.
     .target(name: "CKernels", cSettings: nativeCode),
     .target(name: "CMPI", linkerSettings: [.linkedLibrary("dl", .when(platforms: [.linux]))]),
+    .target(name: "CCurl", linkerSettings: [.linkedLibrary("dl", .when(platforms: [.linux]))]),
     .target(name: "CPJRT", linkerSettings: [.linkedLibrary("dl", .when(platforms: [.linux]))]),
     .target(name: "CSimdJSON", linkerSettings: [.linkedLibrary("simdjson")]),
     .target(
@@ -96,7 +97,9 @@ let package = Package(
       imports: ["Storage", "Machine", "Model", "VectorMath", "Tokenization", "Rewards", "Corpus", "Plotting"]),
     room(
       "Serving",
-      imports: ["Storage", "Machine", "Vision", "Tokenization", "StructuredOutput", "Generation", "CMicroHTTPD"],
+      imports: [
+        "Storage", "Machine", "Vision", "Tokenization", "StructuredOutput", "Generation", "CMicroHTTPD", "CCurl",
+      ],
       resources: [.embedInCode("Page")]),
     .executableTarget(
       name: "minimind",

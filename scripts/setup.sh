@@ -11,7 +11,7 @@ set -euo pipefail
 
 packages=(
   libsimdjson-dev libssl-dev libzip-dev libmicrohttpd-dev libpcre2-dev zlib1g-dev libzstd-dev libsnappy-dev libpng-dev
-  libturbojpeg0-dev libwebp-dev openmpi-bin pkg-config python3 python3-venv ca-certificates
+  libturbojpeg0-dev libwebp-dev libcurl4 openmpi-bin pkg-config python3 python3-venv ca-certificates
 )
 if [ "${MINIMIND_PORTABLE:-}" != 1 ]; then packages+=(libdnnl-dev); fi
 if [ $# -gt 0 ]; then packages=("$@"); fi

@@ -2,7 +2,9 @@
 
 import base64
 import json
+import threading
 from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 from serving import Server
@@ -60,8 +62,6 @@ def test_questions_about_held_out_scenes_are_scored_by_kind(minimind, seeing, sc
         assert completed.returncode != 0 and "broken.jsonl:1" in completed.stderr and part in completed.stderr
 
 
-def url(image):
-    return "data:image/png;base64," + base64.b64encode(image.read_bytes()).decode()
 def preferences(scenes, folder):
     """Pairs of answers about pictures, as trl has them, of which the other one's is rejected."""
     questions = rows(scenes / "train.jsonl")[:120]
@@ -113,6 +113,8 @@ def test_adapters_and_preferences_of_a_model_that_sees(minimind, binary, caption
         assert refused.returncode == 1 and part in refused.stderr, refused.stderr
 
 
+def url(image):
+    return "data:image/png;base64," + base64.b64encode(image.read_bytes()).decode()
 
 
 def ask(server, image, **fields):
@@ -157,6 +159,46 @@ def test_answers_are_the_same_alone_among_others_and_in_chat(minimind, binary, s
         assert status == 200 and reply["type"] == "message", reply
 
 
+def test_addresses_of_this_machine_are_never_asked(minimind, binary, seeing, captions):
+    asked = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.path)
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    def refusal(server, address):
+        status, reply = server.post("/v1/chat/completions", messages=[
+            {"role": "user", "content": [{"type": "image_url", "image_url": {"url": address}}]}])
+        assert status == 400 and reply["error"]["param"] == "messages[0].content", reply
+        return reply["error"]
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as local:
+        threading.Thread(target=local.serve_forever, daemon=True).start()
+        port = local.server_address[1]
+        with Server(binary, seeing, "--fetch-images") as server:
+            for host in ("127.0.0.1", "localhost", "[::1]", "0x7f.1", "2130706433", "[::ffff:127.0.0.1]", "169.254.169.254", "10.0.0.1"):
+                error = refusal(server, f"http://{host}/a.png")
+                assert error["code"] == "invalid_image_url" and "is not public" in error["message"], (host, error)
+            assert "from 80 and 443 only" in refusal(server, f"http://127.0.0.1:{port}/a.png")["message"]
+            assert "a user or a password" in refusal(server, "https://me:secret@example.org/a.png")["message"]
+            assert refusal(server, "file:///etc/passwd")["code"] == "unsupported_parameter"
+            status, reply = server.post("/v1/messages", max_tokens=3, messages=[{"role": "user", "content": [
+                {"type": "image", "source": {"type": "url", "url": "http://127.0.0.1/a.png"}}]}])
+            assert status == 400 and "is not public" in reply["error"]["message"], reply
+            status, reply = server.post("/v1/responses", input=[{"role": "user", "content": [
+                {"type": "input_image", "image_url": "http://127.0.0.1/a.png"}]}])
+            assert status == 400 and reply["error"]["param"] == "input[0].content", reply
+        with Server(binary, seeing) as server:
+            assert "fetches none" in refusal(server, f"http://127.0.0.1:{port}/a.png")["message"]
+        local.shutdown()
+    assert asked == []
+
+
 def test_a_model_of_text_refuses_pictures(minimind, captions, scenes, tmp_path):
     (tmp_path / "text.jsonl").write_text("".join(json.dumps({"text": f"the red circle {number}"}) + "\n" for number in range(50)))
     minimind("data", "pretrain", "--input", tmp_path / "text.jsonl", "--tokenizer", captions / "tokenizer", "--output", tmp_path / "data")
@@ -174,3 +216,5 @@ def test_a_model_of_text_refuses_pictures(minimind, captions, scenes, tmp_path):
     assert chat.returncode != 0 and "reads text only" in chat.stderr
     perplexity = minimind("eval", "perplexity", "--model", tmp_path / "text", "--data", captions / "captions", check=False)
     assert perplexity.returncode != 0 and "eval pictures" in perplexity.stderr
+    serve = minimind("serve", "--model", tmp_path / "text", "--port", 0, "--fetch-images", check=False)
+    assert serve.returncode != 0 and "no vision tower" in serve.stderr

@@ -43,7 +43,7 @@ import Vision
 
   private static func url(_ light: UInt8) throws -> String { "data:image/png;base64," + (try base64(light)) }
 
-  private static func server(sees: Bool = true) throws -> ModelServer {
+  private static func server(sees: Bool = true, fetcher: PictureFetcher? = nil) throws -> ModelServer {
     let tokenizer = ServingSupport.tokenizer
     let scheduler = try BatchScheduler(
       ModelServerTests.model(), tokenizer: tokenizer, maximumSequences: 4, queueLimit: 100, cacheTokens: 4096)
@@ -51,7 +51,7 @@ import Vision
     return ModelServer(
       ModelServer.Model(
         name: "sees", tokenizer: tokenizer, template: .success(ChatTemplate()), contextLength: 1024, hiddenSize: 32,
-        endTokens: [tokenizer.endToken], sight: sees ? sight : nil, fingerprint: "fp_test"),
+        endTokens: [tokenizer.endToken], sight: sees ? sight : nil, fetcher: fetcher, fingerprint: "fp_test"),
       scheduler, policy: AccessPolicy(), width: 4)
   }
 
@@ -158,6 +158,59 @@ import Vision
       to: server
     ).json()
     #expect(ollama["message"]?["content"] == wanted, "\(ollama)")
+  }
+
+  @Test("a picture that is named by its address is fetched once, and the answers are those to its bytes")
+  func fetched() throws {
+    let files = try LocalFiles(["/33.png": Self.file(33), "/text.png": Array("no picture".utf8)])
+    defer { files.stop() }
+    let server = try Self.server(fetcher: try files.fetcher())
+    func url(_ path: String) -> String { files.url(path) }
+    func part(_ path: String) -> String { #"{"type": "image_url", "image_url": {"url": "\#(url(path))"}}"# }
+    let chat = "/v1/chat/completions"
+    let inline = try Self.answer(
+      ModelServerTests.post(
+        chat, Self.body([Self.part(33), Self.part(33), Self.text("hello")].joined(separator: ",")), to: server))
+    let found = try Self.answer(
+      ModelServerTests.post(
+        chat, Self.body([part("/33.png"), part("/33.png"), Self.text("hello")].joined(separator: ",")), to: server))
+    #expect(found == inline && files.requests.count == 1)
+
+    let wanted = try ModelServerTests.post(chat, Self.body(try Self.part(33) + "," + Self.text("hello")), to: server)
+      .json()["choices"]?.arrayValue?[0]["message"]?["content"]
+    let responses = try ModelServerTests.post(
+      "/v1/responses",
+      #"{"input": [{"role": "user", "content": [{"type": "input_image", "image_url": "\#(url("/33.png"))"}, {"type": "input_text", "text": "hello"}]}], "max_output_tokens": 12, "temperature": 0}"#,
+      to: server
+    ).json()
+    #expect(responses["output"]?.arrayValue?[0]["content"]?.arrayValue?[0]["text"] == wanted, "\(responses)")
+    let messages = try ModelServerTests.post(
+      "/v1/messages",
+      #"{"messages": [{"role": "user", "content": [{"type": "image", "source": {"type": "url", "url": "\#(url("/33.png"))"}}, {"type": "text", "text": "hello"}]}], "max_tokens": 12, "temperature": 0}"#,
+      to: server
+    ).json()
+    #expect(messages["content"]?.arrayValue?[0]["text"] == wanted, "\(messages)")
+
+    for (path, code, reason) in [
+      ("/none.png", "invalid_image_url", "the answer at its address is 404"),
+      ("/moved", "invalid_image_url", "a redirect, which is not followed"),
+      ("/text.png", "invalid_image", "is text, not a picture"),
+    ] {
+      let response = ModelServerTests.post(chat, Self.body(part(path)), to: server)
+      let error = try response.json()["error"]
+      #expect(response.whole.status == 400 && error?["code"]?.stringValue == code, "\(path)")
+      #expect(error?["param"]?.stringValue == "messages[0].content")
+      #expect(error?["message"]?.stringValue?.contains(reason) == true, "\(String(describing: error))")
+    }
+    let other = try ModelServerTests.post(
+      chat, Self.body(#"{"type": "image_url", "image_url": {"url": "file:///etc/passwd"}}"#), to: server
+    ).json()["error"]
+    #expect(other?["message"]?.stringValue?.contains("those that https:// or http:// leads to") == true)
+    // As the program itself is: it asks nobody on this machine.
+    let product = try Self.server(fetcher: PictureFetcher(ports: [files.port]))
+    let refused = ModelServerTests.post(chat, Self.body(part("/33.png")), to: product)
+    #expect(refused.whole.status == 400)
+    #expect(try refused.json()["error"]?["message"]?.stringValue?.contains("is not public") == true)
   }
 
   @Test("what cannot be seen is refused by its field's name")

@@ -5,10 +5,13 @@ import Vision
 
 /// A picture of a request, not yet looked at.
 package struct RequestPicture: Sendable {
-  /// A `data:` URL.
+  /// A `data:` URL, or where it is to be fetched.
   let url: String
   /// The field that it is in.
   let place: String
+
+  /// Whether the request holds it.
+  var isInline: Bool { DataURL.isOne(url) }
 }
 
 /// Reads the messages of a request as a model's chat template takes them.
@@ -17,11 +20,14 @@ struct ChatMessageReader {
   /// Whether instructions after other messages become part of a user's message, and a conversation of instructions
   /// only one of a user's: for a template that has a place for them at its beginning only.
   var foldsInstructions: Bool
+  /// Whether pictures may be named by their addresses.
+  private let fetchesPictures: Bool
   /// The pictures of the messages that were read last, by their marks.
   private(set) var pictures: [RequestPicture] = []
 
-  init(template: ChatTemplate) {
+  init(template: ChatTemplate, fetchesPictures: Bool = false) {
     self.template = template
+    self.fetchesPictures = fetchesPictures
     foldsInstructions = template.jinja == nil
   }
 
@@ -203,11 +209,12 @@ struct ChatMessageReader {
     guard let url = part["image_url"]?["url"]?.stringValue ?? part["image_url"]?.stringValue else {
       throw APIError.invalid(name, "a picture of '\(name)' must have 'image_url' with a string 'url'.")
     }
-    guard DataURL.isOne(url) else {
+    guard DataURL.isOne(url) || fetchesPictures && PictureFetcher.isAddress(url) else {
       throw APIError.unsupported(
         name,
-        "'\(name)' has a picture that is not in the request; this server fetches none. Send it as a data: URL, such as "
-          + "data:image/png;base64,…")
+        "'\(name)' has a picture that is not in the request; this server fetches "
+          + (fetchesPictures ? "those that https:// or http:// leads to." : "none.")
+          + " Send it as a data: URL, such as data:image/png;base64,…")
     }
     guard pictures.count < PictureMark.limit else {
       throw APIError.invalid("messages", "'messages' has more than \(PictureMark.limit) pictures.")

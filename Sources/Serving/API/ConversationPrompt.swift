@@ -35,7 +35,7 @@ struct ConversationPrompt {
     let list = try ChatMessageReader.list(fields)
     let writer = Writer(
       layout: layout, form: form, variables: variables, tools: fields["tools"]?.arrayValue ?? [],
-      tokenizer: reader.tokenizer)
+      tokenizer: reader.tokenizer, fetchesPictures: reader.fetchesPictures)
     let shortens = try Self.shortens(fields) ?? reader.shortens
     var prompt = try writer.prompt(list)
     var turns = ConversationTurns(list)
@@ -95,9 +95,10 @@ struct ConversationPrompt {
     let variables: [JSON.Member]
     let tools: [JSON]
     let tokenizer: Tokenizer
+    let fetchesPictures: Bool
 
     func prompt(_ list: [JSON]) throws(APIError) -> PicturedPrompt {
-      var reader = ChatMessageReader(template: layout)
+      var reader = ChatMessageReader(template: layout, fetchesPictures: fetchesPictures)
       let messages = try reader.messages(list)
       do {
         return PicturedPrompt(prompt: try prompt(messages, knowsTools: reader.knowsTools), pictures: reader.pictures)

@@ -25,6 +25,8 @@ package final class ModelServer: Sendable {
     package var shortensConversations: Bool
     /// Nil for a model that reads text only.
     package var sight: Sight?
+    /// What gets pictures that are named by their addresses; nil where only those in requests are looked at.
+    package var fetcher: PictureFetcher?
     /// Changes with anything that changes answers.
     package var fingerprint: String
 
@@ -37,9 +39,10 @@ package final class ModelServer: Sendable {
     package init(
       name: String, tokenizer: Tokenizer, template: Result<ChatTemplate, any Error>, contextLength: Int,
       hiddenSize: Int, endTokens: [Int32], defaults: GenerationDefaults = GenerationDefaults(),
-      shortensConversations: Bool = false, sight: Sight? = nil, fingerprint: String
+      shortensConversations: Bool = false, sight: Sight? = nil, fetcher: PictureFetcher? = nil, fingerprint: String
     ) {
       self.sight = sight
+      self.fetcher = fetcher
       self.shortensConversations = shortensConversations
       self.defaults = defaults
       self.name = name
@@ -65,7 +68,13 @@ package final class ModelServer: Sendable {
   private let created = Int(Date().timeIntervalSince1970)
   private let stopping = Atomic<Bool>(false)
   /// Where pictures are encoded, one after another: the thread that receives requests has other clients to serve.
-  private let pictureQueue = DispatchQueue(label: "pictures")
+  let pictureQueue = DispatchQueue(label: "pictures")
+  /// Where pictures are fetched, which is mostly waiting: those of some requests at a time.
+  let fetchQueue = {
+    let queue = OperationQueue()
+    queue.maxConcurrentOperationCount = 8
+    return queue
+  }()
 
   package init(
     _ model: Model, _ scheduler: BatchScheduler, policy: AccessPolicy, isNameStrict: Bool = false, width: Int
@@ -122,28 +131,7 @@ package final class ModelServer: Sendable {
 
   func answer(_ call: GenerationCall, _ format: any AnswerFormat, _ reply: Reply) throws(APIError) {
     guard !call.pictures.isEmpty, let sight = model.sight else { return try start(call, format, reply) }
-    pictureQueue.async { [self] in
-      do throws(APIError) {
-        var call = call
-        var rows: [[Float]] = []
-        for picture in call.pictures {
-          if reply.isClosed { throw APIError.stopping }
-          rows.append(try Self.rows(picture, sight))
-        }
-        call.request.embedded = Sight.spans(
-          call.pictureTokens, rows: rows, rowsPerPicture: sight.placeholder.count)
-        try start(call, format, reply)
-      } catch {
-        reply.fail(call.renamed(error))
-      }
-    }
-  }
-
-  private static func rows(_ picture: RequestPicture, _ sight: Sight) throws(APIError) -> [Float] {
-    do { return try sight.rows(try DataURL.bytes(picture.url, limit: sight.byteLimit)) } catch {
-      throw APIError.invalid(
-        picture.place, "a picture of '\(picture.place)' \(error)", code: "invalid_image")
-    }
+    withPictures(of: call, sight, reply) { [self] call throws(APIError) in try start(call, format, reply) }
   }
 
   private func start(_ call: GenerationCall, _ format: any AnswerFormat, _ reply: Reply) throws(APIError) {
@@ -202,7 +190,8 @@ package final class ModelServer: Sendable {
   var reader: TextInputReader {
     TextInputReader(
       tokenizer: model.tokenizer, contextLength: model.contextLength, defaults: model.defaults,
-      shortens: model.shortensConversations, placeholder: model.sight?.placeholder ?? [])
+      shortens: model.shortensConversations, placeholder: model.sight?.placeholder ?? [],
+      fetchesPictures: model.fetcher != nil)
   }
 
   var description: JSON {

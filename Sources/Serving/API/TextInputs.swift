@@ -25,14 +25,17 @@ package struct TextInputReader: Sendable {
   let shortens: Bool
   /// The tokens that stand for a picture; empty for a model that does not see.
   let placeholder: [Int32]
+  /// Whether pictures may be named by their addresses.
+  let fetchesPictures: Bool
   /// How many texts a request may have.
   static let limit = 2048
 
   package init(
     tokenizer: Tokenizer, contextLength: Int, defaults: GenerationDefaults = GenerationDefaults(),
-    shortens: Bool = false, placeholder: [Int32] = []
+    shortens: Bool = false, placeholder: [Int32] = [], fetchesPictures: Bool = false
   ) {
     self.placeholder = placeholder
+    self.fetchesPictures = fetchesPictures
     self.shortens = shortens
     self.tokenizer = tokenizer
     self.contextLength = contextLength

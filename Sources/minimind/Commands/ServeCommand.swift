@@ -30,11 +30,16 @@ let serveCommand: Command = {
   let shorten = Option.choice(
     "shorten", default: Shortening.none,
     help: "What to leave out of a conversation that is too long: its oldest turns, or nothing, which refuses it.")
+  let fetchImages = Option.flag(
+    "fetch-images",
+    help:
+      "Fetches pictures that requests name by https:// or http:// addresses, from public addresses only. Clients of the "
+      + "server can then make it ask other servers.")
   let strictModel = Option.flag("strict-model", help: "Refuses requests that name another model.")
   return Command(
     "serve", summary: "lets clients of OpenAI's API, and browsers, use a model",
     options: [GenerateOptions.model, host, port] + ServeAccess.options + [
-      shorten, strictModel, TemplateOptions.variables, parallel, queue, cacheTokens, clientTimeout,
+      shorten, strictModel, fetchImages, TemplateOptions.variables, parallel, queue, cacheTokens, clientTimeout,
       GenerateOptions.type,
       GenerateOptions.context,
       RotaryOptions.mode,
@@ -61,11 +66,13 @@ let serveCommand: Command = {
     if case .failure(let reason) = template {
       try? Console.standardError.print("note: only /v1/completions and /v1/embeddings can be used. \(reason)")
     }
+    let sight = try loaded.sight(invocation)
     let model = ModelServer.Model(
       name: name, tokenizer: loaded.tokenizer, template: template, contextLength: contextLength,
       hiddenSize: configuration.hiddenSize, endTokens: loaded.model.endTokens(loaded.tokenizer),
       defaults: loaded.defaults, shortensConversations: invocation[shorten] == .oldest,
-      sight: try loaded.sight(invocation), fingerprint: try fingerprint(loaded, type: type))
+      sight: sight, fetcher: try invocation[fetchImages] ? fetcher(for: sight, loaded) : nil,
+      fingerprint: try fingerprint(loaded, type: type))
     let freeBytes = MachineMemory.availableBytes ?? MachineMemory.totalBytes
     let keptTokens =
       invocation[cacheTokens].map { max(contextLength, $0) }
@@ -99,6 +106,15 @@ private func modelName(_ path: String) -> String {
   let folder = URL(fileURLWithPath: path).standardizedFileURL
   let outer = folder.deletingLastPathComponent().lastPathComponent
   return folder.lastPathComponent == "model" && outer != "/" ? outer : folder.lastPathComponent
+}
+
+/// - Throws: `CommandError` for a model that reads text only, or without libcurl.
+private func fetcher(for sight: Sight?, _ loaded: LoadedModel) throws -> PictureFetcher {
+  guard sight != nil else {
+    throw CommandError(
+      "--fetch-images is for a model that sees, and \(loaded.directory) has no vision tower. Leave it out.")
+  }
+  do { return try PictureFetcher() } catch { throw CommandError("with --fetch-images a picture \(error)") }
 }
 
 /// Changes with the program, the weights, their type and the tokenizer: with all that changes answers.
