@@ -270,10 +270,42 @@ def muon(arguments):
     drawing.save(arguments.output)
 
 
+def patches(arguments):
+    """A picture, cut into the patches that a new tower sees, and the rows that four of them become together."""
+    import base64
+
+    data = base64.b64encode(Path(arguments.image).read_bytes()).decode()
+    side, left, top = 320, 30, 44
+    drawing = Drawing(760, side + 90)
+    drawing.parts.append(
+        f'<image x="{left}" y="{top}" width="{side}" height="{side}" href="data:image/png;base64,{data}" '
+        'style="image-rendering: pixelated"/>')
+    for line in range(9):
+        place, strong = line * side / 8, line % 2 == 0
+        colour, width = ("#111827", 1.6) if strong else ("#6b7280", 0.6)
+        drawing.line([(left + place, top), (left + place, top + side)], colour, width)
+        drawing.line([(left, top + place), (left + side, top + place)], colour, width)
+    drawing.text(left, top - 14, "64 × 64 pixels, 64 patches of 8 × 8, in squares of four", 13)
+    right, step = left + side + 110, side / 16
+    drawing.text(right - 40, top - 14, "16 rows of 256 numbers, in the order of reading", 13)
+    for row in range(16):
+        y = top + row * step
+        drawing.rectangle(right, y + 2, 210, step - 4, BLUE, opacity=0.25, radius=3)
+        drawing.text(right - 8, y + step / 2 + 4, str(row + 1), 10, "end", GRAY)
+    # The square of the picture that becomes the seventh row.
+    square = side / 4
+    x, y = left + 2 * square, top + square
+    drawing.rectangle(x, y, square, square, "none", RED)
+    drawing.arrow([(x + square, y + square / 2), (right - 26, top + 6.5 * step)], RED)
+    drawing.text(left, top + side + 26, "tower: each patch 192 numbers, all see all", 12, fill=GRAY)
+    drawing.text(right - 40, top + side + 26, "projector: 4 × 192 numbers become 256", 12, fill=GRAY)
+    drawing.save(arguments.output)
+
+
 PICTURES = {
     merges: ["tokenizer", "words"], packing: ["data", "documents"], layer: ["model"], ladder: ["run", "counts"],
     overfit: ["run"], schedule: ["run"], attention: ["model", "text", "layer"], temperature: ["model", "text", "bars"],
-    muon: ["checkpoint", "key"]}
+    muon: ["checkpoint", "key"], patches: ["image"]}
 OPTIONS = {
     "words": {"nargs": "+"}, "documents": {"type": int, "default": 3}, "layer": {"type": int, "default": 0},
     "bars": {"type": int, "default": 12}, "counts": {"help": "what bigram.py --json printed"},
