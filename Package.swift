@@ -158,7 +158,8 @@ let package = Package(
     tests(
       of: "Serving",
       imports: [
-        "TestSupport", "Storage", "Model", "Compute", "CPUEngine", "Vision", "Generation", "StructuredOutput",
+        "TestSupport", "Storage", "Machine", "Model", "Compute", "CPUEngine", "Vision", "Generation",
+        "StructuredOutput",
         "Tokenization",
       ]),
     tests(

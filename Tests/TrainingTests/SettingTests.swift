@@ -98,11 +98,13 @@ struct SettingTests {
         // A rule, in several words, is checked elsewhere.
         guard let text = setting.defaultText(stage), !text.contains(" "), text != "all" else { continue }
         let value = recorded[setting.name]?.settingText
-        // Those of an adapter, of a teacher and of one loss are recorded where there is one.
+        // Those of an adapter, of a teacher, of a model that sees, of answers in some steps, and of one loss are recorded
+        // where there is one.
         let isOfAdapter = setting.name.hasPrefix("lora-") && stage.defaultLoRARank == 0
         let needsAnother =
           setting.name.hasPrefix("distill-")
-          || ["label-smoothing", "simpo-gamma", "clip-low", "clip-high"].contains(setting.name)
+          || ["label-smoothing", "simpo-gamma", "clip-low", "clip-high", "train"].contains(setting.name)
+          || stage.readsDocuments && ["on-policy", "temperature"].contains(setting.name)
         let hasNone = (isOfAdapter || needsAnother) && value == nil
         let isRight = value == text || hasNone || setting.name == "answer-tokens"
         #expect(isRight, "\(setting.name)")
@@ -114,14 +116,17 @@ struct SettingTests {
   func stages() {
     let names = Stage.all.map { stage in Set(stage.settings.map(\.name)) }
     let common = names.reduce(names[0]) { $0.intersection($1) }
-    let ofTeacher: Set = ["teacher", "distill-alpha", "distill-temperature", "distill-beta"]
+    let ofTeacher: Set = ["teacher", "distill-alpha", "distill-temperature", "distill-beta", "teacher-top"]
+    let ofOwnAnswers: Set = ["on-policy", "answer-tokens", "temperature", "writing-precision"]
     let ofAdapter: Set = ["lora-rank", "lora-alpha", "lora-dropout", "lora-targets"]
     let ofSight: Set = ["tower", "train"]
     #expect(names[0].subtracting(common) == ofTeacher.union(ofSight).union(["model", "batch-tokens", "sample-prompt"]))
     #expect(
       names[1] == names[2].union(ofSight)
         && names[1].subtracting(common)
-          == ofAdapter.union(ofTeacher).union(ofSight).union(["batch-tokens", "sample-prompt", "think-weight"])
+          == ofAdapter.union(ofTeacher).union(ofOwnAnswers).union(ofSight).union([
+            "batch-tokens", "sample-prompt", "think-weight",
+          ])
     )
     #expect(
       Stage.all.map { $0.startSettings.map(\.name) }
