@@ -58,6 +58,13 @@ def folder(tmp_path_factory, minimind, tokenizer_directory):
     for kind, file in (("pretrain", "text.txt"), ("sft", "rows.jsonl"), ("dpo", "pairs.jsonl"), ("kto", "judged.jsonl"),
                        ("grpo", "tasks.jsonl")):
         minimind("data", kind, "--input", folder / file, "--tokenizer", tokenizer_directory, "--output", folder / kind)
+    tokenizer = json.loads((tokenizer_directory / "tokenizer.json").read_text())
+    # What a device computes is compiled layer by layer; two of them show what five would.
+    (folder / "two-layers.json").write_text(json.dumps({
+        "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 128, "intermediate_size": 352,
+        "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 512,
+        "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "tie_word_embeddings": True,
+        "vocab_size": len({*tokenizer["model"]["vocab"], *(token["content"] for token in tokenizer["added_tokens"])})}))
     return folder
 
 
@@ -90,7 +97,7 @@ SMALL = ["--batch-tokens", "512", "--micro-batch-tokens", "256", "--precision", 
 
 @pytest.mark.parametrize("optimizer, rate", [("adamw", "0.001"), ("muon", "0.003")])
 def test_two_devices_equal_one(folder, device, optimizer, rate):
-    options = ["pretrain", "--model", "tiny", "--data", folder / "pretrain", "--steps", 10, "--optimizer", optimizer,
+    options = ["pretrain", "--model", folder / "two-layers.json", "--data", folder / "pretrain", "--steps", 10, "--optimizer", optimizer,
                "--learning-rate", rate, "--device", "gpu", *SMALL]
     device(*options, "--output", folder / f"one-{optimizer}")
     for copy in "ab":
@@ -114,7 +121,7 @@ def test_fifty_steps_follow_the_processor(folder, minimind, device, optimizer, r
 
 
 def test_a_killed_run_goes_on_to_the_same_weights(folder, device, binary):
-    options = ["pretrain", "--model", "tiny", "--data", folder / "pretrain", "--steps", 12, "--device", "gpu",
+    options = ["pretrain", "--model", folder / "two-layers.json", "--data", folder / "pretrain", "--steps", 12, "--device", "gpu",
                "--checkpoint-interval", 4, "--eval-interval", 4, *SMALL]
     device(*options, "--output", folder / "whole")
     killed = folder / "killed"
@@ -129,7 +136,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(folder, device, binary):
 
 
 def test_a_run_moves_between_devices(folder, minimind, device):
-    options = ["pretrain", "--model", "tiny", "--data", folder / "pretrain", "--schedule", "constant", *SMALL]
+    options = ["pretrain", "--model", folder / "two-layers.json", "--data", folder / "pretrain", "--schedule", "constant", *SMALL]
     minimind(*options, "--steps", 10, "--output", folder / "stays")
     device(*options, "--steps", 2, "--device", "gpu", "--output", folder / "moves")
     assert '"device"' in (folder / "moves/training.json").read_text()
@@ -147,7 +154,7 @@ def test_a_run_moves_between_devices(folder, minimind, device):
 @pytest.fixture(scope="module")
 def base(folder, device):
     """A model that the other stages begin with."""
-    device("pretrain", "--model", "tiny", "--data", folder / "pretrain", "--steps", 2, "--device", "gpu", *SMALL, "--output",
+    device("pretrain", "--model", folder / "two-layers.json", "--data", folder / "pretrain", "--steps", 2, "--device", "gpu", *SMALL, "--output",
            folder / "base")
     return folder / "base"
 
@@ -176,7 +183,7 @@ def test_a_teacher_and_scores_are_those_of_the_processor(folder, base, minimind,
     # Adam divides a gradient by its size: a higher rate makes roundings of scores, which begin near each other, larger than 1e-3.
     common = ["--steps", 4, "--learning-rate", "0.0001", *SMALL]
     runs = {
-        "student": ["pretrain", "--model", "tiny", "--data", folder / "pretrain", "--teacher", base, "--distill-beta", "0.2"],
+        "student": ["pretrain", "--model", folder / "two-layers.json", "--data", folder / "pretrain", "--teacher", base, "--distill-beta", "0.2"],
         "scorer": ["reward", "--from", base, "--data", folder / "dpo"]}
     for name, options in runs.items():
         minimind(*options, *common, "--output", folder / f"{name}-cpu")
@@ -194,7 +201,7 @@ MPIRUN = ["mpirun", "--oversubscribe", "--bind-to", "none", "-np", "2"]
 
 
 def test_two_processes_equal_one(folder, device):
-    options = ["pretrain", "--model", "tiny", "--data", folder / "pretrain", "--steps", 6, "--learning-rate", "0.003",
+    options = ["pretrain", "--model", folder / "two-layers.json", "--data", folder / "pretrain", "--steps", 6, "--learning-rate", "0.003",
                "--schedule", "constant", "--optimizer", "muon", "--device", "gpu", "--threads", 1, *SMALL]
     device(*options, "--output", folder / "one-process")
     for copy in "ab":
@@ -231,14 +238,14 @@ def test_a_model_is_measured_on_the_device(folder, base, minimind, device):
     expected, found = json.loads(minimind(*options).stdout), json.loads(device(*options, "--device", "gpu").stdout)
     assert found["tokens"] == expected["tokens"] and abs(found["loss"] - expected["loss"]) <= 1e-5 * expected["loss"]
     for extra, words in ((["--device", "gpu", "--devices", "64"], "the plugin has"), (["--devices", "2"], "--device gpu")):
-        refused = device("pretrain", "--model", "tiny", "--data", folder / "pretrain", "--output", folder / "none", *extra, check=False)
+        refused = device("pretrain", "--model", folder / "two-layers.json", "--data", folder / "pretrain", "--output", folder / "none", *extra, check=False)
         assert refused.returncode == 1 and words in refused.stderr
     refused = device(*options[:-3], "--type", "q8", "--device", "gpu", check=False)
     assert refused.returncode != 0 and "--device" in refused.stderr
 
 
 def test_a_step_is_compiled_and_not_run(device):
-    plan = json.loads(device("bench", "plan", "--model", "tiny", "--micro-batch-tokens", 1024, "--json").stdout)
+    plan = json.loads(device("bench", "plan", "--model", folder / "two-layers.json", "--micro-batch-tokens", 1024, "--json").stdout)
     attention, feed_forward, embedding = 2 * 256 * 256 + 2 * 128 * 256, 3 * 256 * 704, 6400 * 256
     # Two operations for each weight forward, two again in recomputation, which needs no product with the last matrix, and four
     # backward; attention has eight products of each token with a window of 512 and a block of 64.
