@@ -1,4 +1,6 @@
-"""Features of a tower that does not learn, kept when data are prepared: training on them is training on the pixels, to the bit."""
+"""Features of a tower that does not learn, kept when data are prepared: training on them is training on the pixels, to the bit.
+
+Held-out losses may differ in their last bits: some processors' products round a few pictures otherwise than many."""
 
 import json
 import subprocess
@@ -37,14 +39,17 @@ def prepare(minimind, folder, name, *options):
                     "--output", folder / name)
 
 
-def learned(run):
-    """The weights, and what each step and evaluation measured but for the time."""
-    measured = []
-    for line in (run / "metrics.jsonl").read_text().splitlines():
-        row = json.loads(line)
-        measured.append({name: value for name, value in row.items() if "loss" in name or "grad" in name or name == "step"})
-    assert any("loss" in name for row in measured for name in row)
-    return measured, (run / "model/model.safetensors").read_bytes()
+def assert_same(run, other):
+    """The weights and what each step measured but for the time are to the bit the same; held-out losses nearly so."""
+    assert (run / "model/model.safetensors").read_bytes() == (other / "model/model.safetensors").read_bytes()
+
+    def measured(run, prefix):
+        rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+        return [value for row in rows for name, value in row.items() if name in (f"{prefix}/loss", f"{prefix}/grad_norm")]
+
+    steps, held_out = measured(run, "train"), measured(run, "eval")
+    assert len(steps) >= 4 and steps == measured(other, "train")
+    assert len(held_out) >= 2 and held_out == pytest.approx(measured(other, "eval"), rel=1e-6)
 
 
 @pytest.mark.parametrize("kind", ["fp32", "bf16"])
@@ -57,7 +62,7 @@ def test_training_on_features_is_training_on_pixels(minimind, folder, tmp_path, 
     for data in ("pixels", kind):
         minimind("pretrain", "--from", folder / "seeing", "--train", learning, "--precision", kind, "--data", folder / data, "--steps", 3,
                  "--log-interval", 1, *STEPS, "--output", tmp_path / data)
-    assert learned(tmp_path / "pixels") == learned(tmp_path / kind)
+    assert_same(tmp_path / "pixels", tmp_path / kind)
     # What the run has made sees with the same tower: it goes on, and the next stage begins with it.
     minimind("pretrain", "--resume", tmp_path / kind, "--steps", 4)
     minimind("pretrain", "--from", tmp_path / kind, "--train", "projector", "--data", folder / kind, "--steps", 1, *STEPS,
@@ -67,11 +72,9 @@ def test_training_on_features_is_training_on_pixels(minimind, folder, tmp_path, 
 def test_a_language_model_gets_the_tower_whose_features_were_kept(minimind, folder, tmp_path):
     tower = folder / "seeing/model"
     with_tower = ("--from", folder / "language", "--tower", tower, "--precision", "fp32", "--steps", 2, *STEPS)
-    runs = []
     for data in ("pixels", "fp32"):
         minimind("pretrain", *with_tower, "--data", folder / data, "--output", tmp_path / data)
-        runs.append(learned(tmp_path / data))
-    assert runs[0] == runs[1]
+    assert_same(tmp_path / "pixels", tmp_path / "fp32")
 
 
 def test_what_does_not_go_with_features_is_refused_by_name(minimind, folder, tmp_path):
