@@ -245,7 +245,7 @@ def test_a_model_is_measured_on_the_device(folder, base, minimind, device):
 
 
 def test_a_step_is_compiled_and_not_run(device):
-    plan = json.loads(device("bench", "plan", "--model", folder / "two-layers.json", "--micro-batch-tokens", 1024, "--json").stdout)
+    plan = json.loads(device("bench", "plan", "--model", "tiny", "--micro-batch-tokens", 1024, "--json").stdout)
     attention, feed_forward, embedding = 2 * 256 * 256 + 2 * 128 * 256, 3 * 256 * 704, 6400 * 256
     # Two operations for each weight forward, two again in recomputation, which needs no product with the last matrix, and four
     # backward; attention has eight products of each token with a window of 512 and a block of 64.
