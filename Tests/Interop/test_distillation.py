@@ -14,9 +14,10 @@ from trl.experimental.gkd import GKDTrainer  # noqa: E402
 DOCUMENTS = [[1, 40, 7, 300, 12, 55, 2], [9, 8, 120, 44], [3, 250, 250, 17, 18, 19, 20, 21, 22, 23, 24]]
 
 
-@pytest.mark.parametrize("alpha, temperature, beta", [(0, 1, 0), (0, 1, 1), (0, 0.9, 0.5), (0.5, 1.5, 0), (0.3, 2, 0.1)])
-def test_loss_and_gradients_are_those_of_trl(probe, models, tmp_path, alpha, temperature, beta):
-    """alpha · cross-entropy + (1 - alpha) · temperature² · trl's generalised JSD, as a mean over tokens."""
+def compare_with(divergence, probe, models, tmp_path, alpha, temperature, beta, *top):
+    """Compares alpha · cross-entropy + (1 - alpha) · temperature² · divergence, a mean over tokens, and its gradients.
+
+    `divergence` gets logits, a teacher's logits and labels; `top` is how many of a teacher's tokens ours takes."""
     student, teacher = load(models[0]), load(models[1])
     rows = torch.nn.utils.rnn.pad_sequence([torch.tensor(row) for row in DOCUMENTS], batch_first=True)
     mask = torch.nn.utils.rnn.pad_sequence([torch.ones(len(row), dtype=torch.long) for row in DOCUMENTS], batch_first=True)
@@ -25,14 +26,22 @@ def test_loss_and_gradients_are_those_of_trl(probe, models, tmp_path, alpha, tem
     with torch.no_grad():
         other = teacher(rows, attention_mask=mask).logits[:, :-1]
     text = torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=-100)
-    divergence = GKDTrainer.generalized_jsd_loss(logits, other, labels, beta=beta, temperature=temperature)
-    loss = alpha * text + (1 - alpha) * temperature**2 * divergence
+    loss = alpha * text + (1 - alpha) * temperature**2 * divergence(logits, other, labels)
     loss.backward()
     (tmp_path / "documents.json").write_text(json.dumps(DOCUMENTS))
-    probe("distillation", *models, tmp_path / "documents.json", alpha, temperature, beta, tmp_path / "ours.safetensors")
+    probe(
+        "distillation", *models, tmp_path / "documents.json", alpha, temperature, beta, tmp_path / "ours.safetensors", *top)
     compare(
         tmp_path / "ours.safetensors", loss.item(), {"cross_entropy": text.item()},
         {name: weight.grad.numpy() for name, weight in student.named_parameters()})
+
+
+@pytest.mark.parametrize("alpha, temperature, beta", [(0, 1, 0), (0, 1, 1), (0, 0.9, 0.5), (0.5, 1.5, 0), (0.3, 2, 0.1)])
+def test_loss_and_gradients_are_those_of_trl(probe, models, tmp_path, alpha, temperature, beta):
+    def divergence(logits, other, labels):
+        return GKDTrainer.generalized_jsd_loss(logits, other, labels, beta=beta, temperature=temperature)
+
+    compare_with(divergence, probe, models, tmp_path, alpha, temperature, beta)
 
 
 def divergence_of_the_likeliest(logits, other, labels, temperature, beta, top):
@@ -58,20 +67,7 @@ def divergence_of_the_likeliest(logits, other, labels, temperature, beta, top):
     (0, 1, 0, 1), (0, 1, 1, 8), (0, 0.9, 0.5, 40), (0.5, 1.5, 0, 32), (0.3, 2, 0.1, 5)])
 def test_likeliest_tokens_alone_are_those_of_a_twin(probe, models, tmp_path, alpha, temperature, beta, top):
     """The same of a teacher's likeliest tokens and of all others together, with gradients by torch."""
-    student, teacher = load(models[0]), load(models[1])
-    rows = torch.nn.utils.rnn.pad_sequence([torch.tensor(row) for row in DOCUMENTS], batch_first=True)
-    mask = torch.nn.utils.rnn.pad_sequence([torch.ones(len(row), dtype=torch.long) for row in DOCUMENTS], batch_first=True)
-    labels = rows.masked_fill(mask == 0, -100)[:, 1:]
-    logits = student(rows, attention_mask=mask).logits[:, :-1]
-    with torch.no_grad():
-        other = teacher(rows, attention_mask=mask).logits[:, :-1]
-    text = torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=-100)
-    divergence = divergence_of_the_likeliest(logits, other, labels, temperature, beta, top)
-    loss = alpha * text + (1 - alpha) * temperature**2 * divergence
-    loss.backward()
-    (tmp_path / "documents.json").write_text(json.dumps(DOCUMENTS))
-    probe(
-        "distillation", *models, tmp_path / "documents.json", alpha, temperature, beta, tmp_path / "ours.safetensors", top)
-    compare(
-        tmp_path / "ours.safetensors", loss.item(), {"cross_entropy": text.item()},
-        {name: weight.grad.numpy() for name, weight in student.named_parameters()})
+    def divergence(logits, other, labels):
+        return divergence_of_the_likeliest(logits, other, labels, temperature, beta, top)
+
+    compare_with(divergence, probe, models, tmp_path, alpha, temperature, beta, top)
