@@ -57,26 +57,10 @@ struct DistillationTests {
     let exponent = 2 * Double(Self.range) / min(1, distillation.temperature)
     let square = max(1, distillation.temperature * distillation.temperature)
     let error = (2 * exponent + Double(vocabulary) / 64 + 40) * floatRoundoff * (1 + exponent) * square
-    let before = logits.values
-    for type in ElementType.allCases {
-      let losses = GuardedMatrix([Float](repeating: -7, count: 2 * rows), rows: 2, columns: rows)
-      let dLogits = GuardedMatrix(
-        randomFloats(rows * vocabulary, using: &generator), rows: rows, columns: vocabulary, type: type)
-      func run(_ dLogits: MatrixView) {
-        distillationLoss(
-          distillation, logits: logits.view, teacher: teacher.view, targets: targets, lossWeights: weights,
-          losses: losses.floats, crossEntropies: losses.floats + rows, dLogits: dLogits)
-      }
-      run(dLogits.view)
-      expectClose(losses.values, expected.losses + expected.crossEntropies, error: error, "losses")
-      expectClose(
-        dLogits.values, expected.dLogits, storedAs: type, errors: expected.dLogits.map { _ in 2 * error }, "dLogits")
-      #expect(losses.isIntactOutside && areIntactOutside(logits, dLogits) && logits.values == before)
-      guard type == .float32 else { continue }
-      let gradient = dLogits.values
-      run(logits.view)
-      #expect(logits.values == gradient, "in place")
-      logits.values = before
+    expectDistillation(of: logits, expected, error: error, using: &generator) { losses, crossEntropies, dLogits in
+      distillationLoss(
+        distillation, logits: logits.view, teacher: teacher.view, targets: targets, lossWeights: weights,
+        losses: losses, crossEntropies: crossEntropies, dLogits: dLogits)
     }
   }
 
@@ -105,5 +89,37 @@ struct DistillationTests {
       broken[20] = .nan
       #expect(run(broken, values, distillation).0.isNaN && run(values, broken, distillation).0.isNaN)
     }
+  }
+}
+
+/// Checks losses and the gradient of each type against a plain twin's, and that nothing else is written to.
+///
+/// - Parameters:
+///   - logits: [rows, vocabulary] of the student.
+///   - error: of a loss; a gradient may have twice that.
+///   - run: computes losses and cross-entropies, [rows] each, and the gradient, which may be asked for in the logits' place.
+func expectDistillation(
+  of logits: GuardedMatrix, _ expected: (losses: [Double], crossEntropies: [Double], dLogits: [Double]), error: Double,
+  using generator: inout SeededGenerator,
+  _ run: (
+    _ losses: UnsafeMutablePointer<Float>, _ crossEntropies: UnsafeMutablePointer<Float>, _ dLogits: MatrixView
+  ) -> Void
+) {
+  let (rows, vocabulary) = (logits.view.rows, logits.view.columns)
+  let before = logits.values
+  for type in ElementType.allCases {
+    let losses = GuardedMatrix([Float](repeating: -7, count: 2 * rows), rows: 2, columns: rows)
+    let dLogits = GuardedMatrix(
+      randomFloats(rows * vocabulary, using: &generator), rows: rows, columns: vocabulary, type: type)
+    run(losses.floats, losses.floats + rows, dLogits.view)
+    expectClose(losses.values, expected.losses + expected.crossEntropies, error: error, "losses")
+    expectClose(
+      dLogits.values, expected.dLogits, storedAs: type, errors: expected.dLogits.map { _ in 2 * error }, "dLogits")
+    #expect(losses.isIntactOutside && areIntactOutside(logits, dLogits) && logits.values == before)
+    guard type == .float32 else { continue }
+    let gradient = dLogits.values
+    run(losses.floats, losses.floats + rows, logits.view)
+    #expect(logits.values == gradient, "in place")
+    logits.values = before
   }
 }

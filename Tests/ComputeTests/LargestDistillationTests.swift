@@ -93,7 +93,6 @@ struct LargestDistillationTests {
         columns: vocabulary)
     }
     let (logits, teacher) = (matrix(), matrix())
-    let before = logits.values
     for top in Set([1, 2, min(16, vocabulary - 1), vocabulary - 1]) {
       var distillation = distillation
       distillation.top = top
@@ -114,26 +113,10 @@ struct LargestDistillationTests {
       let exponent = 2 * Double(Self.range) / min(1, distillation.temperature)
       let square = max(1, distillation.temperature * distillation.temperature)
       let error = (2 * exponent + Double(vocabulary) / 64 + 40) * floatRoundoff * (1 + exponent) * square
-      for type in ElementType.allCases {
-        let losses = GuardedMatrix([Float](repeating: -7, count: 2 * rows), rows: 2, columns: rows)
-        let dLogits = GuardedMatrix(
-          randomFloats(rows * vocabulary, using: &generator), rows: rows, columns: vocabulary, type: type)
-        func run(_ dLogits: MatrixView) {
-          distillationLoss(
-            distillation, logits: logits.view, tokens: said.tokens, logarithms: said.logarithms, count: top,
-            targets: targets, lossWeights: weights, losses: losses.floats, crossEntropies: losses.floats + rows,
-            dLogits: dLogits)
-        }
-        run(dLogits.view)
-        expectClose(losses.values, expected.losses + expected.crossEntropies, error: error, "losses")
-        expectClose(
-          dLogits.values, expected.dLogits, storedAs: type, errors: expected.dLogits.map { _ in 2 * error }, "dLogits")
-        #expect(losses.isIntactOutside && areIntactOutside(logits, dLogits) && logits.values == before)
-        guard type == .float32 else { continue }
-        let gradient = dLogits.values
-        run(logits.view)
-        #expect(logits.values == gradient, "in place")
-        logits.values = before
+      expectDistillation(of: logits, expected, error: error, using: &generator) { losses, crossEntropies, dLogits in
+        distillationLoss(
+          distillation, logits: logits.view, tokens: said.tokens, logarithms: said.logarithms, count: top,
+          targets: targets, lossWeights: weights, losses: losses, crossEntropies: crossEntropies, dLogits: dLogits)
       }
     }
   }

@@ -6,12 +6,6 @@ import Training
 
 @Suite("Runs with a teacher")
 struct DistillationRunTests {
-  private func teacher(_ tiny: TinyRun) throws -> String {
-    var settings = tiny.settings(threads: 2)
-    settings.epochs = 6
-    return try tiny.train(settings, output: "teacher").path
-  }
-
   private func settings(_ tiny: TinyRun, _ teacher: String) -> TrainingSettings {
     var settings = tiny.settings(threads: 2)
     settings.teacher = teacher
@@ -23,7 +17,7 @@ struct DistillationRunTests {
     "the model comes near its teacher; held-out documents are measured by their cross-entropy; both parts are reported")
   func learns() throws {
     try TinyRun.inFolder { tiny in
-      var settings = self.settings(tiny, try teacher(tiny))
+      var settings = self.settings(tiny, try tiny.teacher())
       settings.distillAlpha = 0.25
       let events = EventList()
       let (summary, path) = try tiny.train(settings, output: "student", sinks: [events])
@@ -44,7 +38,7 @@ struct DistillationRunTests {
   @Test("a stopped run ends with the same bits, an adapter's too", arguments: [false, true])
   func resumes(asAdapter: Bool) throws {
     try TinyRun.inFolder { tiny in
-      let teacher = try teacher(tiny)
+      let teacher = try tiny.teacher()
       let stage: Stage = asAdapter ? .lora : .pretrain
       var settings = self.settings(tiny, teacher)
       if asAdapter {
@@ -62,7 +56,7 @@ struct DistillationRunTests {
   @Test("another teacher, another vocabulary, another tokenizer, and options without a teacher are refused by name")
   func refusals() throws {
     try TinyRun.inFolder { tiny in
-      let teacher = try teacher(tiny)
+      let teacher = try tiny.teacher()
       func failure(_ change: (inout TrainingSettings) -> Void) -> String {
         var settings = self.settings(tiny, teacher)
         change(&settings)

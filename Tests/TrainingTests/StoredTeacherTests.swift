@@ -9,12 +9,6 @@ import Training
 
 @Suite("Runs with what a teacher has said")
 struct StoredTeacherTests {
-  private func teacher(_ tiny: TinyRun) throws -> String {
-    var settings = tiny.settings(threads: 2)
-    settings.epochs = 6
-    return try tiny.train(settings, output: "teacher").path
-  }
-
   private func preparation(
     _ tiny: TinyRun, _ teacher: String, data: String? = nil, top: Int = 8, temperature: Double = 1.5,
     sequenceLength: Int? = 128
@@ -41,7 +35,7 @@ struct StoredTeacherTests {
     arguments: [Stage.pretrain, .sft])
   func sameRun(_ stage: Stage) throws {
     try TinyRun.inFolder { tiny in
-      let teacher = try teacher(tiny)
+      let teacher = try tiny.teacher()
       let data = stage == .pretrain ? tiny.pretrainData : tiny.conversations
       let stored = tiny.folder + "/stored"
       // Shorter than many documents, which are read in chunks.
@@ -77,7 +71,7 @@ struct StoredTeacherTests {
   func learns() throws {
     try TinyRun.inFolder { tiny in
       let stored = tiny.folder + "/stored"
-      _ = try preparation(tiny, try teacher(tiny)).write(to: stored) { _ in true }
+      _ = try preparation(tiny, try tiny.teacher()).write(to: stored) { _ in true }
       var settings = settings(tiny, data: stored)
       (settings.steps, settings.distillAlpha) = (24, 0)
       let events = EventList()
@@ -96,7 +90,7 @@ struct StoredTeacherTests {
     try TinyRun.inFolder { tiny in
       let stored = tiny.folder + "/stored"
       let before = try bytes(tiny.pretrainData + "/manifest.json")
-      let preparation = try preparation(tiny, try teacher(tiny))
+      let preparation = try preparation(tiny, try tiny.teacher())
       #expect(try preparation.write(to: stored) { _ in false } == nil)
       #expect(!FileManager.default.fileExists(atPath: stored))
       _ = try preparation.write(to: stored) { _ in true }
@@ -108,7 +102,7 @@ struct StoredTeacherTests {
   @Test("what does not belong together is refused by name")
   func refusals() throws {
     try TinyRun.inFolder { tiny in
-      let (teacher, stored) = (try teacher(tiny), tiny.folder + "/stored")
+      let (teacher, stored) = (try tiny.teacher(), tiny.folder + "/stored")
       _ = try preparation(tiny, teacher, sequenceLength: 64).write(to: stored) { _ in true }
       func failure(_ stage: Stage = .pretrain, _ change: (inout TrainingSettings) -> Void) -> String {
         var settings = settings(tiny, data: stored)

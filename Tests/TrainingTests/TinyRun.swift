@@ -175,6 +175,13 @@ struct TinyRun {
     return try train(settings, stage: .sft, output: "chat").path
   }
 
+  /// A model that has read the text often enough to be another's teacher: its run.
+  func teacher() throws -> String {
+    var settings = settings(threads: 2)
+    settings.epochs = 6
+    return try train(settings, output: "teacher").path
+  }
+
   /// Settings of a model that learns from its own short answers.
   func learning(_ stage: Stage, from model: String, steps: Int) -> TrainingSettings {
     var settings = settings(stage, threads: 2)
