@@ -109,9 +109,8 @@ private final class SharedState: @unchecked Sendable {
   /// stops the program if the closure is still held when `finish` returns.
   @inline(never)
   private func takePart(as worker: Int, after seen: inout Int) -> Bool {
-    // The next run mostly follows at once: poll for some microseconds before sleeping.
-    var looks = 0
-    while announced.load(ordering: .acquiring) == seen && looks < 1 << 14 { looks += 1 }
+    // The next run mostly follows when a token has been chosen and handed on; to fall asleep and be woken takes longer.
+    wait(yields: 1024) { announced.load(ordering: .acquiring) != seen }
     condition.lock()
     while generation == seen && !isStopping { condition.wait() }
     seen = generation
@@ -133,9 +132,11 @@ private final class SharedState: @unchecked Sendable {
   }
 
   /// Looks again and again for some microseconds, then lets other threads run between looks.
-  private func wait(until isDone: () -> Bool) {
+  ///
+  /// - Parameter yields: how often it does so at most, each some tenths of a microsecond where no other thread wants to run.
+  private func wait(yields: Int = .max, until isDone: () -> Bool) {
     var looks = 0
-    while !isDone() {
+    while !isDone() && looks - 4096 < yields {
       looks += 1
       if looks > 4096 { sched_yield() }
     }
