@@ -218,6 +218,15 @@ DEVICE void copyWords(void *words, const void *source, int first, int heads, int
   }
 }
 
+/// Begins to copy a tile of the rows that queries see: keys, values and their documents.
+DEVICE void copySeen(
+    Element *keyTile, Element *valueTile, int *documentTile, const Element *keys, const Element *values, const int *documents,
+    int tile, int group) {
+  copyRows(keyTile, keys, tile * COLUMNS, COLUMNS, GROUPS, group);
+  copyRows(valueTile, values, tile * COLUMNS, COLUMNS, GROUPS, group);
+  copyWords(documentTile, documents, tile * COLUMNS, 1, 0);
+}
+
 /// Writes the warp's own rows of one head: [ROWS, SIZE] of [TOKENS, heads, SIZE].
 DEVICE void writeRows(float *target, const Sums sums, const float factors[2], int first, int heads, int head) {
   int lane = threadIdx.x % 32;
@@ -278,18 +287,13 @@ extern "C" __global__ void __launch_bounds__(THREADS) attention_forward(
   int tile = lastTile(first), stage = 0;
   bool goesOn = isSeen(documents, tile, firstDocument);
   copyRows(own, queries, first, ROWS, HEADS, head);
-  if (goesOn) {
-    copyRows(keyTiles[0], keys, tile * COLUMNS, COLUMNS, GROUPS, group);
-    copyRows(valueTiles[0], values, tile * COLUMNS, COLUMNS, GROUPS, group);
-    copyWords(documentTiles[0], documents, tile * COLUMNS, 1, 0);
-  }
+  if (goesOn) copySeen(keyTiles[0], valueTiles[0], documentTiles[0], keys, values, documents, tile, group);
   endCopies();
   while (goesOn) {
     bool hasNext = isSeen(documents, tile - 1, firstDocument);
     if (hasNext) {
-      copyRows(keyTiles[1 - stage], keys, (tile - 1) * COLUMNS, COLUMNS, GROUPS, group);
-      copyRows(valueTiles[1 - stage], values, (tile - 1) * COLUMNS, COLUMNS, GROUPS, group);
-      copyWords(documentTiles[1 - stage], documents, (tile - 1) * COLUMNS, 1, 0);
+      const int next = 1 - stage;
+      copySeen(keyTiles[next], valueTiles[next], documentTiles[next], keys, values, documents, tile - 1, group);
     }
     endCopies();
     waitForCopies();
@@ -387,18 +391,13 @@ extern "C" __global__ void __launch_bounds__(THREADS) attention_queries(
   bool goesOn = isSeen(documents, tile, firstDocument);
   copyRows(own, queries, first, ROWS, HEADS, head);
   copyRows(ownGradients, dOutput, first, ROWS, HEADS, head);
-  if (goesOn) {
-    copyRows(keyTiles[0], keys, tile * COLUMNS, COLUMNS, GROUPS, group);
-    copyRows(valueTiles[0], values, tile * COLUMNS, COLUMNS, GROUPS, group);
-    copyWords(documentTiles[0], documents, tile * COLUMNS, 1, 0);
-  }
+  if (goesOn) copySeen(keyTiles[0], valueTiles[0], documentTiles[0], keys, values, documents, tile, group);
   endCopies();
   while (goesOn) {
     bool hasNext = isSeen(documents, tile - 1, firstDocument);
     if (hasNext) {
-      copyRows(keyTiles[1 - stage], keys, (tile - 1) * COLUMNS, COLUMNS, GROUPS, group);
-      copyRows(valueTiles[1 - stage], values, (tile - 1) * COLUMNS, COLUMNS, GROUPS, group);
-      copyWords(documentTiles[1 - stage], documents, (tile - 1) * COLUMNS, 1, 0);
+      const int next = 1 - stage;
+      copySeen(keyTiles[next], valueTiles[next], documentTiles[next], keys, values, documents, tile - 1, group);
     }
     endCopies();
     waitForCopies();
