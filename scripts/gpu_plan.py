@@ -5,7 +5,7 @@ docs/gpu.md, between the marks.
     make gpu-plan
     scripts/gpu_plan.py --models tiny --cards rtx-3090 --micro-batch-tokens 8192 --json plan.json --no-document
 
-A row takes one to four minutes of a core. Those that --json has already, of a run that was interrupted, are not made again:
+A row takes a quarter of a minute to four minutes of a core. Those that --json has already, of a run that was interrupted, are not made again:
 remove the file after a change of the programs.
 
 The plugin, ptxas and libdevice are those of an environment (.venv-gpu-plan). The memory is what the plugin says; kernels and
