@@ -159,7 +159,7 @@ def base(folder, device):
     return folder / "base"
 
 
-def test_every_stage_runs(folder, base, device):
+def test_every_stage_runs(folder, base, minimind, device):
     device("pretrain", "--model", "moe", "--data", folder / "pretrain", "--steps", 1, "--device", "gpu", "--precision",
            "bf16", "--micro-batch-tokens", 256, "--batch-tokens", 256, "--eval-tokens", 500, "--output", folder / "moe")
     teacher = ["--teacher", base, "--distill-beta", "0.5"]
@@ -171,12 +171,18 @@ def test_every_stage_runs(folder, base, device):
         device(stage, "--from", base, "--data", folder / data, "--steps", 2, "--device", "gpu", *extra, *SMALL,
                "--output", output)
         assert len(losses(output)) == 2
+    answers = ["--data", folder / "grpo", "--prompts-per-step", 2, "--answers", 2, "--answer-tokens", 8, "--micro-batch-tokens", 256,
+               "--precision", "fp32", "--eval-tokens", 100]
     for loss, beta in (("dapo", 0), ("gspo", 0.1)):
         output = folder / f"answers-{loss}"
-        device("grpo", "--from", base, "--data", folder / "grpo", "--steps", 2, "--device", "gpu", "--prompts-per-step", 2,
-               "--answers", 2, "--answer-tokens", 8, "--micro-batch-tokens", 256, "--precision", "fp32", "--eval-tokens", 100,
-               "--loss", loss, "--beta", beta, "--output", output)
+        device("grpo", "--from", base, *answers, "--steps", 2, "--device", "gpu", "--loss", loss, "--beta", beta, "--output", output)
         assert len(losses(output)) == 2
+    # Answers are drawn by the processor, with the same weights; so values and losses are compared, too.
+    minimind("ppo", "--from", base, *answers, "--steps", 2, "--passes", 1, "--output", folder / "ppo-cpu")
+    device("ppo", "--from", base, *answers, "--steps", 2, "--passes", 1, "--device", "gpu", "--output", folder / "ppo-gpu")
+    expected, found = losses(folder / "ppo-cpu"), losses(folder / "ppo-gpu")
+    assert len(expected) == 2 and expected.keys() == found.keys()
+    assert all(abs(found[step] - loss) <= 1e-3 * abs(loss) + 1e-6 for step, loss in expected.items())
 
 
 def test_a_teacher_and_scores_are_those_of_the_processor(folder, base, minimind, device):
