@@ -105,7 +105,8 @@ let package = Package(
       name: "minimind",
       dependencies: [
         "Storage", "Machine", "Model", "Compute", "CPUEngine", "Programs", "ProgramEngine", "PJRT", "Processes",
-        "Vision", "Tokenization", "ModelFiles", "Rewards", "Corpus", "Training", "Generation", "Evaluation", "Serving",
+        "Vision", "Tokenization", "ModelFiles", "Rewards", "Corpus", "Training", "Generation", "Evaluation", "Plotting",
+        "Serving",
       ],
       swiftSettings: swiftSettings),
 

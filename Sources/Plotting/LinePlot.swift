@@ -62,7 +62,7 @@ package struct LinePlot: Sendable {
     <svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 \(Int(Self.width)) \(Int(Self.height))" \
     width="\(Int(Self.width))" height="\(Int(Self.height))" font-family="system-ui, sans-serif" font-size="13">
     <rect width="100%" height="100%" fill="#ffffff"/>
-    <text x="\(Int(Self.left))" y="26" font-size="16" font-weight="600" fill="#1b1f24">\(Self.escaped(title))</text>
+    <text x="\(Int(Self.left))" y="26" font-size="16" font-weight="600" fill="#1b1f24">\(escapedForXML(title))</text>
     \(legend())
     \(axes())
     \(marks.map(drawn).joined(separator: "\n"))
@@ -83,7 +83,7 @@ package struct LinePlot: Sendable {
       defer { x += 40 + 7.5 * Double(line.name.count) }
       return """
         <line x1="\(number(x))" y1="42" x2="\(number(x + 22))" y2="42" stroke="\(line.color)" stroke-width="3"/>\
-        <text x="\(number(x + 28))" y="46" fill="#444c56">\(Self.escaped(line.name))</text>
+        <text x="\(number(x + 28))" y="46" fill="#444c56">\(escapedForXML(line.name))</text>
         """
     }.joined(separator: "\n")
   }
@@ -107,10 +107,10 @@ package struct LinePlot: Sendable {
     parts.append("<path d=\"M\(x0) \(y1)V\(y0)H\(x1)\" fill=\"none\" stroke=\"#8b949e\"/>")
     parts.append(
       "<text x=\"\(number((x0 + x1) / 2))\" y=\"\(Self.height - 12)\" text-anchor=\"middle\" fill=\"#1b1f24\">"
-        + "\(Self.escaped(xTitle))</text>")
+        + "\(escapedForXML(xTitle))</text>")
     parts.append(
       "<text transform=\"translate(18 \(number((y0 + y1) / 2))) rotate(-90)\" text-anchor=\"middle\" fill=\"#1b1f24\">"
-        + "\(Self.escaped(yTitle))</text>")
+        + "\(escapedForXML(yTitle))</text>")
     return parts.joined(separator: "\n")
   }
 
@@ -119,7 +119,7 @@ package struct LinePlot: Sendable {
     return """
       <line x1="\(number(x))" y1="\(Self.top)" x2="\(number(x))" y2="\(Self.height - Self.bottom)" stroke="#8b949e" \
       stroke-dasharray="2 3"/>\
-      <text x="\(number(x + 6))" y="\(Self.top + 14)" fill="#444c56">\(Self.escaped(mark.name))</text>
+      <text x="\(number(x + 6))" y="\(Self.top + 14)" fill="#444c56">\(escapedForXML(mark.name))</text>
       """
   }
 
@@ -136,7 +136,7 @@ package struct LinePlot: Sendable {
   private func circle(_ point: (x: Double, y: Double), _ line: Line) -> String {
     let place = position(point)
     return "<circle cx=\"\(number(place.x))\" cy=\"\(number(place.y))\" r=\"3.5\" fill=\"\(line.color)\">"
-      + "<title>\(Self.escaped("\(line.name), \(xTitle) \(Int(point.x))")): \(String(format: "%.4f", point.y))</title>"
+      + "<title>\(escapedForXML("\(line.name), \(xTitle) \(Int(point.x))")): \(String(format: "%.4f", point.y))</title>"
       + "</circle>"
   }
 
@@ -167,8 +167,8 @@ package struct LinePlot: Sendable {
     let last = Int((range.upperBound / distance).rounded(.down))
     return first > last ? [] : (first...last).map { Double($0) * distance }
   }
+}
 
-  private static func escaped(_ text: String) -> String {
-    text.replacingOccurrences(of: "&", with: "&amp;").replacingOccurrences(of: "<", with: "&lt;")
-  }
+func escapedForXML(_ text: String) -> String {
+  text.replacingOccurrences(of: "&", with: "&amp;").replacingOccurrences(of: "<", with: "&lt;")
 }

@@ -3,6 +3,7 @@
 import base64
 import json
 import threading
+import xml.etree.ElementTree
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
@@ -49,13 +50,20 @@ def seeing(minimind, captions, scenes):
 def test_questions_about_held_out_scenes_are_scored_by_kind(minimind, seeing, scenes, tmp_path):
     result = json.loads(minimind(
         "eval", "pictures", "--model", seeing, "--data", scenes / "held-out.jsonl", "--answers", tmp_path / "answers.jsonl",
-        "--json").stdout)
+        "--sheet", tmp_path / "sheet.svg", "--json").stdout)
     asked = rows(scenes / "held-out.jsonl")
     assert {name: part["total"] for name, part in result["kinds"].items()} == {
         kind: sum(row["task"] == kind for row in asked) for kind in ("colour", "shape", "count", "position", "relation")}
     assert result["kinds"]["relation"]["chance"] == 0.5 and result["total"] == len(asked)
     answers = rows(tmp_path / "answers.jsonl")
     assert len(answers) == len(asked) and sum(answer["right"] for answer in answers) == result["correct"]
+    # Four questions of each kind, from the first on, with the files of their pictures.
+    sheet = xml.etree.ElementTree.parse(tmp_path / "sheet.svg")
+    pictures = [element.get("href") for element in sheet.iter("{http://www.w3.org/2000/svg}image")]
+    assert len(pictures) == 20 and pictures[0] == "data:image/png;base64," + base64.b64encode(
+        (scenes / asked[0]["image"]).read_bytes()).decode()
+    marks = "".join(element.text[0] for element in sheet.iter("{http://www.w3.org/2000/svg}text") if element.text[0] in "✓✗")
+    assert len(marks) == 20 and marks[0] == "✗✓"[answers[0]["right"]]
     for broken, part in (({"image": "../secret.png"}, "is not below"), ({"image": "none.png"}, "cannot be opened"), ({"image": ""}, "no \"image\"")):
         (scenes / "broken.jsonl").write_text(json.dumps(asked[0] | broken) + "\n")
         completed = minimind("eval", "pictures", "--model", seeing, "--data", scenes / "broken.jsonl", check=False)

@@ -58,24 +58,10 @@ private func commandHelp(_ command: Command) -> String {
 private func columns(_ rows: [(left: String, right: String)]) -> String {
   let width = min(34, rows.map { displayWidth($0.left) }.max() ?? 0) + 2
   return rows.map { row in
-    let lines = wrap(row.right, width: max(30, 100 - width))
+    let lines = wrapped(row.right, to: max(30, 100 - width))
     let isWide = displayWidth(row.left) + 2 > width
     let head = isWide ? [row.left] : [row.left.padded(to: width) + lines[0]]
     return (head + (isWide ? lines[...] : lines.dropFirst()).map { String(repeating: " ", count: width) + $0 })
       .joined(separator: "\n")
   }.joined(separator: "\n")
-}
-
-private func wrap(_ text: String, width: Int) -> [String] {
-  var lines = [""]
-  for word in text.split(separator: " ") {
-    if lines[lines.count - 1].isEmpty {
-      lines[lines.count - 1] = String(word)
-    } else if displayWidth(lines[lines.count - 1]) + 1 + displayWidth(String(word)) <= width {
-      lines[lines.count - 1] += " " + word
-    } else {
-      lines.append(String(word))
-    }
-  }
-  return lines
 }

@@ -40,6 +40,21 @@ package func truncated(_ text: String, to width: Int) -> String {
   return result
 }
 
+/// Lines of at most `width` columns, cut between words; a longer word has a line of its own.
+package func wrapped(_ text: String, to width: Int) -> [String] {
+  var lines = [""]
+  for word in text.split(separator: " ") {
+    if lines[lines.count - 1].isEmpty {
+      lines[lines.count - 1] = String(word)
+    } else if displayWidth(lines[lines.count - 1]) + 1 + displayWidth(String(word)) <= width {
+      lines[lines.count - 1] += " " + word
+    } else {
+      lines.append(String(word))
+    }
+  }
+  return lines
+}
+
 /// Rows of texts in aligned columns, under a header and a rule.
 package struct TextTable {
   package enum Alignment: Sendable { case left, right }

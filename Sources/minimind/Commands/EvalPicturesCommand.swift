@@ -3,6 +3,7 @@ import Foundation
 import Generation
 import Machine
 import Model
+import Plotting
 import Rewards
 import Storage
 import Tokenization
@@ -20,11 +21,14 @@ let evalPicturesCommand: Command = {
   let answers = Option.optional(
     "answers", "FILE",
     help: "Writes a line of JSON for each answer: where the question is, the text, whether it is right.")
+  let sheet = Option.optional(
+    "sheet", "FILE.svg",
+    help: "Draws some questions, of all kinds and from first to last, with their pictures and the model's answers.")
   return Command(
     "eval", "pictures",
     summary: "asks a model about pictures, and counts the right answers by kind, with chance beside them",
     options: [
-      GenerateOptions.model, data, images, maximum, answers, TemplateOptions.variables, GenerateOptions.type,
+      GenerateOptions.model, data, images, maximum, answers, sheet, TemplateOptions.variables, GenerateOptions.type,
       GenerateOptions.context, RotaryOptions.mode, RotaryOptions.factor, Option.json, Option.threads,
     ],
     example: "minimind eval pictures --model my-seeing --data my-scenes/held-out.jsonl"
@@ -46,6 +50,7 @@ let evalPicturesCommand: Command = {
     defer { progress.finish() }
     Interruption.watch()
     var scored: [(question: PictureQuestion, isRight: Bool)] = []
+    var said: [String] = []
     for part in stride(from: 0, to: questions.count, by: questionsAtATime) {
       let asked = questions[part..<min(part + questionsAtATime, questions.count)]
       var requests: [GenerationRequest] = []
@@ -78,6 +83,7 @@ let evalPicturesCommand: Command = {
         let answer = template.answer(written[index].text, opensReasoning: opensReasoning[index]).content
         let isRight = question.isMet(by: answer)
         scored.append((question, isRight))
+        said.append(answer)
         let line = JSON.object([
           .init("question", .string(question.place)), .init("kind", .string(question.kind)),
           .init("text", .string(written[index].text)), .init("right", .bool(isRight)),
@@ -88,6 +94,12 @@ let evalPicturesCommand: Command = {
     }
     progress.finish()
     try file?.commit()
+    if let path = invocation[sheet] {
+      let cards = try shown(scored.map(\.question.kind)).map {
+        try card(scored[$0].question, said[$0], isRight: scored[$0].isRight, sight, directory)
+      }
+      try ContactSheet(title: "Questions of \(invocation[data])", cards: cards).write(to: path)
+    }
     let scores = PictureScores(scored)
     let seconds = monotonicSeconds() - start
     if invocation[Option.json] {
@@ -104,6 +116,44 @@ let evalPicturesCommand: Command = {
 /// Questions that are in memory with their pictures.
 private let questionsAtATime = 256
 
+/// Cards of a sheet.
+private let cardCount = 20
+
+/// Which questions are on a sheet: of each kind equally many, evenly from its first to its last.
+private func shown(_ kinds: [String]) -> [Int] {
+  let names = Set(kinds).sorted()
+  let each = max(1, cardCount / max(1, names.count))
+  let chosen = names.prefix(cardCount).flatMap { name in
+    let places = kinds.indices.filter { kinds[$0] == name }
+    return (0..<min(each, places.count)).map { places[$0 * places.count / min(each, places.count)] }
+  }
+  return chosen.sorted()
+}
+
+private func card(
+  _ question: PictureQuestion, _ answer: String, isRight: Bool, _ sight: Sight, _ directory: PictureDirectory
+) throws -> ContactSheet.Card {
+  let bytes = try content(of: question.pictures[0], sight, directory)
+  let text = question.messages.last { $0.role == .user }?.content ?? ""
+  let lines = wrapped(
+    PictureMark.cleaned(text).split(separator: "\n").joined(separator: " "), to: ContactSheet.lineWidth)
+  return ContactSheet.Card(
+    picture: bytes, mediaType: "image/" + (try PictureHeader(bytes)).format.rawValue.lowercased(),
+    question: Array(lines.prefix(3)),
+    answer: truncated(
+      answer.split(whereSeparator: \.isNewline).first.map(String.init) ?? "", to: ContactSheet.lineWidth),
+    isRight: isRight)
+}
+
+private func content(
+  of source: PictureQuestion.Source, _ sight: Sight, _ directory: PictureDirectory
+) throws(PictureError) -> [UInt8] {
+  switch source {
+  case .file(let path): try directory.content(path, limit: sight.byteLimit)
+  case .content(let text): try DataURL.bytes(base64: text, limit: sight.byteLimit)
+  }
+}
+
 private func rows(
   of source: PictureQuestion.Source, _ question: PictureQuestion, _ sight: Sight, _ directory: PictureDirectory
 ) throws -> [Float] {
@@ -113,10 +163,7 @@ private func rows(
   case .content: name = "the picture"
   }
   do {
-    switch source {
-    case .file(let path): return try sight.rows(try directory.content(path, limit: sight.byteLimit))
-    case .content(let text): return try sight.rows(try DataURL.bytes(base64: text, limit: sight.byteLimit))
-    }
+    return try sight.rows(try content(of: source, sight, directory))
   } catch {
     throw CommandError("\(question.place): \(name) \(error)")
   }
