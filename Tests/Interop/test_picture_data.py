@@ -33,7 +33,7 @@ def rows(path):
 
 
 def test_scenes_are_pictures_that_pillow_reads_and_rows_that_name_them(scenes):
-    texts = {"train": lambda row: row["conversations"][0]["content"], "captions": lambda row: row["text"],
+    texts = {"train": lambda row: row["conversations"][0]["content"], "captions": lambda row: row["text"], "squares": lambda row: row["text"],
              "held-out": lambda row: row["messages"][0]["content"]}
     for name, text in texts.items():
         for row in rows(scenes / f"{name}.jsonl"):

@@ -1,12 +1,11 @@
 import Storage
 import Vision
 
-/// One to four coloured shapes on a plain ground, each near the middle of a square of a grid of four by four.
+/// Coloured shapes on a plain ground, each near the middle of a square of a grid of four by four.
 ///
 /// On a grid a tower learns shapes from the patches of a square; anywhere in the picture, each shape would be another one in
 /// every place between two patches, and takes it many times as long.
 package struct Scene: Equatable, Sendable {
-  /// The first is the one that is asked about: no other has its colour or its shape.
   package var objects: [SceneObject]
   /// The light of the ground, 0 to 255.
   package var ground: Double
@@ -15,45 +14,57 @@ package struct Scene: Equatable, Sendable {
   /// shapes on a grid of four by four.
   package var isHeldOut: Bool { objects.reduce(0) { $0 + $1.share } % 4 == 0 }
 
-  /// A scene of `count` objects, of which the first is given and the others are drawn.
+  /// A scene of `count` objects, 1 to 4, of which the first is given and is asked about: no other has its colour or its shape.
   package init(
     count: Int, colour: SceneColour, shape: SceneShape, quarter: SceneQuarter, isHeldOut: Bool,
     _ random: inout SplitMix64
   ) {
     let others = (SceneColour.allCases.filter { $0 != colour }, SceneShape.allCases.filter { $0 != shape })
     repeat {
-      ground = random.next(below: 2) == 0 ? 60 * random.nextUniform() : 255 - 50 * random.nextUniform()
-      objects = []
-      for index in 0..<count {
-        let quarter = index == 0 ? quarter : random.pick(SceneQuarter.allCases)
-        func coordinate(_ isFar: Bool) -> Double {
-          let square = random.next(below: 2) + (isFar ? 2 : 0)
-          return (Double(square) + 0.5) / 4 + 0.03 * (random.nextUniform() - 0.5)
-        }
+      ground = Self.ground(&random)
+      objects = [SceneObject(colour, shape, inSquare: quarter.square(random.next(below: 4)), &random)]
+      for _ in 1..<count {
         objects.append(
-          SceneObject(
-            colour: index == 0 ? colour : random.pick(others.0), shape: index == 0 ? shape : random.pick(others.1),
-            x: coordinate(quarter.isRight), y: coordinate(quarter.isBottom),
-            radius: 0.08 + 0.025 * random.nextUniform()))
+          SceneObject(random.pick(others.0), random.pick(others.1), inSquare: random.next(below: 16), &random))
       }
     } while self.isHeldOut != isHeldOut || hasTwins || hasOverlap
+  }
+
+  /// A scene for training with any objects in `count` squares, 1 to 16.
+  package init(filledSquares count: Int, _ random: inout SplitMix64) {
+    repeat {
+      ground = Self.ground(&random)
+      objects = []
+      for square in Array(0..<16).shuffled(using: &random).prefix(count) {
+        objects.append(
+          SceneObject(random.pick(SceneColour.allCases), random.pick(SceneShape.allCases), inSquare: square, &random))
+      }
+    } while isHeldOut
+  }
+
+  /// A scene for training of `count` objects, 1 to 5, no two of which have the same colour or the same shape.
+  package init(distinct count: Int, _ random: inout SplitMix64) {
+    repeat {
+      ground = Self.ground(&random)
+      let squares = Array(0..<16).shuffled(using: &random)
+      let colours = SceneColour.allCases.shuffled(using: &random)
+      let shapes = SceneShape.allCases.shuffled(using: &random)
+      objects = []
+      for index in 0..<count {
+        objects.append(SceneObject(colours[index], shapes[index], inSquare: squares[index], &random))
+      }
+    } while isHeldOut
+  }
+
+  /// Dark or light.
+  private static func ground(_ random: inout SplitMix64) -> Double {
+    random.next(below: 2) == 0 ? 60 * random.nextUniform() : 255 - 50 * random.nextUniform()
   }
 
   /// Whether two objects have the same name.
   private var hasTwins: Bool { Set(objects.map { $0.name(.english) }).count < objects.count }
 
   private var hasOverlap: Bool { Set(objects.map(\.square)).count < objects.count }
-
-  /// The objects with their places in words, row by row as one reads.
-  package func caption(_ language: TaskLanguage) -> String {
-    let isEnglish = language == .english
-    let parts = objects.sorted { $0.square < $1.square }.map { object in
-      let article = isEnglish ? (object.colour == .orange ? "an " : "a ") : ""
-      return object.quarter.name(language) + (isEnglish ? ": " : "：") + article + object.name(language)
-    }
-    let text = parts.joined(separator: isEnglish ? "; " : "；") + (isEnglish ? "." : "。")
-    return text.prefix(1).uppercased() + text.dropFirst()
-  }
 
   /// Draws the scene, each pixel from four by four places in it. Objects differ a little in their light, and pixels have noise.
   ///

@@ -74,8 +74,8 @@ package enum SceneQuarter: Int, CaseIterable, Sendable {
     }
   }
 
-  var isRight: Bool { rawValue % 2 == 1 }
-  var isBottom: Bool { rawValue >= 2 }
+  /// The square of the grid of four by four that is the quarter's n-th, from 0 to 3.
+  func square(_ place: Int) -> Int { 2 * (rawValue % 2) + place % 2 + 4 * (2 * (rawValue / 2) + place / 2) }
 }
 
 /// A coloured shape in a scene. Lengths are parts of the picture's side.
@@ -87,6 +87,16 @@ package struct SceneObject: Equatable, Sendable {
   package var y: Double
   /// Of the circle that it fits into.
   package var radius: Double
+
+  /// Somewhere near the middle of a square of the grid, row by row from 0 to 15.
+  package init(_ colour: SceneColour, _ shape: SceneShape, inSquare square: Int, _ random: inout SplitMix64) {
+    func coordinate(_ index: Int) -> Double { (Double(index) + 0.5) / 4 + 0.03 * (random.nextUniform() - 0.5) }
+    self.colour = colour
+    self.shape = shape
+    x = coordinate(square % 4)
+    y = coordinate(square / 4)
+    radius = 0.08 + 0.025 * random.nextUniform()
+  }
 
   var quarter: SceneQuarter { SceneQuarter(rawValue: (x < 0.5 ? 0 : 1) + (y < 0.5 ? 0 : 2))! }
 

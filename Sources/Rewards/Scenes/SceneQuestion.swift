@@ -56,26 +56,11 @@ struct SceneQuestion {
           ? ["Where is the \(name)?", "In which corner is the \(name)?"] : ["\(name)在哪里？", "\(name)在图中哪个角？"])
       answer = object.quarter.name(language)
     case .relation:
-      (text, answer) = Self.relation(scene, language, isTrue: isTrue, &random)
+      // Which of the two is named first is drawn.
+      var (first, second) = (scene.objects[0], scene.objects[1])
+      if random.next(below: 2) == 0 { swap(&first, &second) }
+      text = SceneRelation(first, second, isTrue: isTrue).question(language)
+      answer = SceneWords(language).answer(isTrue)
     }
-  }
-
-  /// Compares the first object with the second, in the direction in which they are further apart. Which of the two is named
-  /// first, and in which of its two words the relation is put, is drawn; then the answer says which of the two is meant.
-  private static func relation(
-    _ scene: Scene, _ language: TaskLanguage, isTrue: Bool, _ random: inout SplitMix64
-  ) -> (text: String, answer: String) {
-    var (first, second) = (scene.objects[0], scene.objects[1])
-    if random.next(below: 2) == 0 { swap(&first, &second) }
-    let (x, y) = (first.x - second.x, first.y - second.y)
-    let isAcross = abs(x) >= abs(y)
-    let isBefore = ((isAcross ? x : y) < 0) == isTrue
-    let words =
-      language == .english
-      ? (isAcross ? ["left of", "right of"] : ["above", "below"]) : (isAcross ? ["左边", "右边"] : ["上方", "下方"])
-    let word = words[isBefore ? 0 : 1]
-    let (a, b) = (first.name(language), second.name(language))
-    return language == .english
-      ? ("Is the \(a) \(word) the \(b)?", isTrue ? "yes" : "no") : ("\(a)在\(b)的\(word)吗？", isTrue ? "是" : "否")
   }
 }

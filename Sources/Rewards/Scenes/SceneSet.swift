@@ -35,18 +35,23 @@ package struct SceneSet: Sendable {
   package static let leastSide = 32
   package static let mostObjects = 4
 
+  /// What is asked about a picture.
+  package struct Question: Sendable {
+    package var kind: SceneKind
+    package var text: String
+    package var answer: String
+  }
+
   /// A picture and what belongs to it.
   package struct Entry: Sendable {
     package var picture: Picture
-    package var caption: String
     /// One of each kind.
-    package var questions: [(kind: SceneKind, text: String, answer: String)]
+    package var questions: [Question]
   }
 
   /// Calls `body` with each scene, in order.
   package func forEach(_ body: (_ index: Int, Entry) throws -> Void) rethrows {
-    var random = SplitMix64(
-      seed: UInt64(bitPattern: Int64(seed)) &* 0x9E37_79B9_7F4A_7C15 &+ (isHeldOut ? 1 : 0))
+    var random = random(isHeldOut ? 1 : 0)
     var counts = Deck(Array(1...objects))
     var colours = Deck(SceneColour.allCases)
     var shapes = Deck(SceneShape.allCases)
@@ -58,15 +63,52 @@ package struct SceneSet: Sendable {
         count: counts.draw(&random), colour: colours.draw(&random), shape: shapes.draw(&random),
         quarter: quarters.draw(&random), isHeldOut: isHeldOut, &random)
       let picture = scene.picture(side: side, &random)
-      let language = spoken.draw(&random)
       let kinds = SceneKind.allCases.filter { $0 != .relation || scene.objects.count > 1 }
       let questions = kinds.map { kind in
         let isTrue = kind == .relation ? truths.draw(&random) : false
-        let question = SceneQuestion(kind, of: scene, spoken.draw(&random), isTrue: isTrue, &random)
-        return (kind: kind, text: question.text, answer: question.answer)
+        let language = spoken.draw(&random)
+        let question = SceneQuestion(kind, of: scene, language, isTrue: isTrue, &random)
+        return Question(kind: kind, text: question.text, answer: question.answer)
       }
-      try body(index, Entry(picture: picture, caption: scene.caption(language), questions: questions))
+      try body(index, Entry(picture: picture, questions: questions))
     }
+  }
+
+  /// Calls `body` with pictures of 1 to 16 objects, half of them with 16, and a text about the squares of each.
+  package func forEachOfSquares(_ body: (_ index: Int, Picture, _ texts: [String]) throws -> Void) rethrows {
+    var texts = Deck(SceneText.ofSquares)
+    try forEachText(2, body) { index, random in
+      (Scene(filledSquares: index % 2 == 0 ? 16 : 1 + random.next(below: 15), &random), [texts.draw(&random)])
+    }
+  }
+
+  /// Calls `body` with pictures of 1 to 5 objects that differ in both, and two texts of each: one about their colours and shapes, one
+  /// about their places.
+  package func forEachOfLists(_ body: (_ index: Int, Picture, _ texts: [String]) throws -> Void) rethrows {
+    var (objects, places) = (Deck(SceneText.ofObjects), Deck(SceneText.ofPlaces))
+    try forEachText(3, body) { _, random in
+      (Scene(distinct: 1 + random.next(below: 5), &random), [objects.draw(&random), places.draw(&random)])
+    }
+  }
+
+  /// - Parameters:
+  ///   - stream: tells the random numbers from those of other pictures.
+  ///   - scene: the scene of an index, and what is written about it.
+  private func forEachText(
+    _ stream: UInt64, _ body: (_ index: Int, Picture, _ texts: [String]) throws -> Void,
+    scene: (_ index: Int, _ random: inout SplitMix64) -> (Scene, [SceneText])
+  ) rethrows {
+    var random = random(stream)
+    var spoken = Deck(languages)
+    for index in 0..<count {
+      let (scene, kinds) = scene(index, &random)
+      let picture = scene.picture(side: side, &random)
+      try body(index, picture, kinds.compactMap { $0.written(about: scene, spoken.draw(&random), &random) })
+    }
+  }
+
+  private func random(_ stream: UInt64) -> SplitMix64 {
+    SplitMix64(seed: UInt64(bitPattern: Int64(seed)) &* 0x9E37_79B9_7F4A_7C15 &+ stream)
   }
 }
 

@@ -9,14 +9,20 @@ let dataScenesCommand: Command = {
   let output = Option.required(
     "output", "DIR",
     help:
-      "Directory for train.jsonl, captions.jsonl, held-out.jsonl and images; scenes that are already there are replaced."
+      "Directory for squares.jsonl, captions.jsonl, train.jsonl, held-out.jsonl and images; scenes that are already there "
+      + "are replaced."
   )
   let languages = Option.list(
     "language", "en|zh", help: "Only texts in English (en) or in Chinese (zh). Half of each if left out.")
-  let count = Option.integer("count", default: 2000, in: 1...1_000_000, help: "Pictures for training.")
+  let count = Option.integer(
+    "count", default: 2000, in: 1...1_000_000,
+    help:
+      "Pictures to ask about in training; as many more are drawn for squares.jsonl, and twice as many for captions.jsonl."
+  )
   let heldOut = Option.integer("held-out-count", default: 200, in: 0...100_000, help: "Pictures held out.")
   let objects = Option.integer(
-    "objects", default: SceneSet.mostObjects, in: 1...SceneSet.mostObjects, help: "The most shapes of a picture.")
+    "objects", default: SceneSet.mostObjects, in: 1...SceneSet.mostObjects,
+    help: "The most shapes of a picture that is asked about.")
   let size = Option.integer(
     "size", default: 64, in: SceneSet.leastSide...1024, help: "Pixels of a picture's width and height.")
   return Command(
@@ -27,56 +33,85 @@ let dataScenesCommand: Command = {
     let spoken = try choices(invocation[languages], of: TaskLanguage.self, option: languages.name)
     let directory = withoutTrailingSlashes(invocation[output])
     try checkHoldsScenesOnly(directory)
-    let total = invocation[count] + invocation[heldOut]
+    let total = 4 * invocation[count] + invocation[heldOut]
     let progress = ProgressLine("drawing", total: total, unit: .things("pictures"), console: Console.standardOutput)
     defer { progress.finish() }
     Interruption.watch()
     var questionCounts = (training: 0, heldOut: 0)
+    var captionCount = 0
+    var drawn = 0
     try AtomicDirectory.write(directory) { temporary in
       try createDirectory(temporary + "/images")
-      var (training, captions, held) = ("", "", "")
+      var (training, held) = ("", "")
       for (isHeldOut, wanted) in [(false, invocation[count]), (true, invocation[heldOut])] {
         let set = SceneSet(
           count: wanted, objects: invocation[objects], isHeldOut: isHeldOut, side: invocation[size], languages: spoken,
           seed: invocation[Option.seed])
         try set.forEach { index, entry in
           try Interruption.check()
-          let number = String(repeating: "0", count: 6 - min(6, String(index + 1).count)) + String(index + 1)
-          let image = "images/\(isHeldOut ? "held-out" : "train")-\(number).png"
+          let image = "images/\(isHeldOut ? "held-out" : "train")-\(number(index)).png"
           try AtomicDirectory.addFile("\(temporary)/\(image)", try entry.picture.png())
           if isHeldOut {
             held += entry.questions.map { line(ofTask: $0, image, objects: invocation[objects]) }.joined()
             questionCounts.heldOut += entry.questions.count
           } else {
-            captions += caption(entry.caption, of: image)
-            training += entry.questions.map { line(image, $0.text, $0.answer) }.joined()
+            training += entry.questions.map { line(image, $0) }.joined()
             questionCounts.training += entry.questions.count
           }
-          progress.update(completed: index + (isHeldOut ? invocation[count] : 0) + 1)
+          drawn += 1
+          progress.update(completed: drawn)
         }
       }
-      for (name, text) in [("train", training), ("captions", captions), ("held-out", held)] where !text.isEmpty {
+      func draw(
+        _ name: String, _ forEach: ((Int, Picture, [String]) throws -> Void) throws -> Void
+      ) throws -> String {
+        var lines = ""
+        try forEach { index, picture, texts in
+          try Interruption.check()
+          let image = "images/\(name)-\(number(index)).png"
+          try AtomicDirectory.addFile("\(temporary)/\(image)", try picture.png())
+          lines += texts.map { text($0, of: image) }.joined()
+          drawn += 1
+          progress.update(completed: drawn)
+        }
+        return lines
+      }
+      var set = SceneSet(
+        count: invocation[count], isHeldOut: false, side: invocation[size], languages: spoken,
+        seed: invocation[Option.seed])
+      let squares = try draw("squares", set.forEachOfSquares)
+      set.count *= 2
+      let captions = try draw("captions", set.forEachOfLists)
+      captionCount = captions.count { $0 == "\n" }
+      for (name, text) in [
+        ("squares", squares), ("captions", captions), ("train", training), ("held-out", held),
+      ] where !text.isEmpty {
         try AtomicDirectory.addFile("\(temporary)/\(name).jsonl", Array(text.utf8))
       }
     }
     progress.finish()
-    let side = "\(invocation[size]) × \(invocation[size]) pixels"
     try Console.standardOutput.write(
       renderPairs([
-        ("training", "\(invocation[count]) pictures of \(side) in \(directory)/images"),
-        ("", "\(questionCounts.training) questions in \(directory)/train.jsonl"),
-        ("", "\(invocation[count]) captions in \(directory)/captions.jsonl"),
+        ("training", "\(invocation[count]) texts about all squares of pictures in \(directory)/squares.jsonl"),
+        ("", "\(captionCount) texts about what is where in pictures in \(directory)/captions.jsonl"),
+        ("", "\(questionCounts.training) questions about pictures in \(directory)/train.jsonl"),
         (
           "held out",
           invocation[heldOut] == 0
             ? "none"
-            : "\(invocation[heldOut]) pictures, \(questionCounts.heldOut) questions in \(directory)/held-out.jsonl"
+            : "\(questionCounts.heldOut) questions about \(invocation[heldOut]) pictures in \(directory)/held-out.jsonl"
         ),
+        ("pictures", "\(drawn) of \(invocation[size]) × \(invocation[size]) pixels in \(directory)/images"),
       ]))
   }
 }()
 
-private let sceneNames: Set = ["train.jsonl", "captions.jsonl", "held-out.jsonl", "images"]
+private let sceneNames: Set = ["squares.jsonl", "captions.jsonl", "train.jsonl", "held-out.jsonl", "images"]
+
+/// A picture's number in the name of its file: six digits, or as many as it has.
+private func number(_ index: Int) -> String {
+  String(repeating: "0", count: max(0, 6 - String(index + 1).count)) + String(index + 1)
+}
 
 /// - Throws: `CommandError` for a directory with other files in it.
 private func checkHoldsScenesOnly(_ directory: String) throws {
@@ -88,14 +123,15 @@ private func checkHoldsScenesOnly(_ directory: String) throws {
 }
 
 /// A row of text for pretraining.
-private func caption(_ text: String, of image: String) -> String {
+private func text(_ text: String, of image: String) -> String {
   JSON.object([.init("image", .string(image)), .init("text", .string("<image>\n" + text))]).compactText + "\n"
 }
 
 /// A row as MiniMind-V's data have it.
-private func line(_ image: String, _ question: String, _ answer: String) -> String {
+private func line(_ image: String, _ question: SceneSet.Question) -> String {
   let messages = [
-    ChatMessage(role: .user, content: "<image>\n" + question), ChatMessage(role: .assistant, content: answer),
+    ChatMessage(role: .user, content: "<image>\n" + question.text),
+    ChatMessage(role: .assistant, content: question.answer),
   ]
   return JSON.object([
     .init("image", .string(image)), .init("conversations", .array(messages.map(\.json))),
@@ -103,7 +139,7 @@ private func line(_ image: String, _ question: String, _ answer: String) -> Stri
 }
 
 private func line(
-  ofTask question: (kind: SceneKind, text: String, answer: String), _ image: String, objects: Int
+  ofTask question: SceneSet.Question, _ image: String, objects: Int
 ) -> String {
   VerifiableTask(
     name: question.kind.rawValue, messages: [ChatMessage(role: .user, content: "<image>\n" + question.text)],
