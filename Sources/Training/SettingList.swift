@@ -130,7 +130,7 @@ package struct SettingList: Sendable {
       + "layer, everything except the vision tower, or everything.",
     defaultText: { stage in
       let usual = SightTraining.usual(in: stage, towerIsNew: false).rawValue
-      return stage.givesSight ? "everything with --tower new, otherwise \(usual)" : usual
+      return stage.givesSight ? "\(SightTraining.allButTower.rawValue) with --tower new, otherwise \(usual)" : usual
     })
 
   package var sightSettings: [SettingDescription] { [tower.description, train.description] }
@@ -220,9 +220,10 @@ extension LoRATarget: SettingChoice {}
 extension SightTraining: SettingChoice {}
 
 extension SightTraining {
-  /// As MiniMind-V and LLaVA have it: captions teach the projector, conversations the language model as well. A tower of random
-  /// weights has to learn, too.
+  /// As MiniMind-V and LLaVA have it: captions teach the projector, conversations the language model as well. What a tower of
+  /// random weights makes of a picture is a code that a language model can learn to read; learning along from the first step, the
+  /// tower makes all rows alike (docs/vision.md, "A new tower").
   static func usual(in stage: Stage, towerIsNew: Bool) -> SightTraining {
-    towerIsNew ? .everything : stage.modelsAnswer ? .allButTower : .projector
+    towerIsNew || stage.modelsAnswer ? .allButTower : .projector
   }
 }

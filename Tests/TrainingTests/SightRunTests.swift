@@ -35,11 +35,14 @@ struct SightRunTests {
     try Data(contentsOf: URL(fileURLWithPath: path + "/model/model.safetensors"))
   }
 
-  @Test("begins with a new tower, resumes with the same bits, and is a directory that sees")
-  func newTower() throws {
+  @Test(
+    "begins with a new tower, which stays as it is unless everything learns, resumes with the same bits, and is a directory that sees",
+    arguments: [nil, SightTraining.everything])
+  func newTower(train: SightTraining?) throws {
     try TinyRun.inFolder { tiny in
       var settings = try settings(tiny)
       settings.tower = "new"
+      settings.train = train
       let (_, whole) = try tiny.train(settings, output: "whole")
       let (_, path) = try tiny.train(settings, output: "parts", stopAfter: 2)
       try tiny.resume(path)
@@ -47,7 +50,7 @@ struct SightRunTests {
       let model = try Parameters(modelDirectory: whole + "/model")
       let sight = try #require(model.configuration.sight)
       #expect(sight.rowsPerPicture == 16 && sight.placeholderIDs == [12])
-      #expect(try RunRecord(of: RunDirectory(resuming: whole)).options.train == .everything)
+      #expect(try RunRecord(of: RunDirectory(resuming: whole)).options.train == train ?? .allButTower)
       #expect(FileManager.default.fileExists(atPath: whole + "/model/preprocessor_config.json"))
     }
   }
