@@ -61,7 +61,7 @@ def small(command):
         command = re.sub(r"minimind chat\b", r"\g<0> --max-tokens 16", command)
         return re.sub(r"minimind (chat|generate|eval perplexity)\b", r"\g<0> --threads 1", command)
     words = shlex.split(command)
-    for option in ("--epochs", "--steps"):
+    for option in ("--epochs", "--steps", "--batch-tokens"):
         if option in words:
             place = words.index(option)
             del words[place:place + 2]

@@ -4,7 +4,7 @@ import Storage
 ///
 /// A model that sees has to learn where in a picture to look for what. One answer about a picture says little of that; a text that
 /// goes through all squares, or all colours, says it many times.
-package enum SceneText: CaseIterable, Sendable {
+package enum SceneText: Sendable {
   /// The colour, or the shape, of each square of the grid, as one reads: the n-th word is about the n-th square.
   case colours, shapes
   /// The shape that has each colour, and the colour of each shape.
