@@ -62,7 +62,10 @@ def test_questions_about_held_out_scenes_are_scored_by_kind(minimind, seeing, sc
     pictures = [element.get("href") for element in sheet.iter("{http://www.w3.org/2000/svg}image")]
     assert len(pictures) == 20 and pictures[0] == "data:image/png;base64," + base64.b64encode(
         (scenes / asked[0]["image"]).read_bytes()).decode()
-    marks = "".join(element.text[0] for element in sheet.iter("{http://www.w3.org/2000/svg}text") if element.text[0] in "✓✗")
+    texts = [element.text for element in sheet.iter("{http://www.w3.org/2000/svg}text")]
+    question = asked[0]["messages"][0]["content"].removeprefix("<image>\n")
+    assert question.startswith(texts[1]) and texts[0] == f"Questions of {scenes}/held-out.jsonl"
+    marks = "".join(text[0] for text in texts if text[0] in "✓✗")
     assert len(marks) == 20 and marks[0] == "✗✓"[answers[0]["right"]]
     for broken, part in (({"image": "../secret.png"}, "is not below"), ({"image": "none.png"}, "cannot be opened"), ({"image": ""}, "no \"image\"")):
         (scenes / "broken.jsonl").write_text(json.dumps(asked[0] | broken) + "\n")

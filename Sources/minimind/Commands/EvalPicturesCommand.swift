@@ -134,9 +134,13 @@ private func card(
   _ question: PictureQuestion, _ answer: String, isRight: Bool, _ sight: Sight, _ directory: PictureDirectory
 ) throws -> ContactSheet.Card {
   let bytes = try content(of: question.pictures[0], sight, directory)
-  let text = question.messages.last { $0.role == .user }?.content ?? ""
+  // Without the marks that stand for pictures, which are no characters.
+  let text = (question.messages.last { $0.role == .user }?.content ?? "").unicodeScalars.filter {
+    !$0.properties.isNoncharacterCodePoint
+  }
   let lines = wrapped(
-    PictureMark.cleaned(text).split(separator: "\n").joined(separator: " "), to: ContactSheet.lineWidth)
+    String(String.UnicodeScalarView(text)).split(whereSeparator: \.isNewline).joined(separator: " "),
+    to: ContactSheet.lineWidth)
   return ContactSheet.Card(
     picture: bytes, mediaType: "image/" + (try PictureHeader(bytes)).format.rawValue.lowercased(),
     question: Array(lines.prefix(3)),
