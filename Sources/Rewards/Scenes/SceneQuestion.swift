@@ -21,10 +21,10 @@ package enum SceneKind: String, CaseIterable, Sendable {
 }
 
 /// A question about a scene and its answer, a word or two.
-struct SceneQuestion {
-  var kind: SceneKind
-  var text: String
-  var answer: String
+package struct SceneQuestion: Sendable {
+  package var kind: SceneKind
+  package var text: String
+  package var answer: String
 
   /// - Parameter isTrue: whether the answer to a question for a relation is yes.
   init(_ kind: SceneKind, of scene: Scene, _ language: TaskLanguage, isTrue: Bool, _ random: inout SplitMix64) {

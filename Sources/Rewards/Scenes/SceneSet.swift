@@ -35,18 +35,11 @@ package struct SceneSet: Sendable {
   package static let leastSide = 32
   package static let mostObjects = 4
 
-  /// What is asked about a picture.
-  package struct Question: Sendable {
-    package var kind: SceneKind
-    package var text: String
-    package var answer: String
-  }
-
   /// A picture and what belongs to it.
   package struct Entry: Sendable {
     package var picture: Picture
     /// One of each kind.
-    package var questions: [Question]
+    package var questions: [SceneQuestion]
   }
 
   /// Calls `body` with each scene, in order.
@@ -66,9 +59,7 @@ package struct SceneSet: Sendable {
       let kinds = SceneKind.allCases.filter { $0 != .relation || scene.objects.count > 1 }
       let questions = kinds.map { kind in
         let isTrue = kind == .relation ? truths.draw(&random) : false
-        let language = spoken.draw(&random)
-        let question = SceneQuestion(kind, of: scene, language, isTrue: isTrue, &random)
-        return Question(kind: kind, text: question.text, answer: question.answer)
+        return SceneQuestion(kind, of: scene, spoken.draw(&random), isTrue: isTrue, &random)
       }
       try body(index, Entry(picture: picture, questions: questions))
     }

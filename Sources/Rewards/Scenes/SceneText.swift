@@ -31,7 +31,7 @@ package enum SceneText: Sendable {
           .map { self == .colours ? $0.colour.name(language) : $0.shape.name(language) } ?? words.nothing
       }
       let head = self == .colours ? words.colours : words.shapes
-      return head + words.colon + names.joined(separator: words.gap) + words.stop
+      return head + words.colon + names.joined(separator: " ") + words.stop
     case .shapeOfColour, .quarterOfColour:
       return list(SceneColour.allCases, scene, words, &random, key: \.colour) { $0.name(language) }
     case .colourOfShape, .quarterOfShape:
@@ -95,7 +95,6 @@ struct SceneWords {
   var nothing: String { text("nothing", "没有") }
   var colon: String { text(": ", "：") }
   var semicolon: String { text("; ", "；") }
-  var gap: String { " " }
   var stop: String { text(".", "。") }
 
   func answer(_ isTrue: Bool) -> String { isTrue ? text("yes", "是") : text("no", "否") }

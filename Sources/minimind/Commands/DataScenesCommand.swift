@@ -128,7 +128,7 @@ private func text(_ text: String, of image: String) -> String {
 }
 
 /// A row as MiniMind-V's data have it.
-private func line(_ image: String, _ question: SceneSet.Question) -> String {
+private func line(_ image: String, _ question: SceneQuestion) -> String {
   let messages = [
     ChatMessage(role: .user, content: "<image>\n" + question.text),
     ChatMessage(role: .assistant, content: question.answer),
@@ -139,7 +139,7 @@ private func line(_ image: String, _ question: SceneSet.Question) -> String {
 }
 
 private func line(
-  ofTask question: SceneSet.Question, _ image: String, objects: Int
+  ofTask question: SceneQuestion, _ image: String, objects: Int
 ) -> String {
   VerifiableTask(
     name: question.kind.rawValue, messages: [ChatMessage(role: .user, content: "<image>\n" + question.text)],
