@@ -29,15 +29,7 @@ package func distillationLoss(
       && teacher.rows == logits.rows,
     "logits [\(logits.rows), \(logits.columns)] with a teacher's [\(teacher.rows), \(teacher.columns)]")
   precondition(dLogits.rows == logits.rows && dLogits.columns == logits.columns, "dLogits of another shape")
-  for row in 0..<logits.rows {
-    let weight = lossWeights[row]
-    guard weight != 0 else {
-      (losses[row], crossEntropies[row]) = (0, 0)
-      zeroRow(dLogits, row)
-      continue
-    }
-    let target = Int(targets[row])
-    precondition(target >= 0 && target < logits.columns, "target \(target) of \(logits.columns)")
+  forEachWeightedRow(lossWeights, targets, losses, crossEntropies, dLogits) { row, weight, target in
     let z = UnsafePointer(logits.row(row, of: Float.self))
     let distributions = Distributions(
       student: z, teacher: UnsafePointer(teacher.row(row, of: Float.self)), count: logits.columns, distillation)
@@ -60,6 +52,24 @@ package func distillationLoss(
       distributions.gradient(textScale: textScale, scale: scale, mean: mean, dZ)
       dZ[target] = BFloat16(atTarget - alpha * weight)
     }
+  }
+}
+
+/// Calls `body` with each row whose weight is not 0; losses and gradient of the others become 0.
+func forEachWeightedRow(
+  _ lossWeights: UnsafePointer<Float>, _ targets: UnsafePointer<Int32>, _ losses: UnsafeMutablePointer<Float>,
+  _ crossEntropies: UnsafeMutablePointer<Float>, _ dLogits: MatrixView,
+  _ body: (_ row: Int, _ weight: Float, _ target: Int) -> Void
+) {
+  for row in 0..<dLogits.rows {
+    guard lossWeights[row] != 0 else {
+      (losses[row], crossEntropies[row]) = (0, 0)
+      zeroRow(dLogits, row)
+      continue
+    }
+    let target = Int(targets[row])
+    precondition(target >= 0 && target < dLogits.columns, "target \(target) of \(dLogits.columns)")
+    body(row, lossWeights[row], target)
   }
 }
 

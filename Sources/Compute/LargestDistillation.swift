@@ -58,15 +58,7 @@ package func distillationLoss(
       && dLogits.rows == logits.rows && dLogits.columns == logits.columns,
     "logits [\(logits.rows), \(logits.columns)] of type \(logits.type) with \(count) of a teacher's")
   withUnsafeTemporaryAllocation(of: Float.self, capacity: count) { slopes in
-    for row in 0..<logits.rows {
-      let weight = lossWeights[row]
-      guard weight != 0 else {
-        (losses[row], crossEntropies[row]) = (0, 0)
-        zeroRow(dLogits, row)
-        continue
-      }
-      let target = Int(targets[row])
-      precondition(target >= 0 && target < logits.columns, "target \(target) of \(logits.columns)")
+    forEachWeightedRow(lossWeights, targets, losses, crossEntropies, dLogits) { row, weight, target in
       let loss = LargestLoss(
         distillation, logits.row(row, of: Float.self), logits.columns, tokens + row * count,
         logarithms + row * (count + 1), count, target: target, weight: weight, slopes: slopes.baseAddress!)
@@ -120,7 +112,10 @@ private struct DividedRow {
 
   /// Of the probability of an outcome: one of the tokens, or at `count` all others, not below -200.
   func logarithm(_ place: Int) -> Double {
-    guard place < count else { return restSum == 0 ? -200 - logSum * 0 : max(-200, log(restSum) - logSum) }
+    guard place < count else {
+      // logSum * 0 is NaN where a logit is.
+      return restSum == 0 ? -200 - logSum * 0 : max(-200, log(restSum) - logSum)
+    }
     return Double((logits[Int(tokens[place])] - maximum) * inverseTemperature) - logSum
   }
 }

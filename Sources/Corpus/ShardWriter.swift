@@ -4,22 +4,19 @@ import Storage
 /// Writes one token shard: tokens go to the disk as they come, the tables follow at the end, the header last.
 ///
 /// Must write into a directory that becomes visible only when everything is in it (`AtomicDirectory`).
-/// Memory: a buffer of 1 MiB, 12 or 13 bytes a document, and for a loss mask one bit a token.
+/// Memory: that of a `PayloadWriter`, 12 or 13 bytes a document, and for a loss mask one bit a token.
 final class ShardWriter {
   /// A shard is closed when it holds this many tokens or documents, which bounds the memory of its tables.
   static let maximumTokens = 1 << 26
   static let maximumDocuments = 1 << 22
 
-  let path: String
-  private let descriptor: Int32
+  private let payload: PayloadWriter
   private let tokenByteCount: Int
   private let vocabularySize: Int
   private let tokenizerHash: String
   private let hasLossMask: Bool
   private let hasLabels: Bool
   private let hasPictures: Bool
-  private var buffer = [UInt8]()
-  private var checksum = Checksum()
   private var mask: [UInt8] = []
   private var offsets: [UInt64] = [0]
   private var textBytes: [UInt32] = []
@@ -30,27 +27,20 @@ final class ShardWriter {
   private(set) var tokenCount = 0
   private var trainedTokenCount = 0
 
+  var path: String { payload.path }
   var documentCount: Int { textBytes.count }
 
   init(path: String, vocabularySize: Int, tokenizerHash: String, hasLossMask: Bool, hasLabels: Bool, hasPictures: Bool)
     throws(FileError)
   {
     self.hasPictures = hasPictures
-    self.path = path
     self.vocabularySize = vocabularySize
     self.tokenizerHash = tokenizerHash
     self.hasLossMask = hasLossMask
     self.hasLabels = hasLabels
     tokenByteCount = ShardHeader.tokenByteCount(vocabularySize: vocabularySize)
-    buffer.reserveCapacity(1 << 20 + 64)
-    descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644)
-    guard descriptor >= 0 else { throw FileError("cannot create", path, errno: errno) }
-    try write([UInt8](repeating: 0, count: ShardHeader.byteCount), at: 0)
+    payload = try PayloadWriter(path: path, headerBytes: ShardHeader.byteCount)
   }
-
-  deinit { close(descriptor) }
-
-  private var position = ShardHeader.byteCount
 
   /// Adds a document.
   ///
@@ -63,17 +53,19 @@ final class ShardWriter {
     _ tokens: ArraySlice<Int32>, trained: ArraySlice<UInt8>?, textBytes: Int, isDesirable: Bool,
     pictures: [ShardPicture] = []
   ) throws(FileError) {
-    let start = buffer.count
-    buffer.append(contentsOf: repeatElement(0, count: tokens.count * tokenByteCount))
-    buffer.withUnsafeMutableBytes { bytes in
-      if tokenByteCount == 2 {
-        for (index, token) in tokens.enumerated() {
-          let value = UInt16(truncatingIfNeeded: token).littleEndian
-          bytes.storeBytes(of: value, toByteOffset: start + 2 * index, as: UInt16.self)
-        }
-      } else {
-        for (index, token) in tokens.enumerated() {
-          bytes.storeBytes(of: token.littleEndian, toByteOffset: start + 4 * index, as: Int32.self)
+    try payload.append { buffer in
+      let start = buffer.count
+      buffer.append(contentsOf: repeatElement(0, count: tokens.count * tokenByteCount))
+      buffer.withUnsafeMutableBytes { bytes in
+        if tokenByteCount == 2 {
+          for (index, token) in tokens.enumerated() {
+            let value = UInt16(truncatingIfNeeded: token).littleEndian
+            bytes.storeBytes(of: value, toByteOffset: start + 2 * index, as: UInt16.self)
+          }
+        } else {
+          for (index, token) in tokens.enumerated() {
+            bytes.storeBytes(of: token.littleEndian, toByteOffset: start + 4 * index, as: Int32.self)
+          }
         }
       }
     }
@@ -94,12 +86,11 @@ final class ShardWriter {
       for picture in pictures { self.pictures += [UInt32(picture.token), UInt32(picture.number)] }
       pictureOffsets.append(UInt32(self.pictures.count / 2))
     }
-    if buffer.count >= 1 << 20 { try flush(keepingRest: true) }
   }
 
   /// Writes the tables and the header, and flushes the file to the disk.
   func finish() throws(FileError) {
-    try flush(keepingRest: false)
+    try payload.pad()
     if hasLossMask { try appendSection(mask) }
     try appendSection(littleEndianBytes(offsets))
     try appendSection(littleEndianBytes(textBytes))
@@ -108,35 +99,19 @@ final class ShardWriter {
       try appendSection(littleEndianBytes(pictureOffsets))
       try appendSection(littleEndianBytes(pictures))
     }
-    let header = ShardHeader(
-      tokenByteCount: tokenByteCount, vocabularySize: vocabularySize, hasLossMask: hasLossMask,
-      hasLabels: hasLabels, pictureCount: hasPictures ? pictures.count / 2 : nil, documentCount: documentCount,
-      tokenCount: tokenCount, trainedTokenCount: trainedTokenCount,
-      textByteCount: textBytes.reduce(0) { $0 + Int($1) }, tokenizerHash: tokenizerHash, payloadChecksum: checksum.value
-    )
-    try write(header.encoded(), at: 0)
-    guard fsync(descriptor) == 0 else { throw FileError("cannot write", path, errno: errno) }
+    try payload.finish { checksum in
+      ShardHeader(
+        tokenByteCount: tokenByteCount, vocabularySize: vocabularySize, hasLossMask: hasLossMask,
+        hasLabels: hasLabels, pictureCount: hasPictures ? pictures.count / 2 : nil, documentCount: documentCount,
+        tokenCount: tokenCount, trainedTokenCount: trainedTokenCount,
+        textByteCount: textBytes.reduce(0) { $0 + Int($1) }, tokenizerHash: tokenizerHash, payloadChecksum: checksum
+      ).encoded()
+    }
   }
 
   private func appendSection(_ bytes: [UInt8]) throws(FileError) {
-    buffer = bytes
-    try flush(keepingRest: false)
-  }
-
-  /// Writes whole blocks of 64 bytes; the rest stays in the buffer, or is padded with zeros.
-  private func flush(keepingRest: Bool) throws(FileError) {
-    if !keepingRest {
-      buffer.append(contentsOf: repeatElement(0, count: ShardHeader.padded(buffer.count) - buffer.count))
-    }
-    let count = buffer.count & ~63
-    buffer.withUnsafeBytes { checksum.update(UnsafeRawBufferPointer(rebasing: $0[..<count])) }
-    try write(Array(buffer[..<count]), at: position)
-    position += count
-    buffer.removeSubrange(..<count)
-  }
-
-  private func write(_ bytes: [UInt8], at offset: Int) throws(FileError) {
-    try writeAll(bytes, to: descriptor, at: offset, path: path)
+    try payload.append { $0 += bytes }
+    try payload.pad()
   }
 }
 

@@ -12,7 +12,7 @@ package final class TeacherFile: Sendable {
   static let fileSuffix = ".teacher"
   private static let magic = Array("MMTEACHR".utf8)
   private static let version: UInt32 = 1
-  private static let headerBytes = 128
+  fileprivate static let headerBytes = 128
   /// The most tokens of a row.
   package static let mostTokens = 65536
 
@@ -124,61 +124,42 @@ package final class TeacherFile: Sendable {
 ///
 /// Must write into a directory that becomes visible only when everything is in it (`AtomicDirectory`).
 package final class TeacherFileWriter {
-  private let path: String
-  private let descriptor: Int32
+  private let payload: PayloadWriter
   private let shard: TokenShard
   private let top: Int
   private let tokenBytes: Int
-  private var buffer: [UInt8] = []
-  private var checksum = Checksum()
   private var rows = 0
-  private var position = 128
 
   /// - Parameter directory: of the data; the file has the name of the shard's.
   /// - Throws: `FileError`.
   package init(_ shard: TokenShard, top: Int, directory: String) throws(FileError) {
-    path = directory + "/" + URL(fileURLWithPath: shard.path).lastPathComponent + TeacherFile.fileSuffix
+    let name = URL(fileURLWithPath: shard.path).lastPathComponent + TeacherFile.fileSuffix
     (self.shard, self.top) = (shard, top)
     tokenBytes = ShardHeader.tokenByteCount(vocabularySize: shard.vocabularySize)
-    descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644)
-    guard descriptor >= 0 else { throw FileError("cannot create", path, errno: errno) }
+    payload = try PayloadWriter(path: directory + "/" + name, headerBytes: TeacherFile.headerBytes)
   }
-
-  deinit { close(descriptor) }
 
   package func append(_ said: LargestProbabilities) throws(FileError) {
     precondition(said.count == top, "rows of \(said.count) tokens in a file of \(top)")
-    for row in 0..<said.rowCount {
-      for token in said.tokens[row * top..<(row + 1) * top] {
-        withUnsafeBytes(of: token.littleEndian) { buffer.append(contentsOf: $0.prefix(tokenBytes)) }
-      }
-      for number in said.logarithms[row * (top + 1)..<(row + 1) * (top + 1)] {
-        withUnsafeBytes(of: number.bitPattern.littleEndian) { buffer.append(contentsOf: $0) }
+    try payload.append { buffer in
+      for row in 0..<said.rowCount {
+        for token in said.tokens[row * top..<(row + 1) * top] {
+          withUnsafeBytes(of: token.littleEndian) { buffer.append(contentsOf: $0.prefix(tokenBytes)) }
+        }
+        for number in said.logarithms[row * (top + 1)..<(row + 1) * (top + 1)] {
+          withUnsafeBytes(of: number.bitPattern.littleEndian) { buffer.append(contentsOf: $0) }
+        }
       }
     }
     rows += said.rowCount
-    if buffer.count >= 1 << 20 { try flush(buffer.count & ~63) }
   }
 
   /// Writes the header, and flushes the file to the disk.
   package func finish() throws(FileError) {
-    try flush(buffer.count)
-    let header = TeacherFile.header(
-      top: top, tokenBytes: tokenBytes, rows: rows, shard: shard.header.payloadChecksum, checksum: checksum.value)
-    try write(header, at: 0)
-    guard fsync(descriptor) == 0 else { throw FileError("cannot write", path, errno: errno) }
-  }
-
-  /// - Parameter count: a multiple of 64, except in the last call.
-  private func flush(_ count: Int) throws(FileError) {
-    buffer.withUnsafeBytes { checksum.update(UnsafeRawBufferPointer(rebasing: $0[..<count])) }
-    try write(Array(buffer[..<count]), at: position)
-    position += count
-    buffer.removeSubrange(..<count)
-  }
-
-  private func write(_ bytes: [UInt8], at offset: Int) throws(FileError) {
-    try writeAll(bytes, to: descriptor, at: offset, path: path)
+    try payload.finish {
+      TeacherFile.header(
+        top: top, tokenBytes: tokenBytes, rows: rows, shard: shard.header.payloadChecksum, checksum: $0)
+    }
   }
 }
 
