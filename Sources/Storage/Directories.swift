@@ -1,3 +1,4 @@
+import CStorage
 import Foundation
 
 /// Directories that appear whole or not at all.
@@ -37,6 +38,8 @@ public enum AtomicDirectory {
   }
 
   /// Writes a file into a directory that is not in place yet, where no reader sees the file before it is whole.
+  ///
+  /// It may not be on the disk before `synchronizeFiles(in:)`: of many small files, waiting for each takes most of the time.
   package static func addFile(_ path: String, _ bytes: [UInt8]) throws(FileError) {
     let descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644)
     guard descriptor >= 0 else { throw FileError("cannot create", path, errno: errno) }
@@ -44,7 +47,15 @@ public enum AtomicDirectory {
     let isWritten = bytes.withUnsafeBytes { bytes in
       transfer(bytes.count) { Foundation.write(descriptor, bytes.baseAddress! + $0, bytes.count - $0) }
     }
-    guard isWritten, fsync(descriptor) == 0 else { throw FileError("cannot write", path, errno: errno) }
+    guard isWritten else { throw FileError("cannot write", path, errno: errno) }
+  }
+
+  /// Waits until all that has been written to the file system of a directory is on the disk.
+  package static func synchronizeFiles(in path: String) throws(FileError) {
+    let descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+    guard descriptor >= 0 else { throw FileError("cannot open", path, errno: errno) }
+    defer { close(descriptor) }
+    guard minimind_synchronize_file_system(descriptor) == 0 else { throw FileError("cannot write", path, errno: errno) }
   }
 
   /// `path` without the slashes at its end.
