@@ -178,11 +178,48 @@ def test_preferences_are_those_of_trl(probe, minimind, model, tmp_path, shape):
         args=trl.DPOConfig(
             output_dir=tmp_path, loss_type=shape, beta=beta, bf16=False, use_cpu=True, report_to="none", max_length=None,
             gradient_checkpointing=False, disable_tqdm=True))
-    loss = trainer.compute_loss(theirs, trainer.data_collator(examples))
+    compare(tmp_path / "ours.safetensors", *found_by(trainer, theirs, examples, METRICS))
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_kto_is_that_of_trl(probe, minimind, model, tmp_path, swapped):
+    """Also with model and reference exchanged, of which one pair has a KL estimate above 0."""
+    beta, desirable, undesirable = 0.3, 1.3, 0.7
+    judged = [(question, answer, number % 2 == 0) for number, (question, *both) in enumerate(ANSWERS) for answer in both]
+    rows = [{
+        "images": [f"{number % 4}.png"],
+        "prompt": [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": question}]}],
+        "completion": [{"role": "assistant", "content": answer}], "label": label}
+        for number, (question, answer, label) in enumerate(judged)]
+    (model / "judged.json").write_text(json.dumps(rows))
+    minimind("data", "kto", "--input", model / "judged.json", "--tokenizer", model / "tokenizer", "--sight", model / "model",
+             "--held-out", 0, "--output", tmp_path / "data")
+    trained, reference = (model / name for name in (("reference", "model") if swapped else ("model", "reference")))
+    probe("unpaired-preferences", trained, reference, tmp_path / "data", beta, desirable, undesirable, tmp_path / "ours.safetensors")
+
+    processor = transformers.AutoProcessor.from_pretrained(model / "model")
+    examples = []
+    for number, (question, answer, label) in enumerate(judged):
+        prompt, wanted = texts(processor.tokenizer, question, answer)
+        image = PIL.Image.open(model / f"{number % 4}.png").convert("RGB")
+        examples.append({"images": [image], "prompt": prompt, "completion": wanted, "label": label})
+    theirs = load(trained)
+    trainer = trl.KTOTrainer(
+        theirs, load(reference), processing_class=processor, train_dataset=datasets.Dataset.from_list(examples),
+        args=trl.KTOConfig(
+            output_dir=tmp_path, beta=beta, desirable_weight=desirable, undesirable_weight=undesirable, bf16=False, use_cpu=True,
+            report_to="none", max_length=None, gradient_checkpointing=False, disable_tqdm=True))
+    names = ["kl", "rewards/chosen", "rewards/rejected", "logps/chosen", "logps/rejected"]
+    compare(tmp_path / "ours.safetensors", *found_by(trainer, theirs, examples, names))
+
+
+def found_by(trainer, model, examples, names):
+    """trl's loss, its metrics of these names, and the gradient of every weight."""
+    loss = trainer.compute_loss(model, trainer.data_collator(examples))
     loss.backward()
     metrics = trainer._metrics["eval"] | trainer._metrics["train"]
-    gradients = {on_disk(name): weight.grad.numpy() for name, weight in theirs.named_parameters() if weight.grad is not None}
+    gradients = {on_disk(name): weight.grad.numpy() for name, weight in model.named_parameters() if weight.grad is not None}
     # A bias of keys has no gradient but rounding, in the tower as anywhere: softmax does not see it.
     gradients = {name: values for name, values in gradients.items() if not name.endswith("k_proj.bias")}
     assert len(gradients) > 40
-    compare(tmp_path / "ours.safetensors", loss.item(), {name: metrics[name][0] for name in METRICS}, gradients)
+    return loss.item(), {name: metrics[name][0] for name in names}, gradients

@@ -92,6 +92,49 @@ struct PictureFetcherTests {
     #expect(files.requests.count == before + 1, "the redirect was followed")
   }
 
+  private static let openSSL = "/usr/bin/openssl"
+
+  @Test(
+    "a certificate that nobody vouches for is refused",
+    .enabled(if: FileManager.default.isExecutableFile(atPath: openSSL), "needs \(openSSL)"))
+  func certificate() throws {
+    let folder = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString)
+    try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+    defer { try? FileManager.default.removeItem(at: folder) }
+    func started(_ arguments: [String]) throws -> (process: Process, output: Pipe) {
+      let (process, output) = (Process(), Pipe())
+      process.executableURL = URL(fileURLWithPath: Self.openSSL)
+      process.arguments = arguments
+      process.currentDirectoryURL = folder
+      process.standardInput = Pipe()
+      process.standardOutput = output
+      process.standardError = FileHandle.nullDevice
+      try process.run()
+      return (process, output)
+    }
+    let maker = try started(
+      ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "key.pem", "-out", "certificate.pem", "-days", "2"]
+        + ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"])
+    maker.process.waitUntilExit()
+    #expect(maker.process.terminationStatus == 0)
+    let server = try started(["s_server", "-accept", "127.0.0.1:0", "-cert", "certificate.pem", "-key", "key.pem", "-www"])
+    defer { server.process.terminate() }
+    // "ACCEPT 127.0.0.1:PORT" comes once it listens.
+    var said = ""
+    while !said.contains("\n") || !said.contains("ACCEPT ") {
+      let part = server.output.fileHandleForReading.availableData
+      try #require(!part.isEmpty, "openssl s_server ended: \(said)")
+      said += String(decoding: part, as: UTF8.self)
+    }
+    let port = try #require(Int(said.components(separatedBy: "127.0.0.1:")[1].prefix(while: \.isNumber)))
+    let fetcher = try PictureFetcher(allows: { $0 == IPAddress("127.0.0.1") }, ports: [port])
+    guard case .failure(.failed(let reason)) = result(fetcher, "https://127.0.0.1:\(port)/") else {
+      Issue.record("the server's word was taken for it")
+      return
+    }
+    #expect(reason.contains("certificate"), "\(reason)")
+  }
+
   @Test("an answer that does not end is given up in time")
   func patience() throws {
     let files = try LocalFiles()
