@@ -1,12 +1,11 @@
 #!/usr/bin/env bash
 # Measures what a model learns from its own answers, by rewards that say whether they are right: `tiny`, pretrained on the
 # demonstration's text and on some tasks with their answers, and fine-tuned on these until it answers a part of each kind right; then
-# GRPO on tasks whose answers it has not seen. Says how many held-out tasks it answers right before and after, and what has become of
-# the text.
+# GRPO on tasks whose answers it has not seen. scripts/learning_table.py says how many held-out tasks it answers right before and after,
+# and what has become of the text.
 #
 #   scripts/learning.sh [DIR [SEED…]]   writes everything below DIR (default: runs/learning), for the seeds 1 2 3 unless others are
-#                                       given; needs make build, and downloads the demonstration's packages (7 MiB) unless make
-#                                       demo has.
+#                                       given; needs make build, and downloads the demonstration's packages unless make demo has.
 #
 # What is there already is kept, so a run that was stopped goes on. Pretraining is the same for all seeds. In the environment:
 # STEPS and RATE are those of GRPO, THREADS its threads (default: all cores), and REWARD=v1 takes MiniMind's rewards
@@ -17,9 +16,11 @@ cd "$(dirname "$0")/.."
 runs=${1:-runs/learning}
 seeds=(1 2 3)
 [ $# -gt 1 ] && seeds=("${@:2}")
-minimind=${MINIMIND:-.build/release/minimind}
+export MINIMIND=${MINIMIND:-.build/release/minimind}
+minimind=$MINIMIND
 [ -x "$minimind" ] || { echo "learning: $minimind is not built. Run make build." >&2; exit 1; }
-threads=(${THREADS:+--threads "$THREADS"})
+threads=()
+[ -n "${THREADS:-}" ] && threads=(--threads "$THREADS")
 name=grpo reward=()
 if [ "${REWARD:-check}" = v1 ]; then
   name=v1 reward=(--reward check=0 --reward-command "python3 scripts/v1_reward.py")
@@ -37,7 +38,7 @@ train() {
   local run=$1
   shift
   [ -e "$run/finished" ] && return
-  if [ -e "$run" ]; then "$minimind" "$1" --resume "$run"; else "$minimind" "$@" "${threads[@]}" --output "$run"; fi
+  if [ -e "$run" ]; then "$minimind" "$1" --resume "$run"; else "$minimind" "$@" ${threads[@]+"${threads[@]}"} --output "$run"; fi
   touch "$run/finished"
 }
 
@@ -95,12 +96,8 @@ for seed in "${seeds[@]}"; do
   train "$runs/sft-$seed" sft --from "$runs/pretrain" --data "$runs/sft-data" --epochs 1 --batch-tokens 2048 --seed "$seed"
   # Adam's first steps go as far in every weight as the rate says, whatever the gradient's size: without a warm-up they undo
   # what the model knows.
-  train "$runs/$name-$seed" grpo --from "$runs/sft-$seed" --data "$runs/grpo-data" --steps "${STEPS:-120}" \
+  train "$runs/$name-$seed" grpo --from "$runs/sft-$seed" --data "$runs/grpo-data" --steps "${STEPS:-150}" \
     --prompts-per-step 64 --answers 8 --answer-tokens 48 --learning-rate "${RATE:-5e-5}" --warmup-steps 10 --beta2 0.99 \
     --schedule constant --weight-decay 0 --eval-interval 20 --seed "$seed" ${reward[@]+"${reward[@]}"}
-  for model in "sft-$seed" "$name-$seed"; do
-    echo "$model:"
-    "$minimind" eval tasks --model "$runs/$model" --data "$runs/tasks/held-out.jsonl" --max-tokens 48 "${threads[@]}"
-    "$minimind" eval perplexity --model "$runs/$model" --input "$runs/text/heldout.jsonl" "${threads[@]}"
-  done
 done
+python3 scripts/learning_table.py "$runs"
