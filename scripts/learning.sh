@@ -96,7 +96,7 @@ for seed in "${seeds[@]}"; do
   train "$runs/sft-$seed" sft --from "$runs/pretrain" --data "$runs/sft-data" --epochs 1 --batch-tokens 2048 --seed "$seed"
   # Adam's first steps go as far in every weight as the rate says, whatever the gradient's size: without a warm-up they undo
   # what the model knows.
-  train "$runs/$name-$seed" grpo --from "$runs/sft-$seed" --data "$runs/grpo-data" --steps "${STEPS:-150}" \
+  train "$runs/$name-$seed" grpo --from "$runs/sft-$seed" --data "$runs/grpo-data" --steps "${STEPS:-180}" \
     --prompts-per-step 64 --answers 8 --answer-tokens 48 --learning-rate "${RATE:-5e-5}" --warmup-steps 10 --beta2 0.99 \
     --schedule constant --weight-decay 0 --eval-interval 20 --seed "$seed" ${reward[@]+"${reward[@]}"}
 done
