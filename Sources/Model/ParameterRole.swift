@@ -104,7 +104,7 @@ extension ParameterRole {
     case .attentionOutput, .up: .normal(deviation: 0.02 / (2 * Double(layerCount)).squareRoot())
     case .embedding, .output, .query, .key, .value, .router, .gate, .down: .normal(deviation: 0.02)
     // As strong as what a patch shows. At 1/√columns a tower takes twice as many steps to tell where something is.
-    case .tower(.position, _): .normal(deviation: 0.5)
+    case .tower(.position, _): .normal(deviation: 1)
     case .projector, .tower:
       isNorm ? .all(1) : isBias ? .all(0) : .normal(deviation: 1 / Double(columns).squareRoot())
     case .loraA, .loraB: preconditionFailure("an adapter's weights have no normal deviation")

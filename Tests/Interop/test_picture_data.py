@@ -45,6 +45,20 @@ def test_scenes_are_pictures_that_pillow_reads_and_rows_that_name_them(scenes):
         "colour": 6, "shape": 5, "count": 4, "position": 4, "relation": 2}
 
 
+def test_a_tokenizer_of_the_words_has_each_name_as_one_token_wherever_it_stands(minimind, scenes, tmp_path):
+    minimind("tokenizer", "train", "--input", scenes / "words.txt", "--vocab-size", 640, "--template", "minimind-3", "--split", "qwen2",
+             "--output", tmp_path / "tokenizer")
+    tokenizer = Tokenizer.from_file(str(tmp_path / "tokenizer/tokenizer.json"))
+    texts = [row["text"] for name in ("squares", "captions") for row in rows(scenes / f"{name}.jsonl")]
+    texts += [message["content"] for row in rows(scenes / "train.jsonl") for message in row["conversations"]]
+    names = ["红色", "蓝色", "圆形", "五角星", "左上", "右下", " red", " star", " left", " bottom"]
+    for name in names:
+        count = sum(text.count(name) for text in texts)
+        token = tokenizer.encode(name).ids
+        assert len(token) == 1 and count > 3, (name, token, count)
+        assert sum(tokenizer.encode(text).ids.count(token[0]) for text in texts) == count, name
+
+
 def test_prepared_pictures_and_tokens_are_those_of_other_libraries(minimind, scenes, tokenizer, tmp_path):
     side, count = 32, 9
     minimind("data", "sft", "--input", scenes / "train.jsonl", "--tokenizer", tokenizer, "--output", tmp_path / "data",

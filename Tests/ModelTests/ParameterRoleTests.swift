@@ -47,7 +47,7 @@ import Testing
       #expect(
         entry.role.initialValues(columns: entry.columns, layerCount: 3) == .normal(deviation: 1 / inputs.squareRoot()))
     }
-    #expect(ParameterRole.tower(.position).initialValues(columns: 6, layerCount: 3) == .normal(deviation: 0.5))
+    #expect(ParameterRole.tower(.position).initialValues(columns: 6, layerCount: 3) == .normal(deviation: 1))
   }
 
   @Test("the layer is that of the key, and every weight of a layer has one")

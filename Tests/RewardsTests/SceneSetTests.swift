@@ -24,10 +24,12 @@ import Rewards
       let counts = answers[kind]!
       let total = counts.values.reduce(0, +)
       #expect(total == (kind == .relation ? 360 : 480))
+      // Each of a relation's two directions has answers of its own.
+      let answers = kind == .relation ? 4 : Int((1 / kind.chance(objects: 4)).rounded())
       // Twice as many words as answers, for there are two languages; numbers are the same in both.
-      let languages = kind == .count ? 1 : 2
-      #expect(counts.count == Int((Double(languages) / kind.chance(objects: 4)).rounded()), "\(counts)")
-      let fair = Double(total) * kind.chance(objects: 4) / Double(languages)
+      let words = kind == .count ? answers : 2 * answers
+      #expect(counts.count == words, "\(counts)")
+      let fair = Double(total) / Double(words)
       for (answer, count) in counts { #expect(abs(Double(count) - fair) < 0.5 * fair, "\(kind) \(answer): \(counts)") }
     }
     // No question gives its answer away.
@@ -91,65 +93,97 @@ import Rewards
     }
   }
 
-  /// A red star in the second square, a blue star in the 15th and a green circle in the last.
+  /// A red star in the second square, a blue cross in the 15th and a green circle in the last.
   private var three: Scene {
     var random = SplitMix64(seed: 5)
     var scene = Scene(filledSquares: 1, &random)
     scene.objects = [
-      SceneObject(.red, .star, inSquare: 1, &random), SceneObject(.blue, .star, inSquare: 14, &random),
+      SceneObject(.red, .star, inSquare: 1, &random), SceneObject(.blue, .cross, inSquare: 14, &random),
       SceneObject(.green, .circle, inSquare: 15, &random),
     ]
     return scene
   }
 
-  /// The lines of a text, sorted, since their order is drawn.
-  private func lines(_ text: SceneText, _ language: TaskLanguage) -> [String] {
+  /// The lines of a text, mostly sorted, since their order is drawn.
+  private func lines(_ text: SceneText, _ language: TaskLanguage, isSorted: Bool = true) -> [String] {
     var random = SplitMix64(seed: 1)
-    let written = text.written(about: three, language, &random) ?? ""
-    return written.split { ";；.。".contains($0) }.map { $0.trimmingCharacters(in: .whitespaces) }.sorted()
+    let written = text.written(about: three, language, &random)
+    let lines = written.split { ";；.。".contains($0) }.map { $0.trimmingCharacters(in: .whitespaces) }
+    return isSorted ? lines.sorted() : lines
   }
 
-  @Test("texts say square by square, or object by object, what there is; what two objects share has no line")
+  @Test("texts say square by square, or object by object, what there is")
   func texts() {
-    let nothing = { Array(repeating: "nothing", count: $0).joined(separator: " ") }
-    #expect(lines(.colours, .english) == ["Colours: nothing red \(nothing(12)) blue green"])
-    #expect(lines(.shapes, .chinese) == ["形状：没有 五角星 " + String(repeating: "没有 ", count: 12) + "五角星 圆形"])
+    let nothing = { Array(repeating: "nothing", count: $0).joined(separator: ", ") }
+    #expect(lines(.colours, .english) == ["Colours: nothing, red, \(nothing(12)), blue, green"])
+    #expect(lines(.quarters, .english) == ["Places: nothing, top left, \(nothing(12)), bottom right, bottom right"])
+    #expect(lines(.shapes, .chinese) == ["形状：没有，五角星，" + String(repeating: "没有，", count: 12) + "十字形，圆形"])
+    let inTurn = lines(.quartersInTurn, .english, isSorted: false)
     #expect(
-      lines(.colourOfShape, .english) == [
-        "Count: 3", "circle: green", "cross: nothing", "square: nothing", "triangle: nothing",
-      ])
-    #expect(
-      lines(.shapeOfColour, .chinese).filter { !$0.hasSuffix("没有") } == ["数量：3", "红色：五角星", "绿色：圆形", "蓝色：五角星"])
-    #expect(
-      lines(.quarterOfColour, .english).filter { !$0.hasSuffix("nothing") }
-        == ["Count: 3", "blue: bottom right", "green: bottom right", "red: top left"])
-    #expect(
-      lines(.quarterOfShape, .english).filter { !$0.hasSuffix("nothing") } == ["Count: 3", "circle: bottom right"])
-    #expect(
-      lines(.places, .english)
-        == ["blue star: column 3, row 4", "green circle: column 4, row 4", "red star: column 2, row 1"])
-    #expect(lines(.places, .chinese).contains("红色的五角星：第2列第1行"))
+      inTurn == ["each colour place: red top left", "blue bottom right", "green bottom right"]
+        || inTurn == ["each shape place: star top left", "cross bottom right", "circle bottom right"])
   }
 
-  @Test("relations are said rightly and wrongly, and the answer tells")
+  @Test("lists find each object, say that one value is not there, and how many there are")
+  func lists() {
+    func check(_ text: SceneText, _ language: TaskLanguage, _ head: String, _ found: Set<String>, absent: Set<String>) {
+      var all = lines(text, language)
+      let count = all.firstIndex { $0.hasSuffix("3") }
+      #expect(count != nil, "\(all)")
+      if let count { all.remove(at: count) }
+      let parts = Set(all.map { $0.replacing(head, with: "") })
+      #expect(all.contains { $0.hasPrefix(head) } && parts.isSuperset(of: found), "\(all)")
+      #expect(parts.subtracting(found).isSubset(of: absent) && parts.count == found.count + (absent.isEmpty ? 0 : 1))
+    }
+    check(
+      .colourOfShape, .english, "shape colour: ", ["star red", "cross blue", "circle green"],
+      absent: ["square nothing", "triangle nothing"])
+    check(
+      .shapeOfColour, .chinese, "颜色形状：", ["红色五角星", "蓝色十字形", "绿色圆形"], absent: ["黄色没有", "紫色没有", "橙色没有"])
+    check(
+      .quarterOfColour, .english, "colour place: ", ["red top left", "blue bottom right", "green bottom right"],
+      absent: ["yellow nothing", "purple nothing", "orange nothing"])
+    check(.quarterOfShape, .chinese, "形状位置：", ["五角星左上", "十字形右下", "圆形右下"], absent: ["正方形没有", "三角形没有"])
+    check(
+      .quarterOfObject, .english, "object place: ",
+      ["red star top left", "blue cross bottom right", "green circle bottom right"], absent: [])
+  }
+
+  @Test("of two objects a list names the side, where they differ")
   func relations() {
-    var answers: [String: Set<String>] = [:]
+    func said(_ text: SceneText) -> Set<String> {
+      var random = SplitMix64(seed: 2)
+      var found: Set<String> = []
+      for _ in 0..<80 {
+        let text = text.written(about: three, .english, &random)
+        found.formUnion(text.dropLast().components(separatedBy: ": ")[1].components(separatedBy: "; "))
+      }
+      return found
+    }
+    let across = said(.leftOrRight)
+    #expect(across.isSuperset(of: ["red blue left", "star cross left", "green circle red star right", "green blue right"]))
+    #expect(across.count == 18)
+    // Two in the same row are not above or below each other.
+    let down = said(.aboveOrBelow)
+    #expect(down.contains("red star blue cross above") && down.contains("circle star below") && down.count == 12)
+    var scene = three
+    scene.objects.removeFirst()
     var random = SplitMix64(seed: 2)
-    for _ in 0..<80 {
-      let text = SceneText.relations.written(about: three, .english, &random)!
-      for line in text.dropLast().split(separator: "; ") {
-        let parts = line.components(separatedBy: ": ")
-        answers[parts[0], default: []].insert(parts[1])
+    #expect(SceneText.aboveOrBelow.written(about: scene, .english, &random).hasPrefix("object place: "))
+  }
+
+  @Test("a name is a word wherever it stands, and nothing of a text is lost")
+  func words() {
+    #expect(
+      SceneWords.split("Is the red circle left or right of the blue star?")
+        == ["Is", " the", " red", " circle", " left", " or", " right", " of", " the", " blue", " star", "?"])
+    #expect(
+      SceneWords.split("红色的圆形在蓝色的五角星的上方还是下方？") == ["红色", "的", "圆形", "在", "蓝色", "的", "五角星", "的", "上方", "还是", "下方", "？"])
+    Self.set(40).forEach { _, entry in
+      for question in entry.questions {
+        #expect(SceneWords.split(question.text).joined() == question.text)
       }
     }
-    #expect(answers["the red star is above the blue star"] == ["yes"])
-    #expect(answers["the red star is below the blue star"] == ["no"])
-    #expect(answers["the green circle is left of the blue star"] == ["no"])
-    #expect(answers["the green circle is right of the blue star"] == ["yes"])
-    #expect(answers.count == 12)
-    var scene = three
-    scene.objects = [scene.objects[0]]
-    #expect(SceneText.relations.written(about: scene, .english, &random) == nil)
   }
 
   @Test("the same seed makes the same pictures, another one others; PNG keeps every pixel")
@@ -161,8 +195,8 @@ import Rewards
     }
     func squares(_ seed: Int) -> [String] {
       var result: [String] = []
-      func add(_ index: Int, _ picture: Picture, _ texts: [String]) {
-        result.append("\(picture.pixels.reduce(0) { 31 &* $0 &+ Int($1) }) \(texts)")
+      func add(_ index: Int, _ picture: Picture, _ text: String) {
+        result.append("\(picture.pixels.reduce(0) { 31 &* $0 &+ Int($1) }) \(text)")
       }
       Self.set(4, seed: seed).forEachOfSquares(add)
       Self.set(4, seed: seed).forEachOfLists(add)

@@ -14,7 +14,8 @@ package struct Scene: Equatable, Sendable {
   /// shapes on a grid of four by four.
   package var isHeldOut: Bool { objects.reduce(0) { $0 + $1.share } % 4 == 0 }
 
-  /// A scene of `count` objects, 1 to 4, of which the first is given and is asked about: no other has its colour or its shape.
+  /// A scene of `count` objects, 1 to 4, of which the first is given and is asked about. No two have the same colour or the same
+  /// shape.
   package init(
     count: Int, colour: SceneColour, shape: SceneShape, quarter: SceneQuarter, isHeldOut: Bool,
     _ random: inout SplitMix64
@@ -23,11 +24,11 @@ package struct Scene: Equatable, Sendable {
     repeat {
       ground = Self.ground(&random)
       objects = [SceneObject(colour, shape, inSquare: quarter.square(random.next(below: 4)), &random)]
-      for _ in 1..<count {
-        objects.append(
-          SceneObject(random.pick(others.0), random.pick(others.1), inSquare: random.next(below: 16), &random))
+      let (colours, shapes) = (others.0.shuffled(using: &random), others.1.shuffled(using: &random))
+      for index in 1..<count {
+        objects.append(SceneObject(colours[index - 1], shapes[index - 1], inSquare: random.next(below: 16), &random))
       }
-    } while self.isHeldOut != isHeldOut || hasTwins || hasOverlap
+    } while self.isHeldOut != isHeldOut || hasOverlap
   }
 
   /// A scene for training with any objects in `count` squares, 1 to 16.
@@ -60,9 +61,6 @@ package struct Scene: Equatable, Sendable {
   private static func ground(_ random: inout SplitMix64) -> Double {
     random.next(below: 2) == 0 ? 60 * random.nextUniform() : 255 - 50 * random.nextUniform()
   }
-
-  /// Whether two objects have the same name.
-  private var hasTwins: Bool { Set(objects.map { $0.name(.english) }).count < objects.count }
 
   private var hasOverlap: Bool { Set(objects.map(\.square)).count < objects.count }
 

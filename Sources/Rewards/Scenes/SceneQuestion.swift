@@ -3,7 +3,7 @@ import Storage
 /// What can be asked about a scene.
 package enum SceneKind: String, CaseIterable, Sendable {
   case colour, shape, count, position
-  /// How two objects lie to each other; scenes of one object have none.
+  /// On which side of another an object is; scenes of one object have none.
   case relation
 
   /// The share that guessing gets right: every answer is right as often as any other.
@@ -26,8 +26,7 @@ package struct SceneQuestion: Sendable {
   package var text: String
   package var answer: String
 
-  /// - Parameter isTrue: whether the answer to a question for a relation is yes.
-  init(_ kind: SceneKind, of scene: Scene, _ language: TaskLanguage, isTrue: Bool, _ random: inout SplitMix64) {
+  init(_ kind: SceneKind, of scene: Scene, _ language: TaskLanguage, _ random: inout SplitMix64) {
     self.kind = kind
     let object = scene.objects[0]
     let (colour, shape) = (object.colour.name(language), object.shape.name(language))
@@ -59,8 +58,9 @@ package struct SceneQuestion: Sendable {
       // Which of the two is named first is drawn.
       var (first, second) = (scene.objects[0], scene.objects[1])
       if random.next(below: 2) == 0 { swap(&first, &second) }
-      text = SceneRelation(first, second, isTrue: isTrue).question(language)
-      answer = SceneWords(language).answer(isTrue)
+      let relation = SceneRelation(first, second, &random)
+      text = relation.question(language)
+      answer = relation.answer(language)
     }
   }
 }

@@ -49,7 +49,6 @@ package struct SceneSet: Sendable {
     var colours = Deck(SceneColour.allCases)
     var shapes = Deck(SceneShape.allCases)
     var quarters = Deck(SceneQuarter.allCases)
-    var truths = Deck([true, false])
     var spoken = Deck(languages)
     for index in 0..<count {
       let scene = Scene(
@@ -57,28 +56,28 @@ package struct SceneSet: Sendable {
         quarter: quarters.draw(&random), isHeldOut: isHeldOut, &random)
       let picture = scene.picture(side: side, &random)
       let kinds = SceneKind.allCases.filter { $0 != .relation || scene.objects.count > 1 }
-      let questions = kinds.map { kind in
-        let isTrue = kind == .relation ? truths.draw(&random) : false
-        return SceneQuestion(kind, of: scene, spoken.draw(&random), isTrue: isTrue, &random)
-      }
+      let questions = kinds.map { SceneQuestion($0, of: scene, spoken.draw(&random), &random) }
       try body(index, Entry(picture: picture, questions: questions))
     }
   }
 
-  /// Calls `body` with pictures of 1 to 16 objects, half of them with 16, and a text about the squares of each.
-  package func forEachOfSquares(_ body: (_ index: Int, Picture, _ texts: [String]) throws -> Void) rethrows {
-    var texts = Deck(SceneText.ofSquares)
+  /// Calls `body` with pictures of 1 to 16 objects and a text of each that goes through them as one reads; half of those about
+  /// colours and shapes have 16.
+  package func forEachOfSquares(_ body: (_ index: Int, Picture, _ text: String) throws -> Void) rethrows {
+    var texts = Deck(SceneText.inTurn)
     try forEachText(2, body) { index, random in
-      (Scene(filledSquares: index % 2 == 0 ? 16 : 1 + random.next(below: 15), &random), [texts.draw(&random)])
+      let text = texts.draw(&random)
+      guard text == .colours || text == .shapes else { return (text.scene(&random), text) }
+      return (Scene(filledSquares: index % 2 == 0 ? 16 : 1 + random.next(below: 15), &random), text)
     }
   }
 
-  /// Calls `body` with pictures of 1 to 5 objects that differ in both, and two texts of each: one about their colours and shapes, one
-  /// about their places.
-  package func forEachOfLists(_ body: (_ index: Int, Picture, _ texts: [String]) throws -> Void) rethrows {
-    var (objects, places) = (Deck(SceneText.ofObjects), Deck(SceneText.ofPlaces))
+  /// Calls `body` with pictures and a text of each, in which something is found by what it is or where it is.
+  package func forEachOfLists(_ body: (_ index: Int, Picture, _ text: String) throws -> Void) rethrows {
+    var texts = Deck(SceneText.lists)
     try forEachText(3, body) { _, random in
-      (Scene(distinct: 1 + random.next(below: 5), &random), [objects.draw(&random), places.draw(&random)])
+      let text = texts.draw(&random)
+      return (text.scene(&random), text)
     }
   }
 
@@ -86,15 +85,15 @@ package struct SceneSet: Sendable {
   ///   - stream: tells the random numbers from those of other pictures.
   ///   - scene: the scene of an index, and what is written about it.
   private func forEachText(
-    _ stream: UInt64, _ body: (_ index: Int, Picture, _ texts: [String]) throws -> Void,
-    scene: (_ index: Int, _ random: inout SplitMix64) -> (Scene, [SceneText])
+    _ stream: UInt64, _ body: (_ index: Int, Picture, _ text: String) throws -> Void,
+    scene: (_ index: Int, _ random: inout SplitMix64) -> (Scene, SceneText)
   ) rethrows {
     var random = random(stream)
     var spoken = Deck(languages)
     for index in 0..<count {
-      let (scene, kinds) = scene(index, &random)
+      let (scene, text) = scene(index, &random)
       let picture = scene.picture(side: side, &random)
-      try body(index, picture, kinds.compactMap { $0.written(about: scene, spoken.draw(&random), &random) })
+      try body(index, picture, text.written(about: scene, spoken.draw(&random), &random))
     }
   }
 

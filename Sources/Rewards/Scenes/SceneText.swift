@@ -3,137 +3,96 @@ import Storage
 /// What is written about a scene for pretraining: of one picture, much at a time.
 ///
 /// A model that sees has to learn where in a picture to look for what. One answer about a picture says little of that; a text that
-/// goes through all squares, or all colours, says it many times.
+/// goes through all squares, or all colours, says it many times. Each begins with what it is about, so that nothing of what
+/// follows has to be guessed, and what is said of a name comes right behind it.
 package enum SceneText: Sendable {
-  /// The colour, or the shape, of each square of the grid, as one reads: the n-th word is about the n-th square.
-  case colours, shapes
-  /// The shape that has each colour, and the colour of each shape.
-  case shapeOfColour, colourOfShape
-  /// The quarter in which each colour, or each shape, is.
-  case quarterOfColour, quarterOfShape
-  /// The column and the row of each object.
-  case places
-  /// On which side of each other objects are; said of some pairs rightly and of others wrongly.
-  case relations
+  /// The colour, the shape or the quarter of what is in each square of the grid, as one reads: the n-th word is about the n-th
+  /// square.
+  case colours, shapes, quarters
+  /// The quarter of each object, as one reads, named by its colour or its shape.
+  case quartersInTurn
+  /// The colour of each shape, and the shape that has each colour, in any order.
+  case colourOfShape, shapeOfColour
+  /// The quarter in which each shape, each colour or each object is, in any order.
+  case quarterOfShape, quarterOfColour, quarterOfObject
+  /// Of two objects, the side on which the first is.
+  case leftOrRight, aboveOrBelow
 
-  /// Those of all squares; those that name what else is where something is; and those about its place.
-  package static let ofSquares: [SceneText] = [.colours, .shapes]
-  package static let ofObjects: [SceneText] = [.shapeOfColour, .colourOfShape]
-  package static let ofPlaces: [SceneText] = [.quarterOfColour, .quarterOfShape, .places, .relations]
+  /// Those that go through a picture. Shapes are read last, and so are the most.
+  package static let inTurn: [SceneText] = [
+    .colours, .shapes, .shapes, .shapes, .quarters, .quartersInTurn, .quartersInTurn,
+  ]
+  /// Those that find something by what it is, and a third of texts about squares: a model that no longer reads has nothing to
+  /// find.
+  package static let lists: [SceneText] = [
+    .colourOfShape, .colourOfShape, .shapeOfColour, .shapeOfColour, .quarterOfColour, .quarterOfShape, .quarterOfObject,
+    .leftOrRight, .aboveOrBelow, .colours, .shapes, .shapes, .quarters,
+  ]
 
-  /// - Returns: nil where there is nothing to say: relations of one object.
-  package func written(about scene: Scene, _ language: TaskLanguage, _ random: inout SplitMix64) -> String? {
+  /// A scene to write this about.
+  package func scene(_ random: inout SplitMix64) -> Scene {
+    switch self {
+    case .colours, .shapes, .quarters: Scene(filledSquares: 8, &random)
+    case .quartersInTurn: Scene(filledSquares: 3 + random.next(below: 6), &random)
+    case .leftOrRight, .aboveOrBelow: Scene(distinct: 2 + random.next(below: 4), &random)
+    default: Scene(distinct: 1 + random.next(below: 5), &random)
+    }
+  }
+
+  package func written(about scene: Scene, _ language: TaskLanguage, _ random: inout SplitMix64) -> String {
     let words = SceneWords(language)
+    let objects = scene.objects.shuffled(using: &random)
+    func colour(_ object: SceneObject) -> String { object.colour.name(language) }
+    func shape(_ object: SceneObject) -> String { object.shape.name(language) }
+    func name(_ object: SceneObject) -> String { object.name(language) }
+    func quarter(_ object: SceneObject) -> String { object.quarter.name(language) }
+    /// "head: a b; c d.", with one value that no object has among them.
+    func list(
+      _ head: String, _ key: (SceneObject) -> String, _ said: (SceneObject) -> String, absent: [String] = []
+    ) -> String {
+      var lines = objects.map { key($0) + words.space + said($0) }
+      if !absent.isEmpty {
+        lines.insert(random.pick(absent) + words.space + words.nothing, at: random.next(below: lines.count + 1))
+      }
+      return words.sentence(head, lines) + words.count(objects.count)
+    }
+    let absentColours = SceneColour.allCases.filter { value in !objects.contains { $0.colour == value } }
+    let absentShapes = SceneShape.allCases.filter { value in !objects.contains { $0.shape == value } }
+    let (noColours, noShapes) = (absentColours.map { $0.name(language) }, absentShapes.map { $0.name(language) })
     switch self {
-    case .colours, .shapes:
-      let names = (0..<16).map { square in
-        scene.objects.first { $0.square == square }
-          .map { self == .colours ? $0.colour.name(language) : $0.shape.name(language) } ?? words.nothing
+    case .colours: return squares(scene, words.colours, words, colour)
+    case .shapes: return squares(scene, words.shapes, words, shape)
+    case .quarters: return squares(scene, words.places, words, quarter)
+    case .quartersInTurn:
+      let isByColour = random.next(below: 2) == 0
+      let lines = scene.objects.sorted { $0.square < $1.square }.map {
+        (isByColour ? colour($0) : shape($0)) + words.space + quarter($0)
       }
-      let head = self == .colours ? words.colours : words.shapes
-      return head + words.colon + names.joined(separator: " ") + words.stop
-    case .shapeOfColour, .quarterOfColour:
-      return list(SceneColour.allCases, scene, words, &random, key: \.colour) { $0.name(language) }
-    case .colourOfShape, .quarterOfShape:
-      return list(SceneShape.allCases, scene, words, &random, key: \.shape) { $0.name(language) }
-    case .places:
-      let lines = scene.objects.shuffled(using: &random).map { object in
-        object.name(language) + words.colon + words.place(object)
+      return words.sentence(isByColour ? words.placeOfEachColour : words.placeOfEachShape, lines)
+    case .colourOfShape: return list(words.colourOfShape, shape, colour, absent: noShapes)
+    case .shapeOfColour: return list(words.shapeOfColour, colour, shape, absent: noColours)
+    case .quarterOfShape: return list(words.placeOfShape, shape, quarter, absent: noShapes)
+    case .quarterOfColour: return list(words.placeOfColour, colour, quarter, absent: noColours)
+    case .quarterOfObject: return list(words.placeOfObject, name, quarter)
+    case .leftOrRight, .aboveOrBelow:
+      let isAcross = self == .leftOrRight
+      let key = random.pick([colour, shape, name])
+      let pairs = objects.flatMap { a in objects.map { (a, $0) } }.filter { SceneRelation($0, $1, isAcross: isAcross) != nil }
+      // All of them in one column, or in one row.
+      guard !pairs.isEmpty else { return SceneText.quarterOfObject.written(about: scene, language, &random) }
+      let lines = pairs.shuffled(using: &random).prefix(6).map { a, b in
+        [key(a), key(b), SceneRelation(a, b, isAcross: isAcross)!.answer(language)].joined(separator: words.space)
       }
-      return lines.joined(separator: words.semicolon) + words.stop
-    case .relations:
-      return relations(scene, language, words, &random)
+      return words.sentence(SceneRelation.sides(isAcross: isAcross, language).joined(separator: words.or), lines)
     }
   }
 
-  /// A line for each value that no object has, or one: what two have says nothing clear.
-  private func list<Key: Equatable>(
-    _ keys: [Key], _ scene: Scene, _ words: SceneWords, _ random: inout SplitMix64, key: (SceneObject) -> Key,
-    name: (Key) -> String
+  private func squares(
+    _ scene: Scene, _ head: String, _ words: SceneWords, _ name: (SceneObject) -> String
   ) -> String {
-    let lines = keys.shuffled(using: &random).compactMap { value -> String? in
-      let found = scene.objects.filter { key($0) == value }
-      guard found.count < 2 else { return nil }
-      return name(value) + words.colon + (found.first.map { said(of: $0, words.language) } ?? words.nothing)
+    let names = (0..<16).map { square in
+      scene.objects.first { $0.square == square }.map(name) ?? words.nothing
     }
-    return lines.joined(separator: words.semicolon) + words.stop + words.count + words.colon + "\(scene.objects.count)"
-  }
-
-  private func said(of object: SceneObject, _ language: TaskLanguage) -> String {
-    switch self {
-    case .shapeOfColour: object.shape.name(language)
-    case .colourOfShape: object.colour.name(language)
-    default: object.quarter.name(language)
-    }
-  }
-
-  /// Three lines at most: that an answer is right says little of where to look, and much text of it would drown the lists.
-  private func relations(
-    _ scene: Scene, _ language: TaskLanguage, _ words: SceneWords, _ random: inout SplitMix64
-  ) -> String? {
-    let pairs = scene.objects.indices.flatMap { a in scene.objects.indices.filter { $0 != a }.map { (a, $0) } }
-    let lines = pairs.shuffled(using: &random).prefix(3).map { a, b in
-      let isTrue = random.next(below: 2) == 0
-      let relation = SceneRelation(scene.objects[a], scene.objects[b], isTrue: isTrue)
-      return relation.statement(language) + words.colon + words.answer(isTrue)
-    }
-    return lines.isEmpty ? nil : lines.joined(separator: words.semicolon) + words.stop
-  }
-}
-
-/// The words around names in a text about a scene.
-struct SceneWords {
-  let language: TaskLanguage
-
-  init(_ language: TaskLanguage) { self.language = language }
-
-  private func text(_ english: String, _ chinese: String) -> String { language == .english ? english : chinese }
-
-  var colours: String { text("Colours", "颜色") }
-  var shapes: String { text("Shapes", "形状") }
-  var count: String { text(" Count", "数量") }
-  var nothing: String { text("nothing", "没有") }
-  var colon: String { text(": ", "：") }
-  var semicolon: String { text("; ", "；") }
-  var stop: String { text(".", "。") }
-
-  func answer(_ isTrue: Bool) -> String { isTrue ? text("yes", "是") : text("no", "否") }
-
-  func place(_ object: SceneObject) -> String {
-    let (column, row) = (object.square % 4 + 1, object.square / 4 + 1)
-    return text("column \(column), row \(row)", "第\(column)列第\(row)行")
-  }
-}
-
-/// On which side of another an object is said to be, in the direction in which they are further apart.
-struct SceneRelation {
-  private let first: SceneObject
-  private let second: SceneObject
-  private let isAcross: Bool
-  private let isBefore: Bool
-
-  /// - Parameter isTrue: whether what is said is so.
-  init(_ first: SceneObject, _ second: SceneObject, isTrue: Bool) {
-    (self.first, self.second) = (first, second)
-    let (x, y) = (first.x - second.x, first.y - second.y)
-    isAcross = abs(x) >= abs(y)
-    isBefore = ((isAcross ? x : y) < 0) == isTrue
-  }
-
-  private func side(_ language: TaskLanguage) -> String {
-    let words =
-      language == .english
-      ? (isAcross ? ["left of", "right of"] : ["above", "below"]) : (isAcross ? ["左边", "右边"] : ["上方", "下方"])
-    return words[isBefore ? 0 : 1]
-  }
-
-  func statement(_ language: TaskLanguage) -> String {
-    let (a, b) = (first.name(language), second.name(language))
-    return language == .english ? "the \(a) is \(side(language)) the \(b)" : "\(a)在\(b)的\(side(language))"
-  }
-
-  func question(_ language: TaskLanguage) -> String {
-    let (a, b) = (first.name(language), second.name(language))
-    return language == .english ? "Is the \(a) \(side(language)) the \(b)?" : "\(a)在\(b)的\(side(language))吗？"
+    return head + words.colon + names.joined(separator: words.comma) + words.stop
   }
 }

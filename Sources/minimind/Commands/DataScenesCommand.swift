@@ -9,8 +9,8 @@ let dataScenesCommand: Command = {
   let output = Option.required(
     "output", "DIR",
     help:
-      "Directory for squares.jsonl, captions.jsonl, train.jsonl, held-out.jsonl and images; scenes that are already there "
-      + "are replaced."
+      "Directory for squares.jsonl, captions.jsonl, train.jsonl, held-out.jsonl, words.txt and images; scenes that are "
+      + "already there are replaced."
   )
   let languages = Option.list(
     "language", "en|zh", help: "Only texts in English (en) or in Chinese (zh). Half of each if left out.")
@@ -38,7 +38,7 @@ let dataScenesCommand: Command = {
     defer { progress.finish() }
     Interruption.watch()
     var questionCounts = (training: 0, heldOut: 0)
-    var captionCount = 0
+    var words = WordList()
     var drawn = 0
     try AtomicDirectory.write(directory) { temporary in
       try createDirectory(temporary + "/images")
@@ -56,6 +56,7 @@ let dataScenesCommand: Command = {
             questionCounts.heldOut += entry.questions.count
           } else {
             training += entry.questions.map { line(image, $0) }.joined()
+            for question in entry.questions { words.add(question.text, question.answer) }
             questionCounts.training += entry.questions.count
           }
           drawn += 1
@@ -63,14 +64,15 @@ let dataScenesCommand: Command = {
         }
       }
       func draw(
-        _ name: String, _ forEach: ((Int, Picture, [String]) throws -> Void) throws -> Void
+        _ name: String, _ forEach: ((Int, Picture, String) throws -> Void) throws -> Void
       ) throws -> String {
         var lines = ""
-        try forEach { index, picture, texts in
+        try forEach { index, picture, text in
           try Interruption.check()
           let image = "images/\(name)-\(number(index)).png"
           try AtomicDirectory.addFile("\(temporary)/\(image)", try picture.png())
-          lines += texts.map { text($0, of: image) }.joined()
+          lines += row(text, of: image)
+          words.add(text)
           drawn += 1
           progress.update(completed: drawn)
         }
@@ -82,18 +84,19 @@ let dataScenesCommand: Command = {
       let squares = try draw("squares", set.forEachOfSquares)
       set.count *= 2
       let captions = try draw("captions", set.forEachOfLists)
-      captionCount = captions.count { $0 == "\n" }
       for (name, text) in [
         ("squares", squares), ("captions", captions), ("train", training), ("held-out", held),
       ] where !text.isEmpty {
         try AtomicDirectory.addFile("\(temporary)/\(name).jsonl", Array(text.utf8))
       }
+      try AtomicDirectory.addFile("\(temporary)/words.txt", Array((words.lines.joined(separator: "\n") + "\n").utf8))
+      try AtomicDirectory.synchronizeFiles(in: temporary)
     }
     progress.finish()
     try Console.standardOutput.write(
       renderPairs([
         ("training", "\(invocation[count]) texts about all squares of pictures in \(directory)/squares.jsonl"),
-        ("", "\(captionCount) texts about what is where in pictures in \(directory)/captions.jsonl"),
+        ("", "\(2 * invocation[count]) texts about what is where in pictures in \(directory)/captions.jsonl"),
         ("", "\(questionCounts.training) questions about pictures in \(directory)/train.jsonl"),
         (
           "held out",
@@ -101,12 +104,23 @@ let dataScenesCommand: Command = {
             ? "none"
             : "\(questionCounts.heldOut) questions about \(invocation[heldOut]) pictures in \(directory)/held-out.jsonl"
         ),
+        ("words", "\(words.lines.count), for a tokenizer, in \(directory)/words.txt"),
         ("pictures", "\(drawn) of \(invocation[size]) × \(invocation[size]) pixels in \(directory)/images"),
       ]))
   }
 }()
 
-private let sceneNames: Set = ["squares.jsonl", "captions.jsonl", "train.jsonl", "held-out.jsonl", "images"]
+private let sceneNames: Set = ["squares.jsonl", "captions.jsonl", "train.jsonl", "held-out.jsonl", "words.txt", "images"]
+
+/// Words of texts, each once, in the order in which they first come.
+private struct WordList {
+  private(set) var lines: [String] = []
+  private var known: Set<String> = []
+
+  mutating func add(_ texts: String...) {
+    for word in texts.flatMap(SceneWords.split) where known.insert(word).inserted { lines.append(word) }
+  }
+}
 
 /// A picture's number in the name of its file: six digits, or as many as it has.
 private func number(_ index: Int) -> String {
@@ -123,7 +137,7 @@ private func checkHoldsScenesOnly(_ directory: String) throws {
 }
 
 /// A row of text for pretraining.
-private func text(_ text: String, of image: String) -> String {
+private func row(_ text: String, of image: String) -> String {
   JSON.object([.init("image", .string(image)), .init("text", .string("<image>\n" + text))]).compactText + "\n"
 }
 
