@@ -6,10 +6,10 @@ BINARY := .build/release/minimind
 export MINIMIND_SHARED ?= $(abspath ../shared)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build test interop peers demo bench soak sanitize gpu gpu-plan format lint
+.PHONY: help setup build test interop peers demo demo-vision bench soak sanitize gpu gpu-plan format lint
 
 help: ## list the targets
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 
 setup: ## install the Debian packages that are missing
 	@scripts/setup.sh
@@ -43,6 +43,9 @@ peers: build ## compile llama.cpp, which takes many minutes, and compare it with
 
 demo: build ## from installed text to a chat model that answers, once built in 4 minutes, or 23 without AVX-512
 	scripts/demo.sh
+
+demo-vision: build ## from nothing to a model that answers questions about pictures, once built in 12 minutes
+	scripts/demo_vision.sh
 
 bench: build ## race training against PyTorch, inference against llama.cpp, the tokenizer against tiktoken (an hour or two)
 	@scripts/setup.sh g++ cmake
