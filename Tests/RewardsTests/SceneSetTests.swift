@@ -161,7 +161,8 @@ import Rewards
       return found
     }
     let across = said(.leftOrRight)
-    #expect(across.isSuperset(of: ["red blue left", "star cross left", "green circle red star right", "green blue right"]))
+    #expect(
+      across.isSuperset(of: ["red blue left", "star cross left", "green circle red star right", "green blue right"]))
     #expect(across.count == 18)
     // Two in the same row are not above or below each other.
     let down = said(.aboveOrBelow)

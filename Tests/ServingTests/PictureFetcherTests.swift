@@ -117,7 +117,9 @@ struct PictureFetcherTests {
         + ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"])
     maker.process.waitUntilExit()
     #expect(maker.process.terminationStatus == 0)
-    let server = try started(["s_server", "-accept", "127.0.0.1:0", "-cert", "certificate.pem", "-key", "key.pem", "-www"])
+    let server = try started([
+      "s_server", "-accept", "127.0.0.1:0", "-cert", "certificate.pem", "-key", "key.pem", "-www",
+    ])
     defer { server.process.terminate() }
     // "ACCEPT 127.0.0.1:PORT" comes once it listens.
     var said = ""

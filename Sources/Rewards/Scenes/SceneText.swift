@@ -77,7 +77,9 @@ package enum SceneText: Sendable {
     case .leftOrRight, .aboveOrBelow:
       let isAcross = self == .leftOrRight
       let key = random.pick([colour, shape, name])
-      let pairs = objects.flatMap { a in objects.map { (a, $0) } }.filter { SceneRelation($0, $1, isAcross: isAcross) != nil }
+      let pairs = objects.flatMap { a in objects.map { (a, $0) } }.filter {
+        SceneRelation($0, $1, isAcross: isAcross) != nil
+      }
       // All of them in one column, or in one row.
       guard !pairs.isEmpty else { return SceneText.quarterOfObject.written(about: scene, language, &random) }
       let lines = pairs.shuffled(using: &random).prefix(6).map { a, b in

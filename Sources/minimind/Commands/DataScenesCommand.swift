@@ -110,7 +110,9 @@ let dataScenesCommand: Command = {
   }
 }()
 
-private let sceneNames: Set = ["squares.jsonl", "captions.jsonl", "train.jsonl", "held-out.jsonl", "words.txt", "images"]
+private let sceneNames: Set = [
+  "squares.jsonl", "captions.jsonl", "train.jsonl", "held-out.jsonl", "words.txt", "images",
+]
 
 /// Words of texts, each once, in the order in which they first come.
 private struct WordList {
