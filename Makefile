@@ -44,7 +44,7 @@ peers: build ## compile llama.cpp, which takes many minutes, and compare it with
 demo: build ## from installed text to a chat model that answers, once built in 4 minutes, or 23 without AVX-512
 	scripts/demo.sh
 
-demo-vision: build ## from nothing to a model that answers questions about pictures, once built in 12 minutes
+demo-vision: build ## from nothing to a model that answers questions about pictures, once built in 12 minutes with AVX-512
 	scripts/demo_vision.sh
 
 bench: build ## race training against PyTorch, inference against llama.cpp, the tokenizer against tiktoken (an hour or two)
