@@ -12,13 +12,7 @@ demo=${1:-demo}
 minimind=.build/release/minimind
 [ -x "$minimind" ] || { echo "demo: $minimind is not built. Run make demo." >&2; exit 1; }
 
-stage=0
-stages=6
-start=$SECONDS
-step() {
-  stage=$((stage + 1))
-  printf '\n[%d/%d] %s (%d:%02d so far)\n' "$stage" "$stages" "$1" $(((SECONDS - start) / 60)) $(((SECONDS - start) % 60))
-}
+source scripts/steps.sh 6
 # The number under a key of a flat JSON object on standard input.
 json_number() { python3 -c 'import json, sys; print(json.load(sys.stdin)[sys.argv[1]])' "$1"; }
 
@@ -53,7 +47,7 @@ done
 
 cat <<END
 
-Done in $(((SECONDS - start) / 60)):$(printf %02d $(((SECONDS - start) % 60))). The loss curves are $demo/pretrain/loss.svg and $demo/sft/loss.svg.
+Done in $(so_far). The loss curves are $demo/pretrain/loss.svg and $demo/sft/loss.svg.
 
 Chat with it:
   $minimind chat --model $demo/sft

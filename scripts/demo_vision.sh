@@ -13,13 +13,7 @@ seed=${SEED:-1}
 minimind=${MINIMIND:-.build/release/minimind}
 [ -x "$minimind" ] || { echo "demo-vision: $minimind is not built. Run make demo-vision." >&2; exit 1; }
 
-stage=0
-stages=5
-start=$SECONDS
-step() {
-  stage=$((stage + 1))
-  printf '\n[%d/%d] %s (%d:%02d so far)\n' "$stage" "$stages" "$1" $(((SECONDS - start) / 60)) $(((SECONDS - start) % 60))
-}
+source scripts/steps.sh 5
 
 step "Drawing pictures of coloured shapes, with texts and questions in English and Chinese"
 rm -rf "$demo"/{scenes,tokenizer,squares-data,captions-data,questions-data,squares,captions,chat,answers.svg}
@@ -52,7 +46,7 @@ step "Asking it about pictures that it never saw"
 
 cat <<END
 
-Done in $(((SECONDS - start) / 60)):$(printf %02d $(((SECONDS - start) % 60))). Some of its answers, with their pictures: $demo/answers.svg
+Done in $(so_far). Some of its answers, with their pictures: $demo/answers.svg
 
 Ask it yourself:
   $minimind generate --model $demo/chat --image $demo/scenes/images/held-out-000001.png --prompt "How many objects are there?"
